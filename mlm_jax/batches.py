@@ -1,0 +1,49 @@
+"""The batch that the loader gives, and what the device makes of it."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Batch:
+  """Rows of packed segments.
+
+  Attributes:
+    tokens_BL: uint16 or int32 ids; padding stands at the end of a row.
+    starts_BS: int32, where each segment starts, ascending; -1 where unused.
+    example_B2: uint32 (source, row); with visit_B what a row's draws depend on.
+    visit_B: uint32, how often the row has been seen before.
+  """
+  tokens_BL: jax.Array
+  starts_BS: jax.Array
+  example_B2: jax.Array
+  visit_B: jax.Array
+
+
+def segments(tokens_BL, starts_BS, pad_id):
+  """Returns segments_BL: 1, 2, ... for a row's documents in turn, 0 for padding."""
+  begins_BL = _begins(starts_BS, tokens_BL.shape[1])
+  number_BL = jnp.cumsum(begins_BL, axis=1, dtype=jnp.int32)
+  return jnp.where(tokens_BL == pad_id, 0, number_BL)
+
+
+def positions(starts_BS, length):
+  """Returns positions_BL, counted from 0 inside each segment."""
+  index_1L = jnp.arange(length)[None]
+  start_BL = jax.lax.cummax(jnp.where(_begins(starts_BS, length), index_1L, 0), axis=1)
+  return index_1L - start_BL
+
+
+def _begins(starts_BS, length):
+  return (starts_BS[:, :, None] == jnp.arange(length)[None, None]).any(axis=1)
+
+
+def maskable(tokens_BL, special_ids):
+  """Returns bool_BL: what a policy may choose, everything but special tokens."""
+  special_BL = jnp.zeros(tokens_BL.shape, bool)
+  for each in special_ids:
+    special_BL |= tokens_BL == each
+  return ~special_BL

@@ -1,0 +1,81 @@
+"""Timing things against each other on machines that are not quiet.
+
+Wall time on shared cores is off by a factor of two from one second to the next.
+So what is compared takes turns, is measured by the processor time of all threads
+besides the wall, and is compared turn by turn: the ratio is the result, and the
+single speeds are what this machine had to give.
+"""
+
+import dataclasses
+import math
+import time
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Times:
+  """Seconds a call of one task took, turn by turn.
+
+  Attributes:
+    wall_R: elapsed seconds of each repetition.
+    processor_R: processor seconds of this process, over all its threads.
+  """
+  wall_R: np.ndarray
+  processor_R: np.ndarray
+
+
+def take_turns(tasks, repetitions=9, turn=0.1):
+  """Returns {name: Times}.
+
+  Args:
+    tasks: {name: function without arguments that returns when its work is done}.
+    repetitions: turns that each task gets.
+    turn: seconds a turn lasts at least; fast tasks are called several times in it.
+  """
+  calls = {name: _calls_for(task, turn) for name, task in tasks.items()}
+  seen = {name: [] for name in tasks}
+  for _ in range(repetitions):
+    for name, task in tasks.items():
+      seen[name].append(_time(task, calls[name]))
+  return {name: Times(*np.array(pairs).T) for name, pairs in seen.items()}
+
+
+def _calls_for(task, turn):
+  task()  # compiles, and warms the caches
+  wall, _ = _time(task, 1)
+  return max(1, math.ceil(turn / max(wall, 1e-9)))
+
+
+def _time(task, calls):
+  """Returns (wall, processor) seconds a call."""
+  wall, processor = time.perf_counter(), time.process_time()
+  for _ in range(calls):
+    task()
+  return (time.perf_counter() - wall) / calls, (time.process_time() - processor) / calls
+
+
+def table(times, amount, unit, reference=None):
+  """Returns the lines of a table: speeds by wall and processor time, and ratios.
+
+  Args:
+    times: {name: Times} from take_turns.
+    amount: what one call works through.
+    unit: its name, such as 'Mtok'.
+    reference: the name that the others are compared with; None for no ratios.
+  """
+  heads = [f'{unit}/s', f'{unit}/processor-s'] + (['ratio by wall', 'ratio by processor'] if reference else [])
+  width = max(map(len, times))
+  lines = [' ' * width + ''.join(f'{head:>20}' for head in heads)]
+  for name, each in times.items():
+    cells = [f'{amount / np.median(each.wall_R):.4g}', f'{amount / np.median(each.processor_R):.4g}']
+    if reference:
+      cells += [f'{ratio(times[reference].wall_R, each.wall_R):.3g}x',
+                f'{ratio(times[reference].processor_R, each.processor_R):.3g}x']
+    lines.append(f'{name:<{width}}' + ''.join(f'{cell:>20}' for cell in cells))
+  return lines
+
+
+def ratio(reference_R, ours_R):
+  """Returns how many times faster ours is: the median over turns taken side by side."""
+  return float(np.median(reference_R / ours_R))

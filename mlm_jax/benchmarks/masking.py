@@ -1,0 +1,102 @@
+"""Masking a batch: tokens a second, beside the collator of `transformers`.
+
+Ours runs compiled on the default device, rows already there, as in a training
+step. The collator gets what a PyTorch DataLoader hands it and runs on one thread
+as in a DataLoader's worker (with more it is slower): a list of
+{'input_ids': int64 tensor}, one a row; besides, without the dicts, which it takes
+faster; and its masking alone, rows stacked and special tokens known beforehand.
+For words, which it finds by offsets, a list of dicts of Python lists, its fastest.
+Ours uses all cores, so the ratio by processor time is the one to quote.
+"""
+
+import importlib.util
+
+import jax
+import numpy as np
+
+from mlm_jax import batches
+from mlm_jax import masking
+from mlm_jax import rng
+from mlm_jax import vocabulary
+from mlm_jax.benchmarks import clock
+
+_SPECIAL = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
+
+
+def add_arguments(parser):
+  parser.add_argument('--rows', type=int, default=256, help='rows a batch (default 256)')
+  parser.add_argument('--length', type=int, default=512, help='tokens a row (default 512)')
+  parser.add_argument('--vocabulary', type=int, default=8192, help='ids (default 8192)')
+  parser.add_argument('--repetitions', type=int, default=9, help='turns each gets (default 9)')
+
+
+def run(args):
+  """Prints the table of token units, then that of word units."""
+  starts_V = np.arange(args.vocabulary) % 3 != 0  # words of 1.5 pieces
+  table = vocabulary.table(args.vocabulary, _SPECIAL.index('[MASK]'), range(len(_SPECIAL)), starts_V)
+  tokens_BL = np.random.default_rng(0).integers(len(_SPECIAL), args.vocabulary, (args.rows, args.length))
+  tokens_BL[:, 0], tokens_BL[:, -1] = _SPECIAL.index('[CLS]'), _SPECIAL.index('[SEP]')
+  peers = all(importlib.util.find_spec(name) for name in ('torch', 'transformers'))
+  for unit in ('token', 'word'):
+    tasks = {f'{unit}, {budget}': _ours(table, tokens_BL, unit, budget)
+             for budget in ('independent', 'exact')}
+    reference = None
+    if peers:
+      theirs = _collator(table, tokens_BL, unit)
+      reference = next(iter(theirs))
+      tasks |= theirs
+    times = clock.take_turns(tasks, args.repetitions)
+    print(f'{args.rows} x {args.length} tokens, {args.vocabulary} ids, rate .15, '
+          f'on {jax.devices()[0].device_kind}')
+    print('\n'.join(clock.table(times, tokens_BL.size / 1e6, 'Mtok', reference)), '\n')
+  if not peers:
+    print('Without torch and transformers there is nothing to compare with: `make bench` installs them aside.')
+
+
+def _ours(table, tokens_BL, unit, budget):
+  """Returns a function that masks the batch once."""
+  rows = len(tokens_BL)
+  starts_BS = np.where(np.arange(8) == 0, 0, -1) + np.zeros((rows, 1), int)
+  example_B2 = np.stack([np.zeros(rows), np.arange(rows)], axis=1)
+  batch = jax.device_put(batches.Batch(
+      tokens_BL.astype(np.int32), starts_BS.astype(np.int32), example_B2.astype(np.uint32),
+      np.zeros(rows, np.uint32)))
+  policy = jax.device_put(masking.make(table, unit=unit, budget=budget))
+  mask_batch, key = jax.jit(masking.mask_batch), rng.root_key(0)
+  return lambda: jax.block_until_ready(mask_batch(policy, key, batch))
+
+
+def _collator(table, tokens_BL, unit):
+  """Returns {name: function that masks the batch once}."""
+  import tokenizers
+  import torch
+  import transformers
+  torch.set_num_threads(1)
+  ids = {name: i for i, name in enumerate(_SPECIAL)}
+  ids |= {('' if table.starts_V[i] else '##') + f'p{i}': i for i in range(len(_SPECIAL), table.size)}
+  tokenizer = transformers.PreTrainedTokenizerFast(
+      tokenizer_object=tokenizers.Tokenizer(tokenizers.models.WordPiece(ids, unk_token='[UNK]')),
+      pad_token='[PAD]', unk_token='[UNK]', cls_token='[CLS]', sep_token='[SEP]', mask_token='[MASK]')
+  special_BL = tokens_BL < len(_SPECIAL)
+  if unit == 'token':
+    collator = transformers.DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15)
+    rows = [{'input_ids': torch.tensor(row)} for row in tokens_BL]
+    stacked, special = torch.tensor(tokens_BL), torch.tensor(special_BL)
+    return {'transformers collator': lambda: collator(rows),
+            'the same, fed without dicts': lambda: collator([row['input_ids'] for row in rows]),
+            'its torch_mask_tokens alone': lambda: collator.torch_mask_tokens(stacked.clone(), special)}
+  # It replaces by nothing but [MASK], and says so by a warning unless told to.
+  collator = transformers.DataCollatorForLanguageModeling(
+      tokenizer, mlm_probability=0.15, whole_word_mask=True, mask_replace_prob=1.0, random_replace_prob=0.0)
+  rows = [{'input_ids': row.tolist(), 'special_tokens_mask': special.astype(int).tolist(),
+           'offset_mapping': offsets}
+          for row, special, offsets in zip(tokens_BL, special_BL, _offsets(table, tokens_BL))]
+  return {'transformers whole-word collator': lambda: collator(rows)}
+
+
+def _offsets(table, tokens_BL):
+  """Returns a list of (start, end) characters for each row: words stand a space apart."""
+  length = 4
+  gaps_BL = np.cumsum(np.asarray(table.starts_V)[tokens_BL], axis=1)
+  start_BL = gaps_BL + length * np.arange(tokens_BL.shape[1])[None]
+  return [[(start, start + length) for start in row] for row in start_BL.tolist()]

@@ -1,0 +1,226 @@
+"""Checkpoints: Orbax writes and reads them, a sha256 manifest proves them whole.
+
+Orbax alone loads a file with a flipped byte silently, so after each commit a
+manifest of every file's hash is written into the step's folder. A step without
+one is unverified: the process died between the two.
+"""
+
+import concurrent.futures
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+
+import jax
+from orbax.checkpoint import v1 as ocp
+
+from mlm_jax import config as config_lib
+
+MANIFEST = 'sha256.json'
+
+
+class Checkpoints:
+  """The checkpoints of one run: `folder/<step>/`.
+
+  Args:
+    folder: made when missing.
+    config: the group `checkpoint`.
+    log: called with one line of text when something is worth saying.
+  """
+
+  def __init__(self, folder, config, log=print):
+    self._folder = pathlib.Path(folder).absolute()
+    self._config = config
+    self._log = log
+    self._thread = concurrent.futures.ThreadPoolExecutor(1)
+    self._pending = None
+
+  def save(self, step, parts, loss=None):
+    """Starts to save; waits for the save before it.
+
+    Args:
+      step: names the folder.
+      parts: {name: pytree of arrays}; each can be read alone. Copied before
+        this returns, so the caller may donate them.
+      loss: the held-out loss at this step where it is known; ranks the best.
+    """
+    self.wait()
+    path = self._folder / str(step)
+    if (path / MANIFEST).exists():
+      return
+    self._folder.mkdir(parents=True, exist_ok=True)
+    self._saving = step
+    try:
+      response = ocp.save_checkpointables_async(path, parts)
+    except Exception as error:  # Orbax wraps what the file system says in many types.
+      raise self._failed(step, error) from error
+    self._pending = self._thread.submit(self._finish, response, path, loss)
+
+  def wait(self):
+    """Returns when the last save is whole on disk; raises UserError if it failed."""
+    pending, self._pending = self._pending, None
+    if pending is None:
+      return
+    try:
+      pending.result()
+    except Exception as error:
+      raise self._failed(self._saving, error) from error
+
+  def _finish(self, response, path, loss):
+    response.result()
+    if jax.process_index() == 0:
+      write_manifest(path, loss)
+      self._prune()
+
+  def _failed(self, step, error):
+    intact = [each for each in steps(self._folder) if (self._folder / str(each) / MANIFEST).exists()]
+    return config_lib.UserError(
+        f'could not save step {step} in {self._folder}: {_one_line(error)}; '
+        + (f'step {intact[-1]} is intact there' if intact else 'no earlier step is there'))
+
+  def _prune(self):
+    losses = {}
+    for step in steps(self._folder):
+      if (self._folder / str(step) / MANIFEST).exists():
+        losses[step] = json.loads((self._folder / str(step) / MANIFEST).read_text())['loss']
+    for step in set(losses) - kept(losses, self._config):
+      shutil.rmtree(self._folder / str(step))
+
+  def restore_newest(self, abstract_parts):
+    """Returns (step, parts) of the newest step that is whole, or (None, None).
+
+    Newer steps that are not whole are set aside as `<step>.broken` and named in
+    the log. An unverified step is used only where no verified one is intact.
+    """
+    for leftover in self._folder.glob('*.orbax-checkpoint-tmp*'):
+      shutil.rmtree(leftover)
+    unverified = []
+    for step in reversed(steps(self._folder)):
+      path = self._folder / str(step)
+      if not (path / MANIFEST).exists():
+        unverified.append(step)
+        continue
+      fault = verify(path)
+      parts = None if fault else self._try(path, abstract_parts)
+      if parts is not None:
+        self._set_aside([each for each in unverified if each > step], 'was never verified')
+        return step, parts
+      self._set_aside([step], fault or 'does not load')
+    for step in unverified:
+      parts = self._try(self._folder / str(step), abstract_parts)
+      if parts is not None:
+        self._log(f'warning: step {step} in {self._folder} has no {MANIFEST}; '
+                  'used all the same, since no verified step is intact')
+        write_manifest(self._folder / str(step), None)
+        return step, parts
+      self._set_aside([step], 'does not load')
+    return None, None
+
+  def _try(self, path, abstract_parts):
+    """Returns the parts, or None with a warning when Orbax cannot read them."""
+    try:
+      return ocp.load_checkpointables(path, abstract_parts)
+    except Exception as error:  # Orbax raises many types; each means: not this one.
+      self._log(f'warning: {path}: {_one_line(error)}')
+      return None
+
+  def _set_aside(self, broken, why):
+    for step in broken:
+      path = self._folder / str(step)
+      aside = path.with_name(f'{step}.broken')
+      if aside.exists():
+        shutil.rmtree(aside)
+      path.rename(aside)
+      self._log(f'warning: checkpoint {path} {why}; moved to {aside.name}')
+
+
+def read_params(folder, step=None):
+  """Returns (step, params) for reading only: nothing is moved or repaired.
+
+  Args:
+    folder: of the checkpoints.
+    step: which; None for the newest that is whole.
+
+  Raises:
+    UserError: no such step, or none that is whole.
+  """
+  folder = pathlib.Path(folder).absolute()
+  present = steps(folder)
+  if step is not None and step not in present:
+    raise config_lib.UserError(f'no checkpoint of step {step} in {folder}; there are {present}')
+  faults = []
+  for each in [step] if step is not None else reversed(present):
+    path = folder / str(each)
+    fault = verify(path)
+    if not fault:
+      return each, ocp.load_checkpointables(path, {'params': None})['params']
+    faults.append(f'step {each} {fault}')
+  raise config_lib.UserError(f'no intact checkpoint in {folder}: ' + ('; '.join(faults) or 'none at all'))
+
+
+def steps(folder):
+  """Returns the committed steps in a folder, ascending."""
+  folder = pathlib.Path(folder)
+  return sorted(int(each.name) for each in folder.glob('*') if each.name.isdigit())
+
+
+def kept(losses, config):
+  """Returns the set of steps that stay.
+
+  Args:
+    losses: {step: held-out loss or None}.
+    config: the group `checkpoint`.
+  """
+  ranked = sorted((loss, step) for step, loss in losses.items() if loss is not None)
+  keep = set(sorted(losses)[-config.keep_latest:])
+  keep |= {step for _, step in ranked[:config.keep_best]}
+  if config.log_spaced:
+    keep |= {step for step in losses if is_log_spaced(step)}
+  return keep
+
+
+def is_log_spaced(step):
+  """Returns whether step is 0, 1, 2, 4, 8, ..."""
+  return step & (step - 1) == 0 if step else True
+
+
+def write_manifest(path, loss):
+  """Writes the hash of every file below path, atomically and last."""
+  content = json.dumps({'loss': loss, 'files': _hashes(path)}, indent=1)
+  partial = path / (MANIFEST + '.partial')
+  with open(partial, 'w') as file:
+    file.write(content)
+    file.flush()
+    os.fsync(file.fileno())
+  partial.rename(path / MANIFEST)
+
+
+def verify(path):
+  """Returns what is wrong with a step, or '' when every byte is as written."""
+  if not (path / MANIFEST).exists():
+    return f'has no {MANIFEST}'
+  try:
+    recorded = json.loads((path / MANIFEST).read_text())['files']
+  except (ValueError, KeyError, TypeError):
+    return f'has a damaged {MANIFEST}'
+  found = _hashes(path)
+  for name in sorted(set(recorded) | set(found)):
+    if name not in found:
+      return f'lacks {name}'
+    if recorded.get(name) != found[name]:
+      return f'has an altered {name}'
+  return ''
+
+
+def _one_line(error):
+  return ' '.join(str(error).split())[:200]
+
+
+def _hashes(path):
+  hashes = {}
+  for file in sorted(path.rglob('*')):
+    if file.is_file() and not file.name.startswith(MANIFEST):
+      with open(file, 'rb') as opened:
+        hashes[str(file.relative_to(path))] = hashlib.file_digest(opened, 'sha256').hexdigest()
+  return hashes

@@ -1,0 +1,29 @@
+"""Measure the speed of a part.
+
+  mlm-jax bench masking            # tokens a second, beside transformers where it is installed
+  mlm-jax bench masking --help     # what is measured, and its flags
+
+`make bench` runs every benchmark in an environment that has the peers.
+"""
+
+import argparse
+import importlib
+import pkgutil
+
+from mlm_jax import benchmarks
+
+_HELPERS = ('clock',)
+
+
+def add_arguments(parser):
+  names = [each.name for each in pkgutil.iter_modules(benchmarks.__path__) if each.name not in _HELPERS]
+  parser.add_argument('name', metavar='NAME', choices=names, help=', '.join(names))
+  parser.add_argument('arguments', nargs=argparse.REMAINDER, help="the benchmark's own flags")
+
+
+def run(args):
+  module = importlib.import_module(f'mlm_jax.benchmarks.{args.name}')
+  parser = argparse.ArgumentParser(prog=f'mlm-jax bench {args.name}', description=module.__doc__,
+                                   allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+  module.add_arguments(parser)
+  module.run(parser.parse_args(args.arguments))

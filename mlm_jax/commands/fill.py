@@ -1,0 +1,25 @@
+"""Fill the [MASK]s of a text with a trained model.
+
+Example:
+  mlm-jax fill --workdir=runs/demo 'Return a new [MASK] with the given items.'
+"""
+
+
+def add_arguments(parser):
+  parser.add_argument('--workdir', required=True, help='the folder of the run')
+  parser.add_argument('--top-k', type=int, default=5, help='predictions a mask')
+  parser.add_argument('text', nargs='+', help='with one or more [MASK]')
+
+
+def run(args):
+  import mlm_jax
+  run = mlm_jax.open_run(args.workdir)
+  for text in args.text:
+    print(text)
+    print(format_predictions(run.fill(text, args.top_k)))
+
+
+def format_predictions(masks):
+  """Returns one line a mask: its candidates with their probabilities."""
+  return '\n'.join('  ' + '   '.join(f'{each.token} {each.probability:.3f}' for each in predictions)
+                   for predictions in masks)

@@ -1,0 +1,30 @@
+"""Pretrain an encoder, or go on with a run that was stopped.
+
+Example:
+  mlm-jax train --config=configs/novels_small.py --workdir=runs/novels
+  mlm-jax train --config=configs/bert_base.py:smoke --config.seed=1 --workdir=runs/smoke
+
+The same command takes up a stopped run at its newest checkpoint; a finished one
+says so.
+"""
+
+import sys
+
+from mlm_jax.commands import _config
+
+
+def add_arguments(parser):
+  _config.add_arguments(parser)
+  parser.add_argument('--workdir', required=True, help='the folder of the run')
+
+
+def run(args):
+  config = _config.read(args)
+  from mlm_jax import pretrain
+  from mlm_jax import train
+  try:
+    complete = pretrain.run(config, args.workdir)
+  except train.Diverged as error:
+    sys.exit(f'mlm-jax train: {error}')
+  if not complete:
+    sys.exit(1)

@@ -1,0 +1,299 @@
+"""The one commented config that every recipe starts from, and its checks.
+
+A recipe is a Python file with `get_config(variant=None)` that starts from
+`config.base()` and changes what differs. `load` reads one, applies overrides
+from the command line and checks the whole before any work starts.
+"""
+
+import ast
+import difflib
+import importlib.util
+import json
+import pathlib
+
+import ml_collections
+
+
+class UserError(Exception):
+  """Wrong input: its one-line message says what is wrong and how to mend it."""
+
+
+def base():
+  """Returns the default config: every setting, with its meaning."""
+  c = ml_collections.ConfigDict()
+  c.seed = 0                  # the root of every random draw; below 2**32
+  c.batch_size = 32           # rows a step, over all devices
+  c.micro_batches = 1         # parts a batch is computed in; the gradient is the same
+  c.total_steps = 1000
+
+  c.data = data = ml_collections.ConfigDict()
+  data.source = 'pydocs'      # text:GLOB or pydocs; several are joined by commas
+  data.weights = ()           # one a source, shares of the rows drawn; () = by size
+  data.field = 'text'         # the field of a .jsonl record that holds its text
+  data.document = 'file'      # file (or .jsonl record), lines, blocks or regex
+  data.block_characters = 2000  # blocks: paragraphs are joined until this long
+  data.document_regex = ''    # regex: documents are what stands between its matches
+  data.unicode = 'NFC'        # NFC, NFKC or none
+  data.control_characters = 'remove'  # remove or keep
+  data.white_space = 'collapse'  # collapse (every run becomes one space) or keep
+  data.min_characters = 1     # shorter documents are dropped
+  data.max_characters = 0     # longer documents are dropped; 0 = no limit
+  data.drop_duplicates = True  # exact ones, after cleaning
+  data.held_out = 0.01        # share of the documents kept for evaluation
+  data.tokenizer = 'unigram'  # unigram, bpe or the path of a SentencePiece model
+  data.vocab_size = 8192      # pieces to train; read from the file for a path
+  data.tokenizer_characters = 20_000_000  # size of the sample it is trained on
+  data.tokenizer_threads = 2  # part of the result: other counts give other pieces
+  data.row_length = 128       # tokens a row
+  data.max_segments = 8       # documents a row at most
+  data.packing = 'best_fit'   # best_fit or contiguous
+  data.prepared = ''          # folder of the prepared data; '' = WORKDIR/data
+
+  c.masking = masking = ml_collections.ConfigDict()
+  masking.select = 'uniform'  # which units are preferred
+  masking.unit = 'token'      # token or word: what is chosen as a whole
+  masking.budget = 'exact'    # exact (count per row) or independent (Bernoulli)
+  masking.rate = 0.15         # probability that a unit is chosen
+  masking.split = (0.8, 0.1, 0.1)  # of the chosen: [MASK], random, kept
+  masking.copies = 0          # static masking with k copies; 0 = dynamic
+
+  c.model = model = ml_collections.ConfigDict()
+  model.family = 'bert'       # bert or roberta
+  model.size = 'small'        # sets the four below where they are 0
+  model.layers = 0
+  model.width = 0
+  model.heads = 0
+  model.feed_forward = 0
+  model.max_positions = 512   # rows of the position table
+  model.init_std = 0.02       # of the weights' truncated normal distribution
+  model.dropout = 0.1         # drawn in 8 bits: multiples of 1/256
+  model.dtype = 'float32'     # of the computation: float32 or bfloat16
+  model.scan_layers = False   # one compiled layer for all: compiles faster, runs slower
+  model.remat = False         # recompute activations in the backward pass
+  model.head_rows = 0         # rows whose chosen positions are gathered together;
+                              # 0 = all rows of a device and micro-batch
+
+  c.optim = optim = ml_collections.ConfigDict()
+  optim.name = 'adamw'
+  optim.learning_rate = 1e-3  # peak
+  optim.schedule = 'linear'   # linear or wsd (warm-up, stable, decay)
+  optim.warmup_steps = 100
+  optim.decay_steps = 0       # wsd: length of the decay at the end
+  optim.final_fraction = 0.0  # of the peak, reached at total_steps
+  optim.beta1 = 0.9
+  optim.beta2 = 0.98
+  optim.epsilon = 1e-6
+  optim.weight_decay = 0.01
+  # Ordered (regex over the parameter's path, decayed?); the first match counts.
+  optim.decay_rules = ((r'.*(bias|norm/scale)', False), (r'.*', True))
+  optim.clip_norm = 1.0       # global norm of the gradient; 0 = no clipping
+  optim.stop_after_skips = 10  # non-finite gradients in a row that end the run
+
+  c.evaluation = evaluation = ml_collections.ConfigDict()
+  evaluation.every = 500      # steps; the last step is always evaluated
+  evaluation.rows = 1024      # held-out rows at most; 0 = all
+  evaluation.batch_size = 32  # rows, over all devices
+
+  c.checkpoint = checkpoint = ml_collections.ConfigDict()
+  checkpoint.every = 500      # steps; the last step is always saved
+  checkpoint.keep_latest = 2
+  checkpoint.keep_best = 1    # by the held-out reference loss
+  checkpoint.log_spaced = False  # also save and keep steps 0, 1, 2, 4, 8, ...
+
+  c.log = log = ml_collections.ConfigDict()
+  log.every = 50              # steps a line of metrics.jsonl sums over
+  log.tensorboard = True
+
+  c.mesh = mesh = ml_collections.ConfigDict()
+  mesh.data = 0               # devices the batch is divided over; 0 = all there are
+  c.lock()
+  return c
+
+
+# What may differ when a run is taken up again: where and how it runs, not what.
+OPERATIONAL = ('checkpoint', 'log', 'mesh', 'data.prepared')
+
+_CHOICES = {
+    'data.document': ('file', 'lines', 'blocks', 'regex'),
+    'data.unicode': ('NFC', 'NFKC', 'none'),
+    'data.control_characters': ('remove', 'keep'),
+    'data.white_space': ('collapse', 'keep'),
+    'data.packing': ('best_fit', 'contiguous'),
+    'masking.select': ('uniform',),
+    'masking.unit': ('token', 'word'),
+    'masking.budget': ('exact', 'independent'),
+    'model.family': ('bert', 'roberta'),
+    'model.size': ('tiny', 'mini', 'small', 'medium', 'base', 'large'),
+    'model.dtype': ('float32', 'bfloat16'),
+    'optim.name': ('adamw',),
+    'optim.schedule': ('linear', 'wsd'),
+}
+_AT_LEAST = {
+    'batch_size': 1, 'micro_batches': 1, 'total_steps': 1,
+    'data.block_characters': 1, 'data.min_characters': 1, 'data.max_characters': 0,
+    'data.vocab_size': 300, 'data.tokenizer_characters': 1000,
+    'data.tokenizer_threads': 1, 'data.row_length': 8, 'data.max_segments': 1,
+    'masking.copies': 0, 'model.layers': 0, 'model.width': 0, 'model.heads': 0,
+    'model.feed_forward': 0, 'model.max_positions': 1, 'model.head_rows': 0,
+    'optim.warmup_steps': 0, 'optim.decay_steps': 0, 'optim.weight_decay': 0,
+    'optim.clip_norm': 0, 'optim.stop_after_skips': 1, 'evaluation.every': 1,
+    'evaluation.rows': 0, 'evaluation.batch_size': 1, 'checkpoint.every': 1,
+    'checkpoint.keep_latest': 1, 'checkpoint.keep_best': 0, 'log.every': 1,
+    'mesh.data': 0,
+}
+_FRACTIONS = ('data.held_out', 'masking.rate', 'model.dropout', 'optim.final_fraction',
+              'optim.beta1', 'optim.beta2')
+
+
+def check(config):
+  """Raises UserError for the first setting that cannot work."""
+  flat = flatten(config)
+
+  def refuse(key, allowed):
+    raise UserError(f'config.{key} = {flat[key]!r}: must be {allowed}')
+
+  for key, choices in _CHOICES.items():
+    if flat[key] not in choices:
+      near = difflib.get_close_matches(str(flat[key]), choices, 1)
+      refuse(key, f'one of {", ".join(choices)}' + (f' (did you mean {near[0]}?)' if near else ''))
+  for key, least in _AT_LEAST.items():
+    if not flat[key] >= least:
+      refuse(key, f'at least {least}')
+  for key in _FRACTIONS:
+    if not 0 <= flat[key] <= 1:
+      refuse(key, 'between 0 and 1')
+  if not 0 <= flat['seed'] < 2**32:
+    refuse('seed', 'between 0 and 2**32 - 1 (larger seeds would collide silently)')
+  if not flat['optim.learning_rate'] > 0:
+    refuse('optim.learning_rate', 'above 0')
+  if flat['masking.rate'] == 0:
+    refuse('masking.rate', 'above 0')
+  split = flat['masking.split']
+  if len(split) != 3 or min(split) < 0 or abs(sum(split) - 1) > 1e-6:
+    refuse('masking.split', 'three shares ([MASK], random, kept) that sum to 1')
+  if flat['data.document'] == 'regex' and not flat['data.document_regex']:
+    refuse('data.document_regex', "a regular expression when data.document is 'regex'")
+  if flat['data.max_characters'] and flat['data.max_characters'] < flat['data.min_characters']:
+    refuse('data.max_characters', 'at least data.min_characters, or 0 for no limit')
+  if flat['batch_size'] % flat['micro_batches']:
+    refuse('batch_size', f'a multiple of micro_batches = {flat["micro_batches"]}')
+  if flat['data.row_length'] > flat['model.max_positions']:
+    refuse('data.row_length',
+           f'at most model.max_positions = {flat["model.max_positions"]}; raise that or shorten the rows')
+  if flat['optim.warmup_steps'] + flat['optim.decay_steps'] > flat['total_steps']:
+    refuse('optim.warmup_steps',
+           f'with optim.decay_steps at most total_steps = {flat["total_steps"]}')
+
+
+def load(path, overrides=()):
+  """Reads FILE[:variant], applies (key, text) overrides, checks; returns it locked."""
+  path, _, variant = str(path).partition(':')
+  if not pathlib.Path(path).is_file():
+    raise UserError(f'no such config file: {path}')
+  spec = importlib.util.spec_from_file_location('recipe', path)
+  module = importlib.util.module_from_spec(spec)
+  try:
+    spec.loader.exec_module(module)
+    config = module.get_config(variant or None)
+  except (AttributeError, KeyError, TypeError, ValueError, SyntaxError) as error:
+    raise UserError(f'{path}: {" ".join(str(error).split())}') from error
+  return override(config, overrides)
+
+
+def override(config, overrides=()):
+  """Applies (dotted key, text) pairs to a copy of the config and checks it."""
+  config = config.copy_and_resolve_references()
+  for key, text in overrides:
+    group, name = _find(config, key)
+    group[name] = _parse(key, text, group[name])
+  check(config)
+  config.lock()
+  return config
+
+
+def _find(config, key):
+  """Returns (the group, the last name) of a dotted key, or names the nearest."""
+  *groups, name = key.split('.')
+  group = config
+  for part in groups:
+    group = group.get(part) if isinstance(group, ml_collections.ConfigDict) else None
+  if not isinstance(group, ml_collections.ConfigDict) or name not in group:
+    raise UserError(unknown_key(key, flatten(config)))
+  if isinstance(group[name], ml_collections.ConfigDict):
+    raise UserError(f'config.{key} is a group; set one of: '
+                    + ', '.join(f'config.{key}.{each}' for each in group[name]))
+  return group, name
+
+
+def unknown_key(key, known):
+  """Returns the message for a key that does not exist, with the nearest that does."""
+  last = key.split('.')[-1]
+  near = (difflib.get_close_matches(key, known, 1)
+          or [k for k in known if k.split('.')[-1] == last]
+          or difflib.get_close_matches(last, [k.split('.')[-1] for k in known], 1))
+  return f'unknown setting config.{key}' + (f'; did you mean config.{near[0]}?' if near else '')
+
+
+def _parse(key, text, present):
+  """Reads text as the type that the setting has now."""
+  kind = type(present)
+  try:
+    if kind is str:
+      return text
+    if kind is bool:
+      return {'true': True, 'false': False}[text.lower()]
+    if kind is tuple:
+      value = ast.literal_eval(text)
+      return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    return kind(text.replace('_', '')) if kind is int else kind(text)
+  except (ValueError, KeyError, SyntaxError):
+    raise UserError(f'config.{key} = {text}: must be of type {kind.__name__}, such as {present!r}') from None
+
+
+def flatten(config):
+  """Returns {dotted key: value} in the config's order."""
+  flat = {}
+  for key, value in config.items():
+    if isinstance(value, (ml_collections.ConfigDict, dict)):
+      flat.update({f'{key}.{name}': v for name, v in flatten(value).items()})
+    else:
+      flat[key] = value
+  return flat
+
+
+def to_json(config):
+  """Returns the config as text that `from_json` reads back."""
+  return json.dumps(config.to_dict(), indent=2) + '\n'
+
+
+def from_json(text, name='config.json'):
+  """Returns the config that `to_json` wrote; UserError names what does not fit."""
+  config = base()
+  try:
+    saved = flatten(json.loads(text))
+  except (ValueError, AttributeError) as error:
+    raise UserError(f'{name} is damaged: {error}') from None
+  known = flatten(config)
+  for key, value in saved.items():
+    if key not in known:
+      raise UserError(f'{name}: {unknown_key(key, known)}')
+    group, last = _find(config, key)
+    group[last] = _as_tuples(value)
+  missing = sorted(set(known) - set(saved))
+  if missing:
+    raise UserError(f'{name} lacks config.{missing[0]}')
+  check(config)
+  config.lock()
+  return config
+
+
+def _as_tuples(value):
+  return tuple(_as_tuples(each) for each in value) if isinstance(value, list) else value
+
+
+def differences(ours, theirs, ignore=OPERATIONAL):
+  """Returns [(key, our value, their value)] of what is not operational and differs."""
+  a, b = flatten(ours), flatten(theirs)
+  skipped = lambda key: any(key == each or key.startswith(each + '.') for each in ignore)
+  return [(key, a.get(key), b.get(key)) for key in {**a, **b}
+          if not skipped(key) and a.get(key) != b.get(key)]

@@ -1,0 +1,175 @@
+"""Batches from prepared rows: pure functions of (data, seed, step)."""
+
+import collections
+import concurrent.futures
+import functools
+
+from grain import experimental as grain
+import numpy as np
+
+from mlm_jax import batches
+from mlm_jax import config
+
+_MIX = 10_000  # positions in which a mixture's shares are exact
+
+
+class Loader:
+  """The training batches of one process.
+
+  Without weights the rows of all sources are shuffled together, each seen once an
+  epoch. With weights each source is shuffled on its own and repeated as its share
+  asks; the shares hold in every stretch of the order, exactly every 10,000 rows.
+
+  The order is Grain's index shuffle, a permutation computed row by row, so nothing
+  is kept in memory and any step can be asked for at any time. It is called directly:
+  a row looked up through a MapDataset takes twice as long, through a mixture of them
+  four times.
+  """
+
+  def __init__(self, prepared, split, batch_size, seed, weights=(), process_index=0, process_count=1):
+    """Takes a store.Prepared, 'train' or 'held_out', and rows a step over all processes.
+
+    Raises:
+      UserError: a source has no rows, or all have fewer than a batch; the weights do
+        not fit; the processes do not divide the batch.
+    """
+    self._rows = prepared.split(split)
+    self._batch_size, self._seed = batch_size, seed
+    self.rows = sum(map(len, self._rows))
+    if self.rows < batch_size:
+      raise config.UserError(f'the corpus is too small for one batch: {self.rows:,} {split} rows, '
+                             f'config.batch_size = {batch_size:,}; lower it or give more text')
+    if batch_size % process_count:
+      raise config.UserError(f'config.batch_size = {batch_size}: must be a multiple of the '
+                             f'{process_count} processes')
+    share = batch_size // process_count
+    self._slice = np.arange(process_index * share, (process_index + 1) * share)
+    sizes = [len(rows) for rows in self._rows]
+    self._first = np.cumsum([0] + sizes)  # number of each source's first row
+    self._streams = sizes if weights else [self.rows]
+    self._share_of, self._rank_of, self._counts = _mixture(weights or (1,), self._streams)
+
+  def batch(self, step):
+    """Returns this process's Batch of numpy arrays for one step."""
+    position_B = step * self._batch_size + self._slice
+    row_B, visit_B = self._order(position_B)
+    return _gather(self._rows, self._first, row_B, visit_B)
+
+  def _order(self, position_B):
+    """Returns (number of the row among all sources' rows, visit), each int64_B."""
+    cycle_B, within_B = np.divmod(position_B, _MIX)
+    stream_B = self._share_of[within_B]
+    drawn_B = cycle_B * self._counts[stream_B] + self._rank_of[within_B]
+    visit_B, index_B = np.divmod(drawn_B, np.array(self._streams)[stream_B])
+    row_B = np.array([
+        self._first[stream] + grain.index_shuffle(
+            index, max_index=self._streams[stream] - 1, seed=_epoch_seed(self._seed, stream, visit), rounds=4)
+        for stream, visit, index in zip(stream_B.tolist(), visit_B.tolist(), index_B.tolist())])
+    return row_B, visit_B
+
+
+@functools.lru_cache(maxsize=1024)
+def _epoch_seed(seed, stream, epoch):
+  """Returns 32 bits hashed from all three: seed + epoch would make runs share orders."""
+  return int(np.random.SeedSequence((seed, stream, epoch)).generate_state(1)[0])
+
+
+def _mixture(weights, sizes):
+  """Returns the pattern of a mixture over _MIX positions.
+
+  Returns:
+    (stream of each position, how often the stream came before it, positions of each
+    stream), evenly spread.
+  """
+  if len(weights) != len(sizes):
+    raise config.UserError(f'config.data.weights = {tuple(weights)}: must be one for each of the '
+                           f'{len(sizes)} sources, or () for shares by size')
+  exact = np.array(weights, float) / sum(weights) * _MIX
+  counts = np.floor(exact).astype(int)
+  counts[np.argsort(counts - exact, kind='stable')[:_MIX - counts.sum()]] += 1
+  for number, (count, size) in enumerate(zip(counts, sizes)):
+    if not count or not size:
+      raise config.UserError(f'config.data.weights = {tuple(weights)}: source {number + 1} has '
+                             + (f'less than 1 in {_MIX}' if not count else 'no training rows')
+                             + '; leave it out')
+  stream = np.repeat(np.arange(len(counts)), counts)
+  rank = np.concatenate([np.arange(count) for count in counts])
+  order = np.argsort((rank + 0.5) / counts[stream], kind='stable')
+  return stream[order], rank[order], counts
+
+
+def _gather(sources, first, row_B, visit_B):
+  """Returns the Batch of rows numbered over all sources."""
+  source_B = np.searchsorted(first, row_B, side='right') - 1
+  local_B = row_B - first[source_B]
+  rows = sources[0]
+  tokens_BL = np.empty((len(row_B), rows.tokens_RL.shape[1]), rows.tokens_RL.dtype)
+  starts_BS = np.empty((len(row_B), rows.starts_RS.shape[1]), np.int32)
+  for source in np.unique(source_B):
+    here = source_B == source
+    tokens_BL[here] = sources[source].tokens_RL[local_B[here]]
+    starts_BS[here] = sources[source].starts_RS[local_B[here]]
+  return batches.Batch(tokens_BL, starts_BS, np.stack([source_B, local_B], 1).astype(np.uint32),
+                       visit_B.astype(np.uint32))
+
+
+class EvaluationLoader:
+  """The held-out rows in fixed order, at visit 0.
+
+  Where fewer rows are asked for than there are, they are spread evenly over all. The
+  last batch is filled with empty rows: padding alone, no segment, of weight 0.
+  """
+
+  def __init__(self, prepared, batch_size, rows=0, process_index=0, process_count=1):
+    """Takes a store.Prepared, rows a batch over all processes, and how many at most (0: all)."""
+    self._rows = prepared.held_out
+    self._pad_id = prepared.tokenizer.pad_id
+    self._first = np.cumsum([0] + [len(each) for each in self._rows])
+    there = int(self._first[-1])
+    if not there:
+      raise config.UserError(f'{prepared.directory} has no held-out row; raise config.data.held_out')
+    if batch_size % process_count:
+      raise config.UserError(f'config.evaluation.batch_size = {batch_size}: must be a multiple of the '
+                             f'{process_count} processes')
+    self.rows = min(rows, there) if rows else there
+    self._chosen = np.arange(self.rows) * there // self.rows
+    self._batch_size = batch_size
+    share = batch_size // process_count
+    self._slice = slice(process_index * share, (process_index + 1) * share)
+
+  def __len__(self):
+    return -(-self.rows // self._batch_size)
+
+  def batch(self, i):
+    """Returns this process's part of batch i as numpy arrays."""
+    row_B = self._chosen[i * self._batch_size:(i + 1) * self._batch_size]
+    batch = _gather(self._rows, self._first, row_B, np.zeros(len(row_B)))
+    empty = self._batch_size - len(row_B)
+
+    def padded(array, value):
+      filler = np.full((empty, *array.shape[1:]), value, array.dtype)
+      return np.concatenate([array, filler])[self._slice]
+
+    return batches.Batch(padded(batch.tokens_BL, self._pad_id), padded(batch.starts_BS, -1),
+                         padded(batch.example_B2, 0), padded(batch.visit_B, 0))
+
+
+def prefetch(batch_at, start, stop, put, depth=2):
+  """Yields put(batch_at(i)) for i in [start, stop), `depth` of them made ahead.
+
+  Both functions run in one background thread; what they raise is raised here, at the
+  batch it belongs to. Closing the generator ends the thread.
+  """
+  executor = concurrent.futures.ThreadPoolExecutor(1, 'prefetch')
+  ahead = collections.deque()
+  make = lambda i: put(batch_at(i))
+  try:
+    for i in range(start, min(start + depth, stop)):
+      ahead.append(executor.submit(make, i))
+    for i in range(start, stop):
+      batch = ahead.popleft().result()
+      if i + depth < stop:
+        ahead.append(executor.submit(make, i + depth))
+      yield batch
+  finally:
+    executor.shutdown(wait=True, cancel_futures=True)

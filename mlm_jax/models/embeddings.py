@@ -1,0 +1,36 @@
+"""What enters the first layer: token, position and type embeddings."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from mlm_jax.models import layers
+
+
+class Embeddings(nn.Module):
+  """The sum of token, learned position and (where there are types) type embeddings.
+
+  `config.position_offset` is where the position table starts to be used: RoBERTa
+  leaves its first rows to padding (arXiv:1907.11692, in its published code).
+  """
+  config: object
+
+  def setup(self):
+    config = self.config
+    table = lambda rows: nn.Embed(
+        rows, config.width, param_dtype=jnp.float32,
+        embedding_init=nn.initializers.truncated_normal(config.init_std))
+    self.token = table(config.padded_vocab_size)
+    self.position = table(config.max_positions + config.position_offset)
+    if config.types:
+      self.type = table(config.types)
+    self.norm = layers.layer_norm(config, name=None)
+    self.drop = layers.Dropout(config.dropout)
+
+  def __call__(self, tokens_BL, positions_BL, types_BL, deterministic):
+    # Gathered in float32, then cast: the gradient is summed in float32 too.
+    hidden_BLD = self.token(tokens_BL)
+    hidden_BLD += self.position(positions_BL + self.config.position_offset)
+    if self.config.types:
+      types_BL = jnp.zeros_like(tokens_BL) if types_BL is None else types_BL
+      hidden_BLD += self.type(types_BL)
+    return self.drop(self.norm(hidden_BLD.astype(self.config.dtype)), deterministic)

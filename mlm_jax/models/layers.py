@@ -1,0 +1,50 @@
+"""The small parts of an encoder."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+def dense(features, config, name):
+  """A linear layer with float32 parameters that computes in config.dtype."""
+  return nn.Dense(features, dtype=config.dtype, param_dtype=jnp.float32, name=name,
+                  kernel_init=nn.initializers.truncated_normal(config.init_std))
+
+
+def layer_norm(config, name='norm'):
+  """Layer normalisation; its statistics are float32 whatever the compute dtype."""
+  return nn.LayerNorm(epsilon=config.norm_epsilon, dtype=config.dtype,
+                      param_dtype=jnp.float32, name=name)
+
+
+class Dropout(nn.Module):
+  """Dropout whose draws cost 8 bits an element instead of 32.
+
+  The rate is therefore a multiple of 1/256: .1 becomes 26/256 = .1016, and the
+  kept elements are scaled by the inverse of what is really kept.
+  """
+  rate: float
+
+  @nn.compact
+  def __call__(self, x, deterministic):
+    kept_of_256 = round(256 * (1 - self.rate))
+    if deterministic or kept_of_256 == 256:
+      return x
+    if kept_of_256 == 0:
+      return jnp.zeros_like(x)
+    # Four draws share a word along the last axis, so that no draw crosses rows.
+    *lead, last = x.shape
+    words = jax.random.bits(self.make_rng('dropout'), (*lead, -(-last // 4)), jnp.uint32)
+    draws = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(*lead, -1)[..., :last]
+    return jnp.where(draws < kept_of_256, x * jnp.asarray(256 / kept_of_256, x.dtype), 0)
+
+
+class FeedForward(nn.Module):
+  """Two linear layers around an exact (erf) GELU."""
+  config: object
+
+  @nn.compact
+  def __call__(self, hidden_BLD):
+    inner_BLF = dense(self.config.feed_forward, self.config, 'in')(hidden_BLD)
+    inner_BLF = jax.nn.gelu(inner_BLF, approximate=False)
+    return dense(self.config.width, self.config, 'out')(inner_BLF)

@@ -1,0 +1,1 @@
+"""Objectives: prepare, weights and loss as pure functions of their arguments."""

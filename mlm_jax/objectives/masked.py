@@ -1,0 +1,115 @@
+"""The masked-language-model objective: cross-entropy at the chosen positions.
+
+Source: arXiv:1810.04805. Only chosen positions reach the vocabulary projection.
+They are gathered inside groups of rows that live on one device: a gather over
+the whole sharded batch would make every device compute the whole head.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from mlm_jax import batches
+from mlm_jax import masking
+from mlm_jax.models import Model
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+  """Masked rows and, in G groups of rows, their P predicted positions.
+
+  Attributes:
+    tokens_BL, segments_BL, positions_BL: what the encoder reads.
+    index_GP: where the predictions stand in a group's rows laid end to end.
+    targets_GP: the original tokens there.
+    action_GP: 1 [MASK], 2 random, 3 kept; 0 where the buffer is not used.
+    maskable_B, padding_B, overflow_G: counts, for the metrics.
+  """
+  tokens_BL: jax.Array
+  segments_BL: jax.Array
+  positions_BL: jax.Array
+  index_GP: jax.Array
+  targets_GP: jax.Array
+  action_GP: jax.Array
+  maskable_B: jax.Array
+  padding_B: jax.Array
+  overflow_G: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+  """Three pure functions: prepare, weights, loss.
+
+  Attributes:
+    model: the encoder and its head.
+    pad_id: the padding token.
+    head_rows: rows of a group; divides the rows of a device and micro-batch.
+  """
+  model: Model
+  pad_id: int
+  head_rows: int
+
+  coefficients = {'masked': 1.0}
+
+  def prepare(self, policy, batch, root_key, progress):
+    """Returns Inputs: no parameters, no gradient."""
+    masked = masking.mask_batch(policy, root_key, batch, progress)
+    segments_BL = batches.segments(batch.tokens_BL, batch.starts_BS, self.pad_id)
+    B, L = segments_BL.shape
+    G = B // self.head_rows
+    group = lambda x_BL: x_BL.reshape(G, self.head_rows * L)
+    chosen_GR = group(masked.chosen_BL)
+    P = policy.cap(self.head_rows, L)
+    index_GP = jax.vmap(lambda chosen_R: jnp.nonzero(chosen_R, size=P, fill_value=-1)[0])(chosen_GR)
+    used_GP = index_GP >= 0
+    index_GP = jnp.maximum(index_GP, 0)
+    at_index = lambda x_BL: jnp.take_along_axis(group(x_BL), index_GP, axis=1)
+    return Inputs(
+        tokens_BL=masked.inputs_BL, segments_BL=segments_BL,
+        positions_BL=batches.positions(batch.starts_BS, L), index_GP=index_GP,
+        targets_GP=at_index(masked.targets_BL),
+        action_GP=jnp.where(used_GP, at_index(masked.action_BL), 0),
+        maskable_B=(masked.units_BL >= 0).sum(1), padding_B=(segments_BL == 0).sum(1),
+        overflow_G=chosen_GR.sum(1) - used_GP.sum(1))
+
+  def weights(self, inputs):
+    """Returns {term: number of predictions}."""
+    return {'masked': (inputs.action_GP > 0).sum().astype(jnp.float32)}
+
+  def loss(self, params, inputs, dropout_key=None):
+    """Returns ({term: sum}, {metric: (sum, weight)}), all float32."""
+    hidden_BLD = self.model.apply(params, inputs.tokens_BL, inputs.segments_BL,
+                                  inputs.positions_BL, dropout_key=dropout_key).hidden_BLD
+    G, P = inputs.index_GP.shape
+    D = hidden_BLD.shape[-1]
+    hidden_GPD = jnp.take_along_axis(hidden_BLD.reshape(G, -1, D), inputs.index_GP[:, :, None], axis=1)
+    logits_PV = self.model.head(params, hidden_GPD.reshape(G * P, D))
+    targets_P, action_P = inputs.targets_GP.reshape(-1), inputs.action_GP.reshape(-1)
+    score_P = jnp.take_along_axis(logits_PV, targets_P[:, None], axis=1)[:, 0]
+    loss_P = jnp.where(action_P > 0, jax.nn.logsumexp(logits_PV, axis=1) - score_P, 0)
+    better_P = (logits_PV > score_P[:, None]).sum(1)
+    return {'masked': loss_P.sum()}, _metrics(inputs, loss_P, better_P, action_P)
+
+
+def _metrics(inputs, loss_P, better_P, action_P):
+  """Returns {name: (sum, weight)}; better_P counts the tokens ranked above the target."""
+  used_P = action_P > 0
+  over = lambda value, chosen: (jnp.where(chosen, value, 0).sum(dtype=jnp.float32),
+                                chosen.sum(dtype=jnp.float32))
+  size = jnp.float32(inputs.tokens_BL.size)
+  predicted = used_P.sum(dtype=jnp.float32)
+  overflow = inputs.overflow_G.sum(dtype=jnp.float32)
+  padding = inputs.padding_B.sum(dtype=jnp.float32)
+  return {
+      'loss': over(loss_P, used_P),
+      'accuracy': over(better_P == 0, used_P),
+      'top5': over(better_P < 5, used_P),
+      'loss_masked': over(loss_P, action_P == 1),
+      'loss_random': over(loss_P, action_P == 2),
+      'loss_kept': over(loss_P, action_P == 3),
+      'rate': (predicted + overflow, inputs.maskable_B.sum(dtype=jnp.float32)),
+      'padding': (padding, size),
+      'overflow': (overflow, predicted + overflow),
+  }

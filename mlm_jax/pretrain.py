@@ -1,0 +1,129 @@
+"""From a config to a masked-language-model Problem, and the run of it."""
+
+import functools
+import pathlib
+import shutil
+
+import jax
+
+from mlm_jax import config as config_lib
+from mlm_jax import masking
+from mlm_jax import models
+from mlm_jax import run as run_lib
+from mlm_jax import sharding
+from mlm_jax import step as step_lib
+from mlm_jax import train
+from mlm_jax import workdir as workdir_lib
+from mlm_jax.data import pipeline
+from mlm_jax.data import prepare
+from mlm_jax.data import store
+from mlm_jax.evaluate import masked as masked_evaluation
+from mlm_jax.objectives import masked as masked_objective
+
+
+def resolve(config):
+  """Returns the config with the numbers of its model's size written out, checked."""
+  config = config.copy_and_resolve_references()
+  models.resolve(config.model)
+  config_lib.check(config)
+  if config.model.width % config.model.heads:
+    raise config_lib.UserError(f'config.model.heads = {config.model.heads}: '
+                               f'must divide config.model.width = {config.model.width}')
+  config.lock()
+  return config
+
+
+def prepare_data(config, workdir, log=print):
+  """Returns the prepared data of a run, made where it is missing."""
+  return prepare.prepare(config.data, data_folder(config, workdir), log)
+
+
+def data_folder(config, workdir):
+  return pathlib.Path(config.data.prepared or pathlib.Path(workdir) / 'data')
+
+
+def make_policy(config, table):
+  """Returns the masking policy of the config's group `masking`."""
+  return masking.make(table, **config.to_dict())
+
+
+def problem(config, prepared, mesh):
+  """Returns the train.Problem of pretraining on prepared data.
+
+  Raises:
+    UserError: batches that the mesh or the micro-batches do not divide, or that
+      the data cannot fill.
+  """
+  devices = mesh.devices.size
+  parts = devices * config.micro_batches
+  sharding.check_batch('batch_size', config.batch_size, parts, 'devices x micro_batches')
+  sharding.check_batch('evaluation.batch_size', config.evaluation.batch_size, devices, 'devices')
+  table = prepared.tokenizer.table(prepared.counts_V)
+  model = models.make(config.model, prepared.tokenizer.size)
+  policy = make_policy(config.masking, table)
+  loader = pipeline.Loader(
+      prepared, 'train', config.batch_size, config.seed, weights=config.data.weights,
+      process_index=jax.process_index(), process_count=jax.process_count())
+  rows = config.batch_size // parts
+  head_rows = config.model.head_rows or rows
+  sharding.check_batch('batch_size', rows, head_rows, 'model.head_rows, on each device and micro-batch')
+  pad_id = prepared.tokenizer.pad_id
+  return train.Problem(
+      objective=masked_objective.Objective(model, pad_id, head_rows), policy=policy, init=model.init,
+      batch=loader.batch, evaluators=_evaluators(config, prepared, model, policy, table, mesh),
+      ranked_by=('reference', 'loss'),
+      facts={'data_fingerprint': prepared.fingerprint, 'tokenizer': prepared.tokenizer.sha256})
+
+
+def _evaluators(config, prepared, model, policy, table, mesh):
+  """Returns {'reference': ..., 'own': ...} over the held-out rows."""
+  loader = pipeline.EvaluationLoader(prepared, config.evaluation.batch_size, config.evaluation.rows)
+  objective = masked_objective.Objective(
+      model, prepared.tokenizer.pad_id, config.evaluation.batch_size // mesh.devices.size)
+  eval_step = jax.jit(step_lib.make_eval_step(objective))
+  put = lambda batch: sharding.put(batch, mesh)
+
+  def score(policy, params, progress):
+    return masked_evaluation.evaluate(eval_step, params, policy, loader, put, progress)
+
+  reference = masked_evaluation.reference_policy(table)
+  return {'reference': functools.partial(score, reference), 'own': functools.partial(score, policy)}
+
+
+def run(config, workdir, log=print):
+  """Pretrains in workdir, from wherever it stands; returns whether it is complete."""
+  config = resolve(config)
+  mesh = sharding.make_mesh(config.mesh)
+  with workdir_lib.locked(workdir) as workdir:
+    workdir_lib.check_same(workdir, config)
+    prepared = prepare_data(config, workdir, log)
+    this = problem(config, prepared, mesh)
+    # Only now, when all that can be wrong with the input has been looked at.
+    workdir_lib.write_config(workdir, config)
+    workdir_lib.record_environment(workdir, this.facts)
+    shutil.copytree(prepared.directory / 'tokenizer', workdir / 'tokenizer', dirs_exist_ok=True)
+    return train.run(this, config, workdir, mesh, log)
+
+
+def evaluate(workdir, step=None, data=None):
+  """Returns {'step': ..., 'reference_loss': ..., 'own_loss': ..., ...} of a checkpoint.
+
+  Args:
+    workdir: of the run.
+    step: of the checkpoint; None for the newest intact one.
+    data: folder of prepared data; None for the run's own.
+
+  Raises:
+    UserError: no run, checkpoint or data there, or data made with another tokenizer.
+  """
+  opened = run_lib.open_run(workdir, step)
+  config = opened.config
+  prepared = store.open_prepared(data or data_folder(config, workdir))
+  if prepared.tokenizer.sha256 != opened.tokenizer.sha256:
+    raise config_lib.UserError(f'{prepared.directory} was prepared with another tokenizer than {workdir}')
+  mesh = sharding.make_mesh(config.mesh)
+  scores = {'step': opened.step}
+  for name, evaluator in problem(config, prepared, mesh).evaluators.items():
+    values = evaluator(opened.params, opened.step / config.total_steps)
+    scores |= {f'{name}_{metric}': value for metric, value in values.items()}
+  return scores

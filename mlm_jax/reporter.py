@@ -1,0 +1,80 @@
+"""What a person sees of a training run: a progress bar, or plain lines elsewhere."""
+
+import contextlib
+import sys
+import time
+
+import rich.console
+import rich.progress
+
+
+class Reporter:
+  """Keeps the clock of a run and shows its progress.
+
+  Args:
+    config: the run's.
+    first: the step that it starts from.
+    log: called with a line of text when the output is no terminal.
+  """
+
+  def __init__(self, config, first, log):
+    self._config, self._step, self._log = config, first, log
+    self._mark = time.perf_counter()
+    self._idle = self._waited = 0.0
+    self._speed = None
+    self._bar = None
+    if sys.stderr.isatty():
+      columns = ['{task.description}', rich.progress.BarColumn(), '{task.completed}/{task.total}',
+                 '{task.fields[figures]}', rich.progress.TimeElapsedColumn(),
+                 rich.progress.TimeRemainingColumn()]
+      self._bar = rich.progress.Progress(*columns, console=rich.console.Console(stderr=True))
+      self._task = self._bar.add_task('training', total=config.total_steps, completed=first, figures='')
+
+  def __enter__(self):
+    if self._bar:
+      self._bar.start()
+    return self
+
+  def __exit__(self, *unused):
+    if self._bar:
+      self._bar.stop()
+
+  def waited(self, seconds):
+    """Adds to the time that training stood waiting for data."""
+    self._waited += seconds
+
+  @contextlib.contextmanager
+  def paused(self):
+    """Time spent inside (evaluating, saving) is not training time."""
+    began = time.perf_counter()
+    yield
+    self._idle += time.perf_counter() - began
+
+  def logged(self, step, values):
+    """Shows a line of metrics; returns the figures of timing.jsonl for it."""
+    now = time.perf_counter()
+    seconds = now - self._mark - self._idle
+    slots = (step - self._step) * self._config.batch_size * self._config.data.row_length
+    timing = {'seconds': seconds, 'tokens_per_second': slots / seconds,
+              'useful_tokens_per_second': slots * (1 - values.get('padding', 0)) / seconds,
+              'waited_seconds': self._waited}
+    self._speed = seconds / (step - self._step)
+    self._mark, self._idle, self._waited, self._step = now, 0.0, 0.0, step
+    left = (self._config.total_steps - step) * self._speed
+    figures = f'loss {values.get("loss", float("nan")):.4f}  {timing["tokens_per_second"]:,.0f} tokens/s'
+    if self._bar:
+      self._bar.update(self._task, completed=step, figures=figures)
+    else:
+      self._log(f'step {step}/{self._config.total_steps}  {figures}  '
+                f'{left / 60:.1f} minutes left')
+    return timing
+
+  def evaluated(self, step, results):
+    """Shows an evaluation."""
+    text = f'step {step}  held out: ' + ', '.join(
+        f'{name} loss {values["loss"]:.4f} accuracy {values["accuracy"]:.3f}'
+        for name, values in results.items())
+    if self._bar:
+      self._bar.console.print(text, highlight=False)
+    else:
+      self._log(text)

@@ -1,0 +1,190 @@
+"""A run opened for use: fill masks, embed texts, score them, look at masks."""
+
+import dataclasses
+import functools
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mlm_jax import batches
+from mlm_jax import checkpoint
+from mlm_jax import config as config_lib
+from mlm_jax import masking
+from mlm_jax import models
+from mlm_jax import rng
+from mlm_jax import workdir as workdir_lib
+from mlm_jax.data import clean
+from mlm_jax.data import tokenizer as tokenizer_lib
+
+ROWS = 32   # texts computed together; the last batch is filled up, so shapes recur
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+  """A token that may stand at a [MASK], and its probability."""
+  token: str
+  probability: float
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedPiece:
+  """One piece of a text under a policy; action is '', 'mask', 'random' or 'keep'."""
+  piece: str
+  shown: str
+  action: str
+
+
+def open_run(workdir, step=None):
+  """Returns the Run in a work directory, at its newest intact checkpoint or at `step`.
+
+  Raises:
+    UserError: no run there, no intact checkpoint, or a tokenizer that is not the model's.
+  """
+  workdir = pathlib.Path(workdir)
+  config = workdir_lib.read_config(workdir)
+  tokenizer = tokenizer_lib.load(workdir / 'tokenizer')
+  model = models.make(config.model, tokenizer.size)
+  step, params = checkpoint.read_params(workdir / 'checkpoints', step)
+  expected = jax.eval_shape(model.init, rng.root_key(0))
+  shapes = lambda tree: jax.tree.map(lambda x: x.shape, tree)
+  if shapes(params) != shapes(expected):
+    raise config_lib.UserError(
+        f'{workdir}: the checkpoint does not fit config.json and a tokenizer of {tokenizer.size} pieces')
+  return Run(config, tokenizer, model, params, step)
+
+
+class Run:
+  """A trained model with its tokenizer.
+
+  Attributes:
+    config, tokenizer, model, params, step: what was read.
+  """
+
+  def __init__(self, config, tokenizer, model, params, step):
+    self.config, self.tokenizer, self.model = config, tokenizer, model
+    self.params, self.step = params, step
+    self._static = (model, tokenizer.pad_id)
+
+  def fill(self, text, top_k=5):
+    """Returns, for each [MASK] of the text in turn, a list of top_k Predictions.
+
+    Raises:
+      UserError: an empty text, one without [MASK], or one longer than a row.
+    """
+    row = self._row(text)
+    index = np.flatnonzero(row == self.tokenizer.mask_id)
+    if not len(index):
+      raise config_lib.UserError(f'no [MASK] in the text: {text[:60]!r}')
+    if not 1 <= top_k <= self.tokenizer.size:
+      raise config_lib.UserError(f'top_k = {top_k}: must be between 1 and {self.tokenizer.size}')
+    log_V = self._log_probabilities([row] * len(index), index)
+    best = np.argsort(-log_V, axis=1, kind='stable')[:, :top_k]
+    return [[Prediction(self.tokenizer.piece(int(i)), float(np.exp(log[i]))) for i in ids]
+            for log, ids in zip(log_V, best)]
+
+  def embed(self, texts, pooling='mean'):
+    """Returns float32 [n, D]: the mean over a text's pieces, or its [CLS], of the last layer."""
+    if pooling not in ('mean', 'cls'):
+      raise config_lib.UserError(f'pooling = {pooling!r}: must be mean or cls')
+    rows = [self._row(text) for text in texts]
+    pooled = [_pool(self._static, pooling, self.params, *self._arrays(rows[i:i + ROWS]))
+              for i in range(0, len(rows), ROWS)]
+    width = self.model.architecture.width
+    return np.concatenate([np.zeros((0, width), np.float32), *pooled])[:len(rows)]
+
+  def pseudo_log_likelihood(self, texts):
+    """Returns float64 [n]: the sum over a text's pieces of log p(piece | the others).
+
+    Source: arXiv:1910.14659. Special tokens are not counted.
+    """
+    totals = np.zeros(len(texts), np.float64)
+    for n, text in enumerate(texts):
+      row = self._row(text)
+      index = np.arange(1, len(row) - 1)
+      hidden = np.tile(row, (len(index), 1))
+      hidden[np.arange(len(index)), index] = self.tokenizer.mask_id
+      log_V = self._log_probabilities(list(hidden), index)
+      totals[n] = log_V[np.arange(len(index)), row[index]].astype(np.float64).sum()
+    return totals
+
+  def masked(self, texts, policy=None, seed=0):
+    """Returns, for each text, a list of MaskedPiece: what a policy does to it.
+
+    Args:
+      texts: list of str.
+      policy: a masking.Policy; None for the one that the run trains with.
+      seed: of the draws; text i is example (0, i) on its first visit.
+    """
+    table = self.tokenizer.table()
+    if policy is None:
+      policy = masking.make(table, **self.config.masking.to_dict())
+    rows = [self._row(text) for text in texts]
+    tokens_BL, starts_BS, _ = self._arrays(rows)
+    count = len(tokens_BL)
+    example_B2 = np.stack([np.zeros(count), np.arange(count)], 1).astype(np.uint32)
+    batch = batches.Batch(tokens_BL, starts_BS, example_B2, np.zeros(count, np.uint32))
+    masked = jax.device_get(masking.mask_batch(policy, rng.root_key(seed), batch, 1.0))
+    names = ('', 'mask', 'random', 'keep')
+    piece = self.tokenizer.piece
+    return [[MaskedPiece(piece(int(masked.targets_BL[b, i])), piece(int(masked.inputs_BL[b, i])),
+                         names[masked.action_BL[b, i]]) for i in range(len(row))]
+            for b, row in enumerate(rows)]
+
+  def _row(self, text):
+    """Returns the ids of [CLS] text [SEP]; [MASK] in the text is the mask."""
+    ids = self.tokenizer.encode_with_masks(clean.normalize(text, self.config.data))
+    if not ids:
+      raise config_lib.UserError('the text is empty')
+    row = np.array([self.tokenizer.cls_id, *ids, self.tokenizer.sep_id], np.int32)
+    longest = self.config.data.row_length
+    if len(row) > longest:
+      raise config_lib.UserError(f'the text has {len(row)} tokens with [CLS] and [SEP]; '
+                                 f'the model was trained on rows of {longest}: shorten it')
+    return row
+
+  def _arrays(self, rows):
+    """Returns (tokens_BL, starts_BS, lengths_B); B and L are rounded up so that shapes recur."""
+    longest = max(len(row) for row in rows)
+    length = min(-(-longest // 32) * 32, self.config.data.row_length)
+    tokens_BL = np.full((ROWS, max(length, longest)), self.tokenizer.pad_id, np.int32)
+    for b, row in enumerate(rows):
+      tokens_BL[b, :len(row)] = row
+    starts_BS = np.zeros((len(tokens_BL), 1), np.int32)
+    return tokens_BL, starts_BS, (tokens_BL != self.tokenizer.pad_id).sum(1)
+
+  def _log_probabilities(self, rows, index):
+    """Returns float32 [n, V]: log p at position index[i] of rows[i]."""
+    parts = []
+    for i in range(0, len(rows), ROWS):
+      tokens_BL, starts_BS, _ = self._arrays(rows[i:i + ROWS])
+      index_B = np.zeros(len(tokens_BL), np.int32)
+      index_B[:len(index[i:i + ROWS])] = index[i:i + ROWS]
+      log_BV = _log_probabilities(self._static, self.params, tokens_BL, starts_BS, index_B)
+      parts.append(np.asarray(log_BV)[:len(rows[i:i + ROWS]), :self.tokenizer.size])
+    return np.concatenate(parts)
+
+
+def _encode(static, params, tokens_BL, starts_BS):
+  model, pad_id = static
+  segments_BL = batches.segments(tokens_BL, starts_BS, pad_id)
+  positions_BL = batches.positions(starts_BS, tokens_BL.shape[1])
+  return model.apply(params, tokens_BL, segments_BL, positions_BL).hidden_BLD
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _log_probabilities(static, params, tokens_BL, starts_BS, index_B):
+  hidden_BLD = _encode(static, params, tokens_BL, starts_BS)
+  hidden_BD = jnp.take_along_axis(hidden_BLD, index_B[:, None, None], axis=1)[:, 0]
+  return jax.nn.log_softmax(static[0].head(params, hidden_BD), axis=1)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _pool(static, pooling, params, tokens_BL, starts_BS, lengths_B):
+  hidden_BLD = _encode(static, params, tokens_BL, starts_BS).astype(jnp.float32)
+  if pooling == 'cls':
+    return hidden_BLD[:, 0]
+  index_L = jnp.arange(tokens_BL.shape[1])[None]
+  inside_BL = (index_L > 0) & (index_L < lengths_B[:, None] - 1)
+  return (hidden_BLD * inside_BL[:, :, None]).sum(1) / jnp.maximum(inside_BL.sum(1), 1)[:, None]

@@ -1,0 +1,160 @@
+"""A run's folder: its lock, its config, its environment and its logs."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+
+import jax
+import tensorboardX
+
+from mlm_jax import config as config_lib
+
+LOGS = ('metrics.jsonl', 'evaluations.jsonl', 'timing.jsonl')
+
+
+@contextlib.contextmanager
+def locked(workdir):
+  """Makes the folder and holds it for this process alone; UserError if it cannot."""
+  workdir = pathlib.Path(workdir)
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    file = open(workdir / 'lock', 'w')
+  except OSError as error:
+    raise config_lib.UserError(f'cannot write to work directory {workdir}: {error.strerror}') from None
+  with file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+      raise config_lib.UserError(f'another process is at work in {workdir}; '
+                                 'wait for it or choose another --workdir') from None
+    yield workdir
+
+
+def check_same(workdir, config):
+  """Raises UserError if the folder already belongs to a run with another config."""
+  if not (pathlib.Path(workdir) / 'config.json').exists():
+    return
+  differing = config_lib.differences(config, read_config(workdir))
+  if differing:
+    keys = '; '.join(f'config.{key} is {new!r} here, {old!r} there' for key, new, old in differing[:5])
+    raise config_lib.UserError(
+        f'{workdir} holds a run with another config: {keys}; choose another --workdir')
+
+
+def write_config(workdir, config):
+  """Writes config.json."""
+  _write(pathlib.Path(workdir) / 'config.json', config_lib.to_json(config))
+
+
+def read_config(workdir):
+  """Returns the config of the run in workdir."""
+  path = pathlib.Path(workdir) / 'config.json'
+  if not path.is_file():
+    raise config_lib.UserError(f'no run in {workdir}: {path} is missing')
+  return config_lib.from_json(path.read_text(), str(path))
+
+
+def record_environment(workdir, facts):
+  """Appends where this start runs to environment.json.
+
+  Args:
+    facts: what must stay the same for the run to make sense (data fingerprint,
+      tokenizer); UserError if an earlier start had others.
+  """
+  path = pathlib.Path(workdir) / 'environment.json'
+  starts = json.loads(path.read_text()) if path.exists() else []
+  for name, value in facts.items():
+    if starts and starts[0][name] != value:
+      raise config_lib.UserError(
+          f'{workdir} was trained with another {name.replace("_", " ")} ({starts[0][name][:12]}, '
+          f'now {value[:12]}); restore that or choose another --workdir')
+  starts.append({**facts, **_environment()})
+  _write(path, json.dumps(starts, indent=1) + '\n')
+
+
+def _environment():
+  versions = {name: __import__(name).__version__ for name in ('jax', 'jaxlib', 'flax', 'optax', 'numpy')}
+  return {
+      'command': sys.argv, 'python': platform.python_version(), 'versions': versions,
+      'devices': [device.device_kind for device in jax.devices()], 'host': platform.platform(),
+      'commit': _commit(),
+  }
+
+
+def _commit():
+  """Returns the commit of the source tree, '' when it is not a checkout."""
+  here = pathlib.Path(__file__).parent
+  done = subprocess.run(['git', 'describe', '--always', '--dirty', '--abbrev=40'], cwd=here,
+                        capture_output=True, text=True) if (here.parent / '.git').exists() else None
+  return done.stdout.strip() if done else ''
+
+
+def _write(path, text):
+  partial = path.with_name(path.name + '.partial')
+  partial.write_text(text)
+  partial.rename(path)
+
+
+class Logs:
+  """The run's metrics.jsonl, evaluations.jsonl, timing.jsonl and TensorBoard events.
+
+  The first two hold deterministic fields only, so that two equal runs have
+  equal files; wall-clock figures go to timing.jsonl.
+  """
+
+  def __init__(self, workdir, step, tensorboard):
+    """Opens the logs of a run that goes on from `step`: what is later is cut off."""
+    self._workdir = pathlib.Path(workdir)
+    for name in LOGS:
+      _cut(self._workdir / name, step)
+    self._files = {name: open(self._workdir / name, 'a') for name in LOGS}
+    self._board = tensorboardX.SummaryWriter(
+        str(self._workdir / 'tensorboard'), purge_step=step + 1) if tensorboard else None
+
+  def write(self, name, step, values):
+    """Appends {step, **values} to a log and to TensorBoard."""
+    line = {'step': step, **{key: float(f'{value:.7g}') if isinstance(value, float) else value
+                             for key, value in values.items()}}
+    print(json.dumps(line), file=self._files[name + '.jsonl'])
+    if self._board:
+      for key, value in values.items():
+        self._board.add_scalar(f'{name}/{key}', value, step)
+
+  def flush(self):
+    """Returns when everything written is on disk."""
+    for file in self._files.values():
+      file.flush()
+      os.fsync(file.fileno())
+    if self._board:
+      self._board.flush()
+
+  def close(self):
+    for file in self._files.values():
+      file.close()
+    if self._board:
+      self._board.close()
+
+
+def read_log(workdir, name):
+  """Returns the lines of a log as a list of dicts."""
+  path = pathlib.Path(workdir) / (name + '.jsonl')
+  return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _cut(path, step):
+  """Drops the lines of steps after `step`, and a line that a crash left unfinished."""
+  if not path.exists():
+    return
+  kept = []
+  for line in path.read_text().splitlines(keepends=True):
+    try:
+      if line.endswith('\n') and json.loads(line)['step'] <= step:
+        kept.append(line)
+    except ValueError:
+      pass
+  _write(path, ''.join(kept))

@@ -1,0 +1,36 @@
+"""A small invented corpus, prepared."""
+
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from conftest_data import sentences
+from conftest_data import settings
+from mlm_jax.data import prepare
+
+
+@pytest.fixture(scope='session')
+def corpus(tmp_path_factory):
+  """Returns the path of a file of 600 lines."""
+  path = tmp_path_factory.mktemp('corpus') / 'lines.txt'
+  path.write_text('\n'.join(sentences(600)) + '\n', encoding='utf-8')
+  return path
+
+
+@pytest.fixture(scope='session')
+def prepared(corpus, tmp_path_factory):
+  """Returns that corpus prepared."""
+  directory = tmp_path_factory.mktemp('prepared') / 'data'
+  return prepare.prepare(settings(source=f'text:{corpus}'), directory, log=lambda line: None)
+
+
+@pytest.fixture(scope='session')
+def shared():
+  """Returns the folder of shared corpora; the test is skipped where it is absent."""
+  folder = pathlib.Path(__file__).parents[3] / 'shared' / 'data'
+  if not folder.is_dir():
+    pytest.skip('needs the corpora of ../shared/data beside the repository')
+  return folder

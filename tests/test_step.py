@@ -1,0 +1,84 @@
+"""The train step: exact under any division of the batch, safe on empty and bad ones."""
+
+import jax
+import numpy as np
+import pytest
+
+from mlm_jax import batches
+from mlm_jax import masking
+from mlm_jax import metrics
+from mlm_jax import optim
+from mlm_jax import rng
+from mlm_jax import sharding
+from mlm_jax import step as step_lib
+from mlm_jax.objectives import masked
+from tests import toys
+
+
+def one_step(batch, micro_batches=1, devices=1, head_rows=1, params=None, steps=1, rate=0.15, **settings):
+  """Returns (state, {metric: mean}) after some steps on a batch."""
+  config = toys.config(**settings)
+  mesh = sharding.make_mesh(toys.config(mesh__data=devices).mesh)
+  optimizer = optim.make(config.optim, config.total_steps)
+  model = toys.model(**settings)
+  objective = masked.Objective(model, toys.PAD, head_rows)
+  train_step = step_lib.make_train_step(
+      objective, optimizer, optim.schedule(config.optim, config.total_steps), config.total_steps, micro_batches)
+  whole, rows = sharding.replicated(mesh), sharding.by_rows(mesh)
+  train_step = jax.jit(train_step, in_shardings=(whole, whole, rows, whole), out_shardings=(whole, whole))
+  state = jax.jit(step_lib.make_init(params or model.init, optimizer), out_shardings=whole)(rng.root_key(0))
+  total = None
+  for _ in range(steps):
+    state, sums = jax.block_until_ready(train_step(
+        state, masking.make(toys.table(), rate=rate), sharding.put(batch, mesh), rng.root_key(1)))
+    total = sums if total is None else metrics.add(total, sums)
+  return jax.device_get(state), metrics.means(jax.device_get(total))
+
+
+def assert_close(a, b, rtol=2e-5, atol=2e-6):
+  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=atol), a, b)
+
+
+@pytest.mark.parametrize('division', (dict(micro_batches=2), dict(micro_batches=8), dict(devices=2),
+                                      dict(devices=2, micro_batches=2, head_rows=2)))
+def test_a_step_does_not_depend_on_how_its_batch_is_divided(division):
+  # Rows of very different length: a mean of means would show.
+  batch = toys.batch()
+  batch.tokens_BL[:3, 8:] = toys.PAD
+  state, means = one_step(batch, rate=0.5, steps=2)
+  divided_state, divided_means = one_step(batch, rate=0.5, steps=2, **division)
+  assert divided_means == pytest.approx(means, rel=2e-5)
+  # Adam divides by the gradient's own size: tiny gradients keep few digits.
+  assert_close(divided_state.params, state.params, rtol=1e-3, atol=2e-5)
+
+
+def test_a_batch_without_predictions_changes_nothing_but_the_step():
+  empty = batches.Batch(np.full((8, 16), toys.PAD, np.uint16), np.full((8, 2), -1, np.int32),
+                        np.zeros((8, 2), np.uint32), np.zeros(8, np.uint32))
+  state, means = one_step(empty)
+  start = jax.jit(toys.model().init)(rng.root_key(0))
+  assert_close(state.params, start, rtol=0, atol=0)
+  assert state.step == 1 and state.skipped == 0
+  assert 'loss' not in means and means['gradient_norm'] == 0
+
+
+def test_a_non_finite_gradient_skips_the_update_and_is_counted():
+  def poisoned(key):
+    params = toys.model().init(key)
+    params['head']['bias'] = params['head']['bias'].at[7].set(np.nan)
+    return params
+
+  state, means = one_step(toys.batch(), params=poisoned, steps=3)
+  assert_close(state.params, jax.jit(poisoned)(rng.root_key(0)), rtol=0, atol=0)
+  assert state.step == 3 and state.skipped == 3
+  assert means['skipped'] == 1 and 'loss' not in means
+  good, means = one_step(toys.batch(), steps=3)
+  assert good.skipped == 0 and means['skipped'] == 0
+
+
+def test_dropout_differs_by_step_and_recurs_by_key():
+  runs = [one_step(toys.batch(), steps=2, model__dropout=0.5)[1]['loss'] for _ in range(2)]
+  assert runs[0] == runs[1]
+  keys = {tuple(jax.random.key_data(rng.step_key(rng.root_key(seed), 'dropout', step, part)).tolist())
+          for seed in range(2) for step in range(3) for part in range(2)}
+  assert len(keys) == 12

@@ -1,0 +1,57 @@
+"""Tiny vocabularies, batches and configs that tests share."""
+
+import numpy as np
+
+from mlm_jax import batches
+from mlm_jax import config as config_lib
+from mlm_jax import models
+from mlm_jax import vocabulary
+
+PAD, UNK, CLS, SEP, MASK = range(5)
+SPECIAL = (PAD, UNK, CLS, SEP, MASK)
+VOCAB = 60
+
+
+def table():
+  return vocabulary.table(VOCAB, MASK, SPECIAL)
+
+
+def batch(rows=8, length=16, seed=0, documents=2):
+  """Returns a Batch of rows that hold `documents` segments and end in padding."""
+  random = np.random.default_rng(seed)
+  tokens_BL = np.full((rows, length), PAD, np.uint16)
+  starts_BS = np.full((rows, documents), -1, np.int32)
+  for b in range(rows):
+    cuts = np.sort(random.choice(np.arange(3, length - 3, 3), documents - 1, replace=False))
+    ends = [*cuts, length - random.integers(0, 3)]
+    begin = 0
+    for s, end in enumerate(ends):
+      tokens_BL[b, begin:end] = [CLS, *random.integers(5, VOCAB, end - begin - 2), SEP]
+      starts_BS[b, s] = begin
+      begin = end
+  example_B2 = np.stack([np.zeros(rows), np.arange(rows)], 1).astype(np.uint32)
+  return batches.Batch(tokens_BL, starts_BS, example_B2, np.zeros(rows, np.uint32))
+
+
+def config(**settings):
+  """Returns a resolved config of a very small model; settings as dotted keys with _ for dots."""
+  c = config_lib.base()
+  c.unlock()
+  c.model.update(layers=2, width=32, heads=2, feed_forward=64, max_positions=32, dropout=0.0)
+  c.data.row_length = 16
+  c.batch_size, c.total_steps = 8, 6
+  c.optim.update(warmup_steps=2, learning_rate=1e-2)
+  c.evaluation.update(every=3, rows=16, batch_size=8)
+  c.checkpoint.every = 2
+  c.log.update(every=2, tensorboard=False)
+  for key, value in settings.items():
+    group, _, name = key.partition('__')
+    (c[group] if name else c)[name or group] = value
+  models.resolve(c.model)
+  config_lib.check(c)
+  c.lock()
+  return c
+
+
+def model(**settings):
+  return models.make(config(**settings).model, VOCAB)
