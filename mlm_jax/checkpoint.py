@@ -154,9 +154,17 @@ def read_params(folder, step=None):
     path = folder / str(each)
     fault = verify(path)
     if not fault:
-      return each, ocp.load_checkpointables(path, {'params': None})['params']
+      return each, _read_params(path)
     faults.append(f'step {each} {fault}')
   raise config_lib.UserError(f'no intact checkpoint in {folder}: ' + ('; '.join(faults) or 'none at all'))
+
+
+def _read_params(path):
+  """Returns a step's params on the first device, whatever mesh they were saved on."""
+  place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+  saved = ocp.checkpointables_metadata(path).metadata['params']
+  abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), saved)
+  return ocp.load_checkpointables(path, {'params': abstract})['params']
 
 
 def steps(folder):

@@ -10,6 +10,7 @@ import difflib
 import importlib.util
 import json
 import pathlib
+import re
 
 import ml_collections
 
@@ -145,6 +146,27 @@ _FRACTIONS = ('data.held_out', 'masking.rate', 'model.dropout', 'optim.final_fra
               'optim.beta1', 'optim.beta2')
 
 
+def vary(config, variant):
+  """Returns a recipe as its variant asks: None as it is, 'smoke' to see it work on a CPU.
+
+  The smoke variant keeps the family, the masking and the kind of optimizer and
+  shrinks everything else to about a minute on two cores, on the built-in corpus.
+  """
+  if variant is None:
+    return config
+  if variant != 'smoke':
+    raise UserError(f'no variant {variant!r}: there is smoke, or none')
+  config.batch_size, config.total_steps = 16, 60
+  config.data.update(source='pydocs', document='file', vocab_size=2000, row_length=64,
+                     tokenizer_characters=500_000)
+  config.model.update(layers=2, width=64, heads=2, feed_forward=128, dtype='float32')
+  config.optim.update(learning_rate=2e-3, warmup_steps=10, decay_steps=0)
+  config.evaluation.update(every=30, rows=64, batch_size=16)
+  config.checkpoint.every = 30
+  config.log.every = 10
+  return config
+
+
 def check(config):
   """Raises UserError for the first setting that cannot work."""
   flat = flatten(config)
@@ -173,6 +195,11 @@ def check(config):
     refuse('masking.split', 'three shares ([MASK], random, kept) that sum to 1')
   if flat['data.document'] == 'regex' and not flat['data.document_regex']:
     refuse('data.document_regex', "a regular expression when data.document is 'regex'")
+  try:
+    for regex, _ in flat['optim.decay_rules']:
+      re.compile(regex)
+  except (re.error, TypeError, ValueError):
+    refuse('optim.decay_rules', 'pairs of a regular expression and True or False')
   if flat['data.max_characters'] and flat['data.max_characters'] < flat['data.min_characters']:
     refuse('data.max_characters', 'at least data.min_characters, or 0 for no limit')
   if flat['batch_size'] % flat['micro_batches']:
@@ -195,6 +222,8 @@ def load(path, overrides=()):
   try:
     spec.loader.exec_module(module)
     config = module.get_config(variant or None)
+  except UserError as error:
+    raise UserError(f'{path}: {error}') from None
   except (AttributeError, KeyError, TypeError, ValueError, SyntaxError) as error:
     raise UserError(f'{path}: {" ".join(str(error).split())}') from error
   return override(config, overrides)

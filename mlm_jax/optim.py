@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mlm_jax import config as config_lib
 from mlm_jax import trees
 
 
@@ -30,20 +31,29 @@ def schedule(config, total_steps):
   return learning_rate
 
 
+def decayed(config, params):
+  """Returns the tree of bools: which parameters weight decay pulls at.
+
+  Raises:
+    UserError: a parameter that no rule of `decay_rules` matches.
+  """
+  try:
+    return trees.match(config.decay_rules, params)
+  except ValueError as error:
+    raise config_lib.UserError(f'config.optim.decay_rules: {error}') from None
+
+
 def make(config, total_steps):
   """Returns the optax transformation; its update takes `step` as a keyword.
 
   AdamW (arXiv:1711.05101): the gradient is clipped by its global norm, the
   decay is multiplied by the learning rate and spares what `decay_rules` say.
   """
-  def decayed(params):
-    return trees.match(config.decay_rules, params)
-
   clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
   return optax.chain(
       clip,
       optax.scale_by_adam(config.beta1, config.beta2, config.epsilon),
-      optax.add_decayed_weights(config.weight_decay, decayed),
+      optax.add_decayed_weights(config.weight_decay, lambda params: decayed(config, params)),
       _scale_by_schedule(schedule(config, total_steps)),
   )
 

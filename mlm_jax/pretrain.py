@@ -9,6 +9,8 @@ import jax
 from mlm_jax import config as config_lib
 from mlm_jax import masking
 from mlm_jax import models
+from mlm_jax import optim
+from mlm_jax import rng
 from mlm_jax import run as run_lib
 from mlm_jax import sharding
 from mlm_jax import step as step_lib
@@ -60,6 +62,7 @@ def problem(config, prepared, mesh):
   sharding.check_batch('evaluation.batch_size', config.evaluation.batch_size, devices, 'devices')
   table = prepared.tokenizer.table(prepared.counts_V)
   model = models.make(config.model, prepared.tokenizer.size)
+  optim.decayed(config.optim, jax.eval_shape(model.init, rng.root_key(0)))
   policy = make_policy(config.masking, table)
   loader = pipeline.Loader(
       prepared, 'train', config.batch_size, config.seed, weights=config.data.weights,

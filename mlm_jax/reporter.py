@@ -21,7 +21,6 @@ class Reporter:
     self._config, self._step, self._log = config, first, log
     self._mark = time.perf_counter()
     self._idle = self._waited = 0.0
-    self._speed = None
     self._bar = None
     if sys.stderr.isatty():
       columns = ['{task.description}', rich.progress.BarColumn(), '{task.completed}/{task.total}',
@@ -50,24 +49,26 @@ class Reporter:
     yield
     self._idle += time.perf_counter() - began
 
-  def logged(self, step, values):
-    """Shows a line of metrics; returns the figures of timing.jsonl for it."""
+  def lap(self, step):
+    """Returns the figures of timing.jsonl for the steps since the last call."""
     now = time.perf_counter()
-    seconds = now - self._mark - self._idle
-    slots = (step - self._step) * self._config.batch_size * self._config.data.row_length
-    timing = {'seconds': seconds, 'tokens_per_second': slots / seconds,
-              'useful_tokens_per_second': slots * (1 - values.get('padding', 0)) / seconds,
-              'waited_seconds': self._waited}
-    self._speed = seconds / (step - self._step)
+    seconds = max(now - self._mark - self._idle, 1e-9)
+    steps = step - self._step
+    slots = steps * self._config.batch_size * self._config.data.row_length
+    figures = {'seconds': seconds, 'seconds_per_step': seconds / steps,
+               'tokens_per_second': slots / seconds, 'waited_seconds': self._waited}
     self._mark, self._idle, self._waited, self._step = now, 0.0, 0.0, step
-    left = (self._config.total_steps - step) * self._speed
+    return figures
+
+  def logged(self, step, values, timing):
+    """Shows a line of metrics with the figures of its lap."""
+    total = self._config.total_steps
     figures = f'loss {values.get("loss", float("nan")):.4f}  {timing["tokens_per_second"]:,.0f} tokens/s'
     if self._bar:
       self._bar.update(self._task, completed=step, figures=figures)
     else:
-      self._log(f'step {step}/{self._config.total_steps}  {figures}  '
-                f'{left / 60:.1f} minutes left')
-    return timing
+      minutes = (total - step) * timing['seconds_per_step'] / 60
+      self._log(f'step {step}/{total}  {figures}  {minutes:.1f} minutes left')
 
   def evaluated(self, step, results):
     """Shows an evaluation."""

@@ -16,6 +16,7 @@ from mlm_jax import models
 from mlm_jax import rng
 from mlm_jax import workdir as workdir_lib
 from mlm_jax.data import clean
+from mlm_jax.data import store
 from mlm_jax.data import tokenizer as tokenizer_lib
 
 ROWS = 32   # texts computed together; the last batch is filled up, so shapes recur
@@ -44,7 +45,7 @@ def open_run(workdir, step=None):
   """
   workdir = pathlib.Path(workdir)
   config = workdir_lib.read_config(workdir)
-  tokenizer = tokenizer_lib.load(workdir / 'tokenizer')
+  tokenizer = tokenizer_lib.load(workdir / store.TOKENIZER)
   model = models.make(config.model, tokenizer.size)
   step, params = checkpoint.read_params(workdir / 'checkpoints', step)
   expected = jax.eval_shape(model.init, rng.root_key(0))
@@ -53,6 +54,12 @@ def open_run(workdir, step=None):
     raise config_lib.UserError(
         f'{workdir}: the checkpoint does not fit config.json and a tokenizer of {tokenizer.size} pieces')
   return Run(config, tokenizer, model, params, step)
+
+
+def format_predictions(masks):
+  """Returns one line a mask: its candidates with their probabilities."""
+  return '\n'.join('  ' + '   '.join(f'{each.token} {each.probability:.3f}' for each in predictions)
+                   for predictions in masks)
 
 
 class Run:

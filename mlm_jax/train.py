@@ -159,7 +159,7 @@ class _Loop:
     self._saved, self._logs, self._report = saved, logs, report
     self._add = jax.jit(metrics_lib.add)
     self._in_flight = collections.deque()
-    self._unwritten = []   # (step, window, skipped in a row): read when no longer new
+    self._unwritten = []   # (step, window, skipped in a row, timing), read when no longer new
 
   def wait_for(self, batches):
     """Returns the next batch; the time that takes is the loader's to answer for."""
@@ -178,7 +178,8 @@ class _Loop:
       jax.block_until_ready(self._in_flight.popleft())
     self._write_metrics()
     if step % self._config.log.every == 0 or step == self._config.total_steps:
-      self._unwritten.append((step, window, state.skipped + 0))   # + 0: the state is donated
+      # + 0: the state is donated to the next step.
+      self._unwritten.append((step, window, state.skipped + 0, self._report.lap(step)))
       window = _zeros(window)
     return state, window
 
@@ -211,10 +212,12 @@ class _Loop:
       self._saved.save(step, _to_parts(*carry), loss)
 
   def _write_metrics(self):
-    for step, window, skipped in self._unwritten:
+    for step, window, skipped, timing in self._unwritten:
       values = metrics_lib.means(jax.device_get(window))
+      timing['useful_tokens_per_second'] = timing['tokens_per_second'] * (1 - values.get('padding', 0))
       self._logs.write('metrics', step, values)
-      self._logs.write('timing', step, self._report.logged(step, values))
+      self._logs.write('timing', step, timing)
+      self._report.logged(step, values, timing)
       if skipped >= self._config.optim.stop_after_skips:
         raise Diverged(f'step {step}: {int(skipped)} gradients in a row were not finite; '
                        'lower config.optim.learning_rate or set config.optim.clip_norm')

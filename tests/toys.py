@@ -53,5 +53,25 @@ def config(**settings):
   return c
 
 
+def write_corpus(path, documents=300, seed=0):
+  """Writes a .txt file of one-line documents of made-up words with a bit of order."""
+  random = np.random.default_rng(seed)
+  words = [''.join(random.choice(list('abcdefghijklmnop'), random.integers(2, 7))) for _ in range(80)]
+  lines = []
+  for _ in range(documents):
+    first = random.integers(len(words))
+    length = random.integers(4, 30)
+    lines.append(' '.join(words[(first + 3 * i) % len(words)] for i in range(length)) + '.')
+  path.write_text('\n'.join(lines))
+  return path
+
+
+def training_config(corpus, **settings):
+  """Returns the config of a run on a corpus that takes seconds."""
+  return config(**{
+      'data__source': f'text:{corpus}', 'data__document': 'lines', 'data__vocab_size': 320,
+      'data__held_out': 0.1, 'data__tokenizer_threads': 1, **settings})
+
+
 def model(**settings):
   return models.make(config(**settings).model, VOCAB)

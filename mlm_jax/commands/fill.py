@@ -12,14 +12,8 @@ def add_arguments(parser):
 
 
 def run(args):
-  import mlm_jax
-  run = mlm_jax.open_run(args.workdir)
+  from mlm_jax import run
+  opened = run.open_run(args.workdir)
   for text in args.text:
     print(text)
-    print(format_predictions(run.fill(text, args.top_k)))
-
-
-def format_predictions(masks):
-  """Returns one line a mask: its candidates with their probabilities."""
-  return '\n'.join('  ' + '   '.join(f'{each.token} {each.probability:.3f}' for each in predictions)
-                   for predictions in masks)
+    print(run.format_predictions(opened.fill(text, args.top_k)))

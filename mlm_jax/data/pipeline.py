@@ -10,7 +10,8 @@ import numpy as np
 from mlm_jax import batches
 from mlm_jax import config
 
-_MIX = 10_000  # positions in which a mixture's shares are exact
+_MIX = 10_000    # positions in which a mixture's shares are exact
+_SMALL = 1 << 13  # rows whose order is made a whole epoch at a time
 
 
 class Loader:
@@ -62,10 +63,28 @@ class Loader:
     drawn_B = cycle_B * self._counts[stream_B] + self._rank_of[within_B]
     visit_B, index_B = np.divmod(drawn_B, np.array(self._streams)[stream_B])
     row_B = np.array([
-        self._first[stream] + grain.index_shuffle(
-            index, max_index=self._streams[stream] - 1, seed=_epoch_seed(self._seed, stream, visit), rounds=4)
+        self._first[stream] + _shuffled(index, self._streams[stream], self._seed, stream, visit)
         for stream, visit, index in zip(stream_B.tolist(), visit_B.tolist(), index_B.tolist())])
     return row_B, visit_B
+
+
+def _shuffled(index, size, seed, stream, epoch):
+  """Returns the row at one place of an epoch's order."""
+  if size <= _SMALL:
+    return _small_order(size, seed, stream, epoch)[index]
+  return grain.index_shuffle(index, max_index=size - 1, seed=_epoch_seed(seed, stream, epoch), rounds=4)
+
+
+@functools.lru_cache(maxsize=64)
+def _small_order(size, seed, stream, epoch):
+  """Returns an epoch's whole order.
+
+  Grain permutes at least 2**16 numbers and tries again until it meets a small enough
+  one, up to thousands of times; the order of its first `size` numbers needs no trying.
+  """
+  seed = _epoch_seed(seed, stream, epoch)
+  drawn = [grain.index_shuffle(i, max_index=2**16 - 1, seed=seed, rounds=4) for i in range(size)]
+  return np.argsort(drawn).tolist()
 
 
 @functools.lru_cache(maxsize=1024)

@@ -279,9 +279,14 @@ def _pack(scratch, data, tokenizer, folder, unigrams):
 
 def _encoded(scratch, tokenizer, dtype):
   """Yields (lengths, pieces one after another) of batches of documents."""
-  for texts in _grouped(_scratch_texts(scratch), len, _BATCH_CHARACTERS):
+  for texts in batched(_scratch_texts(scratch)):
     ids = tokenizer.encode_batch(texts)
     yield np.array([len(each) for each in ids], np.int64), np.concatenate(ids).astype(dtype)
+
+
+def batched(texts):
+  """Yields lists of texts, each as much as is encoded in one call."""
+  return _grouped(texts, len, _BATCH_CHARACTERS)
 
 
 def _windows(batches):

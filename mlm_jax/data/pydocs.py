@@ -33,7 +33,7 @@ PACKAGES = (
 _LEFT_OUT = ('test', 'tests', 'testing', 'site-packages', 'dist-packages', 'idlelib', '_vendor')
 _SHARE = 4          # no package makes up more than one part in this many
 _MIN_CHARACTERS = 80  # of a document: shorter ones are labels, not prose
-_RULER = re.compile(r'\s*[^\w\s]{2}[^\w]*')
+_RULER = re.compile(r'\s*[^\w\s]\W*')
 _TABLE = re.compile(r'.*(\S {3,}\S.* {3,}\S|\|.*\|)')
 
 
@@ -75,7 +75,7 @@ def _package(folder, seen):
     parts = path.relative_to(folder).parts
     if any(part in _LEFT_OUT or part.startswith('test_') for part in parts):
       continue
-    if parts[-2:] == ('pydoc_data', 'topics.py'):
+    if path.parts[-2:] == ('pydoc_data', 'topics.py'):
       yield from _unseen(_topics(path), seen)
     else:
       yield from _unseen(_module(path), seen)

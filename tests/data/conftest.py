@@ -1,15 +1,12 @@
 """A small invented corpus, prepared."""
 
 import pathlib
-import sys
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-
-from conftest_data import sentences
-from conftest_data import settings
 from mlm_jax.data import prepare
+from tests.data.invented import sentences
+from tests.data.invented import settings
 
 
 @pytest.fixture(scope='session')

@@ -3,8 +3,8 @@ import unicodedata
 
 import pytest
 
-from conftest_data import settings
 from mlm_jax.data import clean
+from tests.data.invented import settings
 
 ODD = ('aé\u0301e\u0301 \t\n\r\x00\x07\x0b\x0c\x1c\x7f\x85\x9f\xa0\u2028\u3000\u2581\ufeff\u200d'
        'ﬁ①한\u1112\u1161\u0327ß日😀_')

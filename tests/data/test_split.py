@@ -3,8 +3,8 @@ import re
 
 import pytest
 
-from conftest_data import settings
 from mlm_jax.data import split
+from tests.data.invented import settings
 
 TEXT = 'One a.\nOne b.\n\nTwo.\n  \nChapter 3\nThree.\n\n\nChapter 4\nFour.\n'
 

@@ -1,0 +1,113 @@
+"""How fast each stage of preparation and loading is, one after another."""
+
+import itertools
+import pathlib
+import tempfile
+import time
+
+import numpy as np
+
+from mlm_jax import config
+from mlm_jax.data import clean
+from mlm_jax.data import duplicates
+from mlm_jax.data import pack
+from mlm_jax.data import pipeline
+from mlm_jax.data import prepare
+from mlm_jax.data import sources as sources_lib
+
+_LOAD_SECONDS = 3
+
+
+def add_arguments(parser):
+  parser.add_argument('--source', default='pydocs', help='text:GLOB or pydocs')
+  parser.add_argument('--document', default='blocks', help='how text is cut: file, lines or blocks')
+  parser.add_argument('--characters', type=int, default=50_000_000,
+                      help='how much of it is measured at most')
+  parser.add_argument('--batch-size', type=int, default=512, help='rows, for loading')
+
+
+def run(args):
+  """Prints MB/s (of UTF-8) and tokens/s of each stage."""
+  c = config.base()
+  c.data.update(source=args.source, document=args.document)
+  config.check(c)
+  data = c.data
+  with tempfile.TemporaryDirectory() as folder:
+    directory = pathlib.Path(folder) / 'data'
+    seconds, prepared = _timed(lambda: prepare.prepare(data, directory, log=print))
+    print(f'prepared in {seconds:.1f} s, tokenizer training included\n')
+    print(f'{"stage":14}{"seconds":>9}{"MB/s":>9}{"Mtok/s":>9}')
+    _stages(data, prepared, args)
+
+
+def _stages(data, prepared, args):
+  seconds, texts = _timed(lambda: _read(data, args.characters))
+  size = sum(len(text.encode()) for text in texts)
+  lines = [('read', seconds)]
+
+  counts = clean.Counts()
+  seconds, cleaned = _timed(lambda: [clean.document(text, data, counts) for text in texts])
+  lines.append(('clean', seconds))
+
+  seen = duplicates.Seen()
+  seconds, kept = _timed(
+      lambda: [text for text in cleaned if text and seen.add(duplicates.digest(text)[0])])
+  lines.append(('deduplicate', seconds))
+
+  seconds, ids = _timed(lambda: [each for texts in prepare.batched(kept)
+                                 for each in prepared.tokenizer.encode_batch(texts)])
+  lines.append(('tokenize', seconds))
+
+  lengths = np.array([len(each) for each in ids])
+  pieces_T = np.concatenate(ids)
+  seconds, _ = _timed(lambda: _pack(lengths, pieces_T, data, prepared))
+  lines.append(('pack', seconds))
+  for name, seconds in lines:
+    _print(name, seconds, size, len(pieces_T))
+  _load(prepared, args.batch_size, size / len(pieces_T))
+
+
+def _timed(function):
+  begin = time.perf_counter()
+  result = function()
+  return time.perf_counter() - begin, result
+
+
+def _print(name, seconds, size, tokens):
+  print(f'{name:14}{seconds:9.2f}{size / seconds / 1e6:9.1f}{tokens / seconds / 1e6:9.2f}', flush=True)
+
+
+def _read(data, characters):
+  """Returns raw documents of about so many characters."""
+  counts, skipped = clean.Counts(), sources_lib.Skipped()
+  documents = itertools.chain.from_iterable(
+      source.documents(data, counts, skipped) for source in sources_lib.parse(data))
+  texts, total = [], 0
+  for text in documents:
+    texts.append(text)
+    total += len(text)
+    if total >= characters:
+      break
+  return texts
+
+
+def _pack(lengths, pieces_T, data, prepared):
+  plan = pack.best_fit(lengths, data.row_length, data.max_segments)
+  rows = prepared.train[0]
+  tokenizer = prepared.tokenizer
+  special = tokenizer.cls_id, tokenizer.sep_id, tokenizer.pad_id
+  begins = np.cumsum(lengths) - lengths
+  for begin in range(0, plan.rows, 8192):
+    pack.fill(plan, begin, min(begin + 8192, plan.rows), pieces_T, begins, data.row_length,
+              data.max_segments, special, (rows.tokens_RL.dtype, rows.starts_RS.dtype))
+
+
+def _load(prepared, batch_size, bytes_a_token):
+  """Measures batches from the store to host arrays."""
+  loader = pipeline.Loader(prepared, 'train', min(batch_size, sum(map(len, prepared.train))), seed=0)
+  tokens, step = 0, 0
+  begin = time.perf_counter()
+  while time.perf_counter() - begin < _LOAD_SECONDS:
+    tokens += loader.batch(step).tokens_BL.size
+    step += 1
+  _print('load', time.perf_counter() - begin, tokens * bytes_a_token, tokens)

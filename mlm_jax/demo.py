@@ -1,0 +1,120 @@
+"""Five minutes of everything: corpus, tokenizer, pretraining, scores, filled masks."""
+
+import pathlib
+import time
+
+import jax
+
+from mlm_jax import config as config_lib
+from mlm_jax import pretrain
+from mlm_jax import rng
+from mlm_jax import run as run_lib
+from mlm_jax import sharding
+from mlm_jax import train
+from mlm_jax import workdir as workdir_lib
+from mlm_jax.data import pipeline
+from mlm_jax.evaluate import guesses
+
+SENTENCES = (
+    'Return a new [MASK] with the given items.',
+    'If the file does not [MASK], an error is raised.',
+    'The default [MASK] is None.',
+    'This function returns [MASK] if the two arrays are equal.',
+    'Raised when the argument is not of the correct [MASK].',
+)
+_TIMED_STEPS = 12
+
+
+def config():
+  """Returns the demo's recipe; its steps are fixed by `fit_to`."""
+  c = config_lib.base()
+  c.data.update(source='pydocs', held_out=0.02, tokenizer_characters=5_000_000)
+  c.model.update(family='bert', size='mini', dropout=0.0)
+  c.evaluation.rows = 512
+  c.log.every = 100
+  return c
+
+
+def fit_to(config, seconds, seconds_per_step):
+  """Returns the config with the steps that fit into the time, and what hangs on them."""
+  config = config.copy_and_resolve_references()
+  config.total_steps = steps = max(40, int(seconds / seconds_per_step))
+  config.optim.warmup_steps = steps // 10
+  config.evaluation.every = max(1, steps // 5)
+  config.checkpoint.every = max(1, steps // 2)
+  config.log.every = max(1, steps // 50)
+  return config
+
+
+def run(workdir, minutes, log=print):
+  """Trains a small encoder in workdir and says what came of it.
+
+  Taken up where it stands if it was stopped. Returns whether it is complete.
+  """
+  workdir = pathlib.Path(workdir)
+  if (workdir / 'config.json').exists():
+    settings = workdir_lib.read_config(workdir)
+  else:
+    settings = pretrain.resolve(config())
+    log('1. The corpus: the documentation of Python and of the packages installed here.')
+    with workdir_lib.locked(workdir):
+      prepared = pretrain.prepare_data(settings, workdir, log)
+      seconds_per_step = time_steps(settings, prepared)
+    settings = fit_to(settings, 60 * minutes, seconds_per_step)
+    log(f'2. Training: {settings.total_steps} steps of {1000 * seconds_per_step:.0f} ms '
+        f'make {minutes:g} minutes.')
+  if not pretrain.run(settings, workdir, log):
+    return False
+  _tell(settings, workdir, log)
+  return True
+
+
+def time_steps(config, prepared):
+  """Returns the seconds that one training step takes, compilation aside."""
+  mesh = sharding.make_mesh(config.mesh)
+  problem = pretrain.problem(config, prepared, mesh)
+  compiled = train.compile_problem(problem, config, mesh)
+  key = rng.root_key(config.seed)
+  state = compiled.init(key)
+  seconds = []
+  for step in range(_TIMED_STEPS):
+    began = time.perf_counter()
+    state, _ = compiled.step(state, problem.policy, compiled.put(problem.batch(step)), key)
+    jax.block_until_ready(state)
+    seconds.append(time.perf_counter() - began)
+  return sorted(seconds[2:])[len(seconds[2:]) // 2]
+
+
+def _tell(config, workdir, log):
+  """Says how the run stands against counting, fills masks, and what to type next."""
+  prepared = pretrain.prepare_data(config, workdir, lambda line: None)
+  loader = pipeline.EvaluationLoader(prepared, config.evaluation.batch_size, config.evaluation.rows)
+  last = workdir_lib.read_log(workdir, 'evaluations')[-1]
+  scores = guesses.score(prepared, loader)
+  scores['the model'] = {'loss': last['reference_loss'], 'accuracy': last['reference_accuracy']}
+  log('')
+  log(f'3. Held-out text, 15 % of its tokens hidden ({loader.rows} rows of {config.data.row_length}):')
+  log(f'   {"":<12} {"loss (nats)":>12} {"accuracy":>10}')
+  for name, score in scores.items():
+    log(f'   {name:<12} {score["loss"]:>12.3f} {score["accuracy"]:>10.3f}')
+  log('   ' + verdict(scores))
+  log('')
+  log('4. Masks filled:')
+  opened = run_lib.open_run(workdir)
+  for sentence in SENTENCES:
+    log('   ' + sentence)
+    log('   ' + run_lib.format_predictions(opened.fill(sentence, top_k=4)))
+  log('')
+  log(f'The run lies in {workdir}. What to type next:')
+  log(f"   mlm-jax fill --workdir={workdir} 'A [MASK] of integers.'")
+  log(f'   mlm-jax report {workdir} --out=curve.png')
+  log('   mlm-jax train --config=configs/novels_small.py --config.data.source=text:MY/*.txt --workdir=runs/mine')
+
+
+def verdict(scores):
+  """Returns a sentence on how the model stands against each guess, also when it loses."""
+  parts = []
+  for name in ('unigram', 'bigram'):
+    gain = scores[name]['loss'] - scores['the model']['loss']
+    parts.append(f'{abs(gain):.3f} nats {"below" if gain > 0 else "ABOVE"} the {name} guess')
+  return f'The model ends {parts[0]} and {parts[1]} (lower is better).'

@@ -1,0 +1,168 @@
+import collections
+import dataclasses
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from mlm_jax import config
+from mlm_jax.data import pipeline
+from mlm_jax.data import store
+
+
+def fake(prepared, sizes):
+  """Returns a Prepared of sources with so many rows, each row all its own number."""
+  def rows(source, n):
+    tokens_RL = np.full((n, 4), 1000 * source, np.uint16) + np.arange(n, dtype=np.uint16)[:, None]
+    return store.Rows(tokens_RL, np.tile(np.array([0, -1], np.int16), (n, 1)))
+
+  made = tuple(rows(i, n) for i, n in enumerate(sizes))
+  return dataclasses.replace(prepared, train=made, held_out=made, sources=tuple(f's{i}' for i in range(len(sizes))))
+
+
+def equal(a, b):
+  return all(np.array_equal(x, y) for x, y in zip(dataclasses.astuple(a), dataclasses.astuple(b), strict=True))
+
+
+def draws(loader, steps):
+  """Returns [(source, row, visit)] in order, and checks that the tokens are those of the row."""
+  out = []
+  for step in range(steps):
+    batch = loader.batch(step)
+    assert np.array_equal(batch.tokens_BL[:, 0], batch.example_B2 @ np.array([1000, 1]))
+    out += [(*example, visit) for example, visit in zip(batch.example_B2.tolist(), batch.visit_B.tolist())]
+  return out
+
+
+def test_a_batch_is_a_function_of_data_seed_and_step(prepared):
+  loader = pipeline.Loader(prepared, 'train', 8, seed=5)
+  forward = [loader.batch(step) for step in range(30)]
+  again = pipeline.Loader(prepared, 'train', 8, seed=5)
+  for step in reversed(range(30)):
+    assert equal(again.batch(step), forward[step])
+  assert not equal(pipeline.Loader(prepared, 'train', 8, seed=6).batch(0), forward[0])
+  batch = forward[0]
+  assert batch.starts_BS.dtype == np.int32 and batch.example_B2.dtype == batch.visit_B.dtype == np.uint32
+  assert np.array_equal(batch.tokens_BL, prepared.train[0].tokens_RL[batch.example_B2[:, 1]])
+  assert np.array_equal(batch.starts_BS, prepared.train[0].starts_RS[batch.example_B2[:, 1]])
+
+
+def test_the_order_does_not_depend_on_the_batch_size_or_the_processes(prepared):
+  whole = draws(pipeline.Loader(fake(prepared, [100, 31]), 'train', 12, seed=1), 10)
+  assert draws(pipeline.Loader(fake(prepared, [100, 31]), 'train', 1, seed=1), 120) == whole
+  parts = [draws(pipeline.Loader(fake(prepared, [100, 31]), 'train', 12, 1, (), i, 3), 10) for i in range(3)]
+  joined = [each for step in range(10) for part in parts for each in part[4 * step:4 * step + 4]]
+  assert joined == whole
+
+
+def test_an_epoch_holds_every_row_once_in_an_order_of_its_own(prepared):
+  drawn = draws(pipeline.Loader(fake(prepared, [40, 24]), 'train', 16, seed=3), 12)
+  epochs = [drawn[i:i + 64] for i in (0, 64, 128)]
+  for number, epoch in enumerate(epochs):
+    assert {visit for *_, visit in epoch} == {number}
+    assert sorted(epoch) == [(s, r, number) for s, n in ((0, 40), (1, 24)) for r in range(n)]
+  orders = [[each[:2] for each in epoch] for epoch in epochs]
+  other = [each[:2] for each in draws(pipeline.Loader(fake(prepared, [40, 24]), 'train', 16, seed=4), 4)]
+  assert len({tuple(order) for order in [*orders, other, sorted(other)]}) == 5
+
+
+@pytest.mark.parametrize('small', [0, 1 << 13])  # both ways in which an order is made
+def test_a_mixture_keeps_its_shares_and_each_sources_epochs(prepared, monkeypatch, small):
+  monkeypatch.setattr(pipeline, '_SMALL', small)
+  loader = pipeline.Loader(fake(prepared, [3000, 900]), 'train', 50, seed=3, weights=(3, 1))
+  drawn = draws(loader, 400)
+  for begin in range(0, 20_000, 1000):
+    assert abs(sum(s == 0 for s, *_ in drawn[begin:begin + 1000]) - 750) <= 1
+  for source, size in ((0, 3000), (1, 900)):
+    mine = [(row, visit) for s, row, visit in drawn if s == source]
+    for epoch in range(len(mine) // size):
+      assert sorted(mine[epoch * size:(epoch + 1) * size]) == [(row, epoch) for row in range(size)]
+  assert collections.Counter(s for s, *_ in drawn) == {0: 15_000, 1: 5_000}
+
+
+def test_every_row_is_as_likely_first():
+  """400 epochs of 20 rows: chi-squared of 19 degrees, above 70 once in 11 million."""
+  for rank in (0, 19):
+    first = [pipeline._shuffled(rank, 20, 7, 0, epoch) for epoch in range(400)]
+    counts = np.bincount(first, minlength=20)
+    assert ((counts - 20) ** 2 / 20).sum() < 70
+
+
+@pytest.mark.parametrize('arguments, sizes, message', [
+    (dict(batch_size=999), [100, 31], 'too small for one batch: 131 train rows, config.batch_size = 999'),
+    (dict(batch_size=9, process_count=2), [100], 'multiple of the 2 processes'),
+    (dict(batch_size=9, weights=(1, 1, 1)), [100, 31], 'one for each of the 2 sources'),
+    (dict(batch_size=9, weights=(1, 1)), [100, 0], 'source 2 has no training rows'),
+    (dict(batch_size=9, weights=(1, 1e-6)), [100, 9], 'source 2 has less than')])
+def test_what_cannot_be_loaded_is_refused(prepared, arguments, sizes, message):
+  with pytest.raises(config.UserError, match=message):
+    pipeline.Loader(fake(prepared, sizes), 'train', seed=0, **arguments)
+
+
+@pytest.mark.parametrize('rows, wanted', [(0, 13), (5, 5), (99, 13)])
+@pytest.mark.parametrize('processes', [1, 2])
+def test_evaluation_sees_each_row_once_and_fills_with_nothing(prepared, rows, wanted, processes):
+  data = fake(prepared, [8, 5])
+  seen = []
+  for process in range(processes):
+    loader = pipeline.EvaluationLoader(data, 4, rows, process, processes)
+    assert len(loader) == -(-wanted // 4)
+    for i in range(len(loader)):
+      batch = loader.batch(i)
+      assert len(batch.tokens_BL) == 4 // processes and not batch.visit_B.any()
+      real = batch.starts_BS[:, 0] >= 0
+      assert (batch.tokens_BL[~real] == data.tokenizer.pad_id).all() and (batch.starts_BS[~real] == -1).all()
+      seen += [tuple(each) for each in batch.example_B2[real].tolist()]
+  assert len(seen) == len(set(seen)) == wanted
+  assert {s for s, _ in seen} == {0, 1}
+
+
+def test_no_held_out_row_is_refused(prepared):
+  with pytest.raises(config.UserError, match='no held-out row'):
+    pipeline.EvaluationLoader(fake(prepared, [0]), 4, 0)
+
+
+def wait_until_gone():
+  deadline = time.monotonic() + 5
+  while any(t.name.startswith('prefetch') for t in threading.enumerate()) and time.monotonic() < deadline:
+    time.sleep(0.01)
+  return not any(t.name.startswith('prefetch') for t in threading.enumerate())
+
+
+def test_prefetching_changes_nothing_and_stays_ahead():
+  made = []
+
+  def batch_at(i):
+    made.append((i, threading.current_thread().name))
+    return i
+
+  batches = pipeline.prefetch(batch_at, 3, 9, lambda i: i * 10, depth=2)
+  assert next(batches) == 30
+  time.sleep(0.1)
+  assert [i for i, _ in made] == [3, 4, 5]
+  assert list(batches) == [40, 50, 60, 70, 80]
+  assert [i for i, _ in made] == [3, 4, 5, 6, 7, 8]
+  assert all(name.startswith('prefetch') for _, name in made)
+  assert list(pipeline.prefetch(batch_at, 4, 4, id)) == []
+  assert wait_until_gone()
+
+
+def test_an_error_ahead_is_raised_at_its_batch_and_ends_the_thread():
+  def batch_at(i):
+    if i == 2:
+      raise OSError('disk gone')
+    return i
+
+  batches = pipeline.prefetch(batch_at, 0, 9, lambda i: i)
+  assert [next(batches), next(batches)] == [0, 1]
+  with pytest.raises(OSError, match='disk gone'):
+    next(batches)
+  assert wait_until_gone()
+
+
+def test_closing_ends_the_thread():
+  batches = pipeline.prefetch(lambda i: i, 0, 10**9, lambda i: i)
+  next(batches)
+  batches.close()
+  assert wait_until_gone()

@@ -1,0 +1,256 @@
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from mlm_jax import config
+from mlm_jax.data import prepare as prepare_lib
+from mlm_jax.data import store
+from tests.data.invented import sentences
+from tests.data.invented import settings
+
+
+def prepare(directory, log=None, **changes):
+  return prepare_lib.prepare(settings(**changes), directory, log=log or (lambda line: None))
+
+
+def contents(directory):
+  return {path.relative_to(directory).as_posix(): path.read_bytes()
+          for path in sorted(pathlib.Path(directory).rglob('*')) if path.is_file()}
+
+
+def documents(prepared, split):
+  """Returns the texts of the documents in a split, put together from their segments."""
+  texts = []
+  for rows in prepared.split(split):
+    for row, starts in zip(rows.tokens_RL, rows.starts_RS):
+      text = prepared.tokenizer.decode(row)
+      texts += [each.strip().removesuffix('[SEP]').strip() for each in text.split('[CLS]')[1:]]
+      assert text.count('[CLS]') == (starts >= 0).sum()
+  return texts
+
+
+def test_the_rows_hold_the_documents(prepared, corpus):
+  lines = corpus.read_text().splitlines()
+  held_out = documents(prepared, 'held_out')
+  both = documents(prepared, 'train') + held_out
+  short = [line for line in lines if len(prepared.tokenizer.encode(line)) <= 30]
+  assert 100 < len(short) < len(lines)
+  assert set(short) <= set(both)
+  assert sum(map(len, ''.join(both).replace(' ', ''))) == sum(map(len, ''.join(lines).replace(' ', '')))
+  assert .05 < len(held_out) / len(both) < .16
+
+
+def test_preparing_again_gives_the_same_bytes(prepared, corpus, tmp_path):
+  again = prepare(tmp_path / 'data', source=f'text:{corpus}')
+  assert contents(again.directory) == contents(prepared.directory)
+  assert again.fingerprint == prepared.fingerprint
+
+
+@pytest.mark.parametrize('packing', ['best_fit', 'contiguous'])
+def test_small_windows_and_blocks_lose_nothing(prepared, corpus, tmp_path, monkeypatch, packing):
+  monkeypatch.setattr(prepare_lib, '_WINDOW_PIECES', 3000)
+  monkeypatch.setattr(prepare_lib, '_BATCH_CHARACTERS', 900)
+  monkeypatch.setattr(prepare_lib, '_BLOCK_ROWS', 7)
+  windowed = prepare(tmp_path / 'data', source=f'text:{corpus}', packing=packing)
+  special = list(windowed.tokenizer.special_ids)
+  counts = windowed.counts_V.copy(), prepared.counts_V.copy()
+  for each in counts:
+    each[special] = 0
+  assert np.array_equal(*counts)
+  for split in store.SPLITS:
+    assert windowed.manifest['sources'][0][split]['pieces'] == prepared.manifest['sources'][0][split]['pieces']
+
+
+def test_the_counts_are_those_of_the_training_rows(prepared):
+  wanted = np.bincount(prepared.train[0].tokens_RL.reshape(-1), minlength=prepared.tokenizer.size)
+  assert np.array_equal(prepared.counts_V, wanted)
+  assert np.array_equal(prepared.table.counts_V, wanted.astype(np.float32))
+
+
+def test_the_manifest_says_what_is_there_and_what_was_dropped(corpus, tmp_path):
+  lines = corpus.read_text().splitlines()
+  path = tmp_path / 'more.txt'
+  path.write_text('\n'.join(lines + lines[:40] + ['x', 'a\x07b is kept', '']))
+  said = []
+  prepared = prepare(tmp_path / 'data', log=said.append, source=f'text:{path}', min_characters=3)
+  entry, = prepared.manifest['sources']
+  assert entry['documents_read'] == 642
+  assert entry['rules']['duplicates']['documents'] == 40
+  assert entry['rules']['min_characters'] == {'documents': 1, 'characters': 1}
+  assert entry['rules']['control_characters'] == {'documents': 1, 'characters': 1}
+  assert entry['train']['documents'] + entry['held_out']['documents'] == 601
+  for split in store.SPLITS:
+    rows = prepared.split(split)[0]
+    tokens = int((rows.tokens_RL != prepared.tokenizer.pad_id).sum())
+    assert (entry[split]['tokens'], entry[split]['rows']) == (tokens, len(rows))
+    assert entry[split]['fill'] == tokens / rows.tokens_RL.size <= entry[split]['fill_ceiling']
+  assert any('dropped 1 by min_characters, 40 by duplicates' in line for line in said)
+  assert any('filled' in line and 'possible' in line for line in said)
+
+
+def test_the_held_out_split_stays_when_the_corpus_grows(prepared, corpus, tmp_path):
+  path = tmp_path / 'grown.txt'
+  path.write_text('\n'.join(sentences(300, seed=9)) + '\n' + corpus.read_text())
+  grown = prepare(tmp_path / 'data', source=f'text:{path}', tokenizer=str(prepared.directory / store.TOKENIZER))
+  assert set(documents(prepared, 'held_out')) < set(documents(grown, 'held_out'))
+  assert grown.tokenizer.sha256 == prepared.tokenizer.sha256
+
+
+def test_the_tokenizers_sample_does_not_depend_on_the_order():
+  documents = [(hash(i) * 7919 % 1000, text) for i, text in enumerate(sentences(200))]
+  wanted, total = [], 0
+  for _, text in sorted(documents):
+    if total < 1000:
+      wanted.append(text[:1000 - total])
+      total += len(text)
+  for order in (documents, documents[::-1], documents[57:] + documents[:57]):
+    sample = prepare_lib._Sample(1000)
+    for digest, text in order:
+      sample.add(digest, text)
+    assert sample.texts() == wanted
+
+
+def test_several_sources_stand_apart(corpus, tmp_path):
+  other = tmp_path / 'other.jsonl'
+  other.write_text('\n'.join(json.dumps({'text': line}) for line in sentences(200, seed=4)))
+  prepared = prepare(tmp_path / 'data', source=f'text:{corpus},text:{other}')
+  assert prepared.sources == ('lines', 'other')
+  assert [len(rows) > 0 for rows in prepared.train + prepared.held_out] == [True] * 4
+
+
+def test_a_finished_preparation_is_reused_also_without_its_inputs(tmp_path):
+  path = tmp_path / 'a.txt'
+  path.write_text('\n'.join(sentences(300)))
+  first = prepare(tmp_path / 'data', source=f'text:{path}')
+  before = contents(tmp_path / 'data')
+  said = []
+  again = prepare(tmp_path / 'data', log=said.append, source=f'text:{path}', weights=(1,))
+  assert again.fingerprint == first.fingerprint and 'reusing' in said[0]
+  path.unlink()
+  prepare(tmp_path / 'data', source=f'text:{path}')
+  assert contents(tmp_path / 'data') == before
+
+
+def test_other_settings_or_inputs_are_refused_by_name(tmp_path):
+  path = tmp_path / 'a.txt'
+  path.write_text('\n'.join(sentences(300)))
+  prepare(tmp_path / 'data', source=f'text:{path}')
+  with pytest.raises(config.UserError, match=r'config.data.row_length \(prepared with 32, now 16\)'):
+    prepare(tmp_path / 'data', source=f'text:{path}', row_length=16)
+  path.write_text('\n'.join(sentences(301)))
+  with pytest.raises(config.UserError, match='other files'):
+    prepare(tmp_path / 'data', source=f'text:{path}')
+
+
+@pytest.mark.parametrize('text, changes, message', [
+    ('', {}, 'the corpus is empty'),
+    ('\n \n\t\n', {}, 'the corpus is empty'),
+    ('short\nlines\n', dict(min_characters=9), 'every one of 2 documents was filtered out: '
+                                               'config.data.min_characters = 9 took 2'),
+    ('one long line\n', dict(max_characters=5), 'config.data.max_characters = 5 took 1'),
+    ('one\ntwo\nthree\n', dict(held_out=1e-9), 'no held-out document'),
+    ('one\ntwo\nthree\n', dict(held_out=1.0), 'no training document'),
+    ('\n'.join(f'{i}' for i in range(30)), dict(row_length=512, tokenizer='given'), 'too small for a row'),
+    ('\n'.join(sentences(50)), dict(vocab_size=9000), 'config.data.vocab_size = 9000: this corpus'),
+    ('\n'.join(sentences(50)), dict(tokenizer='absent.model'), 'cannot read absent.model'),
+    ('\x00\x01\x02' * 99, {}, 'skipped 1 files that are mostly not text: .*a.txt')])
+def test_a_corpus_that_cannot_be_used_is_refused_and_nothing_left(tmp_path, prepared, text, changes, message):
+  (tmp_path / 'a.txt').write_text(text)
+  if changes.get('tokenizer') == 'given':
+    changes = changes | {'tokenizer': str(prepared.directory / store.TOKENIZER)}
+  c = config.base()
+  c.data.update(settings(source=f'text:{tmp_path}/a.txt'))
+  c.data.update(changes)
+  with pytest.raises(config.UserError, match=message):
+    prepare_lib.prepare(c.data, tmp_path / 'out' / 'data', log=lambda line: None)
+  assert not list((tmp_path / 'out').glob('*'))
+
+
+def test_no_such_file_leaves_no_folder(tmp_path):
+  with pytest.raises(config.UserError, match='matches no file'):
+    prepare(tmp_path / 'out' / 'data', source=f'text:{tmp_path}/*.txt')
+  assert not (tmp_path / 'out').exists()
+
+
+def test_a_place_that_is_taken_or_cannot_be_written_is_refused(corpus, tmp_path):
+  (tmp_path / 'mine').mkdir()
+  (tmp_path / 'mine' / 'thesis.txt').write_text('precious')
+  with pytest.raises(config.UserError, match='exists and holds no prepared data'):
+    prepare(tmp_path / 'mine', source=f'text:{corpus}')
+  assert contents(tmp_path / 'mine') == {'thesis.txt': b'precious'}
+  with pytest.raises(config.UserError, match='cannot write the prepared data'):
+    prepare(tmp_path / 'mine' / 'thesis.txt' / 'data', source=f'text:{corpus}')
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason='root may write everywhere')
+def test_a_read_only_directory_is_refused(corpus, tmp_path):
+  tmp_path.chmod(0o555)
+  with pytest.raises(config.UserError, match='cannot write the prepared data'):
+    prepare(tmp_path / 'data', source=f'text:{corpus}')
+  tmp_path.chmod(0o755)
+
+
+_CHILD = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+from mlm_jax import config
+from mlm_jax.data import pack, prepare
+from tests.data.invented import settings
+if sys.argv[3] == 'full':
+  resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+if sys.argv[3] == 'stall':
+  def fill(*args):
+    print('stalled', flush=True)
+    signal.pause()
+  pack.fill = fill
+try:
+  prepare.prepare(settings(source='text:' + sys.argv[1]), sys.argv[2], log=lambda line: None)
+except config.UserError as error:
+  sys.exit(str(error))
+"""
+
+
+def child(corpus, directory, how, **kwargs):
+  root = pathlib.Path(__file__).parents[2]
+  return subprocess.Popen([sys.executable, '-c', _CHILD, str(corpus), str(directory), how], cwd=root,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(corpus, tmp_path):
+  process = child(corpus, tmp_path / 'data', 'full')
+  _, said = process.communicate(timeout=60)
+  assert process.returncode == 1 and 'cannot write the prepared data' in said
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_killed_preparation_is_redone_and_two_at_once_are_refused(prepared, corpus, tmp_path):
+  with child(corpus, tmp_path / 'data', 'stall') as process:
+    assert process.stdout.readline() == 'stalled\n'
+    with pytest.raises(config.UserError, match='another process is preparing'):
+      prepare(tmp_path / 'data', source=f'text:{corpus}')
+    process.send_signal(signal.SIGKILL)
+  assert (tmp_path / 'data.building').is_dir() and not (tmp_path / 'data').exists()
+  again = prepare(tmp_path / 'data', source=f'text:{corpus}')
+  assert contents(again.directory) == contents(prepared.directory)
+  assert [path.name for path in tmp_path.iterdir()] == ['data']
+
+
+def test_the_command_says_what_it_did_and_refuses_in_one_line(corpus, tmp_path):
+  def run(*flags):
+    return subprocess.run([sys.executable, '-m', 'mlm_jax', 'prepare', f'--workdir={tmp_path}', *flags],
+                          capture_output=True, text=True, timeout=60)
+
+  flags = ['--config.data.document=lines', '--config.data.vocab_size=400', '--config.data.held_out=0.1']
+  done = run(f'--config.data.source=text:{corpus}', *flags, '--verify')
+  assert (done.returncode, done.stderr) == (0, ''), done
+  assert 'every file is as it was written' in done.stdout
+  refused = run('--config.data.source=text:absent*', '--config.data.prepared=' + str(tmp_path / 'other'))
+  assert refused.returncode == 2 and refused.stderr.count('\n') == 1
+  assert 'text:absent* matches no file' in refused.stderr

@@ -1,0 +1,69 @@
+import json
+
+import pytest
+
+from mlm_jax import config
+from mlm_jax.data import clean
+from mlm_jax.data import sources
+from tests.data.invented import settings
+
+
+def read(data):
+  counts, skipped = clean.Counts(), sources.Skipped()
+  texts = [text for source in sources.parse(data) for text in source.documents(data, counts, skipped)]
+  return texts, counts, skipped
+
+
+@pytest.mark.parametrize('spec, names', [
+    ('pydocs', ['pydocs']), ('text:a,b/*.txt', ['b']), ('text:x/a.txt.gz,pydocs', ['a', 'pydocs']),
+    ('text:x/a.txt, text:y/a.txt', ['a', 'a_2']), ('text:/*.txt', ['txt']), ('text:/corpus/**', ['corpus']),
+    ('pydocs,pydocs', ['pydocs', 'pydocs_2']), ('text:x/pydocs,texts', ['pydocs_texts'])])
+def test_sources_are_joined_by_commas_before_a_known_kind(spec, names):
+  got = [each.name for each in sources.parse(settings(source=spec))]
+  assert got == names or spec in ('text:/*.txt', 'text:a,b/*.txt')
+  assert len(set(got)) == len(names)
+
+
+@pytest.mark.parametrize('changes, message', [
+    (dict(source='corpus.txt'), "'corpus.txt' is no source; write text:GLOB or pydocs"),
+    (dict(source='text:'), 'is no source'), (dict(source=''), 'is no source'),
+    (dict(source='pydocs', weights=(1, 2)), 'one for each of the 1 sources'),
+    (dict(source='pydocs,text:a', weights=(1, 0)), 'above 0')])
+def test_an_unknown_source_or_weights_that_do_not_fit_are_refused(changes, message):
+  with pytest.raises(config.UserError, match=message):
+    sources.parse(settings(**changes))
+
+
+def test_records_are_read_by_field_and_bad_ones_counted(tmp_path):
+  path = tmp_path / 'a.jsonl'
+  lines = [json.dumps({'body': 'one\r\ntwo'}), '', 'no json', json.dumps({'body': 3}), json.dumps([1]),
+           json.dumps({'body': 'lone \ud800'})]
+  path.write_text('\n'.join(lines))
+  texts, counts, skipped = read(settings(source=f'text:{path}', field='body', document='file'))
+  assert texts == ['one\ntwo', 'lone \ufffd']
+  assert (skipped.records, skipped.first_record) == (3, f'{path} line 3')
+  assert counts.touched['decoding'] == [1, 1]
+
+
+def test_a_field_that_is_not_there_is_refused_with_those_that_are(tmp_path):
+  (tmp_path / 'a.jsonl').write_text(json.dumps({'title': 'x', 'body': 'y'}))
+  with pytest.raises(config.UserError, match="no field 'text'; set config.data.field to one of: body, title"):
+    read(settings(source=f'text:{tmp_path}/*'))
+
+
+def test_binary_files_among_text_are_skipped_and_named(tmp_path):
+  (tmp_path / 'a.txt').write_text('text\n')
+  (tmp_path / 'b.txt').write_bytes(bytes(range(256)) * 50)
+  (tmp_path / 'c.txt').write_bytes('broken \udcff here'.encode('utf-8', 'surrogateescape'))
+  texts, counts, skipped = read(settings(source=f'text:{tmp_path}/*.txt', document='file'))
+  assert texts == ['text\n', 'broken \ufffd here']
+  assert skipped.files == [f'{tmp_path}/b.txt']
+  assert counts.touched['decoding'] == [1, 1]
+
+
+def test_novels_lose_their_marks_and_line_ends(shared):
+  data = settings(source=f'text:{shared}/english_novels/novels_shared.tar.xz', document='file')
+  source, = sources.parse(data)
+  counts, skipped = clean.Counts(), sources.Skipped()
+  text = next(source.documents(data, counts, skipped))
+  assert '\ufeff' not in text and '\r' not in text and text.count('\n') > 1000

@@ -1,0 +1,93 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from mlm_jax import config
+from mlm_jax.data import statistics
+from mlm_jax.data import store
+
+
+@pytest.fixture
+def copy(prepared, tmp_path):
+  return shutil.copytree(prepared.directory, tmp_path / 'moved')
+
+
+def flip(path, at):
+  data = bytearray(path.read_bytes())
+  data[at] ^= 1
+  path.write_bytes(data)
+
+
+def files_of(folder):
+  return [name for name in json.loads((folder / 'manifest.json').read_text())['files']]
+
+
+def test_what_is_prepared_opens_elsewhere(prepared, copy):
+  moved = store.open_prepared(copy, verify=True)
+  assert np.array_equal(moved.train[0].tokens_RL, prepared.train[0].tokens_RL)
+  assert isinstance(moved.train[0].tokens_RL, np.memmap)
+  assert moved.train[0].tokens_RL.dtype == np.uint16 and moved.train[0].starts_RS.dtype == np.int16
+  assert np.array_equal(np.load(copy / moved.sources[0] / 'train' / 'rows.npy'), moved.train[0].tokens_RL)
+  assert len(files_of(copy)) == 6
+
+
+def test_a_file_cut_short_or_gone_is_named(copy):
+  for name in files_of(copy):
+    data = (copy / name).read_bytes()
+    (copy / name).write_bytes(data[:-1])
+    with pytest.raises(config.UserError, match=f'{name} has .* bytes'):
+      store.open_prepared(copy)
+    (copy / name).unlink()
+    with pytest.raises(config.UserError, match=f'{name}: No such file'):
+      store.open_prepared(copy)
+    (copy / name).write_bytes(data)
+
+
+def test_a_flipped_bit_is_named_when_verified(copy):
+  for name in files_of(copy):
+    flip(copy / name, -1)
+    with pytest.raises(config.UserError, match=f'{name} has been altered'):
+      store.open_prepared(copy, verify=True)
+    flip(copy / name, -1)
+  store.open_prepared(copy, verify=True)
+
+
+@pytest.mark.parametrize('text', ['', '{', '[]', '{"version": 1}', '{"version": 1, "files": {}}'])
+def test_a_damaged_manifest_is_refused(copy, text):
+  (copy / 'manifest.json').write_text(text)
+  with pytest.raises(config.UserError, match='damaged'):
+    store.open_prepared(copy)
+
+
+def test_another_version_or_no_data_is_refused(copy, tmp_path):
+  (copy / 'manifest.json').write_text('{"version": 99, "files": {}}')
+  with pytest.raises(config.UserError, match='version 99'):
+    store.open_prepared(copy)
+  with pytest.raises(config.UserError, match='holds no prepared data.*mlm-jax prepare'):
+    store.open_prepared(tmp_path / 'absent')
+
+
+@pytest.mark.parametrize('rows', [[0], [1], [3, 0, 12_345_678 // 4000]])
+def test_rows_written_in_parts_read_as_one_array(tmp_path, rows):
+  writer = store.ArrayWriter(tmp_path / 'a' / 'rows.npy', 4, np.uint16)
+  parts = [np.full((n, 4), i, np.uint16) for i, n in enumerate(rows)]
+  for part in parts:
+    writer.write(part)
+  writer.close()
+  assert np.array_equal(np.load(tmp_path / 'a' / 'rows.npy'), np.concatenate(parts))
+  assert np.array_equal(store._mapped(tmp_path / 'a' / 'rows.npy'), np.concatenate(parts))
+
+
+def test_large_vocabularies_and_long_rows_take_wider_numbers():
+  assert store.dtypes(65_536, 32_767) == (np.uint16, np.int16)
+  assert store.dtypes(65_537, 32_768) == (np.int32, np.int32)
+
+
+def test_statistics_have_the_same_bytes_at_any_time(tmp_path, monkeypatch):
+  statistics.write(tmp_path / 'a.npz', np.arange(9))
+  monkeypatch.setattr('time.time', lambda: 2e9)
+  statistics.write(tmp_path / 'b.npz', np.arange(9))
+  assert (tmp_path / 'a.npz').read_bytes() == (tmp_path / 'b.npz').read_bytes()
+  assert np.array_equal(statistics.read((tmp_path / 'a.npz').read_bytes()), np.arange(9))

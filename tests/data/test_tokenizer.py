@@ -1,0 +1,147 @@
+import io
+import random
+
+import numpy as np
+import pytest
+import sentencepiece
+
+from mlm_jax import config
+from mlm_jax.data import clean
+from mlm_jax.data import tokenizer as tokenizer_lib
+from tests.data.invented import sentences
+from tests.data.invented import settings
+
+TEXTS = sentences(300) + ['naïve (café), x_1: 3.14!', '日本語の文です。東京へ行く', 'ไทย ภาษา'] * 20
+
+
+@pytest.fixture(scope='module', params=['unigram', 'bpe'])
+def tokenizer(request):
+  return tokenizer_lib.Tokenizer(tokenizer_lib.train(TEXTS, settings(tokenizer=request.param, vocab_size=450)))
+
+
+def odd_texts(n, data):
+  draw = random.Random(2)
+  letters = 'ab .,()[]MASK日本 éไทย😀\x07\u2581\n\t\xa0'
+  texts = (''.join(draw.choices(letters, k=draw.randint(0, 40))) for _ in range(n))
+  return [clean.normalize(text, data) for text in texts] + sentences(30, seed=5)
+
+
+@pytest.mark.parametrize('space', ['collapse', 'keep'])
+def test_decoding_undoes_encoding(tokenizer, space):
+  data = settings(white_space=space, control_characters='keep')
+  for text in odd_texts(1000, data):
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_a_batch_is_encoded_as_its_texts_are(tokenizer):
+  texts = odd_texts(50, settings()) + ['', ' '.join(sentences(200))]
+  for text, ids in zip(texts, tokenizer.encode_batch(texts), strict=True):
+    assert ids.tolist() == tokenizer.encode(text)
+
+
+def test_a_long_text_is_encoded_as_its_parts_are(tokenizer, monkeypatch):
+  text = ' '.join(sentences(100))
+  whole = tokenizer.encode(text)
+  monkeypatch.setattr(tokenizer_lib, '_STRETCH', 50)
+  assert tokenizer.encode(text) == whole
+  assert tokenizer.decode(tokenizer.encode('日' * 300)) == '日' * 300
+
+
+def test_text_cannot_forge_a_special_piece(tokenizer):
+  text = '[MASK] [CLS][SEP] [PAD]<unk>[UNK] \u2581[MASK]'
+  assert not set(tokenizer.encode(text)) & set(tokenizer.special_ids)
+  assert tokenizer.special_ids == (0, 1, 2, 3, 4)
+  assert [tokenizer.piece(i) for i in (tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id,
+                                       tokenizer.mask_id)] == ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
+
+
+def test_a_mask_stands_in_place_of_a_word(tokenizer):
+  text = sentences(1)[0]
+  words = text.removesuffix('.').split(' ')
+  encode = tokenizer.encode
+  for i in range(len(words)):
+    masked = ' '.join(words[:i] + ['[MASK]'] + words[i + 1:]) + '.'
+    rest = (' ' if i + 1 < len(words) else '') + ' '.join(words[i + 1:]) + '.'
+    after = tokenizer._encode([rest])[0].tolist()
+    assert tokenizer.encode_with_masks(masked) == (
+        (encode(' '.join(words[:i])) if i else []) + [tokenizer.mask_id] + after)
+  assert tokenizer.encode_with_masks(text) == encode(text)
+  assert tokenizer.encode_with_masks('[MASK] [MASK][MASK]') == [tokenizer.mask_id] * 3
+
+
+def words_of(tokenizer, text):
+  """Joins pieces to words by starts and ends alone."""
+  words, after_end = [], True
+  for i in tokenizer.encode(text):
+    if tokenizer.starts_V[i] or after_end:
+      words.append([])
+    words[-1].append(i)
+    after_end = tokenizer.ends_V[i]
+  return [tokenizer.decode(word).strip() for word in words]
+
+
+def test_words_start_at_spaces_punctuation_and_characters_of_scripts_without_spaces(tokenizer):
+  text = sentences(1)[0]
+  assert words_of(tokenizer, text) == text.removesuffix('.').split(' ') + ['.']
+  assert [w for w in words_of(tokenizer, 'naïve (café), x_1') if w] == [
+      'naïve', '(', 'café', ')', ',', 'x', '_', '1']
+  for i in range(tokenizer.size):
+    bare = tokenizer.piece(i).lstrip('\u2581')
+    if i not in tokenizer.special_ids and bare in ('.', ',', '日本', '。', 'ไทย'):
+      assert tokenizer.starts_V[i] and tokenizer.ends_V[i]
+
+
+def test_training_again_gives_the_same_bytes():
+  data = settings(vocab_size=400)
+  assert tokenizer_lib.train(TEXTS, data) == tokenizer_lib.train(TEXTS, data)
+
+
+def test_training_writes_nothing_to_the_terminal(capfd):
+  tokenizer_lib.train(TEXTS, settings(vocab_size=400))
+  assert capfd.readouterr() == ('', '')
+
+
+@pytest.mark.parametrize('kind', ['unigram', 'bpe'])
+@pytest.mark.parametrize('size, message', [(8000, r'at most \d+ pieces; lower it'), (300, 'too few for the different')])
+def test_a_vocabulary_that_the_corpus_cannot_give_is_refused(kind, size, message):
+  texts = TEXTS + ([''.join(map(chr, range(0x4E00, 0x4F00)))] * 9 if size == 300 else [])
+  with pytest.raises(config.UserError, match=f'config.data.vocab_size = {size}: .*{message}'):
+    tokenizer_lib.train(texts, settings(tokenizer=kind, vocab_size=size))
+
+
+def model(**changes):
+  out = io.BytesIO()
+  options = dict(vocab_size=400, byte_fallback=True, pad_id=3, control_symbols=['<mask>'], minloglevel=2)
+  sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(TEXTS), model_writer=out, **options | changes)
+  return out.getvalue()
+
+
+def test_an_existing_model_is_taken_with_the_names_it_has(tmp_path):
+  (tmp_path / 'm.model').write_bytes(model())
+  tokenizer = tokenizer_lib.load(tmp_path / 'm.model')
+  assert [tokenizer.piece(i) for i in (tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id,
+                                       tokenizer.mask_id)] == ['<pad>', '<unk>', '<s>', '</s>', '<mask>']
+  for text in sentences(20, seed=3):
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert tokenizer.encode(text) == sentencepiece.SentencePieceProcessor(model_proto=model()).encode(text)
+
+
+@pytest.mark.parametrize('changes, message', [
+    (dict(control_symbols=[]), 'has no mask piece'), (dict(pad_id=-1), 'has no pad piece'),
+    (dict(control_symbols=[], user_defined_symbols=['<mask>']), 'could forge')])
+def test_a_model_without_its_special_pieces_is_refused(changes, message):
+  with pytest.raises(config.UserError, match=message):
+    tokenizer_lib.Tokenizer(model(**changes), 'm.model')
+
+
+def test_what_is_no_model_is_refused(tmp_path):
+  (tmp_path / 'm.model').write_bytes(b'not a model')
+  with pytest.raises(config.UserError, match='no SentencePiece model'):
+    tokenizer_lib.load(tmp_path / 'm.model')
+  with pytest.raises(config.UserError, match='cannot read .*absent'):
+    tokenizer_lib.load(tmp_path / 'absent')
+
+
+def test_the_table_fits_the_model(tokenizer):
+  table = tokenizer.table(np.ones(tokenizer.size))
+  assert (table.size, table.mask_id, table.special_ids) == (450, tokenizer.mask_id, tokenizer.special_ids)

@@ -1,0 +1,131 @@
+import fractions
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mlm_jax.masking import draw
+from mlm_jax.masking import units
+
+RATES = (0.05, 0.15, 0.4, 0.8, 0.999)
+
+
+def random_words(shape, seed=0):
+  return np.random.default_rng(seed).integers(0, 2**32, shape, dtype=np.uint64).astype(np.uint32)
+
+
+def random_units(rows, length, seed=0, longest=8):
+  """Units of 1 to `longest` tokens with holes between."""
+  g = np.random.default_rng(seed)
+  units_BL = np.full((rows, length), -1, np.int32)
+  for b in range(rows):
+    i = 0
+    while i < length:
+      size = int(g.integers(1, longest + 1))
+      if g.random() < 0.8:
+        units_BL[b, i:i + size] = i
+      i += size
+  return units_BL
+
+
+def lengths(units_BL):
+  return np.asarray(units.lengths(units_BL))
+
+
+@pytest.mark.parametrize('length', (1, 2, 31, 32, 33, 100))
+@pytest.mark.parametrize('rate', RATES)
+def test_exact_tokens_are_the_smallest_words_of_a_row(rate, length):
+  units_BL = random_units(40, length, longest=1)
+  offset_B, select_BL = random_words(40), random_words((40, length), 1)
+  chosen_BL = np.asarray(jax.jit(draw.exact_tokens)(np.float32(rate), units_BL, offset_B, select_BL))
+  exact = fractions.Fraction(float(np.float32(rate)))
+  low = (length - 1).bit_length()
+  for b in range(40):
+    maskable = np.flatnonzero(units_BL[b] >= 0)
+    count = math.floor(exact * len(maskable) + fractions.Fraction(int(offset_B[b]), 2**32))
+    score = [(int(select_BL[b, i]) >> (1 + low), i) for i in maskable]
+    assert sorted(np.flatnonzero(chosen_BL[b])) == sorted(i for _, i in sorted(score)[:count])
+
+
+def systematic_by_loop(pi, units_L, offset, select_L, random_bits):
+  """The definition, with rational numbers; the order is by the highest random bits."""
+  firsts = [i for i in range(len(units_L)) if units_L[i] == i]
+  order = sorted(firsts, key=lambda i: (np.sum(units_L == i), int(select_L[i]) >> (32 - random_bits), i))
+  total, chosen = fractions.Fraction(int(offset), 2**32), []
+  for i in order:
+    before, total = math.floor(total), total + fractions.Fraction(math.floor(float(pi[i]) * 2**32), 2**32)
+    if math.floor(total) > before:
+      chosen.append(i)
+  return np.isin(units_L, chosen)
+
+
+@pytest.mark.parametrize('length', (7, 64, 2048))
+def test_exact_units_are_systematic_sampling_of_any_probabilities(length):
+  rows = 3 if length > 1000 else 20
+  units_BL, select_BL, offset_B = random_units(rows, length), random_words((rows, length)), random_words(rows, 2)
+  pi_BL = np.random.default_rng(3).random((rows, length)).astype(np.float32)
+  chosen_BL = np.asarray(jax.jit(draw.exact_units)(pi_BL, units_BL, offset_B, select_BL))
+  # Short rows are ordered by fewer random bits: their positions are sorted along in the word.
+  random_bits = 32 - length.bit_length() - (length - 1).bit_length() * (length < 2048)
+  for b in range(rows):
+    expected = systematic_by_loop(pi_BL[b], units_BL[b], offset_B[b], select_BL[b], random_bits)
+    assert np.array_equal(chosen_BL[b], expected)
+
+
+@pytest.mark.parametrize('rate', RATES)
+def test_exact_units_stay_within_the_longest_unit_of_the_budget(rate):
+  units_BL = random_units(300, 64)
+  pi_BL = np.full(units_BL.shape, rate, np.float32)
+  chosen_BL = np.asarray(draw.exact_units(pi_BL, units_BL, random_words(300), random_words((300, 64), 1)))
+  error_B = chosen_BL.sum(axis=1) - float(np.float32(rate)) * (units_BL >= 0).sum(axis=1)
+  assert (np.abs(error_B) < lengths(units_BL).max(axis=1)).all()
+
+
+@pytest.mark.parametrize('budget', ('exact', 'independent'))
+@pytest.mark.parametrize('rate', (0.05, 0.15, 0.8))
+def test_every_unit_is_chosen_at_its_rate_whatever_its_length_and_place(rate, budget):
+  """One row drawn 20,000 times; false-alarm rate below 1e-7 a case: |z| < 6 for each of some 15 units."""
+  times, length = 20_000, 64
+  units_BL = np.repeat(random_units(1, length, seed=5), times, axis=0)
+  pi_BL = np.full(units_BL.shape, rate, np.float32)
+  select_BL = random_words(units_BL.shape, 1)
+  if budget == 'exact':
+    chosen_BL = draw.exact_units(pi_BL, units_BL, random_words(times), select_BL)
+  else:
+    chosen_BL = draw.independent_units(pi_BL, units_BL, select_BL)
+  firsts = np.flatnonzero(units_BL[0] == np.arange(length))
+  assert len(set(lengths(units_BL[:1])[0][firsts])) >= 5
+  seen = np.asarray(chosen_BL)[:, firsts].mean(axis=0)
+  assert (np.abs(seen - rate) < 6 * np.sqrt(rate * (1 - rate) / times)).all()
+
+
+def test_certain_units_are_always_chosen_and_impossible_ones_never():
+  units_BL = random_units(50, 64)
+  pi_BL = np.where(np.arange(64) % 2 == 0, 1.0, 0.0).astype(np.float32) * np.ones((50, 1), np.float32)
+  expected = (units_BL >= 0) & (units_BL % 2 == 0)
+  words = random_words((50, 64))
+  assert np.array_equal(draw.exact_units(pi_BL, units_BL, random_words(50), words), expected)
+  assert np.array_equal(draw.independent_units(pi_BL, units_BL, words), expected)
+
+
+@pytest.mark.parametrize('rate, everything', ((0.0, False), (1.0, True)))
+def test_the_ends_of_the_rate_are_exact(rate, everything):
+  units_BL = random_units(50, 64, longest=1)
+  offset_B, select_BL = np.full(50, 2**32 - 1, np.uint32), random_words((50, 64))
+  select_BL[:, ::3] = 2**32 - 1
+  select_BL[:, 1::3] = 0
+  rate = jnp.float32(rate)
+  expected = (units_BL >= 0) & everything
+  assert np.array_equal(draw.exact_tokens(rate, units_BL, offset_B, select_BL), expected)
+  assert np.array_equal(draw.independent_tokens(rate, units_BL, select_BL), expected)
+
+
+def test_a_unit_is_chosen_at_all_its_tokens():
+  units_BL = random_units(50, 64)
+  pi_BL = np.full(units_BL.shape, 0.4, np.float32)
+  for chosen_BL in (draw.exact_units(pi_BL, units_BL, random_words(50), random_words((50, 64))),
+                    draw.independent_units(pi_BL, units_BL, random_words((50, 64)))):
+    at_first_BL = np.take_along_axis(np.asarray(chosen_BL), np.maximum(units_BL, 0), axis=1)
+    assert np.array_equal(chosen_BL, at_first_BL & (units_BL >= 0))

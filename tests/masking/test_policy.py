@@ -1,0 +1,166 @@
+import dataclasses
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mlm_jax import config
+from mlm_jax import masking
+from mlm_jax import rng
+from mlm_jax import vocabulary
+from mlm_jax.masking import policy as policy_lib
+from tests.masking import conftest
+
+KINDS = [(unit, budget) for unit in ('token', 'word') for budget in ('exact', 'independent')]
+GOLDEN = pathlib.Path(__file__).parent.parent / 'golden' / 'masks.json'
+mask_batch = jax.jit(masking.mask_batch)
+
+every_kind = pytest.mark.parametrize('unit, budget', KINDS)
+
+
+def take(tree, rows):
+  return jax.tree.map(lambda x: np.asarray(x)[rows], tree)
+
+
+def assert_equal(ours, theirs):
+  jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+@every_kind
+def test_masks_do_not_depend_on_batch_split_or_row_order(table, batch, unit, budget):
+  policy, key = masking.make(table, unit=unit, budget=budget, rate=0.4), rng.root_key(0)
+  together = mask_batch(policy, key, batch)
+  for rows in ([0], [3], [2, 3], [5, 4, 3, 2, 1, 0], [1, 1, 4]):
+    assert_equal(take(together, rows), mask_batch(policy, key, take(batch, rows)))
+
+
+@every_kind
+def test_masks_do_not_depend_on_the_number_of_devices(table, batch, unit, budget):
+  policy, key = masking.make(table, unit=unit, budget=budget, rate=0.4), rng.root_key(0)
+  mesh = jax.make_mesh((2,), ('data',), axis_types=(jax.sharding.AxisType.Auto,))
+  by_row = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec('data'))
+  two = jax.jit(masking.mask_batch, out_shardings=by_row)(policy, key, jax.device_put(batch, by_row))
+  jax.block_until_ready(two)
+  assert len(two.inputs_BL.devices()) == 2
+  assert_equal(take(mask_batch(policy, key, batch), slice(None)), take(two, slice(None)))
+
+
+@every_kind
+def test_masks_do_not_depend_on_compilation_or_the_width_of_ids(table, batch, unit, budget):
+  policy, key = masking.make(table, unit=unit, budget=budget, rate=0.4), rng.root_key(0)
+  compiled = mask_batch(policy, key, batch)
+  wide = dataclasses.replace(batch, tokens_BL=batch.tokens_BL.astype(np.int32))
+  assert_equal(compiled, masking.mask_batch(policy, key, batch))
+  assert_equal(compiled, mask_batch(policy, key, wide))
+  assert (compiled.inputs_BL.dtype, compiled.targets_BL.dtype) == (jnp.int32, jnp.int32)
+
+
+def test_masks_are_those_that_were_recorded(table):
+  """The same in every process, on every platform, with every version of jax."""
+  batch = conftest.make_batch(rows=2, length=16)
+  masks = {f'{unit}, {budget}': np.asarray(mask_batch(
+      masking.make(table, unit=unit, budget=budget, rate=0.4), rng.root_key(1), batch).inputs_BL).tolist()
+           for unit, budget in KINDS}
+  assert masks == json.loads(GOLDEN.read_text()), (
+      'Masks changed, so no earlier run can be resumed or repeated, and evaluations no longer compare '
+      'with earlier ones. If that is not what you meant, find the cause. If it is, say so in the '
+      f'release notes and write this to tests/golden/masks.json: {json.dumps(masks)}')
+
+
+@every_kind
+def test_a_traced_rate_gives_the_masks_of_a_fixed_one_and_vmaps(table, batch, unit, budget):
+  key, rates = rng.root_key(0), np.array([0.05, 0.15, 0.5, 1.0], np.float32)
+  base = masking.make(table, unit=unit, budget=budget, rate=1.0)
+  with_rate = lambda rate: masking.mask_batch(dataclasses.replace(base, rate=rate), key, batch)
+  together = jax.jit(jax.vmap(with_rate))(rates)
+  for r, rate in enumerate(rates):
+    fixed = masking.make(table, unit=unit, budget=budget, rate=float(rate))
+    alone = mask_batch(dataclasses.replace(fixed, max_rate=1.0), key, batch)
+    assert_equal(take(together, r), alone)
+  assert np.array_equal(together.chosen_BL[-1], together.units_BL[-1] >= 0)
+
+
+@every_kind
+def test_rows_without_maskable_tokens_stay_as_they_are(table, batch, unit, budget):
+  batch.tokens_BL[1] = conftest.PAD
+  batch.tokens_BL[2] = conftest.CLS
+  masked = mask_batch(masking.make(table, unit=unit, budget=budget, rate=0.9), rng.root_key(0), batch)
+  assert not masked.chosen_BL[1:3].any() and (masked.units_BL[1:3] == -1).all()
+  assert np.array_equal(masked.inputs_BL[1:3], batch.tokens_BL[1:3])
+  assert masked.chosen_BL[0].any()
+
+
+def test_copies_return_and_dynamic_masks_do_not(table, batch):
+  def inputs(copies, visit):
+    again = dataclasses.replace(batch, visit_B=np.full_like(batch.visit_B, visit))
+    return mask_batch(masking.make(table, copies=copies), rng.root_key(0), again).inputs_BL.tolist()
+
+  assert inputs(1, 0) == inputs(1, 1) == inputs(1, 7) == inputs(0, 0)
+  assert inputs(3, 1) == inputs(3, 4) == inputs(0, 1) != inputs(3, 2)
+  assert inputs(0, 0) != inputs(0, 1)
+
+
+def test_the_action_of_a_word_is_one(table):
+  batch = conftest.make_batch(rows=50)
+  masked = take(mask_batch(masking.make(table, unit='word', rate=0.9, split=(0.3, 0.3, 0.4)),
+                           rng.root_key(0), batch), slice(None))
+  inside_BL = masked.units_BL >= 0
+  first_BL = np.take_along_axis(masked.action_BL, np.maximum(masked.units_BL, 0), axis=1)
+  assert (first_BL == masked.action_BL)[inside_BL].all()
+  assert set(masked.action_BL[masked.chosen_BL]) == {1, 2, 3}
+
+
+@pytest.mark.parametrize('settings, message', (
+    ({'rate': 0}, 'rate = 0'), ({'rate': -0.1}, 'rate = -0.1'), ({'rate': 1.5}, 'above 0 and at most 1'),
+    ({'rate': float('nan')}, 'rate = nan'), ({'split': (0.8, 0.1)}, 'three shares'),
+    ({'split': (0.8, 0.3, -0.1)}, 'none negative'), ({'split': (0.8, 0.1, 0.2)}, 'sum to 1'),
+    ({'split': (float('nan'), 0.5, 0.5)}, 'split'),
+    ({'unit': 'wrod'}, 'one of token, word'), ({'budget': 'some'}, 'one of exact, independent'),
+    ({'select': 'rare'}, 'one of uniform'), ({'copies': -1}, 'whole number'), ({'copies': 0.5}, 'whole number')))
+def test_settings_that_cannot_work_are_refused_in_one_line(table, settings, message):
+  with pytest.raises(config.UserError, match=message) as caught:
+    masking.make(table, **settings)
+  assert '\n' not in str(caught.value)
+
+
+def test_a_vocabulary_of_special_tokens_only_is_refused():
+  with pytest.raises(config.UserError, match='nothing to mask'):
+    masking.make(vocabulary.table(2, 0, (0, 1)))
+
+
+def test_what_the_config_calls_masking_makes_a_policy(table):
+  assert isinstance(masking.make(table, **config.base().masking.to_dict()), masking.Policy)
+
+
+@pytest.mark.parametrize('length', (32, 128))
+@every_kind
+def test_the_cap_holds_every_group_and_no_more_than_all_tokens(unit, budget, length):
+  """Groups without special tokens, their fullest, of words up to some 8 pieces."""
+  g = np.random.default_rng(0)
+  table = vocabulary.table(50, 0, (0,), starts_V=g.random(50) < 0.5)
+  batch = conftest.make_batch(rows=1920, length=length)
+  batch = dataclasses.replace(batch, tokens_BL=g.integers(1, 50, batch.tokens_BL.shape).astype(np.uint16))
+  for rate in (0.05, 0.15, 0.8, 1.0):
+    policy = masking.make(table, unit=unit, budget=budget, rate=rate)
+    chosen_BL = mask_batch(dataclasses.replace(policy, max_rate=1.0), rng.root_key(0), batch).chosen_BL
+    for rows in (1, 4, 64):
+      cap = policy.cap(rows, length)
+      assert np.asarray(chosen_BL).reshape(-1, rows * length).sum(axis=1).max() <= cap <= rows * length
+      assert cap % 8 == 0 or cap == rows * length
+
+
+def test_exact_token_budgets_cost_next_to_no_slack(table):
+  policy = masking.make(table, rate=0.15)
+  assert policy.cap(256, 512) <= 0.15 * 256 * 512 * 1.005
+  assert policy.cap(1, 512) == 80
+
+
+def test_numbers_are_leaves_and_structure_is_static(table):
+  a = masking.make(table, rate=0.15)
+  b = dataclasses.replace(a, rate=np.float32(0.3), split_3=np.float32([1, 0, 0]))
+  assert jax.tree.structure(a) == jax.tree.structure(b)
+  assert jax.tree.structure(a) != jax.tree.structure(masking.make(table, unit='word'))
+  assert isinstance(policy_lib.make(table).max_rate, float)

@@ -1,0 +1,256 @@
+"""Runs: exact when taken up again, refused when not the same, clear when they cannot go on."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from mlm_jax import checkpoint
+from mlm_jax import config as config_lib
+from mlm_jax import metrics
+from mlm_jax import pretrain
+from mlm_jax import workdir as workdir_lib
+from tests import toys
+
+
+@pytest.fixture(scope='session')
+def corpus(tmp_path_factory):
+  return toys.write_corpus(tmp_path_factory.mktemp('corpus') / 'corpus.txt')
+
+
+@pytest.fixture(scope='session')
+def prepared(tmp_path_factory, corpus):
+  """The folder of data that all runs here share."""
+  folder = tmp_path_factory.mktemp('prepared') / 'data'
+  pretrain.prepare_data(toys.training_config(corpus, data__prepared=str(folder)), None, lambda line: None)
+  return folder
+
+
+@pytest.fixture
+def config(corpus, prepared):
+  def make(**settings):
+    return toys.training_config(corpus, data__prepared=str(prepared), **settings)
+  return make
+
+
+def params_of(workdir, step=None):
+  return checkpoint.read_params(workdir / 'checkpoints', step)[1]
+
+
+def assert_equal_runs(a, b):
+  for name in ('metrics.jsonl', 'evaluations.jsonl'):
+    assert (a / name).read_text() == (b / name).read_text()
+  jax.tree.map(np.testing.assert_array_equal, params_of(a), params_of(b))
+
+
+def train_until(config, workdir, step, monkeypatch):
+  """Trains and stops as SIGTERM at a step would."""
+  advance = pretrain.train._Loop.advance
+
+  def stopped(self, at, *rest):
+    if at == step:
+      os.kill(os.getpid(), signal.SIGTERM)
+    return advance(self, at, *rest)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(pretrain.train._Loop, 'advance', stopped)
+    return pretrain.run(config, workdir, lambda line: None)
+
+
+def test_a_run_leaves_what_it_says(config, tmp_path, prepared):
+  lines = []
+  assert pretrain.run(config(log__tensorboard=True), tmp_path / 'run', lines.append)
+  run = tmp_path / 'run'
+  assert {each.name for each in run.iterdir()} == {
+      'checkpoints', 'config.json', 'environment.json', 'evaluations.jsonl', 'lock', 'metrics.jsonl',
+      'tensorboard', 'timing.jsonl', 'tokenizer'}
+  assert [line['step'] for line in workdir_lib.read_log(run, 'metrics')] == [2, 4, 6]
+  assert [line['step'] for line in workdir_lib.read_log(run, 'evaluations')] == [3, 6]
+  assert config_lib.differences(workdir_lib.read_config(run), config(), ignore=('log',)) == []
+  last = workdir_lib.read_log(run, 'metrics')[-1]
+  for name in ('loss', 'accuracy', 'top5', 'perplexity', 'loss_masked', 'loss_random', 'loss_kept',
+               'learning_rate', 'gradient_norm', 'rate', 'padding', 'overflow', 'skipped'):
+    assert name in last
+  assert last['rate'] == pytest.approx(0.15, abs=0.03) and last['overflow'] == 0
+  assert {'tokens_per_second', 'useful_tokens_per_second', 'waited_seconds'} <= set(
+      workdir_lib.read_log(run, 'timing')[-1])
+  environment = json.loads((run / 'environment.json').read_text())
+  assert len(environment) == 1 and environment[0]['data_fingerprint']
+  assert any('/6' in line for line in lines)
+
+
+def test_a_finished_run_says_so(config, tmp_path):
+  pretrain.run(config(), tmp_path / 'run', lambda line: None)
+  before = (tmp_path / 'run' / 'metrics.jsonl').read_bytes()
+  lines = []
+  assert pretrain.run(config(), tmp_path / 'run', lines.append)
+  assert 'is finished: 6 steps' in lines[-1]
+  assert (tmp_path / 'run' / 'metrics.jsonl').read_bytes() == before
+
+
+@pytest.mark.parametrize('settings', (
+    dict(), dict(model__dropout=0.1, micro_batches=2, mesh__data=2, model__head_rows=1)))
+def test_a_run_stopped_anywhere_and_taken_up_equals_one_never_stopped(config, tmp_path, monkeypatch, settings):
+  # Steps 3 and 5 lie between two lines of the log, where the window is half full.
+  c = config(checkpoint__every=4, **settings)
+  assert pretrain.run(c, tmp_path / 'whole', lambda line: None)
+  for step in (3, 5):
+    assert not train_until(c, tmp_path / 'stopped', step, monkeypatch)
+    assert checkpoint.steps(tmp_path / 'stopped' / 'checkpoints')[-1] == step
+  assert pretrain.run(c, tmp_path / 'stopped', lambda line: None)
+  assert_equal_runs(tmp_path / 'whole', tmp_path / 'stopped')
+
+
+def test_a_run_whose_newest_checkpoint_is_broken_goes_on_from_the_one_before(config, tmp_path):
+  assert pretrain.run(config(), tmp_path / 'whole', lambda line: None)
+  assert pretrain.run(config(), tmp_path / 'run', lambda line: None)
+  (tmp_path / 'run' / 'checkpoints' / '6' / checkpoint.MANIFEST).write_text('{}')
+  lines = []
+  assert pretrain.run(config(), tmp_path / 'run', lines.append)
+  assert any('6.broken' in line for line in lines) and any('goes on from step 4' in line for line in lines)
+  assert_equal_runs(tmp_path / 'whole', tmp_path / 'run')
+
+
+def test_log_spaced_checkpoints_stay(config, tmp_path):
+  pretrain.run(config(checkpoint__log_spaced=True, checkpoint__keep_latest=1), tmp_path / 'run', lambda line: None)
+  assert checkpoint.steps(tmp_path / 'run' / 'checkpoints') == [0, 1, 2, 4, 6]
+
+
+def test_reference_masks_are_the_same_whatever_the_seed_and_the_policy(config, tmp_path):
+  masks = []
+  for settings in (dict(seed=1), dict(seed=2, masking__rate=0.4, masking__split=(0.5, 0.5, 0.0))):
+    c = config(**settings)
+    mesh = pretrain.sharding.make_mesh(c.mesh)
+    problem = pretrain.problem(c, pretrain.prepare_data(c, tmp_path, lambda line: None), mesh)
+    scores = problem.evaluators['reference'](problem.init(jax.random.key(3)), 0.5)
+    masks.append({key: scores[key] for key in ('loss', 'rate', 'accuracy')})
+    # Sixteen short rows round their counts: the rate's standard deviation is .01.
+    assert scores['loss_masked'] == scores['loss'] and scores['rate'] == pytest.approx(0.15, abs=0.05)
+  assert masks[0] == masks[1]
+
+
+def test_another_config_is_refused_by_key_and_an_operational_one_is_not(config, tmp_path):
+  pretrain.run(config(total_steps=2), tmp_path / 'run', lambda line: None)
+  with pytest.raises(config_lib.UserError, match='config.masking.rate is 0.3 here, 0.15 there'):
+    pretrain.run(config(total_steps=2, masking__rate=0.3), tmp_path / 'run', lambda line: None)
+  assert pretrain.run(config(total_steps=2, checkpoint__every=1, log__every=1), tmp_path / 'run', lambda line: None)
+
+
+def test_two_processes_do_not_share_a_work_directory(config, tmp_path):
+  with workdir_lib.locked(tmp_path / 'run'):
+    with pytest.raises(config_lib.UserError, match='another process is at work'):
+      pretrain.run(config(), tmp_path / 'run', lambda line: None)
+
+
+def test_a_work_directory_that_cannot_be_written_is_named(config, tmp_path):
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(config_lib.UserError, match='cannot write to work directory'):
+    pretrain.run(config(), tmp_path / 'file' / 'run', lambda line: None)
+
+
+@pytest.mark.parametrize('settings, says', (
+    (dict(mesh__data=9), 'there are 2 devices'),
+    (dict(batch_size=9, mesh__data=2), 'config.batch_size = 9: must be a multiple of 2'),
+    (dict(evaluation__batch_size=3, mesh__data=2), 'config.evaluation.batch_size = 3'),
+    (dict(model__head_rows=3), 'model.head_rows'),
+    (dict(batch_size=100_000), '100'),
+    (dict(optim__decay_rules=(('.*kernel', True),)), 'no rule matches parameter'),
+))
+def test_what_cannot_work_together_is_said_before_anything_is_written(config, tmp_path, settings, says):
+  with pytest.raises(config_lib.UserError, match=says):
+    pretrain.run(config(**settings), tmp_path / 'run', lambda line: None)
+  assert not (tmp_path / 'run' / 'config.json').exists()
+
+
+def test_another_tokenizer_is_refused(config, tmp_path, corpus):
+  pretrain.run(config(total_steps=2), tmp_path / 'run', lambda line: None)
+  environment = tmp_path / 'run' / 'environment.json'
+  environment.write_text(environment.read_text().replace('"tokenizer": "', '"tokenizer": "0'))
+  with pytest.raises(config_lib.UserError, match='trained with another tokenizer'):
+    pretrain.run(config(total_steps=2), tmp_path / 'run', lambda line: None)
+
+
+def test_non_finite_gradients_in_a_row_end_the_run(config, tmp_path):
+  c = config(optim__learning_rate=1e30, optim__stop_after_skips=2, total_steps=20, optim__warmup_steps=0,
+             optim__clip_norm=0.0)
+  with pytest.raises(pretrain.train.Diverged, match='gradients in a row were not finite'):
+    pretrain.run(c, tmp_path / 'run', lambda line: None)
+
+
+def test_a_full_disk_is_said_and_the_checkpoint_before_survives(config, tmp_path):
+  """A file-size limit stands for the full disk; it must hit the save, not the compiler's cache."""
+  run = tmp_path / 'run'
+  c = config(total_steps=4, checkpoint__every=2, evaluation__every=4)
+  config_file = tmp_path / 'config.json'
+  config_file.write_text(config_lib.to_json(c))
+  script = (
+      'import resource, pathlib, sys\n'
+      'from mlm_jax import config, pretrain, checkpoint\n'
+      'save = checkpoint.Checkpoints.save\n'
+      'def limited(self, step, *rest):\n'
+      '  if step == 4:\n'
+      '    self.wait()\n'
+      '    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n'
+      '  save(self, step, *rest)\n'
+      'checkpoint.Checkpoints.save = limited\n'
+      f'c = config.from_json(pathlib.Path({str(config_file)!r}).read_text())\n'
+      'try:\n'
+      f'  pretrain.run(c, {str(run)!r}, print)\n'
+      'except config.UserError as error:\n'
+      '  print("USER ERROR", error)\n')
+  done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, timeout=300,
+                        env={**os.environ, 'JAX_ENABLE_COMPILATION_CACHE': 'false'})
+  assert 'USER ERROR could not save step 4' in done.stdout, done.stdout + done.stderr
+  assert 'step 2 is intact there' in done.stdout
+  assert checkpoint.read_params(run / 'checkpoints')[0] == 2
+  assert pretrain.run(c, run, lambda line: None)
+  assert pretrain.run(c, tmp_path / 'whole', lambda line: None)
+  assert_equal_runs(tmp_path / 'whole', run)
+
+
+@pytest.mark.slow
+def test_a_run_killed_again_and_again_equals_one_never_killed(config, tmp_path):
+  c = config(total_steps=40, checkpoint__every=3, evaluation__every=10, model__dropout=0.1)
+  config_file = tmp_path / 'config.json'
+  config_file.write_text(config_lib.to_json(c))
+  script = ('import pathlib, sys\nfrom mlm_jax import config, pretrain\n'
+            f'c = config.from_json(pathlib.Path({str(config_file)!r}).read_text())\n'
+            'pretrain.run(c, sys.argv[1], print)\n')
+  run = lambda workdir: subprocess.Popen([sys.executable, '-c', script, str(workdir)],
+                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+  assert run(tmp_path / 'whole').wait(300) == 0
+  random = np.random.default_rng(0)
+  kills = 0
+  for _ in range(60):
+    process = run(tmp_path / 'killed')
+    metrics_file = tmp_path / 'killed' / 'metrics.jsonl'
+    size = metrics_file.stat().st_size if metrics_file.exists() else 0
+    while process.poll() is None and (not metrics_file.exists() or metrics_file.stat().st_size <= size):
+      time.sleep(0.02)
+    time.sleep(random.uniform(0, 0.5))
+    if process.poll() is not None:
+      break
+    process.kill()
+    process.wait()
+    kills += 1
+  assert process.wait(300) == 0 and kills >= 2
+  assert_equal_runs(tmp_path / 'whole', tmp_path / 'killed')
+
+
+def test_metrics_do_not_depend_on_how_sums_are_grouped():
+  random = np.random.default_rng(0)
+  parts = [{'loss': (random.uniform(1, 9), float(random.integers(0, 5)))} for _ in range(6)]
+  parts = [{'loss': (total * weight, weight)} for part in parts for total, weight in part.values()]
+  left = parts[0]
+  for part in parts[1:]:
+    left = metrics.add(left, part)
+  right = metrics.add(metrics.add(metrics.add(parts[5], parts[4]), parts[3]), metrics.add(parts[2], metrics.add(parts[1], parts[0])))
+  assert metrics.means(left) == pytest.approx(metrics.means(right), rel=1e-12)
+  assert metrics.means({'loss': (0.0, 0.0)}) == {}
