@@ -63,7 +63,8 @@ def problem(config, prepared, mesh):
   table = prepared.tokenizer.table(prepared.counts_V)
   model = models.make(config.model, prepared.tokenizer.size)
   optim.decayed(config.optim, jax.eval_shape(model.init, rng.root_key(0)))
-  policy = make_policy(config.masking, table)
+  # On the device once; a step would carry the table over anew each time.
+  policy = jax.device_put(make_policy(config.masking, table), sharding.replicated(mesh))
   loader = pipeline.Loader(
       prepared, 'train', config.batch_size, config.seed, weights=config.data.weights,
       process_index=jax.process_index(), process_count=jax.process_count())
@@ -89,7 +90,7 @@ def _evaluators(config, prepared, model, policy, table, mesh):
   def score(policy, params, progress):
     return masked_evaluation.evaluate(eval_step, params, policy, loader, put, progress)
 
-  reference = masked_evaluation.reference_policy(table)
+  reference = jax.device_put(masked_evaluation.reference_policy(table), sharding.replicated(mesh))
   return {'reference': functools.partial(score, reference), 'own': functools.partial(score, policy)}
 
 
@@ -125,8 +126,9 @@ def evaluate(workdir, step=None, data=None):
   if prepared.tokenizer.sha256 != opened.tokenizer.sha256:
     raise config_lib.UserError(f'{prepared.directory} was prepared with another tokenizer than {workdir}')
   mesh = sharding.make_mesh(config.mesh)
+  params = jax.device_put(opened.params, sharding.replicated(mesh))
   scores = {'step': opened.step}
   for name, evaluator in problem(config, prepared, mesh).evaluators.items():
-    values = evaluator(opened.params, opened.step / config.total_steps)
+    values = evaluator(params, opened.step / config.total_steps)
     scores |= {f'{name}_{metric}': value for metric, value in values.items()}
   return scores

@@ -64,11 +64,13 @@ def table(times, amount, unit, reference=None):
     unit: its name, such as 'Mtok'.
     reference: the name that the others are compared with; None for no ratios.
   """
-  heads = [f'{unit}/s', f'{unit}/processor-s'] + (['ratio by wall', 'ratio by processor'] if reference else [])
+  heads = [f'{unit}/s', f'{unit}/processor-s']
+  heads += ['ratio by wall', 'ratio by processor'] if reference else []
   width = max(map(len, times))
   lines = [' ' * width + ''.join(f'{head:>20}' for head in heads)]
   for name, each in times.items():
-    cells = [f'{amount / np.median(each.wall_R):.4g}', f'{amount / np.median(each.processor_R):.4g}']
+    cells = [f'{amount / np.median(each.wall_R):.4g}',
+             f'{amount / np.median(each.processor_R):.4g}']
     if reference:
       cells += [f'{ratio(times[reference].wall_R, each.wall_R):.3g}x',
                 f'{ratio(times[reference].processor_R, each.processor_R):.3g}x']

@@ -50,7 +50,8 @@ def run(args):
           f'on {jax.devices()[0].device_kind}')
     print('\n'.join(clock.table(times, tokens_BL.size / 1e6, 'Mtok', reference)), '\n')
   if not peers:
-    print('Without torch and transformers there is nothing to compare with: `make bench` installs them aside.')
+    print('torch and transformers are not installed, so there is nothing to compare with: '
+          '`make bench` brings them in an environment of their own.')
 
 
 def _ours(table, tokens_BL, unit, budget):

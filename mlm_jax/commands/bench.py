@@ -1,7 +1,8 @@
 """Measure the speed of a part.
 
+Example:
   mlm-jax bench masking            # tokens a second, beside transformers where it is installed
-  mlm-jax bench masking --help     # what is measured, and its flags
+  mlm-jax bench data --help        # what is measured, and its flags
 
 `make bench` runs every benchmark in an environment that has the peers.
 """

@@ -21,7 +21,7 @@ def held_out(first, share):
 class Seen:
   """The documents met so far.
 
-  Takes 75 to 105 bytes a document (a Python set of 64-bit integers: it doubles), so
+  Takes 75 to 100 bytes a document (measured; a Python set of 64-bit integers), so
   about 10 GB for 100 million. Of n different documents an expected n**2 / 2**65 are
   taken for duplicates: .0003 of one at 100 million.
   """

@@ -129,19 +129,6 @@ class _Reader(io.RawIOBase):
     self._rest = self._rest[n:]
     return n
 
-  def read(self, size=-1):
-    """Reads until size bytes are there: tarfile takes a short read for the end."""
-    if size < 0:
-      return self.readall()
-    parts = []
-    while size:
-      part = super().read(size)
-      if not part:
-        break
-      parts.append(part)
-      size -= len(part)
-    return b''.join(parts)
-
 
 def peek(chunks, size):
   """Returns (the first bytes, about size of them, the chunks from the start again)."""

@@ -29,6 +29,7 @@ _WINDOW_DOCUMENTS = 1 << 20
 _BATCH_CHARACTERS = 1 << 20  # encoded in one call
 _BLOCK_ROWS = 1 << 13        # written in one piece
 _NOT_COMPARED = ('prepared', 'weights')  # they do not change what is prepared
+_TRAINED = ('unigram', 'bpe')
 _NAMED = 5  # skipped files that a message names
 
 
@@ -54,8 +55,9 @@ def prepare(data, directory, log=print):
     return prepared
   sources = sources_lib.parse(data)
   inputs = [source.inputs() for source in sources]
+  given = None if data.tokenizer in _TRAINED else tokenizer_lib.load(data.tokenizer).model
   with store.building(directory) as folder:
-    _build(data, sources, inputs, folder, log)
+    _build(data, sources, inputs, given, folder, log)
   prepared = store.open_prepared(directory)
   log(f'data: written to {directory} ({prepared.fingerprint[:12]})')
   return prepared
@@ -106,8 +108,8 @@ class _Reading:
     return sum(self.documents.values())
 
 
-def _build(data, sources, inputs, folder, log):
-  """Writes everything into a folder."""
+def _build(data, sources, inputs, given, folder, log):
+  """Writes everything into a folder; `given` is the tokenizer's model, or None to train it."""
   scratch = folder / 'scratch'
   scratch.mkdir()
   sample = _Sample(data.tokenizer_characters)
@@ -119,13 +121,12 @@ def _build(data, sources, inputs, folder, log):
   del seen
   _check_readings(readings, data)
 
-  if data.tokenizer in ('unigram', 'bpe'):
+  model = given
+  if model is None:
     texts = sample.texts()
     model = tokenizer_lib.train(texts, data)
     log(f'tokenizer: {data.tokenizer} trained on {sum(map(len, texts)):,} characters')
     del texts
-  else:
-    model = tokenizer_lib.load(data.tokenizer).model
   del sample
   path = folder / store.TOKENIZER
   path.parent.mkdir()
@@ -373,5 +374,5 @@ def _empty(readings, data):
 def _check_rows(splits, data):
   tokens = sum(each.tokens for each in splits['train'])
   if tokens < data.row_length:
-    raise config.UserError(f'the corpus is too small for a row: {tokens:,} training tokens, '
-                           f'config.data.row_length = {data.row_length}; give more text or shorten the rows')
+    raise config.UserError(f'the corpus is too small for a row: {tokens:,} training tokens, config.data.'
+                           f'row_length = {data.row_length}; give more text or shorten the rows')

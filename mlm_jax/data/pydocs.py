@@ -87,7 +87,7 @@ def _unseen(documents, seen):
     new = []
     for docstring in docstrings:
       text = prose(docstring)
-      mark = hashlib.blake2b(' '.join(text.split()).encode('utf-8', 'replace'), digest_size=8).digest()
+      mark = _digest(' '.join(text.split()))
       if text and mark not in seen:
         seen.add(mark)
         new.append(text)
@@ -173,7 +173,8 @@ def _balance(packages):
   """
   sizes = [sum(map(len, documents)) for documents in packages]
   limit = max(sizes)
-  while sum(min(size, limit) for size in sizes) < _SHARE * limit and sizes.count(0) + _SHARE < len(sizes):
+  enough = len(sizes) - sizes.count(0) > _SHARE  # fewer cannot each keep to the share
+  while enough and sum(min(size, limit) for size in sizes) < _SHARE * limit:
     over = sum(size >= limit for size in sizes)
     rest = sum(size for size in sizes if size < limit)
     limit = rest // (_SHARE - over) if over < _SHARE else limit
@@ -181,8 +182,12 @@ def _balance(packages):
           for documents, size in zip(packages, sizes)]
 
 
+def _digest(text):
+  return hashlib.blake2b(text.encode('utf-8', 'replace'), digest_size=16).digest()
+
+
 def _cut(documents, characters):
-  by_hash = sorted(range(len(documents)), key=lambda i: hashlib.blake2b(documents[i].encode('utf-8', 'replace')).digest())
+  by_hash = sorted(range(len(documents)), key=lambda i: _digest(documents[i]))
   kept = []
   for i in by_hash:
     characters -= len(documents[i])

@@ -39,8 +39,10 @@ def parse(data):
   """Returns the sources that `config.data.source` names, in its order.
 
   Raises:
-    UserError: an unknown kind of source, or weights that do not fit.
+    UserError: an unknown kind of source, or weights or a regular expression that do
+      not work.
   """
+  split.pattern(data)
   specs = [each.strip() for each in re.split(r',(?=\s*(?:text:|pydocs\s*(?:,|$)))', data.source)]
   made, names = [], set()
   for spec in specs:

@@ -6,6 +6,8 @@ wherever it is cut. All but `file` hold no more than one document in memory.
 
 import re
 
+from mlm_jax import config
+
 REACH = 1 << 16  # characters: the longest match of data.document_regex that is found
 
 
@@ -17,7 +19,16 @@ def documents(chunks, data):
     return lines(chunks)
   if data.document == 'blocks':
     return _blocks(lines(chunks), data.block_characters)
-  return _between(chunks, re.compile(data.document_regex, re.MULTILINE))
+  return _between(chunks, pattern(data))
+
+
+def pattern(data):
+  """Returns the compiled data.document_regex; UserError where it is none."""
+  try:
+    return re.compile(data.document_regex, re.MULTILINE)
+  except re.error as error:
+    raise config.UserError(f'config.data.document_regex = {data.document_regex!r}: {error}; '
+                           'give a regular expression as Python has them') from None
 
 
 def lines(chunks):
@@ -52,7 +63,7 @@ def _blocks(lines_of_file, characters):
     yield '\n'.join(block)
 
 
-def _between(chunks, pattern):
+def _between(chunks, separator):
   """Yields what stands between matches; an empty match cuts without removing.
 
   A match counts once REACH characters behind its start have been seen, so that more
@@ -64,7 +75,7 @@ def _between(chunks, pattern):
   def cut(end):
     """Yields the documents that end before `end`, moves done and begin."""
     nonlocal done, begin
-    for match in pattern.finditer(text, done):
+    for match in separator.finditer(text, done):
       if match.start() >= end:
         break
       if match.end() > begin or parts:  # not a second cut at one place

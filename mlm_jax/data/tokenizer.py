@@ -5,12 +5,9 @@ fallback every text can be written and read back exactly. [CLS], [SEP] and [MASK
 control symbols: no text encodes to them.
 """
 
-import contextlib
 import hashlib
 import io
-import os
 import re
-import tempfile
 
 import numpy as np
 import sentencepiece
@@ -187,49 +184,31 @@ def train(texts, data):
   """
   model = io.BytesIO()
   sentences = (each for text in texts for each in stretches(text, _SENTENCE) if not each.isspace())
-  with _quiet() as said:
-    try:
-      sentencepiece.SentencePieceTrainer.train(
-          sentence_iterator=sentences, model_writer=model, model_type=data.tokenizer,
-          vocab_size=data.vocab_size, num_threads=data.tokenizer_threads, byte_fallback=True,
-          pad_id=0, unk_id=1, bos_id=-1, eos_id=-1, pad_piece='[PAD]', unk_piece='[UNK]',
-          control_symbols=['[CLS]', '[SEP]', MASK],
-          # Line ends and tabs are there only when white space is kept; words end at them.
-          user_defined_symbols=['\n', '\t'] if data.white_space == 'keep' else [],
-          normalization_rule_name='identity', remove_extra_whitespaces=False,
-          shuffle_input_sentence=False, input_sentence_size=0, minloglevel=2)
-    except (RuntimeError, ValueError, OSError) as error:
-      raise _too_small(f'{error} {said()}', data) from None
+  try:
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=sentences, model_writer=model, model_type=data.tokenizer,
+        vocab_size=data.vocab_size, num_threads=data.tokenizer_threads, byte_fallback=True,
+        pad_id=0, unk_id=1, bos_id=-1, eos_id=-1, pad_piece='[PAD]', unk_piece='[UNK]',
+        control_symbols=['[CLS]', '[SEP]', MASK],
+        # Line ends and tabs are there only when white space is kept; words end at them.
+        user_defined_symbols=['\n', '\t'] if data.white_space == 'keep' else [],
+        normalization_rule_name='identity', remove_extra_whitespaces=False,
+        shuffle_input_sentence=False, input_sentence_size=0, minloglevel=2)
+  except (RuntimeError, ValueError, OSError) as error:
+    raise _untrainable(str(error), data) from None
   return model.getvalue()
 
 
-def _too_small(message, data):
-  limit = re.search(r'value <= (\d+)', message)
-  needed = re.search(r'required_chars[^:]*: *\d+ vs (\d+)|(\d+) vs \d+', message)
-  if limit:
-    return config.UserError(f'config.data.vocab_size = {data.vocab_size}: this corpus gives at most '
-                            f'{limit.group(1)} pieces; lower it to that or give more text')
-  if 'required_chars' in message or 'vocab_size' in message.lower() or needed:
-    return config.UserError(f'config.data.vocab_size = {data.vocab_size}: too few for the different '
-                            'characters of this corpus and 261 byte and special pieces; raise it')
+def _untrainable(message, data):
+  """Returns the UserError for what SentencePiece says of a vocabulary size."""
+  given = f'config.data.vocab_size = {data.vocab_size}'
+  if limit := re.search(r'value <= (\d+)', message):
+    return config.UserError(f'{given}: this corpus gives at most {limit.group(1)} pieces; '
+                            'lower it to that or give more text')
+  if needed := re.search(r'required_chars. \d+ vs (\d+)', message):
+    return config.UserError(f'{given}: the special pieces, the 256 bytes and the different characters '
+                            f'of this corpus need at least {needed.group(1)}; raise it')
   return config.UserError('training the tokenizer failed: ' + ' '.join(message.split()))
-
-
-@contextlib.contextmanager
-def _quiet():
-  """Keeps what C++ writes to file descriptor 2; gives a function that returns it."""
-  with tempfile.TemporaryFile() as file:
-    def said():
-      file.seek(0)
-      return file.read().decode('utf-8', 'replace')
-
-    stderr = os.dup(2)
-    os.dup2(file.fileno(), 2)
-    try:
-      yield said
-    finally:
-      os.dup2(stderr, 2)
-      os.close(stderr)
 
 
 def stretches(text, characters):

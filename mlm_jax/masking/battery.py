@@ -153,11 +153,12 @@ def _exclusion(policy, batch, masked):
   yield _exact('targets are the original tokens', targets_BL != batch.tokens_BL)
   yield _exact('an action where chosen, only there',
                (action_BL != corruption.NONE) != masked.chosen_BL)
+  same_BL = np.isin(action_BL, (corruption.NONE, corruption.KEEP))
   yield _exact('inputs follow the action',
                ((action_BL == corruption.MASK) & (inputs_BL != policy.table.mask_id))
-               | (np.isin(action_BL, (corruption.NONE, corruption.KEEP)) & (inputs_BL != targets_BL)))
-  yield _exact('replacements are ordinary ids', replaced_BL & (
-      np.isin(inputs_BL, policy.table.special_ids) | (inputs_BL < 0) | (inputs_BL >= policy.table.size)))
+               | (same_BL & (inputs_BL != targets_BL)))
+  ordinary = np.setdiff1d(np.arange(policy.table.size), policy.table.special_ids)
+  yield _exact('replacements are ordinary ids', replaced_BL & ~np.isin(inputs_BL, ordinary))
 
 
 def _units(policy, batch, masked):
@@ -187,8 +188,10 @@ def _rates(policy, masked):
     return _chi_squared(name, count(chosen_BL), count(first_BL), rate)
 
   length = first_BL.shape[1]
-  yield uniform('rate in each tenth of the row', np.broadcast_to(np.arange(length) * 10 // length, first_BL.shape))
-  yield uniform('rate of each group of ids', masked.targets_BL * min(_CELLS, policy.table.size) // policy.table.size)
+  tenth_BL = np.broadcast_to(np.arange(length) * 10 // length, first_BL.shape)
+  yield uniform('rate in each tenth of the row', tenth_BL)
+  size = policy.table.size
+  yield uniform('rate of each group of ids', masked.targets_BL * min(_CELLS, size) // size)
   if policy.unit != 'token':
     size_BL = np.stack([np.bincount(row[row >= 0], minlength=length) for row in masked.units_BL])
     yield uniform('rate of each unit length', np.minimum(size_BL, 8))
@@ -208,9 +211,9 @@ def _budget(policy, masked):
                  f'off by {error_B.max():.2f} tokens at most')
     if policy.unit == 'token':
       part_B = rate * n_B % 1
-      yield _normal('the budget is not rounded one way', np.sum(masked.chosen_BL.sum(axis=1) - rate * n_B),
-                    np.sum(part_B * (1 - part_B)),
-                    f'{np.mean(masked.chosen_BL.sum(axis=1) - rate * n_B):+.4f} tokens a row')
+      excess_B = masked.chosen_BL.sum(axis=1) - rate * n_B
+      yield _normal('the budget is not rounded one way', excess_B.sum(),
+                    np.sum(part_B * (1 - part_B)), f'{excess_B.mean():+.4f} tokens a row')
   elif rate < 1:
     first_BL = _firsts(masked)
     n_B = first_BL.sum(axis=1)

@@ -117,6 +117,15 @@ def test_the_tokenizers_sample_does_not_depend_on_the_order():
     assert sample.texts() == wanted
 
 
+def test_the_tokenizers_sample_has_no_held_out_document(prepared, corpus, tmp_path, monkeypatch):
+  texts = []
+  monkeypatch.setattr(prepare_lib._Sample, 'add', lambda self, digest, text: texts.append(text))
+  monkeypatch.setattr(prepare_lib._Sample, 'texts', lambda self: texts)
+  prepare(tmp_path / 'data', source=f'text:{corpus}')
+  assert len(texts) == prepared.manifest['sources'][0]['train']['documents']
+  assert not set(texts) & set(documents(prepared, 'held_out'))
+
+
 def test_several_sources_stand_apart(corpus, tmp_path):
   other = tmp_path / 'other.jsonl'
   other.write_text('\n'.join(json.dumps({'text': line}) for line in sentences(200, seed=4)))

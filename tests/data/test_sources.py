@@ -28,7 +28,8 @@ def test_sources_are_joined_by_commas_before_a_known_kind(spec, names):
     (dict(source='corpus.txt'), "'corpus.txt' is no source; write text:GLOB or pydocs"),
     (dict(source='text:'), 'is no source'), (dict(source=''), 'is no source'),
     (dict(source='pydocs', weights=(1, 2)), 'one for each of the 1 sources'),
-    (dict(source='pydocs,text:a', weights=(1, 0)), 'above 0')])
+    (dict(source='pydocs,text:a', weights=(1, 0)), 'above 0'),
+    (dict(document='regex', document_regex='(a'), 'document_regex = .*unterminated')])
 def test_an_unknown_source_or_weights_that_do_not_fit_are_refused(changes, message):
   with pytest.raises(config.UserError, match=message):
     sources.parse(settings(**changes))
@@ -36,12 +37,12 @@ def test_an_unknown_source_or_weights_that_do_not_fit_are_refused(changes, messa
 
 def test_records_are_read_by_field_and_bad_ones_counted(tmp_path):
   path = tmp_path / 'a.jsonl'
-  lines = [json.dumps({'body': 'one\r\ntwo'}), '', 'no json', json.dumps({'body': 3}), json.dumps([1]),
+  lines = [json.dumps({'body': 'one\r\ntwo'}), '', 'no json', json.dumps({'body': 3}), json.dumps({'title': 'x'}), json.dumps([1]),
            json.dumps({'body': 'lone \ud800'})]
   path.write_text('\n'.join(lines))
   texts, counts, skipped = read(settings(source=f'text:{path}', field='body', document='file'))
   assert texts == ['one\ntwo', 'lone \ufffd']
-  assert (skipped.records, skipped.first_record) == (3, f'{path} line 3')
+  assert (skipped.records, skipped.first_record) == (4, f'{path} line 3')
   assert counts.touched['decoding'] == [1, 1]
 
 

@@ -20,7 +20,8 @@ def cut_anywhere(text, seed):
 @pytest.mark.parametrize('changes', [
     dict(document='file'), dict(document='lines'), dict(document='blocks', block_characters=1),
     dict(document='blocks', block_characters=13), dict(document='regex', document_regex=r'^Chapter \d+$'),
-    dict(document='regex', document_regex=r'(?=^Chapter)'), dict(document='regex', document_regex=r'\n*'),
+    dict(document='regex', document_regex=r'(?=^Chapter)'),
+    dict(document='regex', document_regex=r'\n*'), dict(document='regex', document_regex=r'^\w'),
 ])
 def test_documents_do_not_depend_on_where_the_text_is_cut(changes, monkeypatch):
   whole = list(split.documents([TEXT * 3], settings(**changes)))

@@ -16,7 +16,8 @@ TEXTS = sentences(300) + ['naïve (café), x_1: 3.14!', '日本語の文です�
 
 @pytest.fixture(scope='module', params=['unigram', 'bpe'])
 def tokenizer(request):
-  return tokenizer_lib.Tokenizer(tokenizer_lib.train(TEXTS, settings(tokenizer=request.param, vocab_size=450)))
+  data = settings(tokenizer=request.param, vocab_size=450)
+  return tokenizer_lib.Tokenizer(tokenizer_lib.train(TEXTS, data))
 
 
 def odd_texts(n, data):
@@ -102,11 +103,13 @@ def test_training_writes_nothing_to_the_terminal(capfd):
 
 
 @pytest.mark.parametrize('kind', ['unigram', 'bpe'])
-@pytest.mark.parametrize('size, message', [(8000, r'at most \d+ pieces; lower it'), (300, 'too few for the different')])
-def test_a_vocabulary_that_the_corpus_cannot_give_is_refused(kind, size, message):
+@pytest.mark.parametrize('size, message', [(8000, r'at most \d+ pieces; lower it'),
+                                           (300, r'need at least 5\d\d; raise it')])
+def test_a_vocabulary_that_the_corpus_cannot_give_is_refused(kind, size, message, capfd):
   texts = TEXTS + ([''.join(map(chr, range(0x4E00, 0x4F00)))] * 9 if size == 300 else [])
   with pytest.raises(config.UserError, match=f'config.data.vocab_size = {size}: .*{message}'):
     tokenizer_lib.train(texts, settings(tokenizer=kind, vocab_size=size))
+  assert capfd.readouterr() == ('', '')
 
 
 def model(**changes):

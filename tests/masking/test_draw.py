@@ -113,9 +113,9 @@ def test_certain_units_are_always_chosen_and_impossible_ones_never():
 @pytest.mark.parametrize('rate, everything', ((0.0, False), (1.0, True)))
 def test_the_ends_of_the_rate_are_exact(rate, everything):
   units_BL = random_units(50, 64, longest=1)
-  offset_B, select_BL = np.full(50, 2**32 - 1, np.uint32), random_words((50, 64))
-  select_BL[:, ::3] = 2**32 - 1
-  select_BL[:, 1::3] = 0
+  offset_B, select_BL = np.repeat([0, 2**32 - 1], 25).astype(np.uint32), random_words((50, 64))
+  select_BL[:, ::3] = 0
+  select_BL[:, 1::3] = 2**32 - 1
   rate = jnp.float32(rate)
   expected = (units_BL >= 0) & everything
   assert np.array_equal(draw.exact_tokens(rate, units_BL, offset_B, select_BL), expected)
