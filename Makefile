@@ -8,11 +8,11 @@ demo: .venv/installed
 	.venv/bin/mlm-jax demo --minutes=$(MINUTES) --workdir=runs/demo
 
 test: .venv/installed
-	.venv/bin/python -m pytest -q
+	.venv/bin/python -m pytest -q -n 2 --dist loadfile
 
 # What `make test` leaves out: kill loops, every recipe's smoke run, subprocesses.
 test-slow: .venv/installed
-	.venv/bin/python -m pytest -q -m slow
+	.venv/bin/python -m pytest -q -n 2 --dist loadfile -m slow
 
 test-all: test test-slow
 

@@ -32,7 +32,13 @@ def locked(workdir):
     except OSError:
       raise config_lib.UserError(f'another process is at work in {workdir}; '
                                  'wait for it or choose another --workdir') from None
-    yield workdir
+    try:
+      yield workdir
+    finally:
+      # Wrong input leaves nothing behind, not even an empty folder.
+      if [each.name for each in workdir.iterdir()] == ['lock']:
+        (workdir / 'lock').unlink()
+        workdir.rmdir()
 
 
 def check_same(workdir, config):

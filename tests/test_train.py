@@ -166,7 +166,7 @@ def test_a_work_directory_that_cannot_be_written_is_named(config, tmp_path):
 def test_what_cannot_work_together_is_said_before_anything_is_written(config, tmp_path, settings, says):
   with pytest.raises(config_lib.UserError, match=says):
     pretrain.run(config(**settings), tmp_path / 'run', lambda line: None)
-  assert not (tmp_path / 'run' / 'config.json').exists()
+  assert not (tmp_path / 'run').exists()
 
 
 def test_another_tokenizer_is_refused(config, tmp_path, corpus):
@@ -223,8 +223,10 @@ def test_a_run_killed_again_and_again_equals_one_never_killed(config, tmp_path):
   script = ('import pathlib, sys\nfrom mlm_jax import config, pretrain\n'
             f'c = config.from_json(pathlib.Path({str(config_file)!r}).read_text())\n'
             'pretrain.run(c, sys.argv[1], print)\n')
-  run = lambda workdir: subprocess.Popen([sys.executable, '-c', script, str(workdir)],
-                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+  cache = jax.config.jax_compilation_cache_dir
+  run = lambda workdir: subprocess.Popen(
+      [sys.executable, '-c', script, str(workdir)], stdout=subprocess.DEVNULL,
+      env={**os.environ, 'JAX_COMPILATION_CACHE_DIR': cache})
   assert run(tmp_path / 'whole').wait(300) == 0
   random = np.random.default_rng(0)
   kills = 0
@@ -254,3 +256,11 @@ def test_metrics_do_not_depend_on_how_sums_are_grouped():
   right = metrics.add(metrics.add(metrics.add(parts[5], parts[4]), parts[3]), metrics.add(parts[2], metrics.add(parts[1], parts[0])))
   assert metrics.means(left) == pytest.approx(metrics.means(right), rel=1e-12)
   assert metrics.means({'loss': (0.0, 0.0)}) == {}
+
+
+def test_the_train_step_compiles_once(config, tmp_path, caplog):
+  with jax.log_compiles(), caplog.at_level('WARNING'):
+    pretrain.run(config(mesh__data=2), tmp_path / 'run', lambda line: None)
+  compiled = [record.message for record in caplog.records
+              if record.message.startswith('Compiling jit(train_step)')]
+  assert len(compiled) == 1
