@@ -66,6 +66,7 @@ def base():
   model.heads = 0
   model.feed_forward = 0
   model.max_positions = 512   # rows of the position table
+  model.init = 'normal'       # normal, or neighbours (see models/neighbours.py)
   model.init_std = 0.02       # of the weights' truncated normal distribution
   model.dropout = 0.1         # drawn in 8 bits: multiples of 1/256
   model.dtype = 'float32'     # of the computation: float32 or bfloat16
@@ -124,6 +125,7 @@ _CHOICES = {
     'masking.unit': ('token', 'word'),
     'masking.budget': ('exact', 'independent'),
     'model.family': ('bert', 'roberta'),
+    'model.init': ('normal', 'neighbours'),
     'model.size': ('tiny', 'mini', 'small', 'medium', 'base', 'large'),
     'model.dtype': ('float32', 'bfloat16'),
     'optim.name': ('adamw',),

@@ -20,6 +20,7 @@ from mlm_jax.data import pipeline
 from mlm_jax.data import prepare
 from mlm_jax.data import store
 from mlm_jax.evaluate import masked as masked_evaluation
+from mlm_jax.models import neighbours
 from mlm_jax.objectives import masked as masked_objective
 
 
@@ -31,6 +32,9 @@ def resolve(config):
   if config.model.width % config.model.heads:
     raise config_lib.UserError(f'config.model.heads = {config.model.heads}: '
                                f'must divide config.model.width = {config.model.width}')
+  if config.model.init == 'neighbours' and config.model.width // config.model.heads % 2:
+    raise config_lib.UserError(f'config.model.heads = {config.model.heads}: config.model.init = neighbours '
+                               f'needs an even head size, here {config.model.width // config.model.heads}')
   config.lock()
   return config
 
@@ -73,10 +77,20 @@ def problem(config, prepared, mesh):
   sharding.check_batch('batch_size', rows, head_rows, 'model.head_rows, on each device and micro-batch')
   pad_id = prepared.tokenizer.pad_id
   return train.Problem(
-      objective=masked_objective.Objective(model, pad_id, head_rows), policy=policy, init=model.init,
+      objective=masked_objective.Objective(model, pad_id, head_rows), policy=policy,
+      init=_init(config.model, model, table),
       batch=loader.batch, evaluators=_evaluators(config, prepared, model, policy, table, mesh),
       ranked_by=('reference', 'loss'),
       facts={'data_fingerprint': prepared.fingerprint, 'tokenizer': prepared.tokenizer.sha256})
+
+
+def _init(config, model, table):
+  """Returns init(key) -> params, as config.init says."""
+  if config.init == 'normal':
+    return model.init
+  frequency_V = table.counts_V + 1
+  frequency_V[list(table.special_ids)] = 1   # never predicted, however often they stand in rows
+  return lambda key: neighbours.start(model.init(key), model.architecture, frequency_V)
 
 
 def _evaluators(config, prepared, model, policy, table, mesh):
