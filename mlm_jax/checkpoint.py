@@ -18,6 +18,7 @@ from orbax.checkpoint import v1 as ocp
 from mlm_jax import config as config_lib
 
 MANIFEST = 'sha256.json'
+UNVERIFIED = f'was never verified: it has no {MANIFEST}'
 
 
 class Checkpoints:
@@ -80,67 +81,72 @@ class Checkpoints:
         + (f'step {intact[-1]} is intact there' if intact else 'no earlier step is there'))
 
   def _prune(self):
-    losses = {}
-    for step in steps(self._folder):
-      if (self._folder / str(step) / MANIFEST).exists():
-        losses[step] = json.loads((self._folder / str(step) / MANIFEST).read_text())['loss']
+    losses = {step: _loss(self._folder / str(step)) for step in steps(self._folder)}
     for step in set(losses) - kept(losses, self._config):
-      shutil.rmtree(self._folder / str(step))
+      # Renamed first: a process that dies in the middle leaves no half step behind.
+      shutil.rmtree((self._folder / str(step)).rename(self._folder / f'{step}.removing'))
 
   def restore_newest(self, abstract_parts):
-    """Returns (step, parts) of the newest step that is whole, or (None, None).
+    """Returns (step, parts) of the newest step that is whole, or (None, None) if there is no step.
 
-    Newer steps that are not whole are set aside as `<step>.broken` and named in
+    Newer steps, which are not whole, are set aside as `<step>.broken` and named in
     the log. An unverified step is used only where no verified one is intact.
+
+    Raises:
+      UserError: there are steps, but none can be restored; nothing is moved then.
     """
-    for leftover in self._folder.glob('*.orbax-checkpoint-tmp*'):
-      shutil.rmtree(leftover)
-    unverified = []
+    for pattern in ('*.orbax-checkpoint-tmp*', '*.removing'):
+      for leftover in self._folder.glob(pattern):
+        shutil.rmtree(leftover)
+    faults = {}
     for step in reversed(steps(self._folder)):
-      path = self._folder / str(step)
-      if not (path / MANIFEST).exists():
-        unverified.append(step)
+      faults[step] = verify(self._folder / str(step))
+      if not faults[step]:
+        parts = self._load(step, abstract_parts)
+        self._set_aside({each: fault for each, fault in faults.items() if fault})
+        return step, parts
+    for step in [each for each, fault in faults.items() if fault == UNVERIFIED]:
+      try:
+        parts = self._load(step, abstract_parts)
+      except config_lib.UserError as error:
+        faults[step] = str(error)
         continue
-      fault = verify(path)
-      parts = None if fault else self._try(path, abstract_parts)
-      if parts is not None:
-        self._set_aside([each for each in unverified if each > step], 'was never verified')
-        return step, parts
-      self._set_aside([step], fault or 'does not load')
-    for step in unverified:
-      parts = self._try(self._folder / str(step), abstract_parts)
-      if parts is not None:
-        self._log(f'warning: step {step} in {self._folder} has no {MANIFEST}; '
-                  'used all the same, since no verified step is intact')
-        write_manifest(self._folder / str(step), None)
-        return step, parts
-      self._set_aside([step], 'does not load')
+      self._log(f'warning: step {step} in {self._folder} {UNVERIFIED}; '
+                'used all the same, since no verified step is intact')
+      write_manifest(self._folder / str(step), None)
+      self._set_aside({each: fault for each, fault in faults.items() if each > step})
+      return step, parts
+    if faults:
+      raise config_lib.UserError(
+          f'no checkpoint in {self._folder} can be restored: '
+          + '; '.join(f'step {step} {fault}' for step, fault in faults.items())
+          + '; mend it, or move the folder away to start anew')
     return None, None
 
-  def _try(self, path, abstract_parts):
-    """Returns the parts, or None with a warning when Orbax cannot read them."""
+  def _load(self, step, abstract_parts):
+    """Returns a step's parts; a whole step that does not load is no broken one: UserError."""
     try:
-      return ocp.load_checkpointables(path, abstract_parts)
-    except Exception as error:  # Orbax raises many types; each means: not this one.
-      self._log(f'warning: {path}: {_one_line(error)}')
-      return None
+      return ocp.load_checkpointables(self._folder / str(step), abstract_parts)
+    except Exception as error:  # Orbax raises many types.
+      raise config_lib.UserError(f'checkpoint {self._folder / str(step)} does not load: {_one_line(error)}') from error
 
-  def _set_aside(self, broken, why):
-    for step in broken:
+  def _set_aside(self, faults):
+    for step, fault in faults.items():
       path = self._folder / str(step)
       aside = path.with_name(f'{step}.broken')
       if aside.exists():
         shutil.rmtree(aside)
       path.rename(aside)
-      self._log(f'warning: checkpoint {path} {why}; moved to {aside.name}')
+      self._log(f'warning: checkpoint {path} {fault}; moved to {aside.name}')
 
 
-def read_params(folder, step=None):
+def read_params(folder, step=None, log=print):
   """Returns (step, params) for reading only: nothing is moved or repaired.
 
   Args:
     folder: of the checkpoints.
     step: which; None for the newest that is whole.
+    log: is told of the steps that were passed over.
 
   Raises:
     UserError: no such step, or none that is whole.
@@ -154,6 +160,8 @@ def read_params(folder, step=None):
     path = folder / str(each)
     fault = verify(path)
     if not fault:
+      if faults:
+        log(f'warning: using step {each} of {folder}: ' + '; '.join(faults))
       return each, _read_params(path)
     faults.append(f'step {each} {fault}')
   raise config_lib.UserError(f'no intact checkpoint in {folder}: ' + ('; '.join(faults) or 'none at all'))
@@ -171,6 +179,14 @@ def steps(folder):
   """Returns the committed steps in a folder, ascending."""
   folder = pathlib.Path(folder)
   return sorted(int(each.name) for each in folder.glob('*') if each.name.isdigit())
+
+
+def _loss(path):
+  """Returns the loss in a step's manifest; None where there is none or it cannot be read."""
+  try:
+    return json.loads((path / MANIFEST).read_text())['loss']
+  except (OSError, ValueError, KeyError, TypeError):
+    return None
 
 
 def kept(losses, config):
@@ -207,7 +223,7 @@ def write_manifest(path, loss):
 def verify(path):
   """Returns what is wrong with a step, or '' when every byte is as written."""
   if not (path / MANIFEST).exists():
-    return f'has no {MANIFEST}'
+    return UNVERIFIED
   try:
     recorded = json.loads((path / MANIFEST).read_text())['files']
   except (ValueError, KeyError, TypeError):

@@ -60,6 +60,8 @@ def run(workdir, minutes, log=print):
   workdir = pathlib.Path(workdir)
   if (workdir / 'config.json').exists():
     settings = workdir_lib.read_config(workdir)
+    log(f'Taking up the run in {workdir}, whose {settings.total_steps} steps are fixed; '
+        'remove the folder to start anew.')
   else:
     settings = pretrain.resolve(config())
     log('1. The corpus: the documentation of Python and of the packages installed here.')
@@ -104,6 +106,7 @@ def _tell(config, workdir, log):
   for name, score in scores.items():
     log(f'   {name:<12} {score["loss"]:>12.3f} {score["accuracy"]:>10.3f}')
   log('   ' + verdict(scores))
+  log('   It started at the unigram guess: its output bias is set to the log frequencies.')
   log('')
   log('4. Masks filled:')
   opened = run_lib.open_run(workdir)

@@ -1,6 +1,7 @@
 """From a config to a masked-language-model Problem, and the run of it."""
 
 import functools
+import math
 import pathlib
 import shutil
 
@@ -53,35 +54,40 @@ def make_policy(config, table):
   return masking.make(table, **config.to_dict())
 
 
-def problem(config, prepared, mesh):
-  """Returns the train.Problem of pretraining on prepared data.
-
-  Raises:
-    UserError: batches that the mesh or the micro-batches do not divide, or that
-      the data cannot fill.
-  """
+def check(config, mesh):
+  """Raises UserError where the mesh, the batch and the model cannot work together."""
   devices = mesh.devices.size
   parts = devices * config.micro_batches
-  sharding.check_batch('batch_size', config.batch_size, parts, 'devices x micro_batches')
-  sharding.check_batch('evaluation.batch_size', config.evaluation.batch_size, devices, 'devices')
-  table = prepared.tokenizer.table(prepared.counts_V)
-  model = models.make(config.model, prepared.tokenizer.size)
+  sharding.check_divides('batch_size', config.batch_size, parts, 'devices x micro_batches')
+  sharding.check_divides('evaluation.batch_size', config.evaluation.batch_size, devices, 'devices')
+  rows = config.batch_size // parts
+  if config.model.head_rows and rows % config.model.head_rows:
+    raise config_lib.UserError(f'config.model.head_rows = {config.model.head_rows}: must divide the {rows} '
+                               'rows of each device and micro-batch')
+  # Every piece of the config that decides about the parameters is here but the vocabulary.
+  model = models.make(config.model, config.data.vocab_size)
   optim.decayed(config.optim, jax.eval_shape(model.init, rng.root_key(0)))
+
+
+def problem(config, prepared, mesh):
+  """Returns the train.Problem of pretraining on prepared data; `check` has passed.
+
+  Raises:
+    UserError: batches that the data cannot fill.
+  """
+  tokenizer = prepared.tokenizer
+  model = models.make(config.model, tokenizer.size)
   # On the device once; a step would carry the table over anew each time.
-  policy = jax.device_put(make_policy(config.masking, table), sharding.replicated(mesh))
+  policy = jax.device_put(make_policy(config.masking, prepared.table), sharding.replicated(mesh))
   loader = pipeline.Loader(
       prepared, 'train', config.batch_size, config.seed, weights=config.data.weights,
       process_index=jax.process_index(), process_count=jax.process_count())
-  rows = config.batch_size // parts
-  head_rows = config.model.head_rows or rows
-  sharding.check_batch('batch_size', rows, head_rows, 'model.head_rows, on each device and micro-batch')
-  pad_id = prepared.tokenizer.pad_id
+  rows = config.batch_size // (mesh.devices.size * config.micro_batches)
   return train.Problem(
-      objective=masked_objective.Objective(model, pad_id, head_rows), policy=policy,
-      init=_init(config.model, model, table),
-      batch=loader.batch, evaluators=_evaluators(config, prepared, model, policy, table, mesh),
-      ranked_by=('reference', 'loss'),
-      facts={'data_fingerprint': prepared.fingerprint, 'tokenizer': prepared.tokenizer.sha256})
+      objective=masked_objective.Objective(model, tokenizer.pad_id, config.model.head_rows or rows),
+      policy=policy, init=_init(config.model, model, prepared.table), batch=loader.batch,
+      evaluators=_evaluators(config, prepared, model, mesh), ranked_by=('reference', 'loss'),
+      facts={'data_fingerprint': prepared.fingerprint, 'tokenizer': tokenizer.sha256})
 
 
 def _init(config, model, table):
@@ -93,7 +99,7 @@ def _init(config, model, table):
   return lambda key: neighbours.start(model.init(key), model.architecture, frequency_V)
 
 
-def _evaluators(config, prepared, model, policy, table, mesh):
+def _evaluators(config, prepared, model, mesh):
   """Returns {'reference': ..., 'own': ...} over the held-out rows."""
   loader = pipeline.EvaluationLoader(prepared, config.evaluation.batch_size, config.evaluation.rows)
   objective = masked_objective.Objective(
@@ -104,21 +110,26 @@ def _evaluators(config, prepared, model, policy, table, mesh):
   def score(policy, params, progress):
     return masked_evaluation.evaluate(eval_step, params, policy, loader, put, progress)
 
-  reference = jax.device_put(masked_evaluation.reference_policy(table), sharding.replicated(mesh))
-  return {'reference': functools.partial(score, reference), 'own': functools.partial(score, policy)}
+  policies = {'reference': masked_evaluation.reference_policy(prepared.table),
+              'own': make_policy(config.masking, prepared.table)}
+  return {name: functools.partial(score, jax.device_put(policy, sharding.replicated(mesh)))
+          for name, policy in policies.items()}
 
 
 def run(config, workdir, log=print):
   """Pretrains in workdir, from wherever it stands; returns whether it is complete."""
   config = resolve(config)
   mesh = sharding.make_mesh(config.mesh)
+  check(config, mesh)
   with workdir_lib.locked(workdir) as workdir:
     workdir_lib.check_same(workdir, config)
+    if train.is_finished(config, workdir, log):
+      return True
     prepared = prepare_data(config, workdir, log)
     this = problem(config, prepared, mesh)
     # Only now, when all that can be wrong with the input has been looked at.
-    workdir_lib.write_config(workdir, config)
     workdir_lib.record_environment(workdir, this.facts)
+    workdir_lib.write_config(workdir, config)
     shutil.copytree(prepared.directory / 'tokenizer', workdir / 'tokenizer', dirs_exist_ok=True)
     return train.run(this, config, workdir, mesh, log)
 
@@ -126,23 +137,32 @@ def run(config, workdir, log=print):
 def evaluate(workdir, step=None, data=None):
   """Returns {'step': ..., 'reference_loss': ..., 'own_loss': ..., ...} of a checkpoint.
 
+  It runs on as many of the devices as divide the evaluation batch, whatever mesh
+  the run was trained on.
+
   Args:
     workdir: of the run.
     step: of the checkpoint; None for the newest intact one.
     data: folder of prepared data; None for the run's own.
 
   Raises:
-    UserError: no run, checkpoint or data there, or data made with another tokenizer.
+    UserError: no run, checkpoint or data there; data made with another tokenizer or
+      with rows beyond the model's positions; a loss that is not finite.
   """
   opened = run_lib.open_run(workdir, step)
   config = opened.config
   prepared = store.open_prepared(data or data_folder(config, workdir))
   if prepared.tokenizer.sha256 != opened.tokenizer.sha256:
     raise config_lib.UserError(f'{prepared.directory} was prepared with another tokenizer than {workdir}')
-  mesh = sharding.make_mesh(config.mesh)
+  if prepared.row_length > config.model.max_positions:
+    raise config_lib.UserError(f'{prepared.directory} has rows of {prepared.row_length}, beyond the '
+                               f'{config.model.max_positions} positions of the model')
+  mesh = sharding.largest_mesh(config.evaluation.batch_size)
   params = jax.device_put(opened.params, sharding.replicated(mesh))
   scores = {'step': opened.step}
-  for name, evaluator in problem(config, prepared, mesh).evaluators.items():
+  for name, evaluator in _evaluators(config, prepared, opened.model, mesh).items():
     values = evaluator(params, opened.step / config.total_steps)
+    if not math.isfinite(values.get('loss', math.nan)):
+      raise config_lib.UserError(f'the {name} loss of step {opened.step} is not a number')
     scores |= {f'{name}_{metric}': value for metric, value in values.items()}
   return scores

@@ -21,6 +21,7 @@ class Reporter:
     self._config, self._step, self._log = config, first, log
     self._mark = time.perf_counter()
     self._idle = self._waited = 0.0
+    self._compiling = True   # the first step compiles: it does not count
     self._bar = None
     if sys.stderr.isatty():
       columns = ['{task.description}', rich.progress.BarColumn(), '{task.completed}/{task.total}',
@@ -49,11 +50,18 @@ class Reporter:
     yield
     self._idle += time.perf_counter() - began
 
+  def stepped(self):
+    """A step has been queued; the first one's time is compilation and is left out."""
+    if self._compiling:
+      self._compiling = False
+      if self._config.log.every > 1:
+        self._mark, self._idle, self._step = time.perf_counter(), 0.0, self._step + 1
+
   def lap(self, step):
     """Returns the figures of timing.jsonl for the steps since the last call."""
     now = time.perf_counter()
     seconds = max(now - self._mark - self._idle, 1e-9)
-    steps = step - self._step
+    steps = max(step - self._step, 1)
     slots = steps * self._config.batch_size * self._config.data.row_length
     figures = {'seconds': seconds, 'seconds_per_step': seconds / steps,
                'tokens_per_second': slots / seconds, 'waited_seconds': self._waited}
@@ -64,6 +72,8 @@ class Reporter:
     """Shows a line of metrics with the figures of its lap."""
     total = self._config.total_steps
     figures = f'loss {values.get("loss", float("nan")):.4f}  {timing["tokens_per_second"]:,.0f} tokens/s'
+    if values.get('overflow'):
+      figures += f'  {values["overflow"]:.2%} of the predictions did not fit their buffer'
     if self._bar:
       self._bar.update(self._task, completed=step, figures=figures)
     else:
@@ -74,7 +84,7 @@ class Reporter:
     """Shows an evaluation."""
     text = f'step {step}  held out: ' + ', '.join(
         f'{name} loss {values["loss"]:.4f} accuracy {values["accuracy"]:.3f}'
-        for name, values in results.items())
+        if 'loss' in values else f'{name}: nothing was predicted' for name, values in results.items())
     if self._bar:
       self._bar.console.print(text, highlight=False)
     else:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -37,8 +38,10 @@ class MaskedPiece:
   action: str
 
 
-def open_run(workdir, step=None):
+def open_run(workdir, step=None, log=functools.partial(print, file=sys.stderr)):
   """Returns the Run in a work directory, at its newest intact checkpoint or at `step`.
+
+  A broken checkpoint that was passed over is named through `log`.
 
   Raises:
     UserError: no run there, no intact checkpoint, or a tokenizer that is not the model's.
@@ -47,7 +50,10 @@ def open_run(workdir, step=None):
   config = workdir_lib.read_config(workdir)
   tokenizer = tokenizer_lib.load(workdir / store.TOKENIZER)
   model = models.make(config.model, tokenizer.size)
-  step, params = checkpoint.read_params(workdir / 'checkpoints', step)
+  for start in workdir_lib.read_environment(workdir)[:1]:
+    if start.get('tokenizer') != tokenizer.sha256:
+      raise config_lib.UserError(f'{workdir / store.TOKENIZER} is not the tokenizer that the run was trained with')
+  step, params = checkpoint.read_params(workdir / 'checkpoints', step, log)
   expected = jax.eval_shape(model.init, rng.root_key(0))
   shapes = lambda tree: jax.tree.map(lambda x: x.shape, tree)
   if shapes(params) != shapes(expected):
@@ -80,7 +86,7 @@ class Run:
     Raises:
       UserError: an empty text, one without [MASK], or one longer than a row.
     """
-    row = self._row(text)
+    row = self._row(text, self.tokenizer.encode_with_masks)
     index = np.flatnonzero(row == self.tokenizer.mask_id)
     if not len(index):
       raise config_lib.UserError(f'no [MASK] in the text: {text[:60]!r}')
@@ -95,7 +101,7 @@ class Run:
     """Returns float32 [n, D]: the mean over a text's pieces, or its [CLS], of the last layer."""
     if pooling not in ('mean', 'cls'):
       raise config_lib.UserError(f'pooling = {pooling!r}: must be mean or cls')
-    rows = [self._row(text) for text in texts]
+    rows = self._rows(texts)
     pooled = [_pool(self._static, pooling, self.params, *self._arrays(rows[i:i + ROWS]))
               for i in range(0, len(rows), ROWS)]
     width = self.model.architecture.width
@@ -106,9 +112,9 @@ class Run:
 
     Source: arXiv:1910.14659. Special tokens are not counted.
     """
-    totals = np.zeros(len(texts), np.float64)
-    for n, text in enumerate(texts):
-      row = self._row(text)
+    rows = self._rows(texts)
+    totals = np.zeros(len(rows), np.float64)
+    for n, row in enumerate(rows):
       index = np.arange(1, len(row) - 1)
       hidden = np.tile(row, (len(index), 1))
       hidden[np.arange(len(index)), index] = self.tokenizer.mask_id
@@ -127,21 +133,32 @@ class Run:
     table = self.tokenizer.table()
     if policy is None:
       policy = masking.make(table, **self.config.masking.to_dict())
-    rows = [self._row(text) for text in texts]
+    rows = self._rows(texts)
+    return [pieces for i in range(0, len(rows), ROWS)
+            for pieces in self._masked(policy, rng.root_key(seed), rows[i:i + ROWS], first=i)]
+
+  def _masked(self, policy, key, rows, first):
+    """Returns the MaskedPieces of up to ROWS rows, the examples from `first` on."""
     tokens_BL, starts_BS, _ = self._arrays(rows)
-    count = len(tokens_BL)
-    example_B2 = np.stack([np.zeros(count), np.arange(count)], 1).astype(np.uint32)
-    batch = batches.Batch(tokens_BL, starts_BS, example_B2, np.zeros(count, np.uint32))
-    masked = jax.device_get(masking.mask_batch(policy, rng.root_key(seed), batch, 1.0))
+    number_B = np.arange(first, first + len(tokens_BL))
+    example_B2 = np.stack([np.zeros_like(number_B), number_B], 1).astype(np.uint32)
+    batch = batches.Batch(tokens_BL, starts_BS, example_B2, np.zeros(len(tokens_BL), np.uint32))
+    masked = jax.device_get(_mask(policy, key, batch, 1.0))
     names = ('', 'mask', 'random', 'keep')
     piece = self.tokenizer.piece
-    return [[MaskedPiece(piece(int(masked.targets_BL[b, i])), piece(int(masked.inputs_BL[b, i])),
+    return [[MaskedPiece(piece(masked.targets_BL[b, i]), piece(masked.inputs_BL[b, i]),
                          names[masked.action_BL[b, i]]) for i in range(len(row))]
             for b, row in enumerate(rows)]
 
-  def _row(self, text):
-    """Returns the ids of [CLS] text [SEP]; [MASK] in the text is the mask."""
-    ids = self.tokenizer.encode_with_masks(clean.normalize(text, self.config.data))
+  def _rows(self, texts):
+    """Returns the ids of each text; [MASK] in a text is just these letters."""
+    if isinstance(texts, str):
+      raise config_lib.UserError('texts must be a list of texts, not one text')
+    return [self._row(text, self.tokenizer.encode) for text in texts]
+
+  def _row(self, text, encode):
+    """Returns the ids of [CLS] text [SEP]."""
+    ids = encode(clean.normalize(clean.replace_surrogates(text)[0], self.config.data))
     if not ids:
       raise config_lib.UserError('the text is empty')
     row = np.array([self.tokenizer.cls_id, *ids, self.tokenizer.sep_id], np.int32)
@@ -171,6 +188,9 @@ class Run:
       log_BV = _log_probabilities(self._static, self.params, tokens_BL, starts_BS, index_B)
       parts.append(np.asarray(log_BV)[:len(rows[i:i + ROWS]), :self.tokenizer.size])
     return np.concatenate(parts)
+
+
+_mask = jax.jit(masking.mask_batch)
 
 
 def _encode(static, params, tokens_BL, starts_BS):

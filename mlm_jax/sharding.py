@@ -18,7 +18,14 @@ def make_mesh(config):
   return jax.sharding.Mesh(np.array(devices[:wanted]), ('data',))
 
 
-def check_batch(key, batch_size, parts, why):
+def largest_mesh(batch_size):
+  """Returns the mesh over as many devices as there are and divide the batch."""
+  devices = jax.devices()
+  count = max(n for n in range(1, len(devices) + 1) if batch_size % n == 0)
+  return jax.sharding.Mesh(np.array(devices[:count]), ('data',))
+
+
+def check_divides(key, batch_size, parts, why):
   """Raises UserError unless `parts` divides the batch."""
   if batch_size % parts:
     raise config_lib.UserError(f'config.{key} = {batch_size}: must be a multiple of {parts} ({why})')

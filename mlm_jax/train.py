@@ -5,8 +5,10 @@ scored comes in a Problem, so every kind of training shares this loop.
 """
 
 import collections
+import contextlib
 import dataclasses
 import signal
+import threading
 import time
 from typing import Any, Callable
 
@@ -25,7 +27,7 @@ from mlm_jax.data import pipeline
 
 
 class Diverged(Exception):
-  """Too many gradients in a row were not finite; the last checkpoint is from before."""
+  """Too many gradients in a row were not finite; the state, which they left alone, is saved."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,30 +91,39 @@ def run(problem, config, workdir, mesh, log=print):
   compiled = compile_problem(problem, config, mesh)
   saved = checkpoint.Checkpoints(workdir / 'checkpoints', config.checkpoint, log)
   carry, first = _start(problem, config, compiled, mesh, saved, log)
-  if first == config.total_steps:
-    log(f'{workdir} is finished: {first} steps')
-    return True
-  logs = workdir_lib.Logs(workdir, first, config.log.tensorboard)
   root_key = rng.root_key(config.seed)
   batches = pipeline.prefetch(problem.batch, first, config.total_steps, compiled.put)
-  with _StopSignal() as stop, reporter.Reporter(config, first, log) as report:
+  with contextlib.ExitStack() as stack:
+    logs = stack.enter_context(workdir_lib.Logs(workdir, first, config.log.tensorboard))
+    stack.callback(saved.wait)
+    stack.callback(batches.close)
+    report = stack.enter_context(reporter.Reporter(config, first, log))
+    stop = stack.enter_context(_StopSignal(log))
     loop = _Loop(problem, config, compiled, saved, logs, report)
-    try:
-      if first == 0 and config.checkpoint.log_spaced:
-        loop.save(0, carry)
-      for step in range(first + 1, config.total_steps + 1):
-        carry = loop.advance(step, carry, loop.wait_for(batches), root_key)
-        loss = loop.evaluate(step, carry)
-        if stop.name or loop.save_is_due(step):
-          loop.save(step, carry, loss)
-        if stop.name and step < config.total_steps:
-          log(f'stopped by {stop.name} at step {step}, which is saved; the same command goes on')
-          return False
-      return True
-    finally:
-      batches.close()
-      saved.wait()
-      logs.close()
+    if first == 0 and config.checkpoint.log_spaced:
+      loop.save(0, carry)
+    for step in range(first + 1, config.total_steps + 1):
+      carry = loop.advance(step, carry, loop.wait_for(batches), root_key)
+      is_best, loss = loop.evaluate(step, carry)
+      stopping = stop.name   # a signal that comes later counts at the next step
+      if stopping or loop.diverged or is_best or loop.save_is_due(step):
+        loop.save(step, carry, loss)
+      if loop.diverged:
+        raise Diverged(f'step {step}: {loop.diverged} gradients in a row were not finite; the state is '
+                       'saved; lower config.optim.learning_rate or set config.optim.clip_norm')
+      if stopping and step < config.total_steps:
+        log(f'stopped by {stopping} at step {step}, which is saved; the same command goes on')
+        return False
+  return True
+
+
+def is_finished(config, workdir, log):
+  """Returns whether the run's last step is saved and whole, and says so."""
+  last = workdir / 'checkpoints' / str(config.total_steps)
+  if checkpoint.verify(last):
+    return False
+  log(f'{workdir} is finished: {config.total_steps} steps')
+  return True
 
 
 def _start(problem, config, compiled, mesh, saved, log):
@@ -158,8 +169,15 @@ class _Loop:
     self._problem, self._config, self._compiled = problem, config, compiled
     self._saved, self._logs, self._report = saved, logs, report
     self._add = jax.jit(metrics_lib.add)
-    self._in_flight = collections.deque()
-    self._unwritten = []   # (step, window, skipped in a row, timing), read when no longer new
+    self._in_flight = collections.deque()   # what tells that a step has ended, and how
+    self._unwritten = []   # (step, window, timing), read when no longer new
+    seen = [line.get(self._ranking) for line in logs.read('evaluations')]
+    self._least = min([loss for loss in seen if loss is not None], default=float('inf'))
+    self.diverged = 0      # non-finite gradients in a row, once there are too many
+
+  @property
+  def _ranking(self):
+    return '_'.join(self._problem.ranked_by)
 
   def wait_for(self, batches):
     """Returns the next batch; the time that takes is the loader's to answer for."""
@@ -173,20 +191,22 @@ class _Loop:
     state, window = carry
     state, sums = self._compiled.step(state, self._problem.policy, batch, root_key)
     window = self._add(window, sums)
-    self._in_flight.append(window)
+    # + 0: the state is donated to the next step.
+    self._in_flight.append(state.skipped + 0)
     if len(self._in_flight) > self._compiled.steps_ahead:
-      jax.block_until_ready(self._in_flight.popleft())
+      skipped = int(self._in_flight.popleft())
+      self.diverged = skipped if skipped >= self._config.optim.stop_after_skips else 0
+    self._report.stepped()
     self._write_metrics()
     if step % self._config.log.every == 0 or step == self._config.total_steps:
-      # + 0: the state is donated to the next step.
-      self._unwritten.append((step, window, state.skipped + 0, self._report.lap(step)))
+      self._unwritten.append((step, window, self._report.lap(step)))
       window = _zeros(window)
     return state, window
 
   def evaluate(self, step, carry):
-    """Evaluates where it is due; returns the loss that ranks checkpoints, or None."""
+    """Evaluates where it is due; returns (whether none was better before, the ranking loss or None)."""
     if step % self._config.evaluation.every and step != self._config.total_steps:
-      return None
+      return False, None
     self._write_metrics()
     results = {}
     with self._report.paused():
@@ -196,8 +216,10 @@ class _Loop:
             for metric, value in values.items()}
     self._logs.write('evaluations', step, line)
     self._report.evaluated(step, results)
-    evaluator, metric = self._problem.ranked_by
-    return results[evaluator][metric]
+    loss = line.get(self._ranking)
+    is_best = self._config.checkpoint.keep_best > 0 and loss is not None and loss < self._least
+    self._least = min(self._least, float('inf') if loss is None else loss)
+    return is_best, loss
 
   def save_is_due(self, step):
     config = self._config.checkpoint
@@ -212,27 +234,31 @@ class _Loop:
       self._saved.save(step, _to_parts(*carry), loss)
 
   def _write_metrics(self):
-    for step, window, skipped, timing in self._unwritten:
+    for step, window, timing in self._unwritten:
       values = metrics_lib.means(jax.device_get(window))
       timing['useful_tokens_per_second'] = timing['tokens_per_second'] * (1 - values.get('padding', 0))
       self._logs.write('metrics', step, values)
       self._logs.write('timing', step, timing)
       self._report.logged(step, values, timing)
-      if skipped >= self._config.optim.stop_after_skips:
-        raise Diverged(f'step {step}: {int(skipped)} gradients in a row were not finite; '
-                       'lower config.optim.learning_rate or set config.optim.clip_norm')
     self._unwritten = []
 
 
 class _StopSignal:
-  """Notes SIGTERM and SIGINT, so that the step in progress ends and is saved."""
+  """Notes SIGTERM and SIGINT, so that the step in progress ends and is saved.
 
-  def __init__(self):
+  A second SIGINT stops at once. Signals reach the main thread only; elsewhere
+  nothing is noted.
+  """
+
+  def __init__(self, log):
     self.name = ''
+    self._log = log
+    self._before = {}
 
   def __enter__(self):
-    self._before = {number: signal.signal(number, self._note)
-                    for number in (signal.SIGTERM, signal.SIGINT)}
+    if threading.current_thread() is threading.main_thread():
+      self._before = {number: signal.signal(number, self._note)
+                      for number in (signal.SIGTERM, signal.SIGINT)}
     return self
 
   def __exit__(self, *unused):
@@ -240,4 +266,8 @@ class _StopSignal:
       signal.signal(number, handler)
 
   def _note(self, number, frame):
+    if self.name and number == signal.SIGINT:
+      raise KeyboardInterrupt
     self.name = signal.Signals(number).name
+    self._log(f'{self.name}: stopping after this step' + (
+        '; once more to stop at once' if number == signal.SIGINT else ''))

@@ -21,6 +21,7 @@ LOGS = ('metrics.jsonl', 'evaluations.jsonl', 'timing.jsonl')
 def locked(workdir):
   """Makes the folder and holds it for this process alone; UserError if it cannot."""
   workdir = pathlib.Path(workdir)
+  is_new = not workdir.exists()
   try:
     workdir.mkdir(parents=True, exist_ok=True)
     file = open(workdir / 'lock', 'w')
@@ -34,11 +35,14 @@ def locked(workdir):
                                  'wait for it or choose another --workdir') from None
     try:
       yield workdir
+    except OSError as error:
+      raise config_lib.UserError(f'cannot write to work directory {workdir}: {error}') from error
     finally:
       # Wrong input leaves nothing behind, not even an empty folder.
       if [each.name for each in workdir.iterdir()] == ['lock']:
         (workdir / 'lock').unlink()
-        workdir.rmdir()
+        if is_new:
+          workdir.rmdir()
 
 
 def check_same(workdir, config):
@@ -73,14 +77,29 @@ def record_environment(workdir, facts):
       tokenizer); UserError if an earlier start had others.
   """
   path = pathlib.Path(workdir) / 'environment.json'
-  starts = json.loads(path.read_text()) if path.exists() else []
-  for name, value in facts.items():
-    if starts and starts[0][name] != value:
+  starts = read_environment(workdir)
+  for name, value in facts.items() if starts else ():
+    before = str(starts[0].get(name))
+    if before != value:
       raise config_lib.UserError(
-          f'{workdir} was trained with another {name.replace("_", " ")} ({starts[0][name][:12]}, '
+          f'{workdir} was trained with another {name.replace("_", " ")} ({before[:12]}, '
           f'now {value[:12]}); restore that or choose another --workdir')
   starts.append({**facts, **_environment()})
   _write(path, json.dumps(starts, indent=1) + '\n')
+
+
+def read_environment(workdir):
+  """Returns the entries of environment.json, one a start; [] where there is none."""
+  path = pathlib.Path(workdir) / 'environment.json'
+  if not path.exists():
+    return []
+  try:
+    starts = json.loads(path.read_text())
+  except ValueError as error:
+    raise config_lib.UserError(f'{path} is damaged: {error}') from None
+  if not isinstance(starts, list) or not all(isinstance(each, dict) for each in starts):
+    raise config_lib.UserError(f'{path} is damaged: it must hold a list of objects')
+  return starts
 
 
 def _environment():
@@ -95,15 +114,24 @@ def _environment():
 def _commit():
   """Returns the commit of the source tree, '' when it is not a checkout."""
   here = pathlib.Path(__file__).parent
-  done = subprocess.run(['git', 'describe', '--always', '--dirty', '--abbrev=40'], cwd=here,
-                        capture_output=True, text=True) if (here.parent / '.git').exists() else None
-  return done.stdout.strip() if done else ''
+  if not (here.parent / '.git').exists():
+    return ''
+  try:
+    done = subprocess.run(['git', 'describe', '--always', '--dirty', '--abbrev=40'], cwd=here,
+                          capture_output=True, text=True)
+  except OSError:  # no git here
+    return ''
+  return done.stdout.strip()
 
 
 def _write(path, text):
+  """Replaces a file as a whole, or leaves it as it was."""
   partial = path.with_name(path.name + '.partial')
-  partial.write_text(text)
-  partial.rename(path)
+  try:
+    partial.write_text(text)
+    partial.rename(path)
+  finally:
+    partial.unlink(missing_ok=True)
 
 
 class Logs:
@@ -118,7 +146,7 @@ class Logs:
     self._workdir = pathlib.Path(workdir)
     for name in LOGS:
       _cut(self._workdir / name, step)
-    self._files = {name: open(self._workdir / name, 'a') for name in LOGS}
+    self._files = {name: open(self._workdir / name, 'a', buffering=1) for name in LOGS}
     self._board = tensorboardX.SummaryWriter(
         str(self._workdir / 'tensorboard'), purge_step=step + 1) if tensorboard else None
 
@@ -131,6 +159,10 @@ class Logs:
       for key, value in values.items():
         self._board.add_scalar(f'{name}/{key}', value, step)
 
+  def read(self, name):
+    """Returns the lines of a log so far."""
+    return read_log(self._workdir, name)
+
   def flush(self):
     """Returns when everything written is on disk."""
     for file in self._files.values():
@@ -139,7 +171,10 @@ class Logs:
     if self._board:
       self._board.flush()
 
-  def close(self):
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *unused):
     for file in self._files.values():
       file.close()
     if self._board:
@@ -147,20 +182,23 @@ class Logs:
 
 
 def read_log(workdir, name):
-  """Returns the lines of a log as a list of dicts."""
+  """Returns the lines of a log as a list of dicts; an unfinished last line is left out."""
   path = pathlib.Path(workdir) / (name + '.jsonl')
-  return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+  return [line for _, line in _lines(path)]
+
+
+def _lines(path):
+  """Yields (text, content) of the lines that are whole."""
+  for text in path.read_text().splitlines(keepends=True) if path.exists() else ():
+    try:
+      content = json.loads(text)
+    except ValueError:
+      continue
+    if text.endswith('\n') and isinstance(content, dict) and 'step' in content:
+      yield text, content
 
 
 def _cut(path, step):
-  """Drops the lines of steps after `step`, and a line that a crash left unfinished."""
-  if not path.exists():
-    return
-  kept = []
-  for line in path.read_text().splitlines(keepends=True):
-    try:
-      if line.endswith('\n') and json.loads(line)['step'] <= step:
-        kept.append(line)
-    except ValueError:
-      pass
-  _write(path, ''.join(kept))
+  """Drops the lines of steps after `step`, and what a crash left unfinished."""
+  if path.exists():
+    _write(path, ''.join(text for text, line in _lines(path) if line['step'] <= step))

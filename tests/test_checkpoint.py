@@ -78,28 +78,53 @@ def test_an_unverified_step_serves_only_where_nothing_verified_is_intact(saved):
   assert any('no verified step is intact' in line for line in lines)
 
 
-def test_nothing_intact_means_a_new_start(saved):
-  checkpoints, folder, lines = saved
+def test_where_nothing_can_be_restored_nothing_is_moved_and_the_steps_are_named(saved):
+  checkpoints, folder, _ = saved
   for step in (1, 2, 3):
     flip_a_byte(folder / str(step))
-  assert checkpoints.restore_newest(ABSTRACT) == (None, None)
+  before = sorted(folder.rglob('*'))
+  with pytest.raises(config_lib.UserError, match='can be restored: step 3 has an altered .*; step 2 .*; step 1'):
+    checkpoints.restore_newest(ABSTRACT)
+  assert sorted(folder.rglob('*')) == before
   with pytest.raises(config_lib.UserError, match='no intact checkpoint'):
     checkpoint.read_params(folder)
 
 
+def test_a_whole_step_that_does_not_load_is_not_called_broken(saved):
+  checkpoints, folder, _ = saved
+  with pytest.raises(config_lib.UserError, match='3 does not load'):
+    checkpoints.restore_newest({**ABSTRACT, 'more': ABSTRACT['params']})
+  assert checkpoint.steps(folder) == [1, 2, 3]
+
+
+def test_a_damaged_manifest_of_an_old_step_does_not_stop_the_next_save(saved):
+  checkpoints, folder, _ = saved
+  (folder / '1' / checkpoint.MANIFEST).write_text('{}')
+  checkpoints.save(4, parts(4))
+  checkpoints.wait()
+  assert_restores(checkpoints, 4)
+
+
+def test_no_step_at_all_means_a_new_start(tmp_path):
+  checkpoints = checkpoint.Checkpoints(tmp_path, toys.config().checkpoint)
+  assert checkpoints.restore_newest(ABSTRACT) == (None, None)
+
+
 def test_what_a_crash_left_behind_is_ignored_and_removed(saved):
   checkpoints, folder, _ = saved
-  (folder / '4.orbax-checkpoint-tmp').mkdir()
+  for name in ('4.orbax-checkpoint-tmp', '1.removing'):
+    (folder / name).mkdir()
   assert_restores(checkpoints, 3)
-  assert not (folder / '4.orbax-checkpoint-tmp').exists()
+  assert sorted(each.name for each in folder.iterdir()) == ['1', '2', '3']
 
 
 def test_params_are_read_alone_and_reading_changes_nothing(saved):
   _, folder, _ = saved
   flip_a_byte(folder / '3')
   before = sorted(folder.rglob('*'))
-  step, params = checkpoint.read_params(folder)
-  assert step == 2
+  lines = []
+  step, params = checkpoint.read_params(folder, log=lines.append)
+  assert step == 2 and 'using step 2' in lines[0] and 'step 3 has an altered' in lines[0]
   np.testing.assert_array_equal(params['w'], parts(2)['params']['w'])
   assert sorted(folder.rglob('*')) == before
   with pytest.raises(config_lib.UserError, match=r'no checkpoint of step 9 .*there are \[1, 2, 3\]'):

@@ -77,6 +77,8 @@ def test_embeddings_do_not_depend_on_their_company(run, text):
   np.testing.assert_allclose(together[0], np.asarray(hidden_LD)[1:-1].mean(0), rtol=1e-4, atol=1e-5)
   np.testing.assert_allclose(run.embed([text], pooling='cls')[0], hidden_LD[0], rtol=1e-4, atol=1e-5)
   assert run.embed([]).shape == (0, 32)
+  with pytest.raises(config_lib.UserError, match='a list of texts'):
+    run.embed(text)
   with pytest.raises(config_lib.UserError, match='pooling'):
     run.embed([text], pooling='max')
 
@@ -102,6 +104,14 @@ def test_masked_shows_what_a_policy_does(run, text):
       assert (piece.shown == '[MASK]') == (piece.action == 'mask')
       assert piece.action in ('mask', 'random') or piece.shown == piece.piece
   assert shown == run.masked([text] * 20, policy) != run.masked([text] * 20, policy, seed=1)
+  many = run.masked([text] * 70, policy)
+  assert len(many) == 70 and many[:20] == shown and run.masked([]) == []
+
+
+def test_only_fill_takes_brackets_for_a_mask(run):
+  [row] = run.masked(['a [MASK]'], masking.make(run.tokenizer.table(), rate=1e-6))
+  assert '[MASK]' not in [piece.piece for piece in row]
+  assert run.fill('a \udce9 [MASK]')
 
 
 def test_a_run_opens_wherever_it_is_moved_and_without_its_data(workdir, run, text, tmp_path):
@@ -123,6 +133,14 @@ def test_what_is_no_run_or_does_not_fit_is_said(workdir, tmp_path):
   with pytest.raises(config_lib.UserError, match='does not fit'):
     mlm_jax.open_run(moved)
   (moved / 'config.json').write_text(config)
+  environment = (moved / 'environment.json').read_text()
+  (moved / 'environment.json').write_text(environment.replace('"tokenizer": "', '"tokenizer": "0'))
+  with pytest.raises(config_lib.UserError, match='is not the tokenizer'):
+    mlm_jax.open_run(moved)
+  (moved / 'environment.json').write_text('{')
+  with pytest.raises(config_lib.UserError, match='environment.json is damaged'):
+    mlm_jax.open_run(moved)
+  (moved / 'environment.json').write_text(environment)
   shutil.rmtree(moved / 'checkpoints')
   with pytest.raises(config_lib.UserError, match='no intact checkpoint'):
     mlm_jax.open_run(moved)
@@ -133,3 +151,18 @@ def test_evaluate_repeats_the_last_line_of_the_log(workdir):
   scores = pretrain.evaluate(workdir)
   last = workdir_lib.read_log(workdir, 'evaluations')[-1]
   assert scores == pytest.approx(last, rel=1e-5)
+
+
+def test_evaluate_refuses_rows_beyond_the_positions_and_losses_that_are_no_numbers(workdir, tmp_path, monkeypatch):
+  corpus = toys.write_corpus(tmp_path / 'corpus.txt')
+  model = next((workdir / 'tokenizer').iterdir())
+  longer = toys.training_config(corpus, data__row_length=64, model__max_positions=64,
+                                data__tokenizer=str(model), data__prepared=str(tmp_path / 'longer'))
+  pretrain.prepare_data(longer, None, lambda line: None)
+  with pytest.raises(config_lib.UserError, match='rows of 64, beyond the 32 positions'):
+    pretrain.evaluate(workdir, data=tmp_path / 'longer')
+  opened = mlm_jax.open_run(workdir)
+  opened.params = jax.tree.map(lambda x: x * np.nan, opened.params)
+  monkeypatch.setattr(pretrain.run_lib, 'open_run', lambda *rest: opened)
+  with pytest.raises(config_lib.UserError, match='the reference loss of step 6 is not a number'):
+    pretrain.evaluate(workdir)

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,7 +37,7 @@ def prepared(tmp_path_factory, corpus):
 @pytest.fixture
 def config(corpus, prepared):
   def make(**settings):
-    return toys.training_config(corpus, data__prepared=str(prepared), **settings)
+    return toys.training_config(corpus, **{'data__prepared': str(prepared), **settings})
   return make
 
 
@@ -159,29 +160,66 @@ def test_a_work_directory_that_cannot_be_written_is_named(config, tmp_path):
     (dict(mesh__data=9), 'there are 2 devices'),
     (dict(batch_size=9, mesh__data=2), 'config.batch_size = 9: must be a multiple of 2'),
     (dict(evaluation__batch_size=3, mesh__data=2), 'config.evaluation.batch_size = 3'),
-    (dict(model__head_rows=3), 'model.head_rows'),
-    (dict(batch_size=100_000), '100'),
+    (dict(model__head_rows=3), 'config.model.head_rows = 3: must divide the 4 rows'),
     (dict(optim__decay_rules=(('.*kernel', True),)), 'no rule matches parameter'),
 ))
-def test_what_cannot_work_together_is_said_before_anything_is_written(config, tmp_path, settings, says):
+def test_what_cannot_work_together_is_said_before_the_data_is_touched(config, tmp_path, settings, says):
   with pytest.raises(config_lib.UserError, match=says):
-    pretrain.run(config(**settings), tmp_path / 'run', lambda line: None)
+    pretrain.run(config(**settings, data__prepared='', data__source='text:absent'), tmp_path / 'run', lambda line: None)
   assert not (tmp_path / 'run').exists()
 
 
-def test_another_tokenizer_is_refused(config, tmp_path, corpus):
-  pretrain.run(config(total_steps=2), tmp_path / 'run', lambda line: None)
+def test_a_corpus_too_small_for_a_batch_is_said(config, tmp_path):
+  with pytest.raises(config_lib.UserError, match='too small for one batch'):
+    pretrain.run(config(batch_size=100_000), tmp_path / 'run', lambda line: None)
+  assert not (tmp_path / 'run').exists()
+
+
+def test_a_finished_run_says_so_even_where_its_data_is_gone(config, tmp_path, corpus):
+  c = config(data__prepared='', total_steps=2)
+  pretrain.run(c, tmp_path / 'run', lambda line: None)
+  shutil.rmtree(tmp_path / 'run' / 'data')
+  lines = []
+  assert pretrain.run(c, tmp_path / 'run', lines.append)
+  assert 'is finished' in lines[0]
+
+
+def test_an_evaluation_without_a_prediction_does_not_end_the_run(config, tmp_path):
+  c = config(masking__rate=1e-6, masking__budget='independent')
+  assert pretrain.run(c, tmp_path / 'run', lambda line: None)
+  assert 'own_loss' not in workdir_lib.read_log(tmp_path / 'run', 'evaluations')[-1]
+
+
+def test_the_best_step_is_kept_also_where_no_save_was_due(config, tmp_path):
+  c = config(total_steps=12, checkpoint__every=5, checkpoint__keep_latest=1, evaluation__every=2,
+             optim__learning_rate=0.3)
+  pretrain.run(c, tmp_path / 'run', lambda line: None)
+  losses = {line['step']: line['reference_loss'] for line in workdir_lib.read_log(tmp_path / 'run', 'evaluations')}
+  best = min(losses, key=losses.get)
+  assert set(checkpoint.steps(tmp_path / 'run' / 'checkpoints')) == {best, 12}
+
+
+def test_an_empty_folder_of_the_users_stays(config, tmp_path):
+  (tmp_path / 'run').mkdir()
+  with pytest.raises(config_lib.UserError):
+    pretrain.run(config(batch_size=100_000), tmp_path / 'run', lambda line: None)
+  assert list((tmp_path / 'run').iterdir()) == []
+
+
+def test_another_tokenizer_is_refused(config, tmp_path, monkeypatch):
+  train_until(config(), tmp_path / 'run', 2, monkeypatch)
   environment = tmp_path / 'run' / 'environment.json'
   environment.write_text(environment.read_text().replace('"tokenizer": "', '"tokenizer": "0'))
   with pytest.raises(config_lib.UserError, match='trained with another tokenizer'):
-    pretrain.run(config(total_steps=2), tmp_path / 'run', lambda line: None)
+    pretrain.run(config(), tmp_path / 'run', lambda line: None)
 
 
 def test_non_finite_gradients_in_a_row_end_the_run(config, tmp_path):
   c = config(optim__learning_rate=1e30, optim__stop_after_skips=2, total_steps=20, optim__warmup_steps=0,
              optim__clip_norm=0.0)
-  with pytest.raises(pretrain.train.Diverged, match='gradients in a row were not finite'):
+  with pytest.raises(pretrain.train.Diverged, match='2 gradients in a row were not finite'):
     pretrain.run(c, tmp_path / 'run', lambda line: None)
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params_of(tmp_path / 'run')))
 
 
 def test_a_full_disk_is_said_and_the_checkpoint_before_survives(config, tmp_path):

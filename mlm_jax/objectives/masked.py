@@ -89,7 +89,8 @@ class Objective:
     targets_P, action_P = inputs.targets_GP.reshape(-1), inputs.action_GP.reshape(-1)
     score_P = jnp.take_along_axis(logits_PV, targets_P[:, None], axis=1)[:, 0]
     loss_P = jnp.where(action_P > 0, jax.nn.logsumexp(logits_PV, axis=1) - score_P, 0)
-    better_P = (logits_PV > score_P[:, None]).sum(1)
+    # `not <=` instead of `>`: against a NaN the target must not win.
+    better_P = (~(logits_PV <= score_P[:, None])).sum(1)
     return {'masked': loss_P.sum()}, _metrics(inputs, loss_P, better_P, action_P)
 
 

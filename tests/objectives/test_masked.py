@@ -75,3 +75,12 @@ def test_rows_without_a_maskable_token_give_loss_zero():
   sums, found = objective.loss(model.init(rng.root_key(0)), inputs)
   assert float(sums['masked']) == 0 and float(objective.weights(inputs)['masked']) == 0
   assert metrics.means(found) == {'padding': 1.0}
+
+
+def test_a_model_of_nan_predicts_nothing_right():
+  model = toys.model()
+  params = jax.tree.map(lambda x: x * np.nan, model.init(rng.root_key(0)))
+  objective = masked.Objective(model, toys.PAD, 8)
+  inputs = objective.prepare(masking.make(toys.table()), toys.batch(), rng.root_key(0), 0.0)
+  found = metrics.means(objective.loss(params, inputs)[1])
+  assert found['accuracy'] == 0 and found['top5'] == 0 and np.isnan(found['loss'])
