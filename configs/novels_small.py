@@ -20,11 +20,11 @@ def get_config(variant=None):
   c.data.update(source='text:novels/*.txt', document='blocks', block_characters=4000,
                 vocab_size=8192, row_length=128, held_out=0.01, tokenizer_characters=10_000_000)
   c.batch_size = 8
-  c.total_steps = 20_000
+  c.total_steps = 8_000
   c.masking.update(rate=0.3, split=(1.0, 0.0, 0.0))
   c.model.update(family='bert', size='tiny', init='neighbours', init_std=0.09, dropout=0.0)
-  c.optim.update(learning_rate=2e-3, schedule='linear', warmup_steps=500)
-  c.evaluation.update(every=2000, rows=512, batch_size=64)
+  c.optim.update(learning_rate=2e-3, schedule='linear', warmup_steps=300)
+  c.evaluation.update(every=1000, rows=512, batch_size=64)
   c.checkpoint.every = 2000
-  c.log.every = 200
+  c.log.every = 100
   return config.vary(c, variant)

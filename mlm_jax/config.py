@@ -9,8 +9,10 @@ import ast
 import difflib
 import importlib.util
 import json
+import math
 import pathlib
 import re
+import traceback
 
 import ml_collections
 
@@ -144,8 +146,9 @@ _AT_LEAST = {
     'checkpoint.keep_latest': 1, 'checkpoint.keep_best': 0, 'log.every': 1,
     'mesh.data': 0,
 }
-_FRACTIONS = ('data.held_out', 'masking.rate', 'model.dropout', 'optim.final_fraction',
-              'optim.beta1', 'optim.beta2')
+_ABOVE_0 = ('masking.rate', 'model.init_std', 'data.held_out', 'optim.learning_rate', 'optim.epsilon')
+_BELOW_1 = ('data.held_out', 'model.dropout', 'optim.beta1', 'optim.beta2')
+_FRACTIONS = ('masking.rate', 'optim.final_fraction', *_BELOW_1)
 
 
 def vary(config, variant):
@@ -171,6 +174,7 @@ def vary(config, variant):
 
 def check(config):
   """Raises UserError for the first setting that cannot work."""
+  check_form(config)
   flat = flatten(config)
 
   def refuse(key, allowed):
@@ -186,20 +190,26 @@ def check(config):
   for key in _FRACTIONS:
     if not 0 <= flat[key] <= 1:
       refuse(key, 'between 0 and 1')
+  for key in _BELOW_1:
+    if flat[key] == 1:
+      refuse(key, 'below 1')
+  for key in _ABOVE_0:
+    if not flat[key] > 0:
+      refuse(key, 'above 0')
   if not 0 <= flat['seed'] < 2**32:
     refuse('seed', 'between 0 and 2**32 - 1 (larger seeds would collide silently)')
-  if not flat['optim.learning_rate'] > 0:
-    refuse('optim.learning_rate', 'above 0')
-  if flat['masking.rate'] == 0:
-    refuse('masking.rate', 'above 0')
   split = flat['masking.split']
-  if len(split) != 3 or min(split) < 0 or abs(sum(split) - 1) > 1e-6:
+  if len(split) != 3 or not all(map(is_number, split)) or min(split) < 0 or abs(sum(split) - 1) > 1e-6:
     refuse('masking.split', 'three shares ([MASK], random, kept) that sum to 1')
   if flat['data.document'] == 'regex' and not flat['data.document_regex']:
     refuse('data.document_regex', "a regular expression when data.document is 'regex'")
+  if not all(is_number(weight) and weight > 0 for weight in flat['data.weights']):
+    refuse('data.weights', 'numbers above 0, one a source, or () for shares by size')
   try:
-    for regex, _ in flat['optim.decay_rules']:
+    for regex, is_decayed in flat['optim.decay_rules']:
       re.compile(regex)
+      if not isinstance(is_decayed, bool):
+        raise TypeError
   except (re.error, TypeError, ValueError):
     refuse('optim.decay_rules', 'pairs of a regular expression and True or False')
   if flat['data.max_characters'] and flat['data.max_characters'] < flat['data.min_characters']:
@@ -209,26 +219,71 @@ def check(config):
   if flat['data.row_length'] > flat['model.max_positions']:
     refuse('data.row_length',
            f'at most model.max_positions = {flat["model.max_positions"]}; raise that or shorten the rows')
+  if flat['optim.decay_steps'] and flat['optim.schedule'] == 'linear':
+    refuse('optim.decay_steps', "0 when optim.schedule is 'linear', which decays from the warm-up on")
   if flat['optim.warmup_steps'] + flat['optim.decay_steps'] > flat['total_steps']:
     refuse('optim.warmup_steps',
            f'with optim.decay_steps at most total_steps = {flat["total_steps"]}')
 
 
+def check_form(config):
+  """Raises UserError where the keys or the types are not those of `base`."""
+  flat, wanted = flatten(config), flatten(base())
+  for key in flat:
+    if key not in wanted:
+      raise UserError(unknown_key(key, wanted))
+  for key, example in wanted.items():
+    if key not in flat:
+      raise UserError(f'config.{key} is missing')
+    kind = type(example)
+    if not (is_number(flat[key]) if kind is float else type(flat[key]) is kind):
+      what = 'a finite number' if kind is float else f'of type {kind.__name__}'
+      raise UserError(f'config.{key} = {flat[key]!r}: must be {what}, such as {example!r}')
+
+
+def is_number(value):
+  """Whether a value is a finite number, and no bool."""
+  return type(value) in (int, float) and -math.inf < value < math.inf
+
+
 def load(path, overrides=()):
   """Reads FILE[:variant], applies (key, text) overrides, checks; returns it locked."""
-  path, _, variant = str(path).partition(':')
-  if not pathlib.Path(path).is_file():
-    raise UserError(f'no such config file: {path}')
-  spec = importlib.util.spec_from_file_location('recipe', path)
-  module = importlib.util.module_from_spec(spec)
+  path, variant = _split_variant(str(path))
   try:
-    spec.loader.exec_module(module)
-    config = module.get_config(variant or None)
+    config = _run_recipe(path, variant)
+    check_form(config)
   except UserError as error:
     raise UserError(f'{path}: {error}') from None
-  except (AttributeError, KeyError, TypeError, ValueError, SyntaxError) as error:
-    raise UserError(f'{path}: {" ".join(str(error).split())}') from error
+  except (Exception, SystemExit) as error:  # a recipe is a program: it may raise anything
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    where = f' line {lines[-1]}' if lines else ''
+    raise UserError(f'{path}{where}: {type(error).__name__}: {" ".join(str(error).split())}') from error
   return override(config, overrides)
+
+
+def _split_variant(path):
+  """Returns (the file, its variant or None); a file's name may have a colon too."""
+  file, _, variant = path.rpartition(':')
+  if pathlib.Path(path).is_file() or not file:
+    file, variant = path, ''
+  if not pathlib.Path(file).is_file():
+    raise UserError(f'no such config file: {file}')
+  if not file.endswith('.py'):
+    raise UserError(f'{file} is no recipe: it must be a .py file with get_config(variant=None)')
+  return file, variant or None
+
+
+def _run_recipe(path, variant):
+  """Returns what the get_config of a file returns."""
+  spec = importlib.util.spec_from_file_location('recipe', path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  if not hasattr(module, 'get_config'):
+    raise UserError('has no get_config(variant=None)')
+  config = module.get_config(variant)
+  if not isinstance(config, ml_collections.ConfigDict):
+    raise UserError(f'get_config returned {config!r}; it must return the config (return c)')
+  return config
 
 
 def override(config, overrides=()):
@@ -277,7 +332,7 @@ def _parse(key, text, present):
       value = ast.literal_eval(text)
       return tuple(value) if isinstance(value, (tuple, list)) else (value,)
     return kind(text.replace('_', '')) if kind is int else kind(text)
-  except (ValueError, KeyError, SyntaxError):
+  except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError):
     raise UserError(f'config.{key} = {text}: must be of type {kind.__name__}, such as {present!r}') from None
 
 
@@ -298,22 +353,29 @@ def to_json(config):
 
 
 def from_json(text, name='config.json'):
-  """Returns the config that `to_json` wrote; UserError names what does not fit."""
+  """Returns the config that `to_json` wrote, as text or bytes; UserError names what does not fit."""
   config = base()
   try:
     saved = flatten(json.loads(text))
-  except (ValueError, AttributeError) as error:
+  except (ValueError, AttributeError, RecursionError) as error:
     raise UserError(f'{name} is damaged: {error}') from None
   known = flatten(config)
   for key, value in saved.items():
     if key not in known:
       raise UserError(f'{name}: {unknown_key(key, known)}')
     group, last = _find(config, key)
-    group[last] = _as_tuples(value)
+    try:
+      group[last] = _as_tuples(value)
+    except TypeError:
+      raise UserError(f'{name}: config.{key} = {value!r}: must be of type {type(known[key]).__name__}, '
+                      f'such as {known[key]!r}') from None
   missing = sorted(set(known) - set(saved))
   if missing:
     raise UserError(f'{name} lacks config.{missing[0]}')
-  check(config)
+  try:
+    check(config)
+  except UserError as error:
+    raise UserError(f'{name}: {error}') from None
   config.lock()
   return config
 

@@ -85,18 +85,16 @@ def problem(config, prepared, mesh):
   rows = config.batch_size // (mesh.devices.size * config.micro_batches)
   return train.Problem(
       objective=masked_objective.Objective(model, tokenizer.pad_id, config.model.head_rows or rows),
-      policy=policy, init=_init(config.model, model, prepared.table), batch=loader.batch,
+      policy=policy, init=_init(config.model, model), batch=loader.batch,
       evaluators=_evaluators(config, prepared, model, mesh), ranked_by=('reference', 'loss'),
       facts={'data_fingerprint': prepared.fingerprint, 'tokenizer': tokenizer.sha256})
 
 
-def _init(config, model, table):
+def _init(config, model):
   """Returns init(key) -> params, as config.init says."""
   if config.init == 'normal':
     return model.init
-  frequency_V = table.counts_V + 1
-  frequency_V[list(table.special_ids)] = 1   # never predicted, however often they stand in rows
-  return lambda key: neighbours.start(model.init(key), model.architecture, frequency_V)
+  return lambda key: neighbours.start(model.init(key), model.architecture)
 
 
 def _evaluators(config, prepared, model, mesh):

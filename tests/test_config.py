@@ -18,7 +18,7 @@ from mlm_jax import pretrain
     ('masking.rate', '1.5', 'between 0 and 1'),
     ('masking.rate', '-0.1', 'between 0 and 1'),
     ('masking.rate', '0', 'above 0'),
-    ('masking.rate', 'nan', 'between 0 and 1'),
+    ('masking.rate', 'nan', 'a finite number'),
     ('seed', str(2**32), '2**32 - 1'),
     ('seed', '-1', '2**32 - 1'),
     ('masking.unit', 'wrod', 'did you mean word?'),
@@ -30,6 +30,26 @@ from mlm_jax import pretrain
     ('data.document', 'regex', 'a regular expression'),
     ('optim.decay_rules', '(("[",True),)', 'a regular expression'),
     ('optim.decay_rules', '5', 'pairs of'),
+    ('optim.decay_rules', '((".*", "no"),)', 'pairs of'),
+    ('optim.learning_rate', 'inf', 'a finite number'),
+    ('optim.clip_norm', 'inf', 'a finite number'),
+    ('optim.weight_decay', 'nan', 'a finite number'),
+    ('optim.beta1', '1', 'below 1'),
+    ('optim.beta2', '1', 'below 1'),
+    ('optim.epsilon', '0', 'above 0'),
+    ('optim.decay_steps', '5', "0 when optim.schedule is 'linear'"),
+    ('model.dropout', '1', 'below 1'),
+    ('model.init_std', '0', 'above 0'),
+    ('data.held_out', '0', 'above 0'),
+    ('data.held_out', '1', 'below 1'),
+    ('masking.split', '("a","b","c")', 'sum to 1'),
+    ('masking.split', '(float,)', 'of type tuple'),
+    ('data.weights', '{[]:1}', 'of type tuple'),
+    ('data.weights', '("a",)', 'numbers above 0'),
+    ('data.weights', '(1, 0)', 'numbers above 0'),
+    ('data.weights', '(1, -1)', 'numbers above 0'),
+    ('data.weights', '(1, 1e999)', 'numbers above 0'),
+    ('data.weights', '(True,)', 'numbers above 0'),
 ))
 def test_a_bad_setting_is_one_line_that_names_it(key, text, says):
   with pytest.raises(config_lib.UserError) as error:
@@ -55,10 +75,61 @@ def test_a_config_survives_json():
     (lambda text: text.replace('"seed"', '"sede"'), 'did you mean config.seed?'),
     (lambda text: text.replace('"seed": 0,', ''), 'lacks config.seed'),
     (lambda text: '[]', 'is damaged'),
+    (lambda text: text.encode('utf-16')[:-1], 'is damaged'),
+    (lambda text: b'\xff' + text.encode(), 'is damaged'),
+    (lambda text: '[' * 100_000, 'is damaged'),
+    (lambda text: text.replace('"seed": 0', '"seed": "x"'), "config.seed = 'x': must be of type int"),
+    (lambda text: text.replace('"seed": 0', '"seed": true'), 'config.seed = True: must be of type int'),
+    (lambda text: text.replace('"rate": 0.15', '"rate": null'), 'config.masking.rate = None: must be a finite'),
+    (lambda text: text.replace('"weights": []', '"weights": null'), 'config.data.weights = None: must be of'),
 ))
 def test_a_damaged_config_json_is_named(damage, says):
   with pytest.raises(config_lib.UserError, match=says.replace('?', r'\?')):
     config_lib.from_json(damage(config_lib.to_json(config_lib.base())), 'runs/x/config.json')
+
+
+def recipe(tmp_path, *lines, name='recipe.py'):
+  """Writes a recipe whose get_config has these lines."""
+  path = tmp_path / name
+  path.write_text('\n'.join(['from mlm_jax import config', 'def get_config(variant=None):',
+                             '  c = config.base()', *(f'  {line}' for line in lines)]))
+  return path
+
+
+@pytest.mark.parametrize('lines, says', (
+    (['pass'], r'get_config returned None; it must return the config \(return c\)'),
+    (['c.batch_size = 0', 'return c'], 'batch_size'),
+    (['return d'], "line 4: NameError: name 'd' is not defined"),
+    (['import absent_module'], 'line 4: ModuleNotFoundError'),
+    (['c.batch_size = 1 // 0'], 'line 4: ZeroDivisionError'),
+    (['raise SystemExit(3)'], 'line 4: SystemExit: 3'),
+    (['c batch_size'], 'SyntaxError: .*line 4'),
+    (['c.unlock()', 'c.masking.rte = .3', 'return c'], 'did you mean config.masking.rate'),
+    (['c.unlock()', 'del c.masking.rate', 'return c'], 'config.masking.rate is missing'),
+    (['c.unlock()', 'c.masking = 3', 'return c'], 'masking'),
+    (['c.masking.rate = None', 'return c'], 'config.masking.rate = None: must be a finite number'),
+))
+def test_a_recipe_that_cannot_be_used_is_one_line_that_names_it(tmp_path, lines, says):
+  with pytest.raises(config_lib.UserError, match=says) as error:
+    config_lib.load(recipe(tmp_path, *lines))
+  assert '\n' not in str(error.value)
+  assert 'recipe.py' in str(error.value) or 'batch_size' in says
+
+
+def test_what_is_no_recipe_is_named(tmp_path):
+  with pytest.raises(config_lib.UserError, match='must be a .py file'):
+    config_lib.load(recipe(tmp_path, 'return c', name='recipe.txt'))
+  (tmp_path / 'empty.py').write_text('')
+  with pytest.raises(config_lib.UserError, match='empty.py: has no get_config'):
+    config_lib.load(tmp_path / 'empty.py')
+
+
+def test_a_recipe_may_stand_under_a_path_with_a_colon(tmp_path):
+  path = recipe(tmp_path, 'return config.vary(c, variant)', name='a:b.py')
+  assert config_lib.load(path).batch_size == 32
+  assert config_lib.load(f'{path}:smoke').batch_size == 16
+  with pytest.raises(config_lib.UserError, match="no variant 'smok'"):
+    config_lib.load(f'{path}:smok')
 
 
 def test_a_recipe_with_a_mistyped_key_is_named(tmp_path):

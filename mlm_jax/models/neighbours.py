@@ -5,7 +5,6 @@ frequencies for thousands of steps before its heads find the neighbouring
 positions. This start spares it that: it changes initial values only, so the model
 is an ordinary BERT and its checkpoints are ordinary checkpoints.
 
-- The head's bias starts at the log frequencies, where training would bring it first.
 - The position table starts with sinusoids (arXiv:1706.03762), on frequencies that
   spread evenly over each head's share of the width.
 - Queries start at the identity and keys at a rotation of it, both with noise, so
@@ -13,6 +12,9 @@ is an ordinary BERT and its checkpoints are ordinary checkpoints.
   rotation of sinusoids). Starting attention at a structure instead of noise is the
   idea of arXiv:2305.09828.
 - Layers after the first start as small corrections: their output kernels are scaled.
+
+What each part is worth, and what did not help, stands in
+experiments/novels_small/NOTES.md. Heads of 64 do better than narrower ones.
 """
 
 import jax.numpy as jnp
@@ -24,23 +26,19 @@ _LATER_LAYERS = 0.2     # scale of the output kernels of the layers after the fi
 _GOLDEN = (5**0.5 - 1) / 2
 
 
-def start(params, architecture, frequency_V):
+def start(params, architecture):
   """Returns params with the start's values in place of the random ones.
 
   Args:
     params: of a BERT or RoBERTa encoder, freshly initialised.
     architecture: encoder.Architecture; its head size must be even.
-    frequency_V: float32, positive, how often each piece occurs.
   """
   width, heads = architecture.width, architecture.heads
   # Multiples of the golden ratio, so that any run of them covers (0, pi) evenly.
   frequency_W = np.pi * (np.arange(1, width // 2 + 1) * _GOLDEN % 1)
-  embeddings, layers, head = dict(params['embeddings']), dict(params['layers']), dict(params['head'])
+  embeddings, layers = dict(params['embeddings']), dict(params['layers'])
   embeddings['position'] = {'embedding': _sinusoids(
       embeddings['position']['embedding'].shape[0], frequency_W, architecture.init_std)}
-  head['bias'] = head['bias'].at[:architecture.vocab_size].set(
-      jnp.log(frequency_V / frequency_V.sum()))
-
   attention = dict(layers['attention'])
   size = (_GAIN / (width // heads) ** 0.5) ** 0.5
   for name, matrix_DD in (('query', np.eye(width)), ('key', _rotation(frequency_W, heads))):
@@ -49,7 +47,7 @@ def start(params, architecture, frequency_V):
   attention['out'] = _smaller_later(attention['out'])
   layers['attention'] = attention
   layers['feed_forward'] = layers['feed_forward'] | {'out': _smaller_later(layers['feed_forward']['out'])}
-  return params | {'embeddings': embeddings, 'layers': layers, 'head': head}
+  return params | {'embeddings': embeddings, 'layers': layers}
 
 
 def _sinusoids(rows, frequency_W, std):

@@ -10,9 +10,8 @@ from tests import toys
 
 def started(**settings):
   model = toys.model(model__init_std=0.09, model__width=128, model__heads=4, model__max_positions=32, **settings)
-  frequency_V = np.arange(1, toys.VOCAB + 1, dtype=np.float32)
   params = model.init(rng.root_key(0))
-  return model, params, neighbours.start(params, model.architecture, frequency_V)
+  return model, params, neighbours.start(params, model.architecture)
 
 
 def test_each_head_prefers_its_own_offset():
@@ -27,12 +26,6 @@ def test_each_head_prefers_its_own_offset():
     inside = np.arange(2, 30)
     hits = score_HLM[head, inside].argmax(axis=1) == inside + offset
     assert hits.mean() > 0.8, (head, hits.mean())
-
-
-def test_the_bias_starts_at_the_log_frequencies():
-  model, _, params = started()
-  p_V = np.exp(params['head']['bias'][:toys.VOCAB])
-  np.testing.assert_allclose(p_V, np.arange(1, 61) / np.arange(1, 61).sum(), rtol=1e-5)
 
 
 def test_only_values_differ_from_an_ordinary_model():
