@@ -6,10 +6,10 @@
 Expected: on 67 English novels (51 MB) the reference loss ends NOVELS_EXPECTED; see
 experiments/novels_small/NOTES.md.
 
-What makes it learn within minutes: the start from neighbours (arXiv:2305.09828 has the
-idea), since a post-norm encoder of this size otherwise predicts token frequencies for
-thousands of steps; small batches, since it is the number of steps that counts; and a
-rate of 30 %, which makes more of each step.
+What makes it learn within minutes: the start from neighbours (see
+mlm_jax/models/neighbours.py), since a post-norm encoder of this size otherwise predicts
+token frequencies for thousands of steps; small batches, since it is the number of steps
+that counts; and a rate of 30 %, which makes more of each step.
 """
 
 from mlm_jax import config

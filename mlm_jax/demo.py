@@ -16,11 +16,11 @@ from mlm_jax.data import pipeline
 from mlm_jax.evaluate import guesses
 
 SENTENCES = (
-    'Return a new [MASK] with the given items.',
-    'If the file does not [MASK], an error is raised.',
-    'The default [MASK] is None.',
     'This function returns [MASK] if the two arrays are equal.',
-    'Raised when the argument is not of the correct [MASK].',
+    'Return the number [MASK] elements in the list.',
+    'The default [MASK] is None.',
+    'The shape of [MASK] input array.',
+    'A [MASK] of integers.',
 )
 _TIMED_STEPS = 12
 
@@ -36,7 +36,8 @@ def config():
   c.batch_size = 8
   c.data.update(source='pydocs', vocab_size=4096, row_length=64, held_out=0.02, tokenizer_characters=3_000_000)
   c.masking.update(rate=0.3, split=(1.0, 0.0, 0.0))
-  c.model.update(family='bert', size='tiny', init='neighbours', init_std=0.09, dropout=0.0)
+  c.model.update(family='bert', layers=1, width=192, heads=3, feed_forward=768, init='neighbours',
+                 init_std=0.072, dropout=0.0)
   c.optim.update(learning_rate=2e-3, schedule='linear')
   c.evaluation.update(rows=512, batch_size=64)
   return c
@@ -115,7 +116,7 @@ def _tell(config, workdir, log):
     log('   ' + run_lib.format_predictions(opened.fill(sentence, top_k=4)))
   log('')
   log(f'The run lies in {workdir}. What to type next:')
-  log(f"   mlm-jax fill --workdir={workdir} 'A [MASK] of integers.'")
+  log(f"   mlm-jax fill --workdir={workdir} 'Raised when the file cannot be [MASK].'")
   log(f'   mlm-jax report {workdir} --out=curve.png')
   log('   mlm-jax train --config=configs/novels_small.py --config.data.source=text:MY/*.txt --workdir=runs/mine')
 

@@ -20,6 +20,7 @@ from mlm_jax import workdir as workdir_lib
 from mlm_jax.data import pipeline
 from mlm_jax.data import prepare
 from mlm_jax.data import store
+from mlm_jax.evaluate import guesses
 from mlm_jax.evaluate import masked as masked_evaluation
 from mlm_jax.models import neighbours
 from mlm_jax.objectives import masked as masked_objective
@@ -132,7 +133,7 @@ def run(config, workdir, log=print):
     return train.run(this, config, workdir, mesh, log)
 
 
-def evaluate(workdir, step=None, data=None):
+def evaluate(workdir, step=None, data=None, with_guesses=False):
   """Returns {'step': ..., 'reference_loss': ..., 'own_loss': ..., ...} of a checkpoint.
 
   It runs on as many of the devices as divide the evaluation batch, whatever mesh
@@ -142,6 +143,7 @@ def evaluate(workdir, step=None, data=None):
     workdir: of the run.
     step: of the checkpoint; None for the newest intact one.
     data: folder of prepared data; None for the run's own.
+    with_guesses: whether to add what counting alone scores (see evaluate/guesses.py).
 
   Raises:
     UserError: no run, checkpoint or data there; data made with another tokenizer or
@@ -163,4 +165,8 @@ def evaluate(workdir, step=None, data=None):
     if not math.isfinite(values.get('loss', math.nan)):
       raise config_lib.UserError(f'the {name} loss of step {opened.step} is not a number')
     scores |= {f'{name}_{metric}': value for metric, value in values.items()}
+  if with_guesses:
+    loader = pipeline.EvaluationLoader(prepared, config.evaluation.batch_size, config.evaluation.rows)
+    scores |= {f'{name}_{metric}': value for name, guess in guesses.score(prepared, loader).items()
+               for metric, value in guess.items()}
   return scores

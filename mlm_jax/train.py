@@ -7,6 +7,7 @@ scored comes in a Problem, so every kind of training shares this loop.
 import collections
 import contextlib
 import dataclasses
+import os
 import signal
 import threading
 import time
@@ -98,7 +99,7 @@ def run(problem, config, workdir, mesh, log=print):
     stack.callback(saved.wait)
     stack.callback(batches.close)
     report = stack.enter_context(reporter.Reporter(config, first, log))
-    stop = stack.enter_context(_StopSignal(log))
+    stop = stack.enter_context(_StopSignal())
     loop = _Loop(problem, config, compiled, saved, logs, report)
     if first == 0 and config.checkpoint.log_spaced:
       loop.save(0, carry)
@@ -250,9 +251,8 @@ class _StopSignal:
   nothing is noted.
   """
 
-  def __init__(self, log):
+  def __init__(self):
     self.name = ''
-    self._log = log
     self._before = {}
 
   def __enter__(self):
@@ -269,5 +269,6 @@ class _StopSignal:
     if self.name and number == signal.SIGINT:
       raise KeyboardInterrupt
     self.name = signal.Signals(number).name
-    self._log(f'{self.name}: stopping after this step' + (
-        '; once more to stop at once' if number == signal.SIGINT else ''))
+    # Not by `print`, which the signal may have interrupted.
+    more = '; once more to stop at once' if number == signal.SIGINT else ''
+    os.write(2, f'{self.name}: stopping after this step{more}\n'.encode())

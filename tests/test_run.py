@@ -151,6 +151,8 @@ def test_evaluate_repeats_the_last_line_of_the_log(workdir):
   scores = pretrain.evaluate(workdir)
   last = workdir_lib.read_log(workdir, 'evaluations')[-1]
   assert scores == pytest.approx(last, rel=1e-5)
+  guessed = pretrain.evaluate(workdir, with_guesses=True)
+  assert set(guessed) - set(scores) == {'unigram_loss', 'unigram_accuracy', 'bigram_loss', 'bigram_accuracy'}
 
 
 def test_evaluate_refuses_rows_beyond_the_positions_and_losses_that_are_no_numbers(workdir, tmp_path, monkeypatch):

@@ -1,8 +1,8 @@
 """Held-out masked loss and accuracy: sums over the whole set, divided once.
 
 Runs are compared under one reference policy (uniform 15 %, all [MASK]) whose
-masks hang on a constant key: they are the same in every run, whatever its seed
-and its own policy.
+masks hang on a constant key: on the same prepared data they are the same in every
+run, whatever its seed and its own policy.
 """
 
 import jax

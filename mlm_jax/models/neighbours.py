@@ -10,7 +10,7 @@ is an ordinary BERT and its checkpoints are ordinary checkpoints.
 - Queries start at the identity and keys at a rotation of it, both with noise, so
   that each head looks at a fixed offset: -1, 1, -2, 2, ... (a shift of position is a
   rotation of sinusoids). Starting attention at a structure instead of noise is the
-  idea of arXiv:2305.09828.
+  idea of arXiv:2305.09828, at single offsets that of arXiv:2404.01139.
 - Layers after the first start as small corrections: their output kernels are scaled.
 
 What each part is worth, and what did not help, stands in
