@@ -3,7 +3,8 @@
   mlm-jax train --config=configs/novels_small.py --config.data.source='text:novels/*.txt' --workdir=runs/novels
   mlm-jax train --config=configs/novels_small.py:smoke --workdir=runs/smoke   # a minute, CPU
 
-Expected: on 67 English novels (51 MB) the reference loss ends NOVELS_EXPECTED; see
+Expected: on 67 English novels (51 MB) the reference loss ends at 4.546, 2.003 nats
+below a unigram and .375 below a bigram guess, after about ten minutes; see
 experiments/novels_small/NOTES.md.
 
 What makes it learn within minutes: the start from neighbours (see
