@@ -1,37 +1,49 @@
 """mlm-jax COMMAND: finds the command in mlm_jax/commands and runs it."""
 
-import argparse
 import importlib
+import io
 import pkgutil
 import sys
 
 from mlm_jax import commands
 from mlm_jax import config
+from mlm_jax.commands import _parser
 
 
 def main(argv=None):
   """Exit status: 0 done, 2 wrong input (one line on stderr), 1 anything else."""
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(line_buffering=True)  # a redirected log can be followed
   argv = sys.argv[1:] if argv is None else argv
   modules = {each.name: importlib.import_module(f'mlm_jax.commands.{each.name}')
              for each in pkgutil.iter_modules(commands.__path__) if not each.name.startswith('_')}
-  parser = argparse.ArgumentParser(prog='mlm-jax', allow_abbrev=False,
-                                   description='Masked language modelling in JAX.')
+  parser = _parser.Parser(prog='mlm-jax', description='Masked language modelling in JAX.')
   subparsers = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
   for name, module in modules.items():
     summary, _, rest = module.__doc__.partition('\n')
-    subparser = subparsers.add_parser(
-        name, help=summary, description=summary, epilog=rest, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    module.add_arguments(subparser)
+    module.add_arguments(
+        subparsers.add_parser(name, help=summary, description=summary, epilog=rest))
   known, unknown = parser.parse_known_args(argv)
   try:
     known.overrides = _overrides(unknown, takes_config='config' in known)
     modules[known.command].run(known)
   except config.UserError as error:
-    print(f'mlm-jax {known.command}: {error}', file=sys.stderr)
-    sys.exit(2)
+    _exit(2, known.command, error)
   except KeyboardInterrupt:
     sys.exit(130)
+  except _diverged() as error:
+    _exit(1, known.command, error)
+
+
+def _diverged():
+  """Returns train.Diverged. Looked up when something is raised: importing JAX takes seconds."""
+  from mlm_jax import train
+  return train.Diverged
+
+
+def _exit(status, command, error):
+  print(f'mlm-jax {command}: {" ".join(str(error).split())}', file=sys.stderr)
+  sys.exit(status)
 
 
 def _overrides(arguments, takes_config):

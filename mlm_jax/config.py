@@ -147,8 +147,8 @@ _AT_LEAST = {
     'mesh.data': 0,
 }
 _ABOVE_0 = ('masking.rate', 'model.init_std', 'data.held_out', 'optim.learning_rate', 'optim.epsilon')
-_BELOW_1 = ('data.held_out', 'model.dropout', 'optim.beta1', 'optim.beta2')
-_FRACTIONS = ('masking.rate', 'optim.final_fraction', *_BELOW_1)
+_BELOW_1 = ('data.held_out', 'optim.beta1', 'optim.beta2')
+_FRACTIONS = ('masking.rate', 'model.dropout', 'optim.final_fraction', *_BELOW_1)
 
 
 def vary(config, variant):
@@ -196,6 +196,8 @@ def check(config):
   for key in _ABOVE_0:
     if not flat[key] > 0:
       refuse(key, 'above 0')
+  if flat['model.dropout'] > 255 / 256:
+    refuse('model.dropout', 'at most 255/256: nothing would be kept')
   if not 0 <= flat['seed'] < 2**32:
     refuse('seed', 'between 0 and 2**32 - 1 (larger seeds would collide silently)')
   split = flat['masking.split']

@@ -66,7 +66,7 @@ def read_config(workdir):
   path = pathlib.Path(workdir) / 'config.json'
   if not path.is_file():
     raise config_lib.UserError(f'no run in {workdir}: {path} is missing')
-  return config_lib.from_json(path.read_text(), str(path))
+  return config_lib.from_json(path.read_bytes(), str(path))
 
 
 def record_environment(workdir, facts):
@@ -94,7 +94,7 @@ def read_environment(workdir):
   if not path.exists():
     return []
   try:
-    starts = json.loads(path.read_text())
+    starts = json.loads(path.read_bytes())
   except ValueError as error:
     raise config_lib.UserError(f'{path} is damaged: {error}') from None
   if not isinstance(starts, list) or not all(isinstance(each, dict) for each in starts):
@@ -189,7 +189,7 @@ def read_log(workdir, name):
 
 def _lines(path):
   """Yields (text, content) of the lines that are whole."""
-  for text in path.read_text().splitlines(keepends=True) if path.exists() else ():
+  for text in path.read_text(errors='replace').splitlines(keepends=True) if path.exists() else ():
     try:
       content = json.loads(text)
     except ValueError:

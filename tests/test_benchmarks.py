@@ -1,11 +1,14 @@
 import itertools
+import re
 import time
 
 import numpy as np
 import pytest
 
 from mlm_jax import __main__ as main
+from mlm_jax import config
 from mlm_jax.benchmarks import clock
+from tests.data import invented
 
 
 def test_tasks_take_turns_and_fast_ones_are_called_more_often():
@@ -40,6 +43,26 @@ def test_bench_masking_prints_both_units_and_budgets(capsys):
   printed = capsys.readouterr().out
   for name in ('token, independent', 'token, exact', 'word, independent', 'word, exact'):
     assert name in printed
+
+
+def test_bench_data_prints_every_stage_and_the_peak_memory(capsys, tmp_path, monkeypatch):
+  path = tmp_path / 'lines.txt'
+  path.write_text('\n\n'.join(invented.sentences(400)))
+  monkeypatch.setattr('mlm_jax.benchmarks.data._LOAD_SECONDS', 0.01)
+  base = config.base
+
+  def small():
+    c = base()
+    c.data.update(vocab_size=400, held_out=0.1, block_characters=100)
+    return c
+
+  monkeypatch.setattr(config, 'base', small)
+  main.main(['bench', 'data', f'--source=text:{path}', '--batch-size=4'])
+  printed = capsys.readouterr().out
+  for name in ('read', 'clean', 'deduplicate', 'tokenize', 'pack', 'load'):
+    assert f'\n{name} ' in printed
+  peaks = [float(each) for each in re.findall(r'peak resident memory (\d+) MB', printed)]
+  assert len(peaks) == 2 and 20 < peaks[0] <= peaks[1] < 100_000
 
 
 @pytest.mark.parametrize('arguments', (['bench'], ['bench', 'maskin'], ['bench', 'masking', '--rowz=1']))

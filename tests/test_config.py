@@ -38,7 +38,7 @@ from mlm_jax import pretrain
     ('optim.beta2', '1', 'below 1'),
     ('optim.epsilon', '0', 'above 0'),
     ('optim.decay_steps', '5', "0 when optim.schedule is 'linear'"),
-    ('model.dropout', '1', 'below 1'),
+    ('model.dropout', '1', 'at most 255/256'),
     ('model.init_std', '0', 'above 0'),
     ('data.held_out', '0', 'above 0'),
     ('data.held_out', '1', 'below 1'),

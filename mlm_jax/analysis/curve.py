@@ -6,32 +6,36 @@ import matplotlib
 import matplotlib.figure
 
 from mlm_jax import config as config_lib
-from mlm_jax import workdir as workdir_lib
+from mlm_jax.analysis import runs
 
 
 def draw(workdirs, path):
   """Writes a picture of the loss over the steps of each run; PNG, SVG or PDF by suffix.
 
   Solid: held-out reference loss. Pale: training loss under the run's own policy.
+
+  Raises:
+    UserError: a run without a log, or the picture cannot be written there.
   """
   if pathlib.Path(path).suffix not in ('.png', '.svg', '.pdf'):
     raise config_lib.UserError(f'--out={path}: must end in .png, .svg or .pdf')
   figure = matplotlib.figure.Figure(figsize=(7, 4), layout='constrained')
   axes = figure.subplots()
   for number, workdir in enumerate(workdirs):
-    training = workdir_lib.read_log(workdir, 'metrics')
-    held_out = workdir_lib.read_log(workdir, 'evaluations')
+    training = runs.values(workdir, 'metrics', 'loss')
+    held_out = runs.values(workdir, 'evaluations', 'reference_loss')
     if not training:
-      raise config_lib.UserError(f'{workdir} has no metrics.jsonl with a line in it')
+      raise config_lib.UserError(f'{workdir} has no metrics.jsonl with a loss in it')
     name, color = pathlib.Path(workdir).name, f'C{number}'
-    lines = [line for line in training if 'loss' in line]
-    axes.plot([line['step'] for line in lines], [line['loss'] for line in lines],
-              color=color, alpha=0.35, linewidth=1, label=f'{name}: training, own policy')
+    axes.plot(*zip(*training), color=color, alpha=0.35, linewidth=1, label=f'{name}: training, own policy')
     if held_out:
-      axes.plot([line['step'] for line in held_out], [line['reference_loss'] for line in held_out],
-                color=color, marker='.', label=f'{name}: held out, reference masks')
+      axes.plot(*zip(*held_out), color=color, marker='.', label=f'{name}: held out, reference masks')
   axes.set(xlabel='step', ylabel='masked loss (nats a token)')
   axes.grid(alpha=0.3)
   axes.legend()
   with matplotlib.rc_context({'svg.hashsalt': 'mlm_jax'}):
-    figure.savefig(path, dpi=120)
+    try:
+      figure.savefig(path, dpi=120)
+    except OSError as error:
+      raise config_lib.UserError(f'--out={path}: cannot be written ({error.strerror or error}); '
+                                 'name a file in a folder that is there') from None

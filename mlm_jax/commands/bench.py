@@ -12,6 +12,7 @@ import importlib
 import pkgutil
 
 from mlm_jax import benchmarks
+from mlm_jax.commands import _parser
 
 _HELPERS = ('clock',)
 
@@ -24,7 +25,6 @@ def add_arguments(parser):
 
 def run(args):
   module = importlib.import_module(f'mlm_jax.benchmarks.{args.name}')
-  parser = argparse.ArgumentParser(prog=f'mlm-jax bench {args.name}', description=module.__doc__,
-                                   allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = _parser.Parser(prog=f'mlm-jax bench {args.name}', description=module.__doc__)
   module.add_arguments(parser)
   module.run(parser.parse_args(args.arguments))

@@ -4,6 +4,7 @@ Example:
   mlm-jax demo --minutes=5 --workdir=runs/demo
 """
 
+import math
 import sys
 
 
@@ -15,7 +16,7 @@ def add_arguments(parser):
 def run(args):
   from mlm_jax import config
   from mlm_jax import demo
-  if not args.minutes > 0:
-    raise config.UserError(f'--minutes={args.minutes}: must be above 0')
+  if not 0 < args.minutes < math.inf:
+    raise config.UserError(f'--minutes={args.minutes}: must be above 0 and finite')
   if not demo.run(args.workdir, args.minutes):
     sys.exit(1)

@@ -4,7 +4,9 @@ Example:
   mlm-jax prepare --workdir=runs/mine --config.data.source='text:corpus/*.txt.zst'
 
 The result stands in WORKDIR/data, or where config.data.prepared says; a run with the
-same settings uses it. A finished preparation is reused, an interrupted one redone.
+same settings uses it. An interrupted preparation is redone. A finished one is reused; it
+is refused when its settings, the names, sizes or first and last MiB of its files, or its
+tokenizer's model are not those asked for.
 """
 
 import pathlib

@@ -1,4 +1,4 @@
-"""Draw the training curves of runs and print where they ended.
+"""Draw the training curves of runs and print where they ended, and on which data.
 
 Example:
   mlm-jax report runs/demo --out=curve.png
@@ -11,12 +11,8 @@ def add_arguments(parser):
 
 
 def run(args):
-  from mlm_jax import workdir as workdir_lib
   from mlm_jax.analysis import curve
+  from mlm_jax.analysis import runs
   curve.draw(args.workdir, args.out)
-  print(f'{"run":<30} {"step":>8} {"reference loss":>15} {"accuracy":>9}')
-  for workdir in args.workdir:
-    for line in workdir_lib.read_log(workdir, 'evaluations')[-1:]:
-      print(f'{workdir:<30} {line["step"]:>8} {line["reference_loss"]:>15.4f} '
-            f'{line["reference_accuracy"]:>9.3f}')
+  print('\n'.join(runs.table(args.workdir)))
   print(f'curve: {args.out}')

@@ -21,10 +21,5 @@ def add_arguments(parser):
 def run(args):
   config = _config.read(args)
   from mlm_jax import pretrain
-  from mlm_jax import train
-  try:
-    complete = pretrain.run(config, args.workdir)
-  except train.Diverged as error:
-    sys.exit(f'mlm-jax train: {error}')
-  if not complete:
+  if not pretrain.run(config, args.workdir):
     sys.exit(1)

@@ -5,6 +5,7 @@ Nothing here holds a file in memory: each is handed on in chunks of bytes.
 
 import glob
 import gzip
+import hashlib
 import io
 import itertools
 import lzma
@@ -17,18 +18,19 @@ import zstandard
 from mlm_jax import config
 
 CHUNK = 1 << 18  # bytes read at a time
+_ENDS = 1 << 20   # bytes at either end of a file by which another of its size is told
+_UNREAD = ('.tar', '.tgz', '.txz', '.tbz', '.tbz2', '.tzst', '.zip', '.7z', '.rar', '.bz2')
 _DAMAGED = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, zstandard.ZstdError,
             tarfile.TarError)
 
 
 def find(pattern):
-  """Returns the sorted paths of the files that a glob matches.
+  """Returns the sorted paths of the files that a glob, or the very name of a file, matches.
 
   Raises:
     UserError: none does.
   """
-  found = sorted(path for path in glob.glob(os.path.expanduser(pattern), recursive=True)
-                 if os.path.isfile(path))
+  found = [path for path in _matches(pattern) if os.path.isfile(path)]
   if not found and os.path.isdir(os.path.expanduser(pattern)):
     raise config.UserError(f'text:{pattern} is a folder; write text:{pattern.rstrip("/")}/*.txt '
                            'or, with its subfolders, /**/*.txt')
@@ -38,10 +40,47 @@ def find(pattern):
   return found
 
 
-def texts(path):
+def not_files(pattern):
+  """Returns the sorted paths that a glob matches and that are neither file nor folder.
+
+  These are links to nothing, pipes, devices.
+  """
+  return [path for path in _matches(pattern) if not os.path.isfile(path) and not os.path.isdir(path)]
+
+
+def _matches(pattern):
+  pattern = os.path.expanduser(pattern)
+  if os.path.isfile(pattern):  # its name may have brackets
+    return [pattern]
+  return sorted(glob.glob(pattern, recursive=True))
+
+
+def described(path):
+  """Returns (path, bytes, sha256 of the first and the last MiB): cheap, and tells most edits."""
+  try:
+    size = os.path.getsize(path)
+    with open(path, 'rb') as file:
+      digest = hashlib.sha256(file.read(_ENDS))
+      file.seek(max(0, size - _ENDS))
+      digest.update(file.read(_ENDS))
+  except OSError as error:
+    raise _unreadable(path, error) from None
+  return path, size, digest.hexdigest()
+
+
+def texts(path, skipped):
   """Yields (name, chunks of bytes) of a file, or of each file in an archive.
 
-  A .gz, .xz or .zst ending is undone, outside an archive and inside it.
+  A .gz, .xz or .zst ending is undone, outside an archive and inside it; case does not
+  matter. Archives inside archives and other kinds of archive are skipped. So are links
+  in archives: what they link to is read where it stands.
+
+  Damaged compression stops the preparation, also in one file of an archive: it may be
+  the half of a good corpus, while what is no text at all is skipped (by the caller).
+
+  Args:
+    path: of the file.
+    skipped: has lists `archives` and `links`, which take the names of those.
 
   Raises:
     UserError: the file cannot be read, or is damaged or cut short.
@@ -49,18 +88,37 @@ def texts(path):
   try:
     with open(path, 'rb') as file:
       name, chunks = _decompressed(path, _chunks(file))
-      if not name.endswith('.tar'):
+      if name.endswith('.tar'):
+        yield from _members(path, chunks, skipped)
+      elif name.endswith(_UNREAD):
+        skipped.archives.append(path)
+      else:
         yield path, _checked(path, chunks)
-        return
-      with tarfile.open(fileobj=_Reader(chunks), mode='r|', bufsize=CHUNK) as archive:
-        for member in archive:
-          if member.isfile():
-            _, inner = _decompressed(member.name, _chunks(archive.extractfile(member)))
-            yield f'{path}:{member.name}', _checked(f'{path}:{member.name}', inner)
   except _DAMAGED as error:
     raise _damaged(path, error) from None
   except OSError as error:
-    raise config.UserError(f'cannot read {path}: {error.strerror or error}') from None
+    raise _unreadable(path, error) from None
+
+
+def _members(path, chunks, skipped):
+  """Yields (name, chunks of bytes) of the files in a tar archive; arguments as for `texts`."""
+  with tarfile.open(fileobj=_Reader(chunks), mode='r|', bufsize=CHUNK) as archive:
+    for member in archive:
+      name = f'{path}:{member.name}'
+      if member.isdir():
+        continue
+      if not member.isfile():
+        skipped.links.append(name)
+        continue
+      plain, inner = _decompressed(member.name, _chunks(archive.extractfile(member)))
+      if plain.endswith(_UNREAD):
+        skipped.archives.append(name)
+      else:
+        yield name, _checked(name, inner)
+
+
+def _unreadable(name, error):
+  return config.UserError(f'cannot read {name}: {error.strerror or error}')
 
 
 def _damaged(name, error):
@@ -75,7 +133,7 @@ def _checked(name, chunks):
   except _DAMAGED as error:
     raise _damaged(name, error) from None
   except OSError as error:
-    raise config.UserError(f'cannot read {name}: {error.strerror or error}') from None
+    raise _unreadable(name, error) from None
 
 
 def _chunks(file):
@@ -83,7 +141,8 @@ def _chunks(file):
 
 
 def _decompressed(name, chunks):
-  """Returns (the name without its compression's ending, the chunks decompressed)."""
+  """Returns (the name in small letters without its compression's ending, the chunks decompressed)."""
+  name = name.lower()
   stem, ending = os.path.splitext(name)
   opened = {'.gz': lambda: _chunks(gzip.open(_Reader(chunks))),
             '.xz': lambda: _chunks(lzma.open(_Reader(chunks))),

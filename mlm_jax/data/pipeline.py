@@ -9,6 +9,7 @@ import numpy as np
 
 from mlm_jax import batches
 from mlm_jax import config
+from mlm_jax.data import sources
 
 _MIX = 10_000    # positions in which a mixture's shares are exact
 _SMALL = 1 << 13  # rows whose order is made a whole epoch at a time
@@ -100,9 +101,7 @@ def _mixture(weights, sizes):
     (stream of each position, how often the stream came before it, positions of each
     stream), evenly spread.
   """
-  if len(weights) != len(sizes):
-    raise config.UserError(f'config.data.weights = {tuple(weights)}: must be one for each of the '
-                           f'{len(sizes)} sources, or () for shares by size')
+  sources.check_weights(weights, len(sizes))
   exact = np.array(weights, float) / sum(weights) * _MIX
   counts = np.floor(exact).astype(int)
   counts[np.argsort(counts - exact, kind='stable')[:_MIX - counts.sum()]] += 1
@@ -117,17 +116,17 @@ def _mixture(weights, sizes):
   return stream[order], rank[order], counts
 
 
-def _gather(sources, first, row_B, visit_B):
+def _gather(rows_of, first, row_B, visit_B):
   """Returns the Batch of rows numbered over all sources."""
   source_B = np.searchsorted(first, row_B, side='right') - 1
   local_B = row_B - first[source_B]
-  rows = sources[0]
+  rows = rows_of[0]
   tokens_BL = np.empty((len(row_B), rows.tokens_RL.shape[1]), rows.tokens_RL.dtype)
   starts_BS = np.empty((len(row_B), rows.starts_RS.shape[1]), np.int32)
   for source in np.unique(source_B):
     here = source_B == source
-    tokens_BL[here] = sources[source].tokens_RL[local_B[here]]
-    starts_BS[here] = sources[source].starts_RS[local_B[here]]
+    tokens_BL[here] = rows_of[source].tokens_RL[local_B[here]]
+    starts_BS[here] = rows_of[source].starts_RS[local_B[here]]
   return batches.Batch(tokens_BL, starts_BS, np.stack([source_B, local_B], 1).astype(np.uint32),
                        visit_B.astype(np.uint32))
 

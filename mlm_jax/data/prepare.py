@@ -8,6 +8,7 @@ Memory holds the documents' hashes (see `duplicates`), the tokenizer's sample an
 window; the scratch files take the size of the cleaned text on disk.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import heapq
@@ -36,6 +37,11 @@ _NAMED = 5  # skipped files that a message names
 def prepare(data, directory, log=print):
   """Prepares the data that a config asks for, or opens it where that is done.
 
+  A finished preparation is taken for the one asked for when all settings that decide
+  about it are equal; the names and sizes of the input files and their first and last
+  MiB; and the tokenizer's model where its path is given. An edit in the middle of a
+  large file that keeps its size is not noticed. What is no longer there is not compared.
+
   Args:
     data: `config.data`, checked.
     directory: the folder of the prepared data.
@@ -48,12 +54,12 @@ def prepare(data, directory, log=print):
     UserError: whatever is wrong with the sources, the settings or the folder; nothing
       half-made is left.
   """
+  sources = sources_lib.parse(data)
   if store.finished(directory):
-    _check_reuse(data, directory)
+    _check_reuse(data, sources, directory)
     prepared = store.open_prepared(directory)
     log(f'data: reusing {directory} ({prepared.fingerprint[:12]})')
     return prepared
-  sources = sources_lib.parse(data)
   inputs = [source.inputs() for source in sources]
   given = None if data.tokenizer in _TRAINED else tokenizer_lib.load(data.tokenizer).model
   with store.building(directory) as folder:
@@ -69,27 +75,32 @@ def settings(data):
   return json.loads(json.dumps(flat))
 
 
-def _check_reuse(data, directory):
-  """Raises UserError where a finished preparation is of other settings or inputs."""
+def _check_reuse(data, sources, directory):
+  """Raises UserError where a finished preparation is of other settings, inputs or tokenizer."""
   manifest = store.read_manifest(directory)
-  ours, theirs = settings(data), manifest.get('settings', {})
+  ours, theirs = settings(data), manifest['settings']
   differing = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
   if differing:
     what = ', '.join(f'config.data.{key} (prepared with {theirs.get(key)!r}, now {ours.get(key)!r})'
                      for key in differing)
     raise config.UserError(f'{directory} was prepared with other settings: {what}; '
                            'set them back, or give another config.data.prepared')
+  # The inputs may be gone, since the rows made of them are not.
+  with contextlib.suppress(OSError):
+    if data.tokenizer not in _TRAINED and store.sha256(data.tokenizer) != manifest['tokenizer']['sha256']:
+      raise config.UserError(f'{directory} was prepared with another model than config.data.tokenizer = '
+                             f'{data.tokenizer} holds now; give another config.data.prepared')
   try:
-    inputs = [source.inputs() for source in sources_lib.parse(data)]
+    inputs = [source.inputs() for source in sources]
   except config.UserError:
-    return  # The inputs are gone, the rows made of them are not.
-  if _digest(inputs) != manifest.get('inputs'):
-    raise config.UserError(f'{directory} was prepared from other files than {data.source} names now '
-                           '(names or sizes differ); give another config.data.prepared')
+    return
+  if _digest(inputs) != manifest['inputs']:
+    raise config.UserError(f'{directory} was prepared from other files than {data.source} names now (names, '
+                           'sizes, or the first or last MiB differ); give another config.data.prepared')
 
 
 def _digest(inputs):
-  """Returns a digest of the names and sizes of the input files."""
+  """Returns a digest of what the sources say of their input files."""
   return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 
@@ -110,7 +121,7 @@ class _Reading:
 
 def _build(data, sources, inputs, given, folder, log):
   """Writes everything into a folder; `given` is the tokenizer's model, or None to train it."""
-  scratch = folder / 'scratch'
+  scratch = folder / '.scratch'  # no source is named so
   scratch.mkdir()
   sample = _Sample(data.tokenizer_characters)
   seen = duplicates.Seen() if data.drop_duplicates else None
@@ -322,8 +333,8 @@ def _log_reading(reading, log):
   bad = reading.counts.touched['decoding'][1]
   if bad:
     log(f'{reading.source.name}: replaced {bad:,} bytes that are not UTF-8')
-  if skipped.files:
-    log(f'{reading.source.name}: skipped {_named(skipped.files)}')
+  for what in _named(skipped):
+    log(f'{reading.source.name}: skipped {what}')
   if skipped.records:
     log(f'{reading.source.name}: skipped {skipped.records:,} records without a text, '
         f'the first of them {skipped.first_record}')
@@ -331,9 +342,14 @@ def _log_reading(reading, log):
     log(f'{reading.source.name}: not installed here: {", ".join(skipped.packages)}')
 
 
-def _named(files):
-  more = f' and {len(files) - _NAMED} more' if len(files) > _NAMED else ''
-  return f'{len(files)} files that are mostly not text: {", ".join(files[:_NAMED])}{more}'
+def _named(skipped):
+  """Returns what was skipped as texts, one a kind, each with its number and the first names."""
+  kinds = {'files that are mostly not text': skipped.files,
+           'archives that are not read (unpack them)': skipped.archives,
+           'links and other names of no file': skipped.links}
+  more = lambda names: f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''
+  return [f'{len(names)} {kind}: {", ".join(names[:_NAMED])}{more(names)}'
+          for kind, names in kinds.items() if names]
 
 
 def _log_split(split, packed, data, log):
@@ -364,10 +380,10 @@ def _empty(readings, data):
             for rule in ('min_characters', 'max_characters')}
     return (f'every one of {read:,} documents was filtered out: '
             + ', '.join(f'config.data.{rule} = {data[rule]} took {n:,}' for rule, n in took.items() if n))
-  skipped = [name for reading in readings for name in reading.skipped.files]
+  skipped = [what for reading in readings for what in _named(reading.skipped)]
   records = sum(reading.skipped.records for reading in readings)
   return (f'the corpus is empty: {data.source} gives no document'
-          + (f'; skipped {_named(skipped)}' if skipped else '')
+          + ''.join(f'; skipped {what}' for what in skipped)
           + (f'; skipped {records:,} records without a text in {data.field!r}' if records else ''))
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import re
 
 from mlm_jax import config
@@ -12,6 +11,8 @@ from mlm_jax.data import pydocs
 from mlm_jax.data import split
 
 _HEAD = 1 << 16  # bytes by which a file is judged to be text or not
+_RESERVED = 'tokenizer'  # what else stands beside the sources' folders
+_JSON = re.compile(r'\.(jsonl|ndjson|json)(\.(gz|xz|zst))?$', re.IGNORECASE)
 
 
 @dataclasses.dataclass
@@ -20,12 +21,16 @@ class Skipped:
 
   Attributes:
     files: names of files that are mostly not text.
+    archives: names of archives inside archives, and of those of a kind that is not read.
+    links: names of links in an archive or to nothing, and of what else is no file.
     records: .jsonl lines that are no JSON object with a text in the field.
     first_record: where the first of those stands, or ''.
     packages: pydocs: names of packages that are not installed.
   """
 
   files: list = dataclasses.field(default_factory=list)
+  archives: list = dataclasses.field(default_factory=list)
+  links: list = dataclasses.field(default_factory=list)
   records: int = 0
   first_record: str = ''
   packages: list = dataclasses.field(default_factory=list)
@@ -44,7 +49,7 @@ def parse(data):
   """
   split.pattern(data)
   specs = [each.strip() for each in re.split(r',(?=\s*(?:text:|pydocs\s*(?:,|$)))', data.source)]
-  made, names = [], set()
+  made, names = [], {_RESERVED}
   for spec in specs:
     if spec == 'pydocs':
       source = PyDocs(spec, _unused('pydocs', names))
@@ -55,13 +60,18 @@ def parse(data):
       raise config.UserError(f"config.data.source = {data.source!r}: {spec!r} is no source; "
                              'write text:GLOB or pydocs, several joined by commas')
     made.append(source)
-  weights = data.weights
-  if weights and len(weights) != len(made):
-    raise config.UserError(f'config.data.weights = {tuple(weights)}: must be one for each of the '
-                           f'{len(made)} sources, or () for shares by size')
-  if not all(isinstance(w, (int, float)) and w > 0 for w in weights):
-    raise config.UserError(f'config.data.weights = {tuple(weights)}: must all be numbers above 0')
+  if data.weights:
+    check_weights(data.weights, len(made))
   return made
+
+
+def check_weights(weights, sources):
+  """Raises UserError for weights that are not positive numbers, one for each source."""
+  if len(weights) != sources:
+    raise config.UserError(f'config.data.weights = {tuple(weights)}: must be one for each of the '
+                           f'{sources} sources, or () for shares by size')
+  if not all(config.is_number(weight) and weight > 0 for weight in weights):
+    raise config.UserError(f'config.data.weights = {tuple(weights)}: must all be numbers above 0')
 
 
 def _stem(pattern):
@@ -80,7 +90,7 @@ def _unused(name, names):
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-  """Files of text: .jsonl as records, any other as plain text.
+  """Files of text: .jsonl (or .ndjson) as records, any other as plain text.
 
   Each may be compressed (.gz, .xz, .zst) or in an archive (.tar, also compressed).
   Documents come in the sorted order of the paths, in an archive in its own order.
@@ -90,8 +100,15 @@ class Text:
   pattern: str
 
   def inputs(self):
-    """Returns [(path, bytes)] of the files; UserError where there are none."""
-    return [(path, os.path.getsize(path)) for path in files.find(self.pattern)]
+    """Returns [(path, bytes, digest)] of the files, see `files.described`.
+
+    Raises:
+      UserError: there are none, or one cannot be read.
+    """
+    found = files.find(self.pattern)
+    for path in found:
+      _is_records(path)  # refuses .json before anything is read
+    return [files.described(path) for path in found]
 
   def documents(self, data, counts, skipped):
     """Yields each document's text, as yet uncleaned.
@@ -101,18 +118,28 @@ class Text:
       counts: clean.Counts; takes the bytes that were not UTF-8.
       skipped: Skipped; takes the files and records that were left out.
     """
+    skipped.links.extend(files.not_files(self.pattern))
     for path in files.find(self.pattern):
-      for name, chunks in files.texts(path):
+      for name, chunks in files.texts(path, skipped):
         head, chunks = files.peek(chunks, _HEAD)
         if not clean.is_text(head):
           skipped.files.append(name)
           continue
         decoded = clean.decode(chunks, counts)
-        if re.search(r'\.jsonl(\.(gz|xz|zst))?$', name):
+        if _is_records(name):
           for record in _records(decoded, name, data.field, counts, skipped):
             yield from split.documents([record], data)
         else:
           yield from split.documents(decoded, data)
+
+
+def _is_records(name):
+  """Whether a file holds a JSON object a line; UserError for .json, which may hold anything."""
+  match = _JSON.search(name)
+  if match and match.group(1).lower() == 'json':
+    raise config.UserError(f'{name}: .json is not read, since it may be one object or many; write one '
+                           'object a line and name the file .jsonl')
+  return bool(match)
 
 
 def _records(chunks, name, field, counts, skipped):
@@ -127,13 +154,15 @@ def _records(chunks, name, field, counts, skipped):
       continue
     try:
       record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
       record = None
     if isinstance(record, dict) and not seen:
       seen = True
       if field not in record:
-        raise config.UserError(f'{name} line {number} has no field {field!r}; set '
-                               f'config.data.field to one of: {", ".join(sorted(record))}')
+        raise config.UserError(
+            f'{name} line {number} has no field {field!r}; ' + (
+                f'set config.data.field to one of: {", ".join(sorted(record))}' if record else
+                'it is an empty object: write texts there, or remove the line'))
     if not isinstance(record, dict) or not isinstance(record.get(field), str):
       skipped.record(f'{name} line {number}')
       continue

@@ -122,22 +122,24 @@ class ArrayWriter:
 def building(directory):
   """Gives a folder beside `directory` that takes its place when the block succeeds.
 
-  What a killed preparation left there is removed, as is what a failing one leaves.
+  What a killed preparation left there is removed, as is what a failing one leaves,
+  folders made on the way included.
 
   Raises:
     UserError: the place is taken or cannot be written, or another process builds there.
   """
-  directory = pathlib.Path(directory)
-  folder = directory.with_name(directory.name + '.building')
-  if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-    raise config.UserError(f'{directory} exists and holds no prepared data; '
-                           'give another folder, or remove it')
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = open(folder / '.lock', 'w')
-  except OSError as error:
-    raise _cannot_write(directory, error) from None
-  with lock:
+  place = pathlib.Path(os.path.abspath(directory))
+  with contextlib.ExitStack() as stack:
+    try:
+      if place.exists() and not _is_free(place):
+        raise config.UserError(f'{directory} exists and holds no prepared data; '
+                               'give another folder, or remove it')
+      folder = place.with_name(place.name + '.building')
+      stack.callback(_remove_empty, [each for each in folder.parents if not each.exists()])
+      folder.mkdir(parents=True, exist_ok=True)
+      lock = stack.enter_context(open(folder / '.lock', 'w'))
+    except OSError as error:
+      raise _cannot_write(directory, error) from None
     try:
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -149,11 +151,25 @@ def building(directory):
           shutil.rmtree(each) if each.is_dir() else each.unlink()
       yield folder
       (folder / '.lock').unlink()
-      os.rename(folder, directory)
+      os.rename(folder, place)
     except OSError as error:
       raise _cannot_write(directory, error) from None
     finally:
       shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_free(directory):
+  """Whether a folder can take the place of this path; of the one we are in it cannot."""
+  return directory.is_dir() and not any(directory.iterdir()) and not directory.samefile(os.curdir)
+
+
+def _remove_empty(folders):
+  """Removes folders, the innermost first, up to one that holds something."""
+  for folder in folders:
+    try:
+      folder.rmdir()
+    except OSError:
+      return
 
 
 def _cannot_write(directory, error):
@@ -187,7 +203,7 @@ def finish(folder, manifest):
 
 def finished(directory):
   """Whether a folder holds a finished preparation."""
-  return (pathlib.Path(directory) / MANIFEST).is_file()
+  return os.path.isfile(os.path.join(directory, MANIFEST))  # False for any name that cannot be
 
 
 def read_manifest(directory):
@@ -195,11 +211,13 @@ def read_manifest(directory):
   path = pathlib.Path(directory) / MANIFEST
   try:
     manifest = json.loads(path.read_text(encoding='utf-8'))
-    version, _ = manifest['version'], manifest['files'].items()
+    version = manifest['version']
+    if version == VERSION:
+      _check_manifest(manifest)
   except OSError as error:
     raise config.UserError(f'{directory} holds no prepared data ({path.name}: {error.strerror}); '
                            'make it with mlm-jax prepare') from None
-  except (ValueError, KeyError, TypeError, AttributeError):
+  except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
     raise config.UserError(f'{path} is damaged; {_AGAIN}') from None
   if version != VERSION:
     raise config.UserError(f'{path} is of version {version}, this program reads {VERSION}; {_AGAIN}')
@@ -207,6 +225,27 @@ def read_manifest(directory):
 
 
 _AGAIN = 'remove the folder and prepare again'
+
+
+def _check_manifest(manifest):
+  """Raises KeyError, TypeError or AttributeError where a manifest lacks what is read from it."""
+  def string(entry, key):
+    if not isinstance(entry[key], str):
+      raise TypeError(key)
+    return entry[key]
+
+  string(manifest, 'fingerprint')
+  string(manifest, 'inputs')
+  string(manifest['tokenizer'], 'sha256')
+  if not isinstance(manifest['settings']['row_length'], int):
+    raise TypeError('row_length')
+  sources = [string(entry, 'name') for entry in manifest['sources']]
+  arrays = {f'{name}/{split}/{array}.npy' for name in sources for split in SPLITS
+            for array in ('rows', 'starts')}
+  for name in {TOKENIZER, STATISTICS, *arrays, *manifest['files']}:
+    string(manifest['files'][name], 'sha256')
+    if not isinstance(manifest['files'][name]['bytes'], int):
+      raise TypeError(name)
 
 
 def open_prepared(directory, verify=False):

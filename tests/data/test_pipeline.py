@@ -93,6 +93,9 @@ def test_every_row_is_as_likely_first():
     (dict(batch_size=999), [100, 31], 'too small for one batch: 131 train rows, config.batch_size = 999'),
     (dict(batch_size=9, process_count=2), [100], 'multiple of the 2 processes'),
     (dict(batch_size=9, weights=(1, 1, 1)), [100, 31], 'one for each of the 2 sources'),
+    (dict(batch_size=9, weights=('a', 1)), [100, 31], 'must all be numbers above 0'),
+    (dict(batch_size=9, weights=(0, 1)), [100, 31], 'must all be numbers above 0'),
+    (dict(batch_size=9, weights=(-1, 3)), [100, 31], 'must all be numbers above 0'),
     (dict(batch_size=9, weights=(1, 1)), [100, 0], 'source 2 has no training rows'),
     (dict(batch_size=9, weights=(1, 1e-6)), [100, 9], 'source 2 has less than')])
 def test_what_cannot_be_loaded_is_refused(prepared, arguments, sizes, message):

@@ -158,6 +158,54 @@ def test_other_settings_or_inputs_are_refused_by_name(tmp_path):
     prepare(tmp_path / 'data', source=f'text:{path}')
 
 
+def test_an_edit_that_keeps_the_size_or_another_tokenizer_is_refused(prepared, tmp_path):
+  path, model = tmp_path / 'a.txt', tmp_path / 'my.model'
+  path.write_text('\n'.join(sentences(300)))
+  model.write_bytes((prepared.directory / store.TOKENIZER).read_bytes())
+  settings_ = dict(source=f'text:{path}', tokenizer=str(model))
+  first = prepare(tmp_path / 'data', **settings_)
+  text = path.read_text()
+  path.write_text(text.replace('a', 'e', 1))
+  with pytest.raises(config.UserError, match='other files .*first or last MiB'):
+    prepare(tmp_path / 'data', **settings_)
+  path.write_text(text)
+  model.write_bytes(model.read_bytes() + b'x')
+  with pytest.raises(config.UserError, match='another model than config.data.tokenizer = .*my.model'):
+    prepare(tmp_path / 'data', **settings_)
+  model.unlink()
+  assert prepare(tmp_path / 'data', **settings_).fingerprint == first.fingerprint
+
+
+@pytest.mark.parametrize('weights', [('a',), (0,), (-1,), (1, 1)])
+def test_weights_that_do_not_fit_are_refused_before_and_after_preparing(prepared, corpus, tmp_path, weights):
+  data = settings(source=f'text:{corpus}')
+  data.weights = weights
+  for directory in (prepared.directory, tmp_path / 'data'):
+    with pytest.raises(config.UserError, match='config.data.weights'):
+      prepare_lib.prepare(data, directory, log=lambda line: None)
+
+
+def test_sources_may_have_the_names_of_what_stands_beside_them(tmp_path):
+  for name in ('scratch', 'tokenizer'):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / 'a.txt').write_text('\n'.join(sentences(300, seed=len(name))))
+  prepared = prepare(tmp_path / 'data', source=f'text:{tmp_path}/scratch/*,text:{tmp_path}/tokenizer/*')
+  assert prepared.sources == ('scratch', 'tokenizer_2')
+  assert all(map(len, prepared.train)) and not (tmp_path / 'data' / '.scratch').exists()
+
+
+def test_what_is_skipped_is_said_and_stands_in_the_manifest(tmp_path):
+  (tmp_path / 'a.txt').write_text('\n'.join(sentences(300)))
+  (tmp_path / 'b.zip').write_text('PK text')
+  (tmp_path / 'c.txt').symlink_to('absent')
+  said = []
+  prepared = prepare(tmp_path / 'data', log=said.append, source=f'text:{tmp_path}/*.*')
+  skipped = prepared.manifest['sources'][0]['skipped']
+  assert (skipped['archives'], skipped['links']) == ([f'{tmp_path}/b.zip'], [f'{tmp_path}/c.txt'])
+  assert any('skipped 1 archives' in line and 'b.zip' in line for line in said)
+  assert any('skipped 1 links' in line and 'c.txt' in line for line in said)
+
+
 @pytest.mark.parametrize('text, changes, message', [
     ('', {}, 'the corpus is empty'),
     ('\n \n\t\n', {}, 'the corpus is empty'),
@@ -169,7 +217,7 @@ def test_other_settings_or_inputs_are_refused_by_name(tmp_path):
     ('\n'.join(f'{i}' for i in range(30)), dict(row_length=512, tokenizer='given'), 'too small for a row'),
     ('\n'.join(sentences(50)), dict(vocab_size=9000), 'config.data.vocab_size = 9000: this corpus'),
     ('\n'.join(sentences(50)), dict(tokenizer='absent.model'), 'cannot read absent.model'),
-    ('\x00\x01\x02' * 99, {}, 'skipped 1 files that are mostly not text: .*a.txt')])
+    ('\x00\x01\x02' * 99, {}, 'the corpus is empty.*skipped 1 files that are mostly not text: .*a.txt')])
 def test_a_corpus_that_cannot_be_used_is_refused_and_nothing_left(tmp_path, prepared, text, changes, message):
   (tmp_path / 'a.txt').write_text(text)
   if changes.get('tokenizer') == 'given':
@@ -186,6 +234,26 @@ def test_no_such_file_leaves_no_folder(tmp_path):
   with pytest.raises(config.UserError, match='matches no file'):
     prepare(tmp_path / 'out' / 'data', source=f'text:{tmp_path}/*.txt')
   assert not (tmp_path / 'out').exists()
+
+
+def test_wrong_input_leaves_none_of_the_folders_made_for_it(tmp_path):
+  (tmp_path / 'a.txt').write_text('\n')
+  (tmp_path / 'there').mkdir()
+  for parent in ('there', 'there/new/run', 'new'):
+    with pytest.raises(config.UserError, match='the corpus is empty'):
+      prepare(tmp_path / parent / 'data', source=f'text:{tmp_path}/a.txt')
+  with pytest.raises(config.UserError, match='cannot write .*File name too long'):
+    prepare(tmp_path / 'new' / ('x' * 300), source=f'text:{tmp_path}/a.txt')
+  assert sorted(each.name for each in tmp_path.rglob('*')) == ['a.txt', 'there']
+
+
+@pytest.mark.parametrize('place', ['.', '/', '..', 'x/..'])
+def test_a_place_without_a_name_of_its_own_is_refused(corpus, tmp_path, monkeypatch, place):
+  (tmp_path / 'empty').mkdir()
+  monkeypatch.chdir(tmp_path / 'empty')
+  with pytest.raises(config.UserError, match='exists and holds no prepared data'):
+    prepare(place, source=f'text:{corpus}')
+  assert [each.name for each in tmp_path.rglob('*')] == ['empty']
 
 
 def test_a_place_that_is_taken_or_cannot_be_written_is_refused(corpus, tmp_path):

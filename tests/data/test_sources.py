@@ -17,7 +17,8 @@ def read(data):
 @pytest.mark.parametrize('spec, names', [
     ('pydocs', ['pydocs']), ('text:a,b/*.txt', ['b']), ('text:x/a.txt.gz,pydocs', ['a', 'pydocs']),
     ('text:x/a.txt, text:y/a.txt', ['a', 'a_2']), ('text:/*.txt', ['txt']), ('text:/corpus/**', ['corpus']),
-    ('pydocs,pydocs', ['pydocs', 'pydocs_2']), ('text:x/pydocs,texts', ['pydocs_texts'])])
+    ('pydocs,pydocs', ['pydocs', 'pydocs_2']), ('text:x/pydocs,texts', ['pydocs_texts']),
+    ('text:tokenizer/*.txt', ['tokenizer_2'])])
 def test_sources_are_joined_by_commas_before_a_known_kind(spec, names):
   got = [each.name for each in sources.parse(settings(source=spec))]
   assert got == names or spec in ('text:/*.txt', 'text:a,b/*.txt')
@@ -29,10 +30,15 @@ def test_sources_are_joined_by_commas_before_a_known_kind(spec, names):
     (dict(source='text:'), 'is no source'), (dict(source=''), 'is no source'),
     (dict(source='pydocs', weights=(1, 2)), 'one for each of the 1 sources'),
     (dict(source='pydocs,text:a', weights=(1, 0)), 'above 0'),
+    (dict(source='pydocs', weights=(-1,)), 'above 0'),
+    (dict(source='pydocs', weights=('a',)), 'numbers above 0'),
+    (dict(source='pydocs', weights=(float('inf'),)), 'numbers above 0'),
     (dict(document='regex', document_regex='(a'), 'document_regex = .*unterminated')])
 def test_an_unknown_source_or_weights_that_do_not_fit_are_refused(changes, message):
+  data = settings()
+  data.update(changes)
   with pytest.raises(config.UserError, match=message):
-    sources.parse(settings(**changes))
+    sources.parse(data)
 
 
 def test_records_are_read_by_field_and_bad_ones_counted(tmp_path):
@@ -50,6 +56,38 @@ def test_a_field_that_is_not_there_is_refused_with_those_that_are(tmp_path):
   (tmp_path / 'a.jsonl').write_text(json.dumps({'title': 'x', 'body': 'y'}))
   with pytest.raises(config.UserError, match="no field 'text'; set config.data.field to one of: body, title"):
     read(settings(source=f'text:{tmp_path}/*'))
+
+
+def test_an_empty_first_record_is_refused_without_a_list(tmp_path):
+  (tmp_path / 'a.jsonl').write_text('{}\n{"text": "x"}\n')
+  with pytest.raises(config.UserError, match="line 1 has no field 'text'; it is an empty object: .*line$"):
+    read(settings(source=f'text:{tmp_path}/*'))
+
+
+def test_a_record_nested_too_deep_is_counted(tmp_path):
+  (tmp_path / 'a.jsonl').write_text('[' * 100_000 + '\n{"text": "x"}\n')
+  texts, _, skipped = read(settings(source=f'text:{tmp_path}/*', document='file'))
+  assert (texts, skipped.records) == (['x'], 1)
+
+
+@pytest.mark.parametrize('name', ['a.ndjson', 'a.JSONL', 'a.NdJson'])
+def test_records_have_several_endings(tmp_path, name):
+  (tmp_path / name).write_text('{"text": "x"}\n')
+  assert read(settings(source=f'text:{tmp_path}/*', document='file'))[0] == ['x']
+
+
+def test_json_is_refused_before_anything_is_read(tmp_path):
+  (tmp_path / 'a.txt').write_text('x')
+  (tmp_path / 'b.json').write_text('[{"text": "x"}]')
+  source, = sources.parse(settings(source=f'text:{tmp_path}/*'))
+  with pytest.raises(config.UserError, match='b.json: .json is not read.*name the file .jsonl'):
+    source.inputs()
+
+
+def test_links_to_nothing_are_named(tmp_path):
+  (tmp_path / 'a.txt').write_text('x')
+  (tmp_path / 'b.txt').symlink_to('absent')
+  assert read(settings(source=f'text:{tmp_path}/*'))[2].links == [f'{tmp_path}/b.txt']
 
 
 def test_binary_files_among_text_are_skipped_and_named(tmp_path):

@@ -61,6 +61,22 @@ def test_a_damaged_manifest_is_refused(copy, text):
     store.open_prepared(copy)
 
 
+@pytest.mark.parametrize('harm', [
+    lambda m: m.pop('fingerprint'), lambda m: m.pop('inputs'), lambda m: m['tokenizer'].pop('sha256'),
+    lambda m: m.update(fingerprint=3), lambda m: m.update(settings=[]), lambda m: m['sources'][0].pop('name'),
+    lambda m: m['files'].pop('lines/train/rows.npy'), lambda m: m['files'].pop('lines/held_out/starts.npy'),
+    lambda m: m['files'].pop('tokenizer/tokenizer.model'),
+    lambda m: m['files']['lines/train/rows.npy'].pop('bytes'),
+    lambda m: m['files']['lines/train/rows.npy'].pop('sha256'),
+    lambda m: m['files']['lines/train/rows.npy'].update(bytes='many')])
+def test_a_manifest_that_lacks_something_is_refused(copy, harm):
+  manifest = json.loads((copy / 'manifest.json').read_text())
+  harm(manifest)
+  (copy / 'manifest.json').write_text(json.dumps(manifest))
+  with pytest.raises(config.UserError, match='manifest.json is damaged'):
+    store.open_prepared(copy, verify=True)
+
+
 def test_another_version_or_no_data_is_refused(copy, tmp_path):
   (copy / 'manifest.json').write_text('{"version": 99, "files": {}}')
   with pytest.raises(config.UserError, match='version 99'):
