@@ -48,9 +48,9 @@ def fit_to(config, seconds, seconds_per_step):
   config = config.copy_and_resolve_references()
   config.total_steps = steps = max(40, int(seconds / seconds_per_step))
   config.optim.warmup_steps = min(500, steps // 5)
-  config.evaluation.every = max(1, steps // 5)
-  config.checkpoint.every = max(1, steps // 2)
-  config.log.every = max(1, steps // 50)
+  config.evaluation.every = -(-steps // 5)
+  config.checkpoint.every = -(-steps // 2)
+  config.log.every = -(-steps // 50)
   return config
 
 
