@@ -64,8 +64,9 @@ def open_run(workdir, step=None, log=functools.partial(print, file=sys.stderr)):
 
 def format_predictions(masks):
   """Returns one line a mask: its candidates, without the mark of a word's start, and their probabilities."""
-  return '\n'.join('  ' + '   '.join(f'{each.token.removeprefix("\u2581") or each.token} {each.probability:.3f}'
-                                     for each in predictions) for predictions in masks)
+  text = lambda token: token.removeprefix(tokenizer_lib.BOUNDARY_MARK) or token
+  return '\n'.join('  ' + '   '.join(f'{text(each.token)} {each.probability:.3f}' for each in predictions)
+                   for predictions in masks)
 
 
 class Run:

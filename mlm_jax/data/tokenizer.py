@@ -18,7 +18,7 @@ from mlm_jax import vocabulary
 from mlm_jax.data import scripts
 
 MASK = '[MASK]'
-_BOUNDARY_MARK = '\u2581'
+BOUNDARY_MARK = '\u2581'
 # The names of the special pieces, ours first, then the other common ones.
 _SPECIAL = {'pad': ('[PAD]', '<pad>'), 'unk': ('[UNK]', '<unk>'), 'cls': ('[CLS]', '<s>'),
             'sep': ('[SEP]', '</s>'), 'mask': (MASK, '<mask>')}
@@ -79,9 +79,9 @@ class Tokenizer:
         starts_V[i] = ends_V[i] = self._is_special(i)
         continue
       piece = self.piece(i)
-      bare = piece.lstrip(_BOUNDARY_MARK)
+      bare = piece.lstrip(BOUNDARY_MARK)
       apart = bool(bare) and scripts.stands_apart(bare)
-      starts_V[i] = piece.startswith(_BOUNDARY_MARK) or apart
+      starts_V[i] = piece.startswith(BOUNDARY_MARK) or apart
       ends_V[i] = apart
     return starts_V, ends_V
 
@@ -142,7 +142,7 @@ class Tokenizer:
     """Joins pieces verbatim, bytes put together; the model's own decoder drops a space."""
     data = b''.join(bytes([int(self.piece(i)[1:-1], 16)]) if self._processor.is_byte(i)
                     else self.piece(i).encode() for i in ids)
-    return data.decode('utf-8', 'replace').replace(_BOUNDARY_MARK, ' ')
+    return data.decode('utf-8', 'replace').replace(BOUNDARY_MARK, ' ')
 
   def table(self, counts_V=None):
     """Returns the vocabulary.Table that the device needs."""
