@@ -1,6 +1,7 @@
 """Five minutes of everything: corpus, tokenizer, pretraining, scores, filled masks."""
 
 import pathlib
+import sys
 import time
 
 import jax
@@ -116,9 +117,11 @@ def _tell(config, workdir, log):
     log('   ' + run_lib.format_predictions(opened.fill(sentence, top_k=4)))
   log('')
   log(f'The run lies in {workdir}. What to type next:')
-  log(f"   mlm-jax fill --workdir={workdir} 'Raised when the file cannot be [MASK].'")
-  log(f'   mlm-jax report {workdir} --out=curve.png')
-  log('   mlm-jax train --config=configs/novels_small.py --config.data.source=text:MY/*.txt --workdir=runs/mine')
+  # As it was called: `make demo` does not put it on the path.
+  program = sys.argv[0] if pathlib.Path(sys.argv[0]).name == 'mlm-jax' else 'mlm-jax'
+  log(f"   {program} fill --workdir={workdir} 'Raised when the file cannot be [MASK].'")
+  log(f'   {program} report {workdir} --out=curve.png')
+  log(f"   {program} train --config=configs/novels_small.py --config.data.source='text:MY/*.txt' --workdir=runs/mine")
 
 
 def verdict(scores):
