@@ -156,6 +156,15 @@ def test_a_work_directory_that_cannot_be_written_is_named(config, tmp_path):
     pretrain.run(config(), tmp_path / 'file' / 'run', lambda line: None)
 
 
+def test_a_read_only_work_directory_is_named():
+  with toys.read_only_folder() as folder:
+    for workdir in (folder, folder / 'run'):
+      with pytest.raises(config_lib.UserError, match=f'cannot write to work directory {workdir}: Permission denied'):
+        with workdir_lib.locked(workdir):
+          pass
+    assert list(folder.iterdir()) == []
+
+
 @pytest.mark.parametrize('settings, says', (
     (dict(mesh__data=9), 'there are 2 devices'),
     (dict(batch_size=9, mesh__data=2), 'config.batch_size = 9: must be a multiple of 2'),

@@ -1,5 +1,11 @@
 """Tiny vocabularies, batches and configs that tests share."""
 
+import contextlib
+import os
+import pathlib
+import shutil
+import tempfile
+
 import numpy as np
 
 from mlm_jax import batches
@@ -51,6 +57,28 @@ def config(**settings):
   config_lib.check(c)
   c.lock()
   return c
+
+
+@contextlib.contextmanager
+def read_only_folder(*files):
+  """Gives a folder with copies of files that this process may read and not write.
+
+  Root may write everywhere, so as root the body runs with the rights of nobody.
+  """
+  folder = pathlib.Path(tempfile.mkdtemp())
+  for file in files:
+    shutil.copy(file, folder)
+  folder.chmod(0o555)
+  is_root = os.geteuid() == 0
+  if is_root:
+    os.seteuid(65534)
+  try:
+    yield folder
+  finally:
+    if is_root:
+      os.seteuid(0)
+    folder.chmod(0o755)
+    shutil.rmtree(folder)
 
 
 def write_corpus(path, documents=300, seed=0):

@@ -1,5 +1,4 @@
 import json
-import os
 import pathlib
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import pytest
 from mlm_jax import config
 from mlm_jax.data import prepare as prepare_lib
 from mlm_jax.data import store
+from tests import toys
 from tests.data.invented import sentences
 from tests.data.invented import settings
 
@@ -266,12 +266,11 @@ def test_a_place_that_is_taken_or_cannot_be_written_is_refused(corpus, tmp_path)
     prepare(tmp_path / 'mine' / 'thesis.txt' / 'data', source=f'text:{corpus}')
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason='root may write everywhere')
-def test_a_read_only_directory_is_refused(corpus, tmp_path):
-  tmp_path.chmod(0o555)
-  with pytest.raises(config.UserError, match='cannot write the prepared data'):
-    prepare(tmp_path / 'data', source=f'text:{corpus}')
-  tmp_path.chmod(0o755)
+def test_a_read_only_directory_is_refused(corpus):
+  with toys.read_only_folder(corpus) as folder:
+    with pytest.raises(config.UserError, match='cannot write the prepared data'):
+      prepare(folder / 'data', source=f'text:{folder / corpus.name}')
+    assert [each.name for each in folder.iterdir()] == [corpus.name]
 
 
 _CHILD = """
