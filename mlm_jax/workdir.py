@@ -182,20 +182,28 @@ class Logs:
 
 
 def read_log(workdir, name):
-  """Returns the lines of a log as a list of dicts; an unfinished last line is left out."""
+  """Returns the lines of a log as a list of dicts; an unfinished last line is left out.
+
+  Raises:
+    UserError: another line is damaged.
+  """
   path = pathlib.Path(workdir) / (name + '.jsonl')
   return [line for _, line in _lines(path)]
 
 
 def _lines(path):
-  """Yields (text, content) of the lines that are whole."""
-  for text in path.read_text(errors='replace').splitlines(keepends=True) if path.exists() else ():
+  """Yields (text, content) of each line; a crash may have left the last one unfinished."""
+  texts = path.read_text(errors='replace').splitlines(keepends=True) if path.exists() else []
+  for number, text in enumerate(texts, 1):
+    if number == len(texts) and not text.endswith('\n'):
+      return
     try:
       content = json.loads(text)
-    except ValueError:
-      continue
-    if text.endswith('\n') and isinstance(content, dict) and 'step' in content:
-      yield text, content
+      content['step']
+    except (ValueError, TypeError, KeyError) as error:
+      raise config_lib.UserError(f'{path} line {number} is damaged ({" ".join(str(error).split())}); '
+                                 'remove that line') from None
+    yield text, content
 
 
 def _cut(path, step):

@@ -119,6 +119,19 @@ def test_a_run_whose_newest_checkpoint_is_broken_goes_on_from_the_one_before(con
   assert_equal_runs(tmp_path / 'whole', tmp_path / 'run')
 
 
+def test_a_damaged_line_of_a_log_is_named_and_not_dropped(config, tmp_path, monkeypatch):
+  train_until(config(), tmp_path / 'run', 4, monkeypatch)
+  log = tmp_path / 'run' / 'metrics.jsonl'
+  whole = log.read_text()
+  damaged = whole.replace('{', '', 1)
+  log.write_text(damaged)
+  with pytest.raises(config_lib.UserError, match='metrics.jsonl line 1 is damaged'):
+    pretrain.run(config(), tmp_path / 'run', lambda line: None)
+  assert log.read_text() == damaged
+  log.write_text(whole + '{"step": 4, "lo')
+  assert workdir_lib.read_log(tmp_path / 'run', 'metrics') == [json.loads(line) for line in whole.splitlines()]
+
+
 def test_log_spaced_checkpoints_stay(config, tmp_path):
   pretrain.run(config(checkpoint__log_spaced=True, checkpoint__keep_latest=1), tmp_path / 'run', lambda line: None)
   assert checkpoint.steps(tmp_path / 'run' / 'checkpoints') == [0, 1, 2, 4, 6]
