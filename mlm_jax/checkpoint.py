@@ -48,8 +48,6 @@ class Checkpoints:
     """
     self.wait()
     path = self._folder / str(step)
-    if (path / MANIFEST).exists():
-      return
     self._folder.mkdir(parents=True, exist_ok=True)
     self._saving = step
     try:
@@ -225,7 +223,7 @@ def verify(path):
   if not (path / MANIFEST).exists():
     return UNVERIFIED
   try:
-    recorded = json.loads((path / MANIFEST).read_text())['files']
+    recorded = dict(json.loads((path / MANIFEST).read_text())['files'])
   except (ValueError, KeyError, TypeError):
     return f'has a damaged {MANIFEST}'
   found = _hashes(path)

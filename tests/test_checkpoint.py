@@ -56,6 +56,7 @@ def test_the_newest_step_comes_back_bit_for_bit(saved):
     flip_a_byte,
     lambda path: next(each for each in path.rglob('*') if each.is_file() and 'ocdbt' in str(each)).unlink(),
     lambda path: (path / checkpoint.MANIFEST).write_text('{'),
+    lambda path: (path / checkpoint.MANIFEST).write_text('{"files": [1]}'),
     lambda path: (path / checkpoint.MANIFEST).unlink(),
 ))
 def test_a_broken_step_is_set_aside_by_name_and_the_one_before_it_serves(saved, damage):
