@@ -25,19 +25,19 @@ class Batch:
 
 def segments(tokens_BL, starts_BS, pad_id):
   """Returns segments_BL: 1, 2, ... for a row's documents in turn, 0 for padding."""
-  begins_BL = _begins(starts_BS, tokens_BL.shape[1])
-  number_BL = jnp.cumsum(begins_BL, axis=1, dtype=jnp.int32)
+  number_BL = jnp.cumsum(begins(starts_BS, tokens_BL.shape[1]), axis=1, dtype=jnp.int32)
   return jnp.where(tokens_BL == pad_id, 0, number_BL)
 
 
 def positions(starts_BS, length):
   """Returns positions_BL, counted from 0 inside each segment."""
   index_1L = jnp.arange(length)[None]
-  start_BL = jax.lax.cummax(jnp.where(_begins(starts_BS, length), index_1L, 0), axis=1)
+  start_BL = jax.lax.cummax(jnp.where(begins(starts_BS, length), index_1L, 0), axis=1)
   return index_1L - start_BL
 
 
-def _begins(starts_BS, length):
+def begins(starts_BS, length):
+  """Returns bool_BL: where a document begins."""
   return (starts_BS[:, :, None] == jnp.arange(length)[None, None]).any(axis=1)
 
 

@@ -31,7 +31,7 @@ def words(table, batch):
   index_L = jnp.arange(tokens_BL.shape[1], dtype=jnp.int32)
   ended_BL = jnp.asarray(table.ends_V)[tokens_BL] | ~maskable_BL
   before_BL = jnp.pad(ended_BL[:, :-1], ((0, 0), (1, 0)), constant_values=True)
-  document_BL = (batch.starts_BS[:, :, None] == index_L[None, None]).any(axis=1)
+  document_BL = batches.begins(batch.starts_BS, tokens_BL.shape[1])
   starts_BL = jnp.asarray(table.starts_V)[tokens_BL] | before_BL | document_BL
   first_BL = jax.lax.cummax(jnp.where(starts_BL, index_L[None], 0), axis=1)
   return jnp.where(maskable_BL, first_BL, -1)
