@@ -41,6 +41,7 @@ def config():
                  init_std=0.072, dropout=0.0)
   c.optim.update(learning_rate=2e-3, schedule='linear')
   c.evaluation.update(rows=512, batch_size=64)
+  c.mesh.data = sharding.largest_mesh(c.batch_size).devices.size   # whatever machine this is
   return c
 
 
