@@ -2,10 +2,15 @@
 
 The learning rate is a function of the step that the trainer counts, not of a
 counter inside the optimizer, so a skipped update does not shift the schedule.
+
+The model stacks the parameters of its layers along a leading axis, under the name
+`layers`. What an optimizer does tensor by tensor (a trust ratio, a clipped update)
+is done for each layer of the stack apart, as if the layers were separate.
 """
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from mlm_jax import config as config_lib
@@ -15,18 +20,30 @@ from mlm_jax import trees
 def schedule(config, total_steps):
   """Returns learning_rate(step), a traceable function of the 0-based step.
 
-  Both schedules warm up linearly, reach the peak at step warmup_steps - 1 and
-  head for final_fraction of it at total_steps:
-    linear: from the end of the warm-up on (arXiv:1810.04805).
-    wsd: stable, then down over the last decay_steps (arXiv:2404.06395).
+  The rate rises linearly, reaches the peak at step warmup_steps - 1, keeps it until
+  decay_steps before the end (0: until the end of the warm-up) and heads for
+  final_fraction of it at total_steps, the step after the last. With x the share of the
+  decay that is left, what stands between peak and end is:
+    linear: x (arXiv:1810.04805; after a constant stretch arXiv:2404.06395).
+    cosine: (1 - cos(pi x)) / 2 (arXiv:1608.03983).
+    polynomial: x ** power.
+    one_minus_sqrt: 1 - sqrt(1 - x) (arXiv:2405.18392).
+    constant: 1; the rate never falls.
   """
-  decay_steps = {'linear': total_steps - config.warmup_steps, 'wsd': config.decay_steps}[config.schedule]
+  shape = {
+      'linear': lambda left: left,
+      'cosine': lambda left: (1 - jnp.cos(jnp.pi * left)) / 2,
+      'polynomial': lambda left: left ** config.power,
+      'one_minus_sqrt': lambda left: 1 - jnp.sqrt(1 - left),
+      'constant': jnp.ones_like,
+  }[config.schedule]
+  decay_steps = config.decay_steps or total_steps - config.warmup_steps
   final = config.final_fraction
 
   def learning_rate(step):
-    warm = (step + 1) / max(config.warmup_steps, 1)
-    decay = final + (1 - final) * (total_steps - step) / max(decay_steps, 1)
-    return config.learning_rate * jnp.minimum(jnp.minimum(warm, decay), 1.0)
+    warm = jnp.minimum((step + 1) / max(config.warmup_steps, 1), 1.0)
+    left = jnp.clip((total_steps - step) / max(decay_steps, 1), 0.0, 1.0)
+    return config.learning_rate * warm * (final + (1 - final) * shape(left))
 
   return learning_rate
 
@@ -46,16 +63,91 @@ def decayed(config, params):
 def make(config, total_steps):
   """Returns the optax transformation; its update takes `step` as a keyword.
 
-  AdamW (arXiv:1711.05101): the gradient is clipped by its global norm, the
-  decay is multiplied by the learning rate and spares what `decay_rules` say.
+  The gradient is clipped by its global norm (clip_norm; 0 = not), turned into a
+  direction by the optimizer, and multiplied by the rates of depth and step. Weight
+  decay is a part of the direction, so both rates scale it too.
   """
-  clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
+  direction = {'adamw': _adamw, 'lamb': _lamb, 'stable_adamw': _stable_adamw}[config.name](config)
+  parts = [direction, _scale_by_schedule(schedule(config, total_steps))]
+  if config.clip_norm:
+    parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
+  if config.layer_decay != 1:
+    parts.insert(-1, _scale_by_depth(config.layer_decay))
+  return optax.chain(*parts)
+
+
+def _adamw(config):
+  """Adam with decoupled weight decay (arXiv:1711.05101), which spares what `decay_rules` say."""
   return optax.chain(
-      clip,
-      optax.scale_by_adam(config.beta1, config.beta2, config.epsilon),
-      optax.add_decayed_weights(config.weight_decay, lambda params: decayed(config, params)),
-      _scale_by_schedule(schedule(config, total_steps)),
-  )
+      _scale_by_adam(config),
+      optax.add_decayed_weights(config.weight_decay, lambda params: decayed(config, params)))
+
+
+def _lamb(config):
+  """AdamW whose direction gets the length of the parameter (arXiv:1904.00962, algorithm 2).
+
+  The ratio |parameter| / |direction| is taken tensor by tensor, 1 where either is 0. What
+  `decay_rules` spare (norms and biases) has none, as in the code published with the paper.
+  """
+  trust = optax.scale_by_trust_ratio()
+
+  def update(updates, params):
+    scaled = _by_layer(lambda u, p: trust.update(u, optax.EmptyState(), p)[0], updates, params)
+    return jax.tree.map(lambda adapts, s, u: s if adapts else u, decayed(config, params), scaled, updates)
+
+  return optax.chain(_adamw(config), optax.stateless(update))
+
+
+def _stable_adamw(config):
+  """AdamW whose rate falls where gradients outgrow their average (arXiv:2304.13013, algorithm 2).
+
+  A tensor's rate, that of its decay included, is divided by max(1, RMS), RMS being
+  sqrt(mean(g^2 / max(v, epsilon^2))) over its gradient g and second moment v.
+  """
+  adamw = _adamw(config)
+  # The square of a very small epsilon is no float32.
+  floor = max(config.epsilon ** 2, float(jnp.finfo(jnp.float32).tiny))
+
+  def update(grads, state, params):
+    updates, state = adamw.update(grads, state, params)
+    second = state[0].nu
+    if config.bias_correction:
+      second = optax.tree.bias_correction(second, config.beta2, state[0].count)
+    return _by_layer(lambda *trees: jax.tree.map(clip, *trees), updates, grads, second), state
+
+  def clip(direction, gradient, second):
+    rms = jnp.sqrt(jnp.mean(gradient ** 2 / jnp.maximum(second, floor)))
+    return direction / jnp.maximum(1.0, rms)
+
+  return optax.GradientTransformation(adamw.init, update)
+
+
+def _scale_by_adam(config):
+  """Adam's direction (arXiv:1412.6980); BERT and ELECTRA leave its moments uncorrected."""
+  adam = optax.scale_by_adam(config.beta1, config.beta2, config.epsilon)
+  if config.bias_correction:
+    return adam
+
+  def update(grads, state, params=None):
+    _, state = adam.update(grads, state)
+    return jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + config.epsilon), state.mu, state.nu), state
+
+  return optax.GradientTransformation(adam.init, update)
+
+
+def _scale_by_depth(decay):
+  """Multiplies updates of layer n of N by decay ** (N - 1 - n), of the embeddings by decay ** N.
+
+  Everything else, the head, learns at the full rate (arXiv:1801.06146, section 3.2).
+  """
+  def update(updates, params=None):
+    layers = jax.tree.leaves(updates['layers'])[0].shape[0]
+    rate_N = jnp.asarray(decay ** np.arange(layers - 1, -1, -1), jnp.float32)
+    scale = lambda tree, rate: jax.tree.map(lambda u: rate * u, tree)
+    return updates | {'embeddings': scale(updates['embeddings'], decay ** layers),
+                      'layers': jax.vmap(scale)(updates['layers'], rate_N)}
+
+  return optax.stateless(update)
 
 
 def _scale_by_schedule(learning_rate):
@@ -65,3 +157,9 @@ def _scale_by_schedule(learning_rate):
     return jax.tree.map(lambda u: -rate * u, updates), state
 
   return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+
+
+def _by_layer(function, *trees):
+  """Returns function(*trees), to which each layer of the stack is a tree of its own."""
+  return {name: (jax.vmap(function) if name == 'layers' else function)(*(tree[name] for tree in trees))
+          for name in trees[0]}

@@ -1,0 +1,58 @@
+"""What a step costs, counted, and what a device can: together the utilisation.
+
+Model FLOPs are what the mathematics asks for, whatever the program does: matrix
+products only, a multiply-add is 2. Lookups, norms, activations, the softmax and the
+optimizer are not counted; neither is work that the program adds, such as padding,
+pairs of tokens that may not see each other, dead columns of the vocabulary, unused
+places of the prediction buffer and layers computed again in the backward pass.
+"""
+
+# Dense bfloat16 FLOP/s by jax.Device.device_kind, from the vendors' data sheets. Those of
+# NVIDIA quote Hopper with sparsity, twice this. A part of a device is not listed.
+_PEAK = {
+    'NVIDIA A100-SXM4-40GB': 312e12,
+    'NVIDIA A100-SXM4-80GB': 312e12,
+    'NVIDIA A100-PCIE-40GB': 312e12,
+    'NVIDIA A100 80GB PCIe': 312e12,
+    'NVIDIA H100 80GB HBM3': 989.5e12,
+    'NVIDIA H100 PCIe': 756.5e12,
+    'NVIDIA H200': 989.5e12,
+    'TPU v4': 275e12,
+    'TPU v5 lite': 197e12,   # v5e
+    'TPU v5e': 197e12,
+    'TPU v5': 459e12,        # v5p
+    'TPU v5p': 459e12,
+    'TPU v6 lite': 918e12,   # v6e
+    'TPU v6e': 918e12,
+}
+
+
+def forward(architecture, tokens, attended, predicted):
+  """Returns the FLOPs of one forward pass; the counts may be arrays or floats.
+
+  Args:
+    architecture: encoder.Architecture.
+    tokens: tokens that enter the encoder.
+    attended: pairs of tokens that see each other, the sum over the tokens of the
+      length of their segment; one segment of n tokens has n * n.
+    predicted: positions that the head scores against the vocabulary.
+  """
+  width, feed_forward = architecture.width, architecture.feed_forward
+  linear = 8 * width ** 2 + 4 * width * feed_forward      # a token: query, key, value, out; in, out
+  attention = 4 * width                                   # a pair: its score, its value's share
+  head = 2 * width ** 2 + 2 * width * architecture.vocab_size
+  return architecture.layers * (tokens * linear + attended * attention) + predicted * head
+
+
+def training(architecture, tokens, attended, predicted):
+  """Returns the FLOPs of one training step; arguments as of `forward`.
+
+  Three times the forward pass: the backward pass has two products for each of its
+  products, one for the gradient of either factor.
+  """
+  return 3 * forward(architecture, tokens, attended, predicted)
+
+
+def peak(device_kind):
+  """Returns the dense bfloat16 FLOP/s of a device, or None where it is not known."""
+  return _PEAK.get(device_kind)
