@@ -14,15 +14,18 @@ LAYERS = (
     ('train',),
     ('step', 'evaluate', 'checkpoint', 'workdir', 'reporter'),
     ('objectives',),
-    ('masking', 'models', 'data', 'optim', 'sharding', 'metrics'),
+    ('masking', 'models', 'data', 'optim', 'sharding', 'metrics', 'processes', 'spikes'),
     ('batches', 'vocabulary'),
     ('rng', 'trees', 'config'),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 ROOMS = {
     'flax': ('models',), 'grain': ('data',), 'orbax': ('checkpoint',),
-    'ml_collections': ('config',), 'sentencepiece': ('data',), 'matplotlib': ('analysis',),
+    'ml_collections': ('config',), 'sentencepiece': ('data',), 'rensa': ('data',),
+    'matplotlib': ('analysis',),
     'tensorboardX': ('workdir',), 'rich': ('reporter',), 'optax': ('optim', 'step'),
+    'pyarrow': ('data',), 'tensorflow_datasets': ('data',),
+    'torch': ('benchmarks',), 'transformers': ('benchmarks',), 'keras': ('benchmarks',), 'keras_hub': ('benchmarks',),
 }
 
 

@@ -20,7 +20,9 @@ class Loader:
 
   Without weights the rows of all sources are shuffled together, each seen once an
   epoch. With weights each source is shuffled on its own and repeated as its share
-  asks; the shares hold in every stretch of the order, exactly every 10,000 rows.
+  asks; the shares hold in every stretch of the order, exactly every 10,000 rows. So it
+  is with a size exponent a other than 1: the shares are proportional to rows ** a, the
+  smoothing over languages of arXiv:1901.07291, section 3.1.
 
   The order is Grain's index shuffle, a permutation computed row by row, so nothing
   is kept in memory and any step can be asked for at any time. It is called directly:
@@ -28,12 +30,15 @@ class Loader:
   four times.
   """
 
-  def __init__(self, prepared, split, batch_size, seed, weights=(), process_index=0, process_count=1):
+  def __init__(self, prepared, split, batch_size, seed, weights=(), size_exponent=1.0, begin=0, local=None):
     """Takes a store.Prepared, 'train' or 'held_out', and rows a step over all processes.
+
+    `begin` is how many rows of the order were drawn before step 0, by steps of whatever
+    size. `local` numbers the rows of a batch that this process loads; None for all.
 
     Raises:
       UserError: a source has no rows, or all have fewer than a batch; the weights do
-        not fit; the processes do not divide the batch.
+        not fit.
     """
     self._rows = prepared.split(split)
     self._batch_size, self._seed = batch_size, seed
@@ -41,19 +46,17 @@ class Loader:
     if self.rows < batch_size:
       raise config.UserError(f'the corpus is too small for one batch: {self.rows:,} {split} rows, '
                              f'config.batch_size = {batch_size:,}; lower it or give more text')
-    if batch_size % process_count:
-      raise config.UserError(f'config.batch_size = {batch_size}: must be a multiple of the '
-                             f'{process_count} processes')
-    share = batch_size // process_count
-    self._slice = np.arange(process_index * share, (process_index + 1) * share)
+    self._local = np.arange(batch_size) if local is None else local
     sizes = [len(rows) for rows in self._rows]
     self._first = np.cumsum([0] + sizes)  # number of each source's first row
+    self._begin = begin
+    weights, setting = _shares(sizes, weights, size_exponent)
     self._streams = sizes if weights else [self.rows]
-    self._share_of, self._rank_of, self._counts = _mixture(weights or (1,), self._streams)
+    self._share_of, self._rank_of, self._counts = _mixture(weights or (1,), self._streams, setting)
 
   def batch(self, step):
     """Returns this process's Batch of numpy arrays for one step."""
-    position_B = step * self._batch_size + self._slice
+    position_B = self._begin + step * self._batch_size + self._local
     row_B, visit_B = self._order(position_B)
     return _gather(self._rows, self._first, row_B, visit_B)
 
@@ -94,21 +97,30 @@ def _epoch_seed(seed, stream, epoch):
   return int(np.random.SeedSequence((seed, stream, epoch)).generate_state(1)[0])
 
 
-def _mixture(weights, sizes):
-  """Returns the pattern of a mixture over _MIX positions.
+def _shares(sizes, weights, size_exponent):
+  """Returns (the weights of sources with so many rows, () for a shuffle of all; what set them)."""
+  if weights:
+    sources.check_weights(weights, len(sizes))
+    return weights, f'config.data.weights = {tuple(weights)}'
+  if size_exponent == 1:
+    return (), ''
+  return [size and size ** size_exponent for size in sizes], f'config.data.size_exponent = {size_exponent}'
+
+
+def _mixture(weights, sizes, setting):
+  """Returns the pattern of a mixture over _MIX positions; a message names the setting.
 
   Returns:
     (stream of each position, how often the stream came before it, positions of each
     stream), evenly spread.
   """
-  sources.check_weights(weights, len(sizes))
   exact = np.array(weights, float) / sum(weights) * _MIX
   counts = np.floor(exact).astype(int)
   counts[np.argsort(counts - exact, kind='stable')[:_MIX - counts.sum()]] += 1
-  for number, (count, size) in enumerate(zip(counts, sizes)):
-    if not count or not size:
-      raise config.UserError(f'config.data.weights = {tuple(weights)}: source {number + 1} has '
-                             + (f'less than 1 in {_MIX}' if not count else 'no training rows')
+  for number, (weight, count, size) in enumerate(zip(weights, counts, sizes), 1):
+    if weight and not (count and size):
+      raise config.UserError(f'{setting}: source {number} has '
+                             + (f'less than 1 in {_MIX} of the rows drawn' if size else 'no training rows')
                              + '; leave it out')
   stream = np.repeat(np.arange(len(counts)), counts)
   rank = np.concatenate([np.arange(count) for count in counts])
@@ -138,22 +150,26 @@ class EvaluationLoader:
   last batch is filled with empty rows: padding alone, no segment, of weight 0.
   """
 
-  def __init__(self, prepared, batch_size, rows=0, process_index=0, process_count=1):
-    """Takes a store.Prepared, rows a batch over all processes, and how many at most (0: all)."""
+  def __init__(self, prepared, batch_size, rows=0, source=None, local=None):
+    """Takes a store.Prepared, rows a batch over all processes, and how many at most (0: all).
+
+    `source` is the number of the source to keep to; None for all of them. Those of one
+    source are what stands of it among the rows of all. `local` as for `Loader`.
+    """
     self._rows = prepared.held_out
     self._pad_id = prepared.tokenizer.pad_id
     self._first = np.cumsum([0] + [len(each) for each in self._rows])
     there = int(self._first[-1])
     if not there:
       raise config.UserError(f'{prepared.directory} has no held-out row; raise config.data.held_out')
-    if batch_size % process_count:
-      raise config.UserError(f'config.evaluation.batch_size = {batch_size}: must be a multiple of the '
-                             f'{process_count} processes')
-    self.rows = min(rows, there) if rows else there
-    self._chosen = np.arange(self.rows) * there // self.rows
+    wanted = min(rows, there) if rows else there
+    self._chosen = np.arange(wanted) * there // wanted
+    if source is not None:
+      inside = (self._chosen >= self._first[source]) & (self._chosen < self._first[source + 1])
+      self._chosen = self._chosen[inside]
+    self.rows = len(self._chosen)
     self._batch_size = batch_size
-    share = batch_size // process_count
-    self._slice = slice(process_index * share, (process_index + 1) * share)
+    self._local = np.arange(batch_size) if local is None else local
 
   def __len__(self):
     return -(-self.rows // self._batch_size)
@@ -166,28 +182,27 @@ class EvaluationLoader:
 
     def padded(array, value):
       filler = np.full((empty, *array.shape[1:]), value, array.dtype)
-      return np.concatenate([array, filler])[self._slice]
+      return np.concatenate([array, filler])[self._local]
 
     return batches.Batch(padded(batch.tokens_BL, self._pad_id), padded(batch.starts_BS, -1),
                          padded(batch.example_B2, 0), padded(batch.visit_B, 0))
 
 
-def prefetch(batch_at, start, stop, put, depth=2):
-  """Yields put(batch_at(i)) for i in [start, stop), `depth` of them made ahead.
+def prefetch(batch_at, start, stop, depth=2):
+  """Yields batch_at(i) for i in [start, stop), `depth` of them made ahead.
 
-  Both functions run in one background thread; what they raise is raised here, at the
-  batch it belongs to. Closing the generator ends the thread.
+  It runs in one background thread; what it raises is raised here, at the batch it
+  belongs to. Closing the generator ends the thread.
   """
   executor = concurrent.futures.ThreadPoolExecutor(1, 'prefetch')
   ahead = collections.deque()
-  make = lambda i: put(batch_at(i))
   try:
     for i in range(start, min(start + depth, stop)):
-      ahead.append(executor.submit(make, i))
+      ahead.append(executor.submit(batch_at, i))
     for i in range(start, stop):
       batch = ahead.popleft().result()
       if i + depth < stop:
-        ahead.append(executor.submit(make, i + depth))
+        ahead.append(executor.submit(batch_at, i + depth))
       yield batch
   finally:
     executor.shutdown(wait=True, cancel_futures=True)

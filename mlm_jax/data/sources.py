@@ -1,18 +1,18 @@
 """Sources of documents: what `config.data.source` names, read as streams of text."""
 
 import dataclasses
-import json
 import re
 
 from mlm_jax import config
-from mlm_jax.data import clean
 from mlm_jax.data import files
+from mlm_jax.data import huggingface
 from mlm_jax.data import pydocs
+from mlm_jax.data import records
 from mlm_jax.data import split
+from mlm_jax.data import synthetic
+from mlm_jax.data import tfds
 
-_HEAD = 1 << 16  # bytes by which a file is judged to be text or not
 _RESERVED = 'tokenizer'  # what else stands beside the sources' folders
-_JSON = re.compile(r'\.(jsonl|ndjson|json)(\.(gz|xz|zst))?$', re.IGNORECASE)
 
 
 @dataclasses.dataclass
@@ -23,7 +23,7 @@ class Skipped:
     files: names of files that are mostly not text.
     archives: names of archives inside archives, and of those of a kind that is not read.
     links: names of links in an archive or to nothing, and of what else is no file.
-    records: .jsonl lines that are no JSON object with a text in the field.
+    records: those with no text in the field or column, such as .jsonl lines that are no object.
     first_record: where the first of those stands, or ''.
     packages: pydocs: names of packages that are not installed.
   """
@@ -41,37 +41,36 @@ class Skipped:
 
 
 def parse(data):
-  """Returns the sources that `config.data.source` names, in its order.
+  """Returns the sources that `config.data.source` names, in its order; nothing is read yet.
+
+  A source is KIND:ARGUMENT, as _KINDS lists them. A comma parts two sources where a
+  kind follows it, so that a path may have commas.
 
   Raises:
     UserError: an unknown kind of source, or weights or a regular expression that do
       not work.
   """
   split.pattern(data)
-  specs = [each.strip() for each in re.split(r',(?=\s*(?:text:|pydocs\s*(?:,|$)))', data.source)]
   made, names = [], {_RESERVED}
-  for spec in specs:
-    if spec == 'pydocs':
-      source = PyDocs(spec, _unused('pydocs', names))
-    elif spec.startswith('text:') and spec != 'text:':
-      pattern = spec.removeprefix('text:')
-      source = Text(spec, _unused(_stem(pattern), names), pattern)
-    else:
-      raise config.UserError(f"config.data.source = {data.source!r}: {spec!r} is no source; "
-                             'write text:GLOB or pydocs, several joined by commas')
-    made.append(source)
+  for spec in _BETWEEN.split(data.source):
+    kind, _, argument = spec.strip().partition(':')
+    if kind not in _KINDS or bool(argument) != (':' in _KINDS[kind][0]):
+      raise config.UserError(f"config.data.source = {data.source!r}: {spec.strip()!r} is no source; "
+                             f'write {_FORMS}, several joined by commas')
+    source = _KINDS[kind][1](spec.strip(), argument)
+    made.append(dataclasses.replace(source, name=_unused(source.name, names)))
   if data.weights:
     check_weights(data.weights, len(made))
   return made
 
 
 def check_weights(weights, sources):
-  """Raises UserError for weights that are not positive numbers, one for each source."""
+  """Raises UserError for weights that are no shares, one for each source."""
   if len(weights) != sources:
     raise config.UserError(f'config.data.weights = {tuple(weights)}: must be one for each of the '
                            f'{sources} sources, or () for shares by size')
-  if not all(config.is_number(weight) and weight > 0 for weight in weights):
-    raise config.UserError(f'config.data.weights = {tuple(weights)}: must all be numbers above 0')
+  if not all(config.is_number(weight) and weight >= 0 for weight in weights) or not any(weights):
+    raise config.UserError(f'config.data.weights = {tuple(weights)}: must be numbers from 0 on, not all 0')
 
 
 def _stem(pattern):
@@ -90,9 +89,9 @@ def _unused(name, names):
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-  """Files of text: .jsonl (or .ndjson) as records, any other as plain text.
+  """Files of text: .jsonl (or .ndjson), .parquet and .arrow as records, any other as plain text.
 
-  Each may be compressed (.gz, .xz, .zst) or in an archive (.tar, also compressed).
+  Text may be compressed (.gz, .xz, .zst) or in an archive (.tar, also compressed).
   Documents come in the sorted order of the paths, in an archive in its own order.
   """
   spec: str
@@ -107,7 +106,7 @@ class Text:
     """
     found = files.find(self.pattern)
     for path in found:
-      _is_records(path)  # refuses .json before anything is read
+      records.is_json(path)  # refuses .json before anything is read
     return [files.described(path) for path in found]
 
   def documents(self, data, counts, skipped):
@@ -120,56 +119,7 @@ class Text:
     """
     skipped.links.extend(files.not_files(self.pattern))
     for path in files.find(self.pattern):
-      for name, chunks in files.texts(path, skipped):
-        head, chunks = files.peek(chunks, _HEAD)
-        if not clean.is_text(head):
-          skipped.files.append(name)
-          continue
-        decoded = clean.decode(chunks, counts)
-        if _is_records(name):
-          for record in _records(decoded, name, data.field, counts, skipped):
-            yield from split.documents([record], data)
-        else:
-          yield from split.documents(decoded, data)
-
-
-def _is_records(name):
-  """Whether a file holds a JSON object a line; UserError for .json, which may hold anything."""
-  match = _JSON.search(name)
-  if match and match.group(1).lower() == 'json':
-    raise config.UserError(f'{name}: .json is not read, since it may be one object or many; write one '
-                           'object a line and name the file .jsonl')
-  return bool(match)
-
-
-def _records(chunks, name, field, counts, skipped):
-  """Yields the text in one field of each line's JSON object.
-
-  Raises:
-    UserError: the file's first object lacks the field: it is misnamed.
-  """
-  seen = False
-  for number, line in enumerate(split.lines(chunks), 1):
-    if not line.strip():
-      continue
-    try:
-      record = json.loads(line)
-    except (ValueError, RecursionError):
-      record = None
-    if isinstance(record, dict) and not seen:
-      seen = True
-      if field not in record:
-        raise config.UserError(
-            f'{name} line {number} has no field {field!r}; ' + (
-                f'set config.data.field to one of: {", ".join(sorted(record))}' if record else
-                'it is an empty object: write texts there, or remove the line'))
-    if not isinstance(record, dict) or not isinstance(record.get(field), str):
-      skipped.record(f'{name} line {number}')
-      continue
-    text, bad = clean.replace_surrogates(record[field])
-    if bad:
-      counts.add('decoding', bad)
-    yield text.replace('\r\n', '\n').replace('\r', '\n')
+      yield from records.documents(path, data.field, data, counts, skipped)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,3 +138,17 @@ class PyDocs:
     texts, absent = pydocs.read()
     skipped.packages.extend(absent)
     yield from texts
+
+
+# Each kind: how it is written, and what makes it of (spec, argument). A source has a
+# `name`, which is its wish for a folder's, `inputs` and `documents`.
+_KINDS = {
+    'text': ('text:GLOB', lambda spec, glob: Text(spec, _stem(glob), glob)),
+    'tfds': ('tfds:NAME', tfds.make),
+    'hf': ('hf:FOLDER', huggingface.make),
+    'pydocs': ('pydocs', lambda spec, _: PyDocs(spec, 'pydocs')),
+    'synthetic': (synthetic.FORM, lambda spec, _: synthetic.parse(spec)),
+}
+_FORMS = ', '.join(form for form, _ in _KINDS.values())
+_BETWEEN = re.compile(r',(?=\s*(?:' + '|'.join(
+    f'{kind}:' if ':' in form else rf'{kind}\s*(?:,|$)' for kind, (form, _) in _KINDS.items()) + '))')

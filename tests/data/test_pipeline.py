@@ -51,7 +51,8 @@ def test_a_batch_is_a_function_of_data_seed_and_step(prepared):
 def test_the_order_does_not_depend_on_the_batch_size_or_the_processes(prepared):
   whole = draws(pipeline.Loader(fake(prepared, [100, 31]), 'train', 12, seed=1), 10)
   assert draws(pipeline.Loader(fake(prepared, [100, 31]), 'train', 1, seed=1), 120) == whole
-  parts = [draws(pipeline.Loader(fake(prepared, [100, 31]), 'train', 12, 1, (), i, 3), 10) for i in range(3)]
+  parts = [draws(pipeline.Loader(fake(prepared, [100, 31]), 'train', 12, 1, local=np.arange(4 * i, 4 * i + 4)), 10)
+           for i in range(3)]
   joined = [each for step in range(10) for part in parts for each in part[4 * step:4 * step + 4]]
   assert joined == whole
 
@@ -81,6 +82,46 @@ def test_a_mixture_keeps_its_shares_and_each_sources_epochs(prepared, monkeypatc
   assert collections.Counter(s for s, *_ in drawn) == {0: 15_000, 1: 5_000}
 
 
+def test_a_source_of_weight_0_is_never_drawn(prepared):
+  for sizes in ([30, 20, 50], [30, 20, 0]):
+    loader = pipeline.Loader(fake(prepared, sizes), 'train', 50, seed=3, weights=(1, 3, 0))
+    assert collections.Counter(s for s, *_ in draws(loader, 200)) == {0: 2500, 1: 7500}
+  alone = draws(pipeline.Loader(fake(prepared, [64, 9]), 'train', 8, seed=3, weights=(1, 0)), 16)
+  assert alone == draws(pipeline.Loader(fake(prepared, [64]), 'train', 8, seed=3), 16)
+
+
+@pytest.mark.parametrize('exponent', [0.0, 0.3, 0.7])
+def test_a_size_exponent_gives_shares_by_size_to_that_power(prepared, exponent):
+  sizes = [800, 50, 0, 150]
+  loader = lambda: pipeline.Loader(fake(prepared, sizes), 'train', 100, seed=2, size_exponent=exponent)
+  drawn = draws(loader(), 100)
+  seen = collections.Counter(s for s, *_ in drawn)
+  whole = sum(size ** exponent for size in sizes if size)
+  for source, size in enumerate(sizes):
+    # 10,000 rows are one whole pattern.
+    assert abs(seen[source] - 10_000 * (size ** exponent / whole if size else 0)) <= 1
+    visits = collections.Counter(visit for s, _, visit in drawn if s == source)
+    assert all(visits[visit] == size for visit in range(seen[source] // max(size, 1)))
+  assert drawn[:1000] == draws(loader(), 10)
+
+
+def test_size_exponent_1_shuffles_all_rows_together(prepared):
+  data = fake(prepared, [40, 24])
+  drawn = draws(pipeline.Loader(data, 'train', 16, seed=3, size_exponent=1.0), 8)
+  rows = [(pipeline._shuffled(i, 64, 3, 0, epoch), epoch) for epoch in (0, 1) for i in range(64)]
+  assert drawn == [(int(row >= 40), row - 40 * (row >= 40), epoch) for row, epoch in rows]
+  assert drawn != draws(pipeline.Loader(data, 'train', 16, seed=3, size_exponent=0.999), 8)
+
+
+@pytest.mark.parametrize('mixture', [{}, {'weights': (3, 1)}, {'size_exponent': 0.5}])
+def test_another_batch_size_goes_on_in_the_same_order(prepared, mixture):
+  data = fake(prepared, [100, 31])
+  whole = draws(pipeline.Loader(data, 'train', 8, seed=1, **mixture), 40)
+  for steps in (1, 5, 20):
+    after = pipeline.Loader(data, 'train', 16, seed=1, begin=8 * steps, **mixture)
+    assert draws(after, (40 - steps) // 2) == whole[8 * steps:8 * steps + (40 - steps) // 2 * 16]
+
+
 def test_every_row_is_as_likely_first():
   """400 epochs of 20 rows: chi-squared of 19 degrees, above 70 once in 11 million."""
   for rank in (0, 19):
@@ -91,13 +132,13 @@ def test_every_row_is_as_likely_first():
 
 @pytest.mark.parametrize('arguments, sizes, message', [
     (dict(batch_size=999), [100, 31], 'too small for one batch: 131 train rows, config.batch_size = 999'),
-    (dict(batch_size=9, process_count=2), [100], 'multiple of the 2 processes'),
     (dict(batch_size=9, weights=(1, 1, 1)), [100, 31], 'one for each of the 2 sources'),
-    (dict(batch_size=9, weights=('a', 1)), [100, 31], 'must all be numbers above 0'),
-    (dict(batch_size=9, weights=(0, 1)), [100, 31], 'must all be numbers above 0'),
-    (dict(batch_size=9, weights=(-1, 3)), [100, 31], 'must all be numbers above 0'),
+    (dict(batch_size=9, weights=('a', 1)), [100, 31], 'must be numbers from 0 on, not all 0'),
+    (dict(batch_size=9, weights=(0, 0)), [100, 31], 'must be numbers from 0 on, not all 0'),
+    (dict(batch_size=9, weights=(-1, 3)), [100, 31], 'must be numbers from 0 on, not all 0'),
     (dict(batch_size=9, weights=(1, 1)), [100, 0], 'source 2 has no training rows'),
-    (dict(batch_size=9, weights=(1, 1e-6)), [100, 9], 'source 2 has less than')])
+    (dict(batch_size=9, weights=(1, 1e-6)), [100, 9], 'source 2 has less than'),
+    (dict(batch_size=9, size_exponent=0.999), [30_000, 1], 'size_exponent = 0.999: source 2 has less than 1 in')])
 def test_what_cannot_be_loaded_is_refused(prepared, arguments, sizes, message):
   with pytest.raises(config.UserError, match=message):
     pipeline.Loader(fake(prepared, sizes), 'train', seed=0, **arguments)
@@ -109,7 +150,8 @@ def test_evaluation_sees_each_row_once_and_fills_with_nothing(prepared, rows, wa
   data = fake(prepared, [8, 5])
   seen = []
   for process in range(processes):
-    loader = pipeline.EvaluationLoader(data, 4, rows, process, processes)
+    share = 4 // processes
+    loader = pipeline.EvaluationLoader(data, 4, rows, local=np.arange(share * process, share * (process + 1)))
     assert len(loader) == -(-wanted // 4)
     for i in range(len(loader)):
       batch = loader.batch(i)
@@ -140,14 +182,14 @@ def test_prefetching_changes_nothing_and_stays_ahead():
     made.append((i, threading.current_thread().name))
     return i
 
-  batches = pipeline.prefetch(batch_at, 3, 9, lambda i: i * 10, depth=2)
-  assert next(batches) == 30
+  batches = pipeline.prefetch(batch_at, 3, 9, depth=2)
+  assert next(batches) == 3
   time.sleep(0.1)
   assert [i for i, _ in made] == [3, 4, 5]
-  assert list(batches) == [40, 50, 60, 70, 80]
+  assert list(batches) == [4, 5, 6, 7, 8]
   assert [i for i, _ in made] == [3, 4, 5, 6, 7, 8]
   assert all(name.startswith('prefetch') for _, name in made)
-  assert list(pipeline.prefetch(batch_at, 4, 4, id)) == []
+  assert list(pipeline.prefetch(batch_at, 4, 4)) == []
   assert wait_until_gone()
 
 
@@ -157,7 +199,7 @@ def test_an_error_ahead_is_raised_at_its_batch_and_ends_the_thread():
       raise OSError('disk gone')
     return i
 
-  batches = pipeline.prefetch(batch_at, 0, 9, lambda i: i)
+  batches = pipeline.prefetch(batch_at, 0, 9)
   assert [next(batches), next(batches)] == [0, 1]
   with pytest.raises(OSError, match='disk gone'):
     next(batches)
@@ -165,7 +207,7 @@ def test_an_error_ahead_is_raised_at_its_batch_and_ends_the_thread():
 
 
 def test_closing_ends_the_thread():
-  batches = pipeline.prefetch(lambda i: i, 0, 10**9, lambda i: i)
+  batches = pipeline.prefetch(lambda i: i, 0, 10**9)
   next(batches)
   batches.close()
   assert wait_until_gone()

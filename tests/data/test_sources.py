@@ -1,4 +1,7 @@
 import json
+import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -18,7 +21,9 @@ def read(data):
     ('pydocs', ['pydocs']), ('text:a,b/*.txt', ['b']), ('text:x/a.txt.gz,pydocs', ['a', 'pydocs']),
     ('text:x/a.txt, text:y/a.txt', ['a', 'a_2']), ('text:/*.txt', ['txt']), ('text:/corpus/**', ['corpus']),
     ('pydocs,pydocs', ['pydocs', 'pydocs_2']), ('text:x/pydocs,texts', ['pydocs_texts']),
-    ('text:tokenizer/*.txt', ['tokenizer_2'])])
+    ('text:tokenizer/*.txt', ['tokenizer_2']), ('tfds:lm1b,hf:a/b-c,text:d', ['lm1b', 'b-c', 'd']),
+    ('tfds:wikipedia/20230601.en:train[:10%]:title,tfds:c4', ['wikipedia_20230601_en', 'c4']),
+    ('hf:x/y:test,hf:x/y:train:body', ['y', 'y_2'])])
 def test_sources_are_joined_by_commas_before_a_known_kind(spec, names):
   got = [each.name for each in sources.parse(settings(source=spec))]
   assert got == names or spec in ('text:/*.txt', 'text:a,b/*.txt')
@@ -26,19 +31,31 @@ def test_sources_are_joined_by_commas_before_a_known_kind(spec, names):
 
 
 @pytest.mark.parametrize('changes, message', [
-    (dict(source='corpus.txt'), "'corpus.txt' is no source; write text:GLOB or pydocs"),
+    (dict(source='corpus.txt'), "'corpus.txt' is no source; write text:GLOB, tfds:NAME, hf:FOLDER, pydocs"),
     (dict(source='text:'), 'is no source'), (dict(source=''), 'is no source'),
     (dict(source='pydocs', weights=(1, 2)), 'one for each of the 1 sources'),
-    (dict(source='pydocs,text:a', weights=(1, 0)), 'above 0'),
-    (dict(source='pydocs', weights=(-1,)), 'above 0'),
-    (dict(source='pydocs', weights=('a',)), 'numbers above 0'),
-    (dict(source='pydocs', weights=(float('inf'),)), 'numbers above 0'),
+    (dict(source='tfds:'), 'is no source'), (dict(source='hf:'), 'is no source'),
+    (dict(source='pydocs,text:a', weights=(0, 0)), 'from 0 on, not all 0'),
+    (dict(source='pydocs,text:a', weights=(-1, 2)), 'from 0 on, not all 0'),
+    (dict(source='pydocs', weights=('a',)), 'must be numbers'),
+    (dict(source='pydocs', weights=(float('inf'),)), 'must be numbers'),
     (dict(document='regex', document_regex='(a'), 'document_regex = .*unterminated')])
 def test_an_unknown_source_or_weights_that_do_not_fit_are_refused(changes, message):
   data = settings()
   data.update(changes)
   with pytest.raises(config.UserError, match=message):
     sources.parse(data)
+
+
+def test_a_source_may_weigh_nothing():
+  assert len(sources.parse(settings(source='pydocs,text:a', weights=(1, 0)))) == 2
+
+
+def test_libraries_are_imported_only_where_a_source_needs_them():
+  code = ('import sys; from tests.data.invented import settings; from mlm_jax.data import sources; '
+          'sources.parse(settings(source="tfds:lm1b,hf:x,text:a.parquet")); '
+          'assert not {"tensorflow_datasets", "pyarrow"} & set(sys.modules)')
+  subprocess.run([sys.executable, '-c', code], check=True, cwd=pathlib.Path(__file__).parents[2])
 
 
 def test_records_are_read_by_field_and_bad_ones_counted(tmp_path):
