@@ -2,11 +2,17 @@
 
 Example:
   mlm-jax prepare --workdir=runs/mine --config.data.source='text:corpus/*.txt.zst'
+  mlm-jax prepare --workdir=runs/mine --inspect
 
 The result stands in WORKDIR/data, or where config.data.prepared says; a run with the
 same settings uses it. An interrupted preparation is redone. A finished one is reused; it
 is refused when its settings, the names, sizes or first and last MiB of its files, or its
 tokenizer's model are not those asked for.
+
+With --inspect it prints what was prepared: sizes, drops by rule, how long documents and
+how full rows are, the most common and the unknown pieces, and some rows as text. Without
+a config it shows what stands in WORKDIR/data, or in WORKDIR where that is the folder of
+prepared data itself.
 """
 
 import pathlib
@@ -19,14 +25,34 @@ def add_arguments(parser):
   parser.add_argument('--workdir', metavar='DIR', required=True, help='the data go to DIR/data')
   parser.add_argument('--verify', action='store_true',
                       help='compare the sha256 of every prepared file')
+  parser.add_argument('--inspect', action='store_true', help='show what was prepared')
 
 
 def run(args):
-  from mlm_jax.data import prepare
+  from mlm_jax.data import inspect
   from mlm_jax.data import store
-  data = _config.read(args).data
-  directory = data.prepared or pathlib.Path(args.workdir) / 'data'
-  prepare.prepare(data, directory, log=lambda line: print(line, flush=True))
+  directory = _finished(args) or _prepare(args)
   if args.verify:
     store.open_prepared(directory, verify=True)
     print('data: every file is as it was written', flush=True)
+  if args.inspect:
+    for line in inspect.lines(store.open_prepared(directory)):
+      print(line, flush=True)
+
+
+def _finished(args):
+  """Returns the folder of prepared data that is to be inspected without a config, or None."""
+  from mlm_jax.data import store
+  if not args.inspect or args.config or args.overrides:
+    return None
+  places = pathlib.Path(args.workdir) / 'data', pathlib.Path(args.workdir)
+  return next((place for place in places if store.finished(place)), None)
+
+
+def _prepare(args):
+  """Prepares what the config asks for; returns its folder."""
+  from mlm_jax.data import prepare
+  data = _config.read(args).data
+  directory = data.prepared or pathlib.Path(args.workdir) / 'data'
+  prepare.prepare(data, directory, log=lambda line: print(line, flush=True))
+  return directory

@@ -12,6 +12,20 @@ The rules, in order, each with its setting in `config.data`:
   white_space         every run becomes one space, none at either end
   min_characters      a shorter document is dropped; an empty one always
   max_characters      a longer document is dropped
+  max_repetition      a document is dropped when a larger share of its characters stand
+                      in a stretch of 20 that it has had before
+  max_symbols         a document is dropped when a larger share of its characters are
+                      neither letters, marks, numbers, white space nor format characters
+
+Repetition is told by characters, not by words or lines as in Gopher's filters
+(arXiv:2112.11446, A.1), so that it asks for no spaces. English prose of 4,000 characters
+repeats 1 % of them, one block in a hundred more than 6 %. Where they are on, both filters
+together take about .1 s of processor time a million characters.
+
+What `prepare` drops after these, counted in the same way:
+
+  duplicates          a document that equals an earlier one (see `duplicates`)
+  near_duplicates     a training document that resembles another (see `near_duplicates`)
 """
 
 import codecs
@@ -19,14 +33,21 @@ import io
 import re
 import unicodedata
 
-RULES = ('decoding', 'unicode', 'control_characters', 'boundary_mark', 'white_space',
-         'min_characters', 'max_characters', 'duplicates')
+import numpy as np
+
+from mlm_jax.data import characters
+
+DROPPING = ('min_characters', 'max_characters', 'max_repetition', 'max_symbols', 'duplicates',
+            'near_duplicates')
+RULES = ('decoding', 'unicode', 'control_characters', 'boundary_mark', 'white_space', *DROPPING)
 
 _UNDECODED = re.compile('[\ud800-\udfff]')
 _CONTROL = re.compile('[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff]')
 _NOT_TEXT = re.compile('[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f\udc80-\udcff]')
 _BOUNDARY_MARK = '\u2581'
 _NOT_TEXT_SHARE = 0.3
+_REPEATED = 20      # characters: about 4 words of English, 12 of Chinese
+_STRETCH = 1 << 20  # characters that repetition is looked for in: bounds the memory
 
 
 class Counts:
@@ -35,8 +56,8 @@ class Counts:
   Attributes:
     touched: {rule: [documents, characters]}. The characters are those removed
       (control_characters, white_space), replaced (decoding, boundary_mark) or
-      dropped with their document (lengths, duplicates); for unicode, all those of
-      the documents that changed. For decoding, files stand in place of documents.
+      dropped with their document; for unicode, all those of the documents that
+      changed. For decoding, files stand in place of documents.
   """
 
   def __init__(self):
@@ -120,12 +141,51 @@ def _replace(pattern, by, text, counts, rule):
 
 
 def document(text, data, counts):
-  """Returns one document cleaned, or None where its length drops it."""
+  """Returns one document cleaned, or None where a rule drops it."""
   text = normalize(text, data, counts)
-  if len(text) < max(1, data.min_characters) or text.isspace():
-    counts.add('min_characters', len(text))
-    return None
-  if data.max_characters and len(text) > data.max_characters:
-    counts.add('max_characters', len(text))
+  rule = _dropped_by(text, data)
+  if rule:
+    counts.add(rule, len(text))
     return None
   return text
+
+
+def _dropped_by(text, data):
+  """Returns the first rule that drops a cleaned document, or None."""
+  if len(text) < max(1, data.min_characters) or text.isspace():
+    return 'min_characters'
+  if data.max_characters and len(text) > data.max_characters:
+    return 'max_characters'
+  # A share never exceeds 1, so at 1 it need not be known.
+  if data.max_repetition < 1 and repetition(text) > data.max_repetition:
+    return 'max_repetition'
+  if data.max_symbols < 1 and symbols(text) > data.max_symbols:
+    return 'max_symbols'
+  return None
+
+
+def repetition(text):
+  """Returns the share of characters inside a window of 20 that stood before in the text.
+
+  A text repeated k times over has about (k - 1) / k. It is looked for in stretches of
+  2**20 characters, each on its own, with some 40 bytes of memory a character.
+  """
+  codes_N = characters.codes(text)
+  repeated = sum(_repeated(codes_N[begin:begin + _STRETCH]) for begin in range(0, len(codes_N), _STRETCH))
+  return repeated / max(1, len(codes_N))
+
+
+def _repeated(codes_N):
+  """Returns how many characters stand in a window that stood before."""
+  hashes = characters.windows(codes_N, _REPEATED)
+  again = np.ones(len(hashes), bool)
+  again[np.unique(hashes, return_index=True)[1]] = False
+  changes = np.zeros(len(codes_N) + 1, np.int64)
+  changes[:len(hashes)] += again
+  changes[len(codes_N) + 1 - len(hashes):] -= again
+  return int((np.cumsum(changes) > 0).sum())
+
+
+def symbols(text):
+  """Returns the share of characters that are symbols (see `characters.symbols`)."""
+  return float(characters.symbols()[characters.codes(text)].mean()) if text else 0.0

@@ -1,25 +1,27 @@
 """From sources to prepared data, as a stream.
 
-  read -> clean -> drop duplicates -> split -> scratch files, with a sample on the side
-  sample -> tokenizer
+  read -> clean -> drop duplicates -> split -> scratch files
+  scratch files -> drop near duplicates -> sample -> tokenizer
   scratch files -> pieces -> plan -> rows, one window of documents after another
 
-Memory holds the documents' hashes (see `duplicates`), the tokenizer's sample and one
-window; the scratch files take the size of the cleaned text on disk.
+Memory holds the documents' hashes (see `duplicates` and `near_duplicates`), then the
+tokenizer's sample, then one window and the counts of n-grams (see `ngrams`); the scratch
+files take the size of the cleaned text on disk.
 """
 
 import contextlib
 import dataclasses
 import hashlib
-import heapq
+import itertools
 import json
 
 import numpy as np
 
 from mlm_jax import config
-from mlm_jax.data import clean
 from mlm_jax.data import duplicates
+from mlm_jax.data import near_duplicates
 from mlm_jax.data import pack
+from mlm_jax.data import reading as reading_lib
 from mlm_jax.data import sources as sources_lib
 from mlm_jax.data import statistics
 from mlm_jax.data import store
@@ -29,12 +31,11 @@ _WINDOW_PIECES = 1 << 25     # pieces, and documents, that are packed together a
 _WINDOW_DOCUMENTS = 1 << 20
 _BATCH_CHARACTERS = 1 << 20  # encoded in one call
 _BLOCK_ROWS = 1 << 13        # written in one piece
-_NOT_COMPARED = ('prepared', 'weights')  # they do not change what is prepared
-_TRAINED = ('unigram', 'bpe')
-_NAMED = 5  # skipped files that a message names
+_NOT_COMPARED = ('prepared', 'weights', 'size_exponent')  # they do not change what is prepared
+_TRAINED = ('unigram', 'bpe', 'word')
 
 
-def prepare(data, directory, log=print):
+def prepare(data, directory, log=print, model=None):
   """Prepares the data that a config asks for, or opens it where that is done.
 
   A finished preparation is taken for the one asked for when all settings that decide
@@ -46,6 +47,7 @@ def prepare(data, directory, log=print):
     data: `config.data`, checked.
     directory: the folder of the prepared data.
     log: takes lines of text.
+    model: the tokenizer's model where it is not the config's to say, as bytes.
 
   Returns:
     store.Prepared.
@@ -56,12 +58,12 @@ def prepare(data, directory, log=print):
   """
   sources = sources_lib.parse(data)
   if store.finished(directory):
-    _check_reuse(data, sources, directory)
+    _check_reuse(data, sources, directory, model)
     prepared = store.open_prepared(directory)
     log(f'data: reusing {directory} ({prepared.fingerprint[:12]})')
     return prepared
   inputs = [source.inputs() for source in sources]
-  given = None if data.tokenizer in _TRAINED else tokenizer_lib.load(data.tokenizer).model
+  given = model or (None if data.tokenizer in _TRAINED else tokenizer_lib.load(data.tokenizer).model)
   with store.building(directory) as folder:
     _build(data, sources, inputs, given, folder, log)
   prepared = store.open_prepared(directory)
@@ -75,7 +77,7 @@ def settings(data):
   return json.loads(json.dumps(flat))
 
 
-def _check_reuse(data, sources, directory):
+def _check_reuse(data, sources, directory, model):
   """Raises UserError where a finished preparation is of other settings, inputs or tokenizer."""
   manifest = store.read_manifest(directory)
   ours, theirs = settings(data), manifest['settings']
@@ -85,6 +87,9 @@ def _check_reuse(data, sources, directory):
                      for key in differing)
     raise config.UserError(f'{directory} was prepared with other settings: {what}; '
                            'set them back, or give another config.data.prepared')
+  if model and hashlib.sha256(model).hexdigest() != manifest['tokenizer']['sha256']:
+    raise config.UserError(f'{directory} was prepared with another tokenizer than that of the first stage; '
+                           'remove the folder')
   # The inputs may be gone, since the rows made of them are not.
   with contextlib.suppress(OSError):
     if data.tokenizer not in _TRAINED and store.sha256(data.tokenizer) != manifest['tokenizer']['sha256']:
@@ -104,55 +109,26 @@ def _digest(inputs):
   return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 
-@dataclasses.dataclass
-class _Reading:
-  """One source as it was read: what was kept and what was not."""
-  source: object
-  counts: clean.Counts
-  skipped: sources_lib.Skipped
-  read: int = 0
-  documents: dict = dataclasses.field(default_factory=lambda: dict.fromkeys(store.SPLITS, 0))
-  characters: dict = dataclasses.field(default_factory=lambda: dict.fromkeys(store.SPLITS, 0))
-
-  @property
-  def kept(self):
-    return sum(self.documents.values())
-
-
 def _build(data, sources, inputs, given, folder, log):
   """Writes everything into a folder; `given` is the tokenizer's model, or None to train it."""
   scratch = folder / '.scratch'  # no source is named so
   scratch.mkdir()
-  sample = _Sample(data.tokenizer_characters)
-  seen = duplicates.Seen() if data.drop_duplicates else None
-  readings = []
-  for source in sources:
-    readings.append(_read(source, data, scratch, seen, sample))
-    _log_reading(readings[-1], log)
-  del seen
-  _check_readings(readings, data)
-
-  model = given
-  if model is None:
-    texts = sample.texts()
-    model = tokenizer_lib.train(texts, data)
-    log(f'tokenizer: {data.tokenizer} trained on {sum(map(len, texts)):,} characters')
-    del texts
-  del sample
+  readings = _read(sources, data, scratch, log)
+  model = given or _train_tokenizer(readings, data, log)
   path = folder / store.TOKENIZER
   path.parent.mkdir()
   path.write_bytes(model)
   tokenizer = tokenizer_lib.Tokenizer(model, str(data.tokenizer), data.tokenizer_threads)
 
-  unigrams = statistics.Unigrams(tokenizer.size)
-  splits = {split: [_pack(_scratch(scratch, reading.source, split), data, tokenizer,
-                          folder / reading.source.name / split,
-                          unigrams if split == 'train' else None) for reading in readings]
+  counter = statistics.Counter(tokenizer, len(readings))
+  splits = {split: [_pack(reading.texts(split), data, tokenizer, folder / reading.source.name / split,
+                          counter.source(i) if split == 'train' else None)
+                    for i, reading in enumerate(readings)]
             for split in store.SPLITS}
   for split in store.SPLITS:
     _log_split(split, splits[split], data, log)
   _check_rows(splits, data)
-  statistics.write(folder / store.STATISTICS, unigrams.counts_V)
+  statistics.write(folder / store.STATISTICS, counter.result())
   for path in scratch.iterdir():
     path.unlink()
   scratch.rmdir()
@@ -161,6 +137,49 @@ def _build(data, sources, inputs, given, folder, log):
       'tokenizer': {'sha256': tokenizer.sha256, 'size': tokenizer.size},
       'sources': [_describe(reading, {split: splits[split][i].describe(data) for split in store.SPLITS})
                   for i, reading in enumerate(readings)]})
+
+
+def _read(sources, data, scratch, log):
+  """Returns the sources' Readings, near duplicates dropped."""
+  seen = duplicates.Seen() if data.drop_duplicates else None
+  readings = []
+  for source in sources:
+    readings.append(reading_lib.read(source, data, scratch, seen))
+    reading_lib.log_reading(readings[-1], log)
+  if data.near_duplicates:
+    _drop_near_duplicates(readings, data, log)
+  reading_lib.check(readings, data)
+  return readings
+
+
+def _drop_near_duplicates(readings, data, log):
+  """Drops the training documents that resemble a held-out one or each other, over all sources."""
+  signatures_NH = np.empty((sum(reading.kept for reading in readings), near_duplicates.HASHES), np.uint32)
+  digest_N = np.empty(len(signatures_NH), np.uint64)
+  held_out_N = np.zeros(len(signatures_NH), bool)
+  at, parts = 0, []
+  for reading, split in itertools.product(readings, store.SPLITS):
+    begin = at
+    for texts in batched(reading.texts(split)):
+      signatures_NH[at:at + len(texts)] = near_duplicates.signatures(texts)
+      digest_N[at:at + len(texts)] = [duplicates.digest(text)[0] for text in texts]
+      at += len(texts)
+    held_out_N[begin:at] = split == 'held_out'
+    parts.append((reading, split, slice(begin, at)))
+  dropped_N = near_duplicates.dropped(signatures_NH, digest_N, held_out_N, data.near_duplicates)
+  for reading, split, part in parts:
+    if split == 'train':
+      reading.drop(dropped_N[part], 'near_duplicates')
+      log(f'{reading.source.name}: dropped {dropped_N[part].sum():,} of {part.stop - part.start:,} training '
+          'documents by near_duplicates')
+
+
+def _train_tokenizer(readings, data, log):
+  """Returns the model trained on a sample of the training documents."""
+  texts = reading_lib.sample(readings, data.tokenizer_characters)
+  model = tokenizer_lib.train(texts, data)
+  log(f'tokenizer: {data.tokenizer} trained on {sum(map(len, texts)):,} characters')
+  return model
 
 
 def _describe(reading, splits):
@@ -173,75 +192,6 @@ def _describe(reading, splits):
       'skipped': dataclasses.asdict(reading.skipped),
       **{split: {'documents': reading.documents[split], 'characters': reading.characters[split],
                  **splits[split]} for split in store.SPLITS}}
-
-
-# Reading
-
-
-def _scratch(folder, source, split):
-  return folder / f'{source.name}.{split}'
-
-
-def _read(source, data, scratch, seen, sample):
-  """Writes a source's cleaned documents to scratch files, one a split."""
-  reading = _Reading(source, clean.Counts(), sources_lib.Skipped())
-  out = {split: open(_scratch(scratch, source, split), 'wb') for split in store.SPLITS}
-  try:
-    for text in source.documents(data, reading.counts, reading.skipped):
-      if not text or text.isspace():
-        continue
-      reading.read += 1
-      text = clean.document(text, data, reading.counts)
-      if text is None:
-        continue
-      first, second = duplicates.digest(text)
-      if seen is not None and not seen.add(first):
-        reading.counts.add('duplicates', len(text))
-        continue
-      split = 'held_out' if duplicates.held_out(first, data.held_out) else 'train'
-      reading.documents[split] += 1
-      reading.characters[split] += len(text)
-      if split == 'train':
-        sample.add(second, text)
-      encoded = text.encode()
-      out[split].write(len(encoded).to_bytes(8, 'little') + encoded)
-  finally:
-    for file in out.values():
-      file.close()
-  return reading
-
-
-def _scratch_texts(path):
-  """Yields the documents of a scratch file."""
-  with open(path, 'rb') as file:
-    while size := file.read(8):
-      yield file.read(int.from_bytes(size, 'little')).decode()
-
-
-class _Sample:
-  """The documents of smallest hash, up to a number of characters, the last one cut.
-
-  So it depends on the documents, not on their order.
-  """
-
-  def __init__(self, characters):
-    self._limit = characters
-    self._heap = []  # of (-hash, text): the largest hash is on top
-    self._size = 0
-
-  def add(self, digest, text):
-    if self._size >= self._limit and -digest < self._heap[0][0]:
-      return
-    heapq.heappush(self._heap, (-digest, text))
-    self._size += len(text)
-    while self._size - len(self._heap[0][1]) >= self._limit:
-      self._size -= len(heapq.heappop(self._heap)[1])
-
-  def texts(self):
-    """Returns the sample in the order of the hashes."""
-    texts = [text for _, text in sorted(self._heap, reverse=True)]
-    over = self._size - self._limit
-    return texts[:-1] + [texts[-1][:-over]] if over > 0 else texts
 
 
 # Packing
@@ -262,15 +212,15 @@ class _Packed:
             'fill_ceiling': pack.ceiling(self.tokens, self.segments, length, most)}
 
 
-def _pack(scratch, data, tokenizer, folder, unigrams):
-  """Writes the rows of one scratch file; returns their _Packed."""
+def _pack(texts, data, tokenizer, folder, counter):
+  """Writes the rows of some documents, counted where there is a counter; returns their _Packed."""
   packed = _Packed()
   dtypes = store.dtypes(tokenizer.size, data.row_length)
   rows = store.ArrayWriter(folder / 'rows.npy', data.row_length, dtypes[0])
   starts = store.ArrayWriter(folder / 'starts.npy', data.max_segments, dtypes[1])
   planner = pack.best_fit if data.packing == 'best_fit' else pack.contiguous
   special = tokenizer.cls_id, tokenizer.sep_id, tokenizer.pad_id
-  for lengths, pieces_T in _windows(_encoded(scratch, tokenizer, dtypes[0])):
+  for lengths, pieces_T in _windows(_encoded(texts, tokenizer, dtypes[0])):
     plan = planner(lengths, data.row_length, data.max_segments)
     begins = np.cumsum(lengths) - lengths
     for begin in range(0, plan.rows, _BLOCK_ROWS):
@@ -278,8 +228,10 @@ def _pack(scratch, data, tokenizer, folder, unigrams):
                                        data.row_length, data.max_segments, special, dtypes)
       rows.write(tokens_RL)
       starts.write(starts_RS)
-      if unigrams is not None:
-        unigrams.add(tokens_RL)
+      if counter is not None:
+        counter.add_rows(tokens_RL)
+    if counter is not None:
+      counter.add_documents(lengths)
     packed.rows += plan.rows
     packed.segments += len(plan.row_N)
     packed.pieces += len(pieces_T)
@@ -289,9 +241,9 @@ def _pack(scratch, data, tokenizer, folder, unigrams):
   return packed
 
 
-def _encoded(scratch, tokenizer, dtype):
+def _encoded(texts, tokenizer, dtype):
   """Yields (lengths, pieces one after another) of batches of documents."""
-  for texts in batched(_scratch_texts(scratch)):
+  for texts in batched(texts):
     ids = tokenizer.encode_batch(texts)
     yield np.array([len(each) for each in ids], np.int64), np.concatenate(ids).astype(dtype)
 
@@ -324,67 +276,11 @@ def _grouped(items, weight, limit):
 # What is said, and what is refused
 
 
-def _log_reading(reading, log):
-  skipped = reading.skipped
-  dropped = [f'{documents:,} by {rule}' for rule, (documents, _) in reading.counts.touched.items()
-             if documents and rule in ('min_characters', 'max_characters', 'duplicates')]
-  log(f'{reading.source.name}: {reading.kept:,} documents, {sum(reading.characters.values()):,} characters'
-      + (f'; dropped {", ".join(dropped)}' if dropped else ''))
-  bad = reading.counts.touched['decoding'][1]
-  if bad:
-    log(f'{reading.source.name}: replaced {bad:,} bytes that are not UTF-8')
-  for what in _named(skipped):
-    log(f'{reading.source.name}: skipped {what}')
-  if skipped.records:
-    log(f'{reading.source.name}: skipped {skipped.records:,} records without a text, '
-        f'the first of them {skipped.first_record}')
-  if skipped.packages:
-    log(f'{reading.source.name}: not installed here: {", ".join(skipped.packages)}')
-
-
-def _named(skipped):
-  """Returns what was skipped as texts, one a kind, each with its number and the first names."""
-  kinds = {'files that are mostly not text': skipped.files,
-           'archives that are not read (unpack them)': skipped.archives,
-           'links and other names of no file': skipped.links}
-  more = lambda names: f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''
-  return [f'{len(names)} {kind}: {", ".join(names[:_NAMED])}{more(names)}'
-          for kind, names in kinds.items() if names]
-
-
 def _log_split(split, packed, data, log):
   total = _Packed(*(sum(getattr(each, f.name) for each in packed) for f in dataclasses.fields(_Packed)))
   what = total.describe(data)
   log(f'{split}: {total.rows:,} rows of {data.row_length}, {total.tokens:,} tokens, filled '
       f'{what["fill"]:.2%} of {what["fill_ceiling"]:.2%} possible')
-
-
-def _check_readings(readings, data):
-  """Raises UserError where nothing is left to train or to evaluate on."""
-  documents = {split: sum(reading.documents[split] for reading in readings) for split in store.SPLITS}
-  kept = sum(documents.values())
-  if not kept:
-    raise config.UserError(_empty(readings, data))
-  if not documents['held_out']:
-    raise config.UserError(f'no held-out document: config.data.held_out = {data.held_out} of {kept:,} '
-                           'documents; raise it, give more text, or cut it finer with data.document')
-  if not documents['train']:
-    raise config.UserError(f'no training document: config.data.held_out = {data.held_out} takes all '
-                           f'{kept:,}; lower it, give more text, or cut it finer with data.document')
-
-
-def _empty(readings, data):
-  read = sum(reading.read for reading in readings)
-  if read:
-    took = {rule: sum(reading.counts.touched[rule][0] for reading in readings)
-            for rule in ('min_characters', 'max_characters')}
-    return (f'every one of {read:,} documents was filtered out: '
-            + ', '.join(f'config.data.{rule} = {data[rule]} took {n:,}' for rule, n in took.items() if n))
-  skipped = [what for reading in readings for what in _named(reading.skipped)]
-  records = sum(reading.skipped.records for reading in readings)
-  return (f'the corpus is empty: {data.source} gives no document'
-          + ''.join(f'; skipped {what}' for what in skipped)
-          + (f'; skipped {records:,} records without a text in {data.field!r}' if records else ''))
 
 
 def _check_rows(splits, data):

@@ -2,17 +2,22 @@
 
 import unicodedata
 
-# First and last code points of scripts that are written without spaces between words.
+# First and last code points of scripts that are written without spaces between words:
+# the ideographic ones and those of the class SA (South-East Asian) of Unicode's line
+# breaking, UAX 14, with Javanese, Balinese and Tibetan.
 _WITHOUT_SPACES = (
     (0x0E00, 0x0EFF),    # Thai, Lao
     (0x0F00, 0x0FFF),    # Tibetan
-    (0x1000, 0x109F),    # Myanmar
-    (0x1780, 0x17FF),    # Khmer
-    (0x3005, 0x3007), (0x3021, 0x3029),  # ideographic marks and numerals
-    (0x3040, 0x30FF), (0x31F0, 0x31FF), (0xFF66, 0xFF9F),  # kana
+    (0x1000, 0x109F), (0xA9E0, 0xA9FF), (0xAA60, 0xAA7F),  # Myanmar
+    (0x1780, 0x17FF), (0x19E0, 0x19FF),  # Khmer
+    (0x1950, 0x19DF), (0x1A20, 0x1AAF), (0xAA80, 0xAADF), (0x11700, 0x1174F),  # Tai Le to Ahom
+    (0x1B00, 0x1B7F), (0xA980, 0xA9DF),  # Balinese, Javanese
+    (0x3005, 0x3007), (0x3021, 0x3029), (0x3031, 0x3035), (0x303B, 0x303C),  # ideographic marks, numerals
+    (0x3040, 0x30FF), (0x31F0, 0x31FF), (0xFF66, 0xFF9F), (0x1AFF0, 0x1B16F),  # kana
     (0x3100, 0x312F), (0x31A0, 0x31BF),  # bopomofo
     (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF),  # Han
 )
+_ZERO_WIDTH_SPACE = '\u200b'
 
 
 def without_spaces(character):
@@ -22,5 +27,16 @@ def without_spaces(character):
 
 
 def stands_apart(text):
-  """Whether a piece is a word of its own: no letter, digit or mark of a spaced script."""
-  return all(without_spaces(c) or unicodedata.category(c)[0] not in 'LNM' for c in text)
+  """Whether a piece is a word of its own: no letter or number of a spaced script.
+
+  Marks, and format characters such as the zero-width joiners of Persian and of the Indic
+  scripts, go with what they follow; a piece of these alone is no word.
+  """
+  bases = [c for c in text if not _goes_with_another(c)]
+  return bool(bases) and all(without_spaces(c) or unicodedata.category(c)[0] not in 'LN' for c in bases)
+
+
+def _goes_with_another(character):
+  category = unicodedata.category(character)
+  return (category == 'Cf' and character != _ZERO_WIDTH_SPACE
+          or category[0] == 'M' and not without_spaces(character))

@@ -1,7 +1,7 @@
 """Prepared data on disk: a folder of rows, a tokenizer and a manifest.
 
   manifest.json             settings, inputs, counts, and size and sha256 of each file
-  statistics.npz            counts_V over the training rows
+  statistics.npz            what was counted over the training rows (see `statistics`)
   tokenizer/tokenizer.model SentencePiece
   SOURCE/SPLIT/rows.npy     [n, L] uint16, int32 for more than 65,536 pieces
   SOURCE/SPLIT/starts.npy   [n, S] int16, int32 for rows above 32,767: segment starts, or -1
@@ -22,10 +22,10 @@ import shutil
 import numpy as np
 
 from mlm_jax import config
-from mlm_jax.data import statistics
+from mlm_jax.data import statistics as statistics_lib
 from mlm_jax.data import tokenizer as tokenizer_lib
 
-VERSION = 1
+VERSION = 2
 SPLITS = ('train', 'held_out')
 MANIFEST = 'manifest.json'
 TOKENIZER = 'tokenizer/tokenizer.model'
@@ -56,20 +56,25 @@ class Prepared:
     directory: pathlib.Path.
     manifest: dict, as in manifest.json.
     tokenizer: tokenizer.Tokenizer.
-    counts_V: int64, how often each piece stands in the training rows.
+    statistics: statistics.Statistics, counted over the training rows.
     sources: names, in the order of config.data.source.
     train, held_out: a Rows for each source.
   """
   directory: pathlib.Path
   manifest: dict
   tokenizer: tokenizer_lib.Tokenizer
-  counts_V: np.ndarray
+  statistics: statistics_lib.Statistics
   sources: tuple
   train: tuple
   held_out: tuple
 
   def split(self, name):
     return {'train': self.train, 'held_out': self.held_out}[name]
+
+  @property
+  def counts_V(self):
+    """int64, how often each piece stands in the training rows."""
+    return self.statistics.counts_V
 
   @property
   def fingerprint(self):
@@ -265,14 +270,14 @@ def open_prepared(directory, verify=False):
   try:
     # Small enough to be always verified, since all else hangs on them.
     model = _read_verified(directory, TOKENIZER, manifest)
-    counts_V = statistics.read(_read_verified(directory, STATISTICS, manifest))
+    statistics = statistics_lib.read(_read_verified(directory, STATISTICS, manifest))
     sources = tuple(each['name'] for each in manifest['sources'])
     splits = {split: tuple(_rows(directory / name / split) for name in sources) for split in SPLITS}
     threads = manifest['settings']['tokenizer_threads']
   except (KeyError, TypeError, ValueError, OSError):
     raise config.UserError(f'{directory} is damaged; {_AGAIN}') from None
   tokenizer = tokenizer_lib.Tokenizer(model, str(directory / TOKENIZER), threads)
-  return Prepared(directory, manifest, tokenizer, counts_V, sources, **splits)
+  return Prepared(directory, manifest, tokenizer, statistics, sources, **splits)
 
 
 def _check(directory, name, entry, verify):

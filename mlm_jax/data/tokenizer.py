@@ -3,6 +3,10 @@
 The normalisation is the identity, since documents are cleaned before; with byte
 fallback every text can be written and read back exactly. [CLS], [SEP] and [MASK] are
 control symbols: no text encodes to them.
+
+The kind `word` has a piece for each of the most frequent words, as spaces part them;
+every other word, and so nearly every sentence of a script without spaces, is written
+in bytes.
 """
 
 import hashlib
@@ -33,6 +37,7 @@ class Tokenizer:
     size: pieces, special ones included.
     pad_id, unk_id, cls_id, sep_id, mask_id: ids of the special pieces.
     special_ids: sorted ids of these and of any other control piece.
+    byte_ids: ids of the pieces that stand for one byte each.
     starts_V, ends_V: bool; see `vocabulary.Table`.
     sha256: of the model file.
   """
@@ -53,6 +58,7 @@ class Tokenizer:
     if len({self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id}) < 5:
       raise config.UserError(f'{name}: two special pieces share an id; train one with mlm-jax prepare')
     self.special_ids = tuple(i for i in range(self.size) if self._is_special(i))
+    self.byte_ids = tuple(i for i in range(self.size) if self._processor.is_byte(i))
     self.starts_V, self.ends_V = self._boundaries()
 
   def _is_special(self, i):
@@ -168,7 +174,7 @@ def load(path, threads=1):
       model = file.read()
   except OSError as error:
     raise config.UserError(f'config.data.tokenizer: cannot read {path} ({error.strerror}); '
-                           'give unigram, bpe or the path of a SentencePiece model') from None
+                           'give unigram, bpe, word or the path of a SentencePiece model') from None
   return Tokenizer(model, str(path), threads)
 
 
@@ -214,7 +220,8 @@ def _untrainable(message, data):
 def stretches(text, characters):
   """Returns the text in parts of at most so many characters, cut before spaces if it can be.
 
-  Pieces do not reach across a space, so that encoding part by part changes nothing.
+  Pieces do not reach across a space, so that encoding part by part changes nothing there.
+  In a text without spaces a cut can change the pieces beside it, never what they spell.
   """
   if len(text) <= characters:
     return [text]

@@ -51,7 +51,8 @@ def test_each_rule_counts_what_it_took():
   assert kept == ['éabc', 'abcd', 'a b c', 'x_y', None, None, None]
   assert counts.touched == {
       'decoding': [0, 0], 'unicode': [1, 4], 'control_characters': [1, 2], 'boundary_mark': [1, 1],
-      'white_space': [1, 3], 'min_characters': [2, 2], 'max_characters': [1, 10], 'duplicates': [0, 0]}
+      'white_space': [1, 3], 'min_characters': [2, 2], 'max_characters': [1, 10], 'max_repetition': [0, 0],
+      'max_symbols': [0, 0], 'duplicates': [0, 0], 'near_duplicates': [0, 0]}
 
 
 @pytest.mark.parametrize('data, text', [
@@ -60,3 +61,65 @@ def test_each_rule_counts_what_it_took():
     (bytes(range(256)) * 9, False), ('text'.encode('utf-16'), False), (b'', True)])
 def test_what_is_mostly_not_text_is_told(data, text):
   assert clean.is_text(data) == text
+
+
+def brute_repetition(text):
+  """Returns the share of characters in a window of 20 that stood before, character by character."""
+  repeated = set()
+  for i in range(len(text) - 19):
+    if text[i:i + 20] in (text[j:j + 20] for j in range(i)):
+      repeated.update(range(i, i + 20))
+  return len(repeated) / len(text)
+
+
+def test_repetition_is_the_share_that_has_stood_before():
+  draw = random.Random(3)
+  parts = [''.join(draw.choices('ab日', k=30)) for _ in range(4)]
+  for n in (1, 2, 5, 12):
+    text = ' '.join(draw.choices(parts, k=n)) + draw.choice(parts)[:draw.randint(0, 30)]
+    assert clean.repetition(text) == pytest.approx(brute_repetition(text), abs=1e-12)
+  once = ''.join(map(chr, range(0x4E00, 0x4E00 + 500)))
+  assert clean.repetition(once) == 0 == clean.repetition('') == clean.repetition('haha' * 4)
+  assert clean.repetition(once * 4) == .75
+  assert clean.repetition(once + once[7:26]) == 0 and clean.repetition(once + once[7:27]) == 20 / 520
+
+
+def test_repetition_is_looked_for_inside_stretches(monkeypatch):
+  once = ''.join(map(chr, range(0x4E00, 0x4E00 + 500)))
+  monkeypatch.setattr(clean, '_STRETCH', 500)
+  assert clean.repetition(once * 2) == 0 and clean.repetition(once[:250] * 4) == .5
+
+
+def test_symbols_are_counted_as_a_share():
+  assert clean.symbols('') == 0 == clean.symbols('naïve 日本 می\u200cخواهم क्\u200dष ١٢٣')
+  assert clean.symbols('$$$ abc') == 3 / 7 and clean.symbols('。。') == 1
+
+
+SPAM = ['Buy now! Best price! ' * 20, '买一送一,立即抢购!' * 30, 'ucuz bilet, hemen al. ' * 20]
+SIGNS = ['=-=-=-=-=<>|||---> * * * [x] {}', '★☆★☆→→ 限 ★☆★☆◆◇◆', '<<>> || && ^^ %% ## a = b; }} {{ ;;']
+
+
+def test_spam_is_dropped_and_counted_by_the_rule_that_drops_it():
+  data = settings(max_repetition=.3, max_symbols=.3)
+  counts = clean.Counts()
+  assert [clean.document(text, data, counts) for text in SPAM + SIGNS] == [None] * 6
+  assert counts.touched['max_repetition'] == [3, sum(len(' '.join(text.split())) for text in SPAM)]
+  assert counts.touched['max_symbols'] == [3, sum(map(len, SIGNS))]
+
+
+@pytest.mark.parametrize('language', ['Chinese-GSD', 'Japanese-GSD', 'Turkish-BOUN', 'Finnish-TDT'])
+def test_ordinary_text_of_any_language_passes(shared, language):
+  path = shared / 'ud_multilingual' / f'UD_{language}.dev.text.txt'
+  lines = path.read_text(encoding='utf-8').split('\n')
+  data = settings(max_repetition=.3, max_symbols=.3)
+  # As documents of ten sentences: a sentence alone may be a price list or a row of dots.
+  texts = [' '.join(lines[i:i + 10]) for i in range(0, len(lines) - 9, 10)]
+  assert len(texts) > 40 and all(clean.document(text, data, clean.Counts()) for text in texts)
+
+
+def test_filters_that_are_off_are_not_computed(monkeypatch):
+  monkeypatch.delattr(clean, 'repetition')
+  monkeypatch.delattr(clean, 'symbols')
+  assert clean.document(SPAM[0], settings(), clean.Counts()) == SPAM[0].strip()
+  with pytest.raises(NameError):
+    clean.document(SPAM[0], settings(max_symbols=.99), clean.Counts())

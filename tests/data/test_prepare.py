@@ -103,29 +103,6 @@ def test_the_held_out_split_stays_when_the_corpus_grows(prepared, corpus, tmp_pa
   assert grown.tokenizer.sha256 == prepared.tokenizer.sha256
 
 
-def test_the_tokenizers_sample_does_not_depend_on_the_order():
-  documents = [(hash(i) * 7919 % 1000, text) for i, text in enumerate(sentences(200))]
-  wanted, total = [], 0
-  for _, text in sorted(documents):
-    if total < 1000:
-      wanted.append(text[:1000 - total])
-      total += len(text)
-  for order in (documents, documents[::-1], documents[57:] + documents[:57]):
-    sample = prepare_lib._Sample(1000)
-    for digest, text in order:
-      sample.add(digest, text)
-    assert sample.texts() == wanted
-
-
-def test_the_tokenizers_sample_has_no_held_out_document(prepared, corpus, tmp_path, monkeypatch):
-  texts = []
-  monkeypatch.setattr(prepare_lib._Sample, 'add', lambda self, digest, text: texts.append(text))
-  monkeypatch.setattr(prepare_lib._Sample, 'texts', lambda self: texts)
-  prepare(tmp_path / 'data', source=f'text:{corpus}')
-  assert len(texts) == prepared.manifest['sources'][0]['train']['documents']
-  assert not set(texts) & set(documents(prepared, 'held_out'))
-
-
 def test_several_sources_stand_apart(corpus, tmp_path):
   other = tmp_path / 'other.jsonl'
   other.write_text('\n'.join(json.dumps({'text': line}) for line in sentences(200, seed=4)))

@@ -1,3 +1,4 @@
+import collections
 import io
 import random
 
@@ -110,6 +111,22 @@ def test_a_vocabulary_that_the_corpus_cannot_give_is_refused(kind, size, message
   with pytest.raises(config.UserError, match=f'config.data.vocab_size = {size}: .*{message}'):
     tokenizer_lib.train(texts, settings(tokenizer=kind, vocab_size=size))
   assert capfd.readouterr() == ('', '')
+
+
+def test_the_kind_word_has_a_piece_for_each_frequent_word_and_bytes_for_the_others():
+  data = settings(tokenizer='word', vocab_size=400)
+  words = tokenizer_lib.Tokenizer(tokenizer_lib.train(TEXTS, data))
+  counts = collections.Counter(word for text in TEXTS for word in text.split(' '))
+  pieces = {words.piece(i).removeprefix('\u2581') for i in range(261, 400)}
+  least = min(counts[piece] for piece in pieces)
+  assert all(word in pieces for word, n in counts.items() if n > least)
+  for text in odd_texts(300, settings(white_space='keep')):
+    assert words.decode(words.encode(text)) == text
+  for word in ' '.join(TEXTS).split(' '):
+    ids = words.encode(word)
+    assert len(ids) == 1 if word in pieces else len(ids) == len(word.encode()) + 3
+  with pytest.raises(config.UserError, match='config.data.vocab_size = 8000: .*at most \\d+ pieces; lower it'):
+    tokenizer_lib.train(TEXTS, settings(tokenizer='word', vocab_size=8000))
 
 
 def model(**changes):

@@ -1,0 +1,165 @@
+"""A prepared corpus as lines of text: sizes, drops, histograms, pieces, n-grams, some rows."""
+
+import collections
+
+import numpy as np
+
+from mlm_jax.data import clean
+from mlm_jax.data import statistics as statistics_lib
+from mlm_jax.data import store
+
+_BAR = 40          # characters of the longest bar
+_MOST = 24         # pieces, n-grams and characters that are shown
+_SHOWN_ROWS = 3    # of each source
+_SHOWN_TEXT = 300  # characters of a segment
+_SCANNED = 20_000  # rows of each source in which bytes are read
+
+
+def lines(prepared):
+  """Yields what there is to see of a store.Prepared."""
+  settings = prepared.manifest['settings']
+  yield f'{prepared.directory} ({prepared.fingerprint[:12]})'
+  yield (f'tokenizer {settings["tokenizer"]} of {prepared.tokenizer.size:,} pieces, rows of '
+         f'{prepared.row_length}, documents by {settings["document"]}')
+  for part in (_sizes, _rules, _lengths, _fills, _pieces, _fallback, _ngrams, _rows):
+    yield ''
+    yield from part(prepared)
+
+
+def _sizes(prepared):
+  words_S = prepared.statistics.words_S
+  table = [('source', 'split', 'documents', 'characters', 'pieces', 'rows', 'tokens', 'fill',
+            'pieces/word', 'characters/piece')]
+  for source, words in zip(prepared.manifest['sources'], words_S):
+    for split in store.SPLITS:
+      entry = source[split]
+      per_word = f'{entry["pieces"] / words:.2f}' if split == 'train' and words else ''
+      table.append((source['name'], split, *(f'{entry[key]:,}' for key in (
+          'documents', 'characters', 'pieces', 'rows', 'tokens')), f'{entry["fill"]:.1%}', per_word,
+                    f'{entry["characters"] / max(1, entry["pieces"]):.2f}'))
+  yield from _aligned(table, left=2)
+
+
+def _rules(prepared):
+  table = [('source', 'rule', 'documents', 'characters', 'did')]
+  for source in prepared.manifest['sources']:
+    for rule, entry in source['rules'].items():
+      if entry['documents']:
+        table.append((source['name'], rule, f'{entry["documents"]:,}', f'{entry["characters"]:,}',
+                      'drop' if rule in clean.DROPPING else 'change'))
+  read = sum(source['documents_read'] for source in prepared.manifest['sources'])
+  yield f'rules, of {read:,} documents read' + ('' if len(table) > 1 else ': none had anything to do')
+  yield from _aligned(table if len(table) > 1 else [], left=2)
+
+
+def _lengths(prepared):
+  counts_K = prepared.statistics.lengths_SK.sum(axis=0)
+  yield 'training documents by their pieces'
+  names = [f'{2**k:,} to {2**(k + 1) - 1:,}' if k else '1' for k in range(len(counts_K))]
+  yield from _bars(names, counts_K)
+
+
+def _fills(prepared):
+  counts_F = prepared.statistics.fills_SF.sum(axis=0)
+  yield 'training rows by the share that is filled'
+  step = 100 // statistics_lib.FILLS
+  yield from _bars([f'{f * step} to {(f + 1) * step} %' for f in range(len(counts_F))], counts_F)
+
+
+def _pieces(prepared):
+  ordinary_V = prepared.counts_V.copy()
+  ordinary_V[list(prepared.tokenizer.special_ids)] = 0
+  unused = int((ordinary_V == 0).sum()) - len(prepared.tokenizer.special_ids)
+  yield f'most common pieces ({unused:,} of {prepared.tokenizer.size:,} never occur)'
+  order = np.argsort(-ordinary_V, kind='stable')[:_MOST]
+  yield from _listed(prepared, ((i,) for i in order), ordinary_V[order])
+
+
+def _fallback(prepared):
+  tokenizer = prepared.tokenizer
+  total = sum(int(prepared.counts_V[i]) for i in tokenizer.byte_ids)
+  pieces = sum(source['train']['pieces'] for source in prepared.manifest['sources'])
+  unknown = int(prepared.counts_V[tokenizer.unk_id])
+  yield f'unknown pieces: {unknown:,}; bytes: {total:,} ({total / max(1, pieces):.3%} of all pieces)'
+  if total:
+    spelled, rows = _spelled(prepared)
+    shown = ', '.join(f'{_named(text)} {count:,}' for text, count in spelled.most_common(_MOST))
+    yield f'  what the bytes spell in {rows:,} rows: {shown}'
+
+
+def _spelled(prepared):
+  """Returns (Counter of the characters that bytes spell, the rows read)."""
+  tokenizer = prepared.tokenizer
+  is_byte_V = np.zeros(tokenizer.size, bool)
+  is_byte_V[list(tokenizer.byte_ids)] = True
+  spelled, scanned = collections.Counter(), 0
+  for rows in prepared.train:
+    chosen = _spread(len(rows), _SCANNED)
+    scanned += len(chosen)
+    for row in rows.tokens_RL[chosen]:
+      at = np.flatnonzero(is_byte_V[row])
+      for run in np.split(row[at], np.flatnonzero(np.diff(at) > 1) + 1) if len(at) else ():
+        spelled.update(tokenizer.decode(run))
+  return spelled, scanned
+
+
+def _ngrams(prepared):
+  statistics = prepared.statistics
+  for name, ids_Nn, counts_N, missed in (
+      ('pairs', statistics.bigrams_N2, statistics.bigram_counts_N, statistics.missed_2[0]),
+      ('triples', statistics.trigrams_N3, statistics.trigram_counts_N, statistics.missed_2[1])):
+    yield f'most common {name} of pieces' + (f' (counts may be {missed:,} too low)' if missed else '')
+    yield from _listed(prepared, ids_Nn[:_MOST], counts_N[:_MOST])
+
+
+def _listed(prepared, grams, counts):
+  """Yields pieces or n-grams with their counts, in columns."""
+  cells = [f'{" ".join(_named(prepared.tokenizer.piece(i)) for i in gram)} {count:,}'
+           for gram, count in zip(grams, counts) if count]
+  columns = 4
+  yield from _aligned([cells[i:i + columns] for i in range(0, len(cells), columns)], left=columns)
+
+
+def _rows(prepared):
+  tokenizer = prepared.tokenizer
+  for name, rows in zip(prepared.sources, prepared.train):
+    for number in _spread(len(rows), _SHOWN_ROWS):
+      row, starts = rows.tokens_RL[number], rows.starts_RS[number]
+      begins = starts[starts >= 0]
+      filled = int((row != tokenizer.pad_id).sum())
+      yield f'{name}, row {number}: {filled} of {len(row)} tokens in {len(begins)} segments'
+      ordinary_L = ~np.isin(row, tokenizer.special_ids)
+      for begin, end in zip(begins, np.append(begins[1:], len(row))):
+        text = tokenizer.decode(row[begin:end][ordinary_L[begin:end]])
+        cut = text[:_SHOWN_TEXT] + ('...' if len(text) > _SHOWN_TEXT else '')
+        yield f'  | {"".join(_named(c) if c != " " else c for c in cut)}'
+
+
+def _spread(number, most):
+  """Returns `most` of the numbers below `number`, or all, evenly spread."""
+  n = min(number, most)
+  return np.arange(n) * number // max(1, n)
+
+
+def _named(text):
+  """Returns a text in which what a terminal does not show is written as its code."""
+  return ''.join(c if c.isprintable() else f'<{ord(c):04X}>' for c in text)
+
+
+def _bars(names, counts):
+  """Yields a bar for each count, from the first that is not 0 to the last."""
+  there = np.flatnonzero(counts)
+  if not len(there):
+    return
+  shown = range(there[0], there[-1] + 1)
+  bars = ['#' * int(np.ceil(_BAR * counts[i] / counts.max())) for i in shown]
+  yield from _aligned([(names[i], f'{counts[i]:,}', bar) for i, bar in zip(shown, bars)], left=0)
+
+
+def _aligned(table, left):
+  """Yields the rows of a table in columns, the first `left` of them and bars to the left."""
+  widths = [max(len(row[i]) for row in table if i < len(row)) for i in range(max(map(len, table), default=0))]
+  for row in table:
+    cells = [cell.ljust(width) if i < left or cell.startswith('#') else cell.rjust(width)
+             for i, (cell, width) in enumerate(zip(row, widths))]
+    yield '  ' + '  '.join(cells).rstrip()
