@@ -47,16 +47,19 @@ def score(prepared, loader):
 
 def _reference_targets(prepared, loader):
   """Returns (left_N, target_N): the reference-masked tokens and their left neighbours."""
-  policy = masked_evaluation.reference_policy(prepared.table)
-  key = masked_evaluation.reference_key()
-  mask = jax.jit(masking.mask_batch)
   lefts, targets = [], []
-  for i in range(len(loader)):
-    masked = jax.device_get(mask(policy, key, loader.batch(i), 0.0))
+  for masked in drawn(masked_evaluation.reference_policy(prepared.table), loader):
     b, l = np.nonzero(masked.chosen_BL)
     lefts.append(masked.targets_BL[b, l - 1])
     targets.append(masked.targets_BL[b, l])
   return np.concatenate(lefts), np.concatenate(targets)
+
+
+def drawn(policy, loader):
+  """Yields the Masked, on the host, of each held-out batch as models are scored on it."""
+  mask = jax.jit(masking.mask_batch)
+  for i in range(len(loader)):
+    yield jax.device_get(mask(policy, masked_evaluation.reference_key(), loader.batch(i), 0.0))
 
 
 def _ordinary(prepared):
