@@ -16,6 +16,7 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from mlm_jax import config as config_lib
+from mlm_jax import processes
 
 MANIFEST = 'sha256.json'
 UNVERIFIED = f'was never verified: it has no {MANIFEST}'
@@ -68,7 +69,7 @@ class Checkpoints:
 
   def _finish(self, response, path, loss):
     response.result()
-    if jax.process_index() == 0:
+    if processes.is_first():
       write_manifest(path, loss)
       self._prune()
 
@@ -88,11 +89,24 @@ class Checkpoints:
     """Returns (step, parts) of the newest step that is whole, or (None, None) if there is no step.
 
     Newer steps, which are not whole, are set aside as `<step>.broken` and named in
-    the log. An unverified step is used only where no verified one is intact.
+    the log. An unverified step is used only where no verified one is intact. Of several
+    processes the first one looks, and all load what it found.
 
     Raises:
       UserError: there are steps, but none can be restored; nothing is moved then.
     """
+    faults = {}
+    processes.on_first(lambda: faults.update(self._look()))
+    whole = next((step for step, fault in faults.items() if not fault), -1)
+    whole = processes.from_first(whole)
+    if whole >= 0:
+      parts = self._load(whole, abstract_parts)
+      self._set_aside({step: fault for step, fault in faults.items() if fault and step > whole})
+      return whole, parts
+    return self._restore_unverified(faults, abstract_parts)
+
+  def _look(self):
+    """Returns {step: what is wrong with it, or ''}, from the newest to the first that is whole."""
     for pattern in ('*.orbax-checkpoint-tmp*', '*.removing'):
       for leftover in self._folder.glob(pattern):
         shutil.rmtree(leftover)
@@ -100,10 +114,14 @@ class Checkpoints:
     for step in reversed(steps(self._folder)):
       faults[step] = verify(self._folder / str(step))
       if not faults[step]:
-        parts = self._load(step, abstract_parts)
-        self._set_aside({each: fault for each, fault in faults.items() if fault})
-        return step, parts
-    for step in [each for each, fault in faults.items() if fault == UNVERIFIED]:
+        break
+    return faults
+
+  def _restore_unverified(self, faults, abstract_parts):
+    """Returns (step, parts) as `restore_newest` does, where no step is verified and intact."""
+    unverified = [step for step, fault in faults.items() if fault == UNVERIFIED]
+    for _ in range(processes.from_first(len(unverified))):
+      step = processes.from_first(unverified.pop(0) if unverified else -1)
       try:
         parts = self._load(step, abstract_parts)
       except config_lib.UserError as error:
@@ -111,10 +129,10 @@ class Checkpoints:
         continue
       self._log(f'warning: step {step} in {self._folder} {UNVERIFIED}; '
                 'used all the same, since no verified step is intact')
-      write_manifest(self._folder / str(step), None)
+      processes.on_first(lambda: write_manifest(self._folder / str(step), None))
       self._set_aside({each: fault for each, fault in faults.items() if each > step})
       return step, parts
-    if faults:
+    if processes.from_first(len(faults)):
       raise config_lib.UserError(
           f'no checkpoint in {self._folder} can be restored: '
           + '; '.join(f'step {step} {fault}' for step, fault in faults.items())
@@ -129,7 +147,7 @@ class Checkpoints:
       raise config_lib.UserError(f'checkpoint {self._folder / str(step)} does not load: {_one_line(error)}') from error
 
   def _set_aside(self, faults):
-    for step, fault in faults.items():
+    for step, fault in faults.items() if processes.is_first() else ():
       path = self._folder / str(step)
       aside = path.with_name(f'{step}.broken')
       if aside.exists():

@@ -28,11 +28,17 @@ def base():
   c.batch_size = 32           # rows a step, over all devices
   c.micro_batches = 1         # parts a batch is computed in; the gradient is the same
   c.total_steps = 1000
+  # Parts of the run: each a dict of its `steps` and of what differs in it, as dotted
+  # keys (see STAGE_KEYS); together they make total_steps. () = one part.
+  c.stages = ()
 
   c.data = data = ml_collections.ConfigDict()
-  data.source = 'pydocs'      # text:GLOB or pydocs; several are joined by commas
+  data.source = 'pydocs'      # text:GLOB, tfds:NAME, hf:FOLDER, synthetic:SIZE or pydocs;
+                              # several are joined by commas (see data/sources.py)
   data.weights = ()           # one a source, shares of the rows drawn; () = by size
-  data.field = 'text'         # the field of a .jsonl record that holds its text
+  data.size_exponent = 1.0    # without weights: shares go by size to this power; 1 = all
+                              # rows are shuffled together, .3 lifts small languages
+  data.field = 'text'         # the field or column of a record that holds its text
   data.document = 'file'      # file (or .jsonl record), lines, blocks or regex
   data.block_characters = 2000  # blocks: paragraphs are joined until this long
   data.document_regex = ''    # regex: documents are what stands between its matches
@@ -41,9 +47,14 @@ def base():
   data.white_space = 'collapse'  # collapse (every run becomes one space) or keep
   data.min_characters = 1     # shorter documents are dropped
   data.max_characters = 0     # longer documents are dropped; 0 = no limit
+  data.max_repetition = 1.0   # documents that repeat a larger share of themselves are dropped
+  data.max_symbols = 1.0      # documents with a larger share of symbols are dropped; for
+                              # both see data/clean.py, 1 = off
   data.drop_duplicates = True  # exact ones, after cleaning
+  data.near_duplicates = 0.0  # similarity from which on a training document is dropped that
+                              # resembles another; 0 = off (see data/near_duplicates.py)
   data.held_out = 0.01        # share of the documents kept for evaluation
-  data.tokenizer = 'unigram'  # unigram, bpe or the path of a SentencePiece model
+  data.tokenizer = 'unigram'  # unigram, bpe, word or the path of a SentencePiece model
   data.vocab_size = 8192      # pieces to train; read from the file for a path
   data.tokenizer_characters = 20_000_000  # size of the sample it is trained on
   data.tokenizer_threads = 2  # part of the result: other counts give other pieces
@@ -78,17 +89,23 @@ def base():
                               # 0 = all rows of a device and micro-batch
 
   c.optim = optim = ml_collections.ConfigDict()
-  optim.name = 'adamw'
+  optim.name = 'adamw'        # adamw, lamb or stable_adamw
   optim.learning_rate = 1e-3  # peak
-  optim.schedule = 'linear'   # linear or wsd (warm-up, stable, decay)
+  optim.layer_decay = 1.0     # a layer's rate is this times that of the layer above it
+  optim.schedule = 'linear'   # shape of the decay: linear, cosine, polynomial,
+                              # one_minus_sqrt or constant (none)
+  optim.power = 1.0           # polynomial: of the share that is left
   optim.warmup_steps = 100
-  optim.decay_steps = 0       # wsd: length of the decay at the end
+  optim.decay_steps = 0       # length of the decay at the end, before it the rate is
+                              # constant; 0 = from the warm-up on
   optim.final_fraction = 0.0  # of the peak, reached at total_steps
   optim.beta1 = 0.9
   optim.beta2 = 0.98
   optim.epsilon = 1e-6
+  optim.bias_correction = True  # of Adam's moments; BERT and ELECTRA have none
   optim.weight_decay = 0.01
-  # Ordered (regex over the parameter's path, decayed?); the first match counts.
+  # Ordered (regex over the parameter's path, decayed?); the first match counts. LAMB
+  # adapts the rate of what is decayed.
   optim.decay_rules = ((r'.*(bias|norm/scale)', False), (r'.*', True))
   optim.clip_norm = 1.0       # global norm of the gradient; 0 = no clipping
   optim.stop_after_skips = 10  # non-finite gradients in a row that end the run
@@ -106,13 +123,23 @@ def base():
 
   c.log = log = ml_collections.ConfigDict()
   log.every = 50              # steps a line of metrics.jsonl sums over
+  log.spike = 0.3             # a step whose loss lies this share above the median of the last
+                              # 64 goes to spikes.jsonl; 0 = none
   log.tensorboard = True
 
   c.mesh = mesh = ml_collections.ConfigDict()
-  mesh.data = 0               # devices the batch is divided over; 0 = all there are
+  mesh.devices = 0            # how many are used; 0 = all there are
+  mesh.data = 0               # copies of the model, each with its rows; 0 = what is left
+  mesh.fsdp = 1               # devices that share out parameters, and rows too
+  mesh.tensor = 1             # devices that share out heads and feed-forward width
   c.lock()
   return c
 
+
+# What a stage may change.
+STAGE_KEYS = (
+    'batch_size', 'micro_batches', 'data.row_length', 'data.max_segments', 'data.weights', 'data.size_exponent',
+    'data.prepared', 'masking.rate', 'masking.split', 'model.head_rows', 'optim.learning_rate')
 
 # What may differ when a run is taken up again: where and how it runs, not what.
 OPERATIONAL = ('checkpoint', 'log', 'mesh', 'data.prepared')
@@ -130,8 +157,8 @@ _CHOICES = {
     'model.init': ('normal', 'neighbours'),
     'model.size': ('tiny', 'mini', 'small', 'medium', 'base', 'large'),
     'model.dtype': ('float32', 'bfloat16'),
-    'optim.name': ('adamw',),
-    'optim.schedule': ('linear', 'wsd'),
+    'optim.name': ('adamw', 'lamb', 'stable_adamw'),
+    'optim.schedule': ('linear', 'cosine', 'polynomial', 'one_minus_sqrt', 'constant'),
 }
 _AT_LEAST = {
     'batch_size': 1, 'micro_batches': 1, 'total_steps': 1,
@@ -144,11 +171,14 @@ _AT_LEAST = {
     'optim.clip_norm': 0, 'optim.stop_after_skips': 1, 'evaluation.every': 1,
     'evaluation.rows': 0, 'evaluation.batch_size': 1, 'checkpoint.every': 1,
     'checkpoint.keep_latest': 1, 'checkpoint.keep_best': 0, 'log.every': 1,
-    'mesh.data': 0,
+    'log.spike': 0, 'mesh.devices': 0, 'mesh.data': 0, 'mesh.fsdp': 1, 'mesh.tensor': 1,
 }
-_ABOVE_0 = ('masking.rate', 'model.init_std', 'data.held_out', 'optim.learning_rate', 'optim.epsilon')
+_ABOVE_0 = ('masking.rate', 'model.init_std', 'data.held_out', 'optim.learning_rate', 'optim.epsilon',
+            'optim.power', 'optim.layer_decay')
 _BELOW_1 = ('data.held_out', 'optim.beta1', 'optim.beta2')
-_FRACTIONS = ('masking.rate', 'model.dropout', 'optim.final_fraction', *_BELOW_1)
+_FRACTIONS = ('masking.rate', 'model.dropout', 'optim.final_fraction', 'optim.layer_decay',
+              'data.size_exponent', 'data.max_repetition', 'data.max_symbols', 'data.near_duplicates',
+              *_BELOW_1)
 
 
 def vary(config, variant):
@@ -169,6 +199,8 @@ def vary(config, variant):
   config.evaluation.update(every=30, rows=64, batch_size=16)
   config.checkpoint.every = 30
   config.log.every = 10
+  if config.stages:
+    config.stages = ({'steps': 40, 'data.row_length': 32}, {'steps': 20})
   return config
 
 
@@ -205,8 +237,11 @@ def check(config):
     refuse('masking.split', 'three shares ([MASK], random, kept) that sum to 1')
   if flat['data.document'] == 'regex' and not flat['data.document_regex']:
     refuse('data.document_regex', "a regular expression when data.document is 'regex'")
-  if not all(is_number(weight) and weight > 0 for weight in flat['data.weights']):
-    refuse('data.weights', 'numbers above 0, one a source, or () for shares by size')
+  weights = flat['data.weights']
+  if not all(is_number(weight) and weight >= 0 for weight in weights) or weights and not any(weights):
+    refuse('data.weights', 'numbers from 0 on, not all 0, one a source, or () for shares by size')
+  if weights and flat['data.size_exponent'] != 1:
+    refuse('data.size_exponent', '1 where config.data.weights says the shares')
   try:
     for regex, is_decayed in flat['optim.decay_rules']:
       re.compile(regex)
@@ -221,11 +256,54 @@ def check(config):
   if flat['data.row_length'] > flat['model.max_positions']:
     refuse('data.row_length',
            f'at most model.max_positions = {flat["model.max_positions"]}; raise that or shorten the rows')
-  if flat['optim.decay_steps'] and flat['optim.schedule'] == 'linear':
-    refuse('optim.decay_steps', "0 when optim.schedule is 'linear', which decays from the warm-up on")
+  for key in ('optim.decay_steps', 'optim.final_fraction'):
+    if flat[key] and flat['optim.schedule'] == 'constant':
+      refuse(key, "0 when optim.schedule is 'constant'")
+  if flat['optim.power'] != 1 and flat['optim.schedule'] != 'polynomial':
+    refuse('optim.power', "1 unless optim.schedule is 'polynomial'")
   if flat['optim.warmup_steps'] + flat['optim.decay_steps'] > flat['total_steps']:
     refuse('optim.warmup_steps',
            f'with optim.decay_steps at most total_steps = {flat["total_steps"]}')
+  _check_stages(config)
+
+
+def _check_stages(config):
+  """Raises UserError for stages that do not make up the run or do not fit the config."""
+  steps = 0
+  for number, stage in enumerate(config.stages):
+    name = f'config.stages[{number}]'
+    if not isinstance(stage, dict) or type(stage.get('steps')) is not int or stage['steps'] < 1:
+      raise UserError(f"{name} = {stage!r}: must be a dict with a whole number of steps, such as "
+                      "{'steps': 1000, 'data.row_length': 512}")
+    steps += stage['steps']
+    for key in stage:
+      if key not in ('steps', *STAGE_KEYS):
+        near = difflib.get_close_matches(key, STAGE_KEYS, 1)
+        raise UserError(f'{name}: {key!r} is not for a stage to change' + (f'; did you mean {near[0]!r}?' if near
+                        else f'; it may change {", ".join(STAGE_KEYS)}'))
+  if config.stages and steps != config.total_steps:
+    raise UserError(f'config.total_steps = {config.total_steps}: must be the {steps} steps of config.stages together')
+  for number, (_, stage) in enumerate(stages(config) if config.stages else ()):
+    try:
+      check(stage)
+    except UserError as error:
+      raise UserError(f'config.stages[{number}]: {error}') from None
+
+
+def stages(config):
+  """Returns [(first 0-based step, config)]: the run's config as it is in each of its stages."""
+  made, first = [], 0
+  for stage in config.stages or ({'steps': config.total_steps},):
+    changed = config.copy_and_resolve_references()
+    changed.stages = ()
+    for key, value in stage.items():
+      if key != 'steps':
+        group, name = _find(changed, key)
+        with group.ignore_type():
+          group[name] = _as_tuples(value)
+    made.append((first, changed))
+    first += stage['steps']
+  return made
 
 
 def check_form(config):
@@ -383,7 +461,10 @@ def from_json(text, name='config.json'):
 
 
 def _as_tuples(value):
-  return tuple(_as_tuples(each) for each in value) if isinstance(value, list) else value
+  """Returns what JSON made of tuples, also inside a stage, as tuples again."""
+  if isinstance(value, dict):
+    return {key: _as_tuples(each) for key, each in value.items()}
+  return tuple(map(_as_tuples, value)) if isinstance(value, (list, tuple)) else value
 
 
 def differences(ours, theirs, ignore=OPERATIONAL):

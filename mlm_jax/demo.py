@@ -41,7 +41,7 @@ def config():
                  init_std=0.072, dropout=0.0)
   c.optim.update(learning_rate=2e-3, schedule='linear')
   c.evaluation.update(rows=512, batch_size=64)
-  c.mesh.data = sharding.largest_mesh(c.batch_size).devices.size   # whatever machine this is
+  c.mesh.devices = sharding.largest_mesh(c.batch_size).devices.size   # whatever machine this is
   return c
 
 
@@ -91,7 +91,7 @@ def time_steps(config, prepared):
   seconds = []
   for step in range(_TIMED_STEPS):
     began = time.perf_counter()
-    state, _ = compiled.step(state, problem.policy, compiled.put(problem.batch(step)), key)
+    state, _ = compiled.steps[0](state, problem.stages[0].policy, compiled.batch(step), key)
     jax.block_until_ready(state)
     seconds.append(time.perf_counter() - began)
   return sorted(seconds[2:])[len(seconds[2:]) // 2]
@@ -99,7 +99,7 @@ def time_steps(config, prepared):
 
 def _tell(config, workdir, log):
   """Says how the run stands against counting, fills masks, and what to type next."""
-  prepared = pretrain.prepare_data(config, workdir, lambda line: None)
+  prepared, = pretrain.prepare_data(config, workdir, lambda line: None)
   loader = pipeline.EvaluationLoader(prepared, config.evaluation.batch_size, config.evaluation.rows)
   last = workdir_lib.read_log(workdir, 'evaluations')[-1]
   scores = guesses.score(prepared, loader)

@@ -1,5 +1,6 @@
 """From a config to a masked-language-model Problem, and the run of it."""
 
+import contextlib
 import functools
 import math
 import pathlib
@@ -11,6 +12,7 @@ from mlm_jax import config as config_lib
 from mlm_jax import masking
 from mlm_jax import models
 from mlm_jax import optim
+from mlm_jax import processes
 from mlm_jax import rng
 from mlm_jax import run as run_lib
 from mlm_jax import sharding
@@ -22,6 +24,8 @@ from mlm_jax.data import prepare
 from mlm_jax.data import store
 from mlm_jax.evaluate import guesses
 from mlm_jax.evaluate import masked as masked_evaluation
+from mlm_jax.evaluate import optimal
+from mlm_jax.models import flops
 from mlm_jax.models import neighbours
 from mlm_jax.objectives import masked as masked_objective
 
@@ -42,12 +46,27 @@ def resolve(config):
 
 
 def prepare_data(config, workdir, log=print):
-  """Returns the prepared data of a run, made where it is missing."""
-  return prepare.prepare(config.data, data_folder(config, workdir), log)
+  """Returns the prepared data of each stage of a run, made where it is missing.
+
+  All stages share the tokenizer of the first.
+  """
+  made, prepared = {}, []
+  for _, stage in config_lib.stages(config):
+    folder = data_folder(config, workdir, stage)
+    what = folder, stage.data.row_length, stage.data.max_segments
+    if what not in made:
+      model = prepared[0].tokenizer.model if prepared else None
+      made[what] = prepare.prepare(stage.data, folder, log, model)
+    prepared.append(made[what])
+  return prepared
 
 
-def data_folder(config, workdir):
-  return pathlib.Path(config.data.prepared or pathlib.Path(workdir) / 'data')
+def data_folder(config, workdir, stage):
+  """Returns the folder of a stage's prepared data: rows of another length stand in one of their own."""
+  folder = pathlib.Path(stage.data.prepared or pathlib.Path(workdir) / 'data')
+  if stage.data.row_length == config.data.row_length or stage.data.prepared != config.data.prepared:
+    return folder
+  return folder.with_name(f'{folder.name}_{stage.data.row_length}')
 
 
 def make_policy(config, table):
@@ -57,14 +76,16 @@ def make_policy(config, table):
 
 def check(config, mesh):
   """Raises UserError where the mesh, the batch and the model cannot work together."""
-  devices = mesh.devices.size
-  parts = devices * config.micro_batches
-  sharding.check_divides('batch_size', config.batch_size, parts, 'devices x micro_batches')
-  sharding.check_divides('evaluation.batch_size', config.evaluation.batch_size, devices, 'devices')
-  rows = config.batch_size // parts
-  if config.model.head_rows and rows % config.model.head_rows:
-    raise config_lib.UserError(f'config.model.head_rows = {config.model.head_rows}: must divide the {rows} '
-                               'rows of each device and micro-batch')
+  devices = sharding.row_parts(mesh)
+  for _, stage in config_lib.stages(config):
+    parts = devices * stage.micro_batches
+    sharding.check_divides('batch_size', stage.batch_size, parts, 'data x fsdp devices x micro_batches')
+    rows = stage.batch_size // parts
+    if stage.model.head_rows and rows % stage.model.head_rows:
+      raise config_lib.UserError(f'config.model.head_rows = {stage.model.head_rows}: must divide the {rows} '
+                                 'rows of each device and micro-batch')
+  sharding.check_divides('evaluation.batch_size', config.evaluation.batch_size, devices, 'data x fsdp devices')
+  sharding.check_model(mesh, config.model)
   # Every piece of the config that decides about the parameters is here but the vocabulary.
   model = models.make(config.model, config.data.vocab_size)
   optim.decayed(config.optim, jax.eval_shape(model.init, rng.root_key(0)))
@@ -73,22 +94,55 @@ def check(config, mesh):
 def problem(config, prepared, mesh):
   """Returns the train.Problem of pretraining on prepared data; `check` has passed.
 
+  Held-out rows and the own policy are those of the last stage, also before it: so a
+  run's evaluations can be compared with each other.
+
+  Args:
+    config: resolved.
+    prepared: a store.Prepared for each stage.
+    mesh: see `sharding`.
+
   Raises:
     UserError: batches that the data cannot fill.
   """
-  tokenizer = prepared.tokenizer
-  model = models.make(config.model, tokenizer.size)
+  stages = config_lib.stages(config)
+  model = models.make(config.model, prepared[0].tokenizer.size)
+  facts = {'tokenizer': prepared[0].tokenizer.sha256}
+  for each in prepared:
+    facts.setdefault('data_fingerprint', each.fingerprint)
+    if each.fingerprint != facts['data_fingerprint']:
+      facts[f'data_fingerprint_{each.row_length}'] = each.fingerprint
+  return train.Problem(
+      stages=tuple(_stage(first, stage, prepared[number], model, mesh, _rows_before(stages, prepared, number))
+                   for number, (first, stage) in enumerate(stages)),
+      init=_init(config.model, model), evaluators=_evaluators(stages[-1][1], prepared[-1], model, mesh),
+      ranked_by=('reference', 'loss'), cost=functools.partial(_cost, model.architecture), facts=facts)
+
+
+def _rows_before(stages, prepared, number):
+  """Returns how many rows of a stage's data the stages before it have drawn."""
+  ends = [first for first, _ in stages[1:]]
+  return sum((end - first) * stage.batch_size
+             for (first, stage), end, data in zip(stages[:number], ends, prepared)
+             if data.fingerprint == prepared[number].fingerprint)
+
+
+def _stage(first, config, prepared, model, mesh, begin):
+  """Returns the train.Stage of one stage's config; its data goes on behind `begin` rows."""
   # On the device once; a step would carry the table over anew each time.
   policy = jax.device_put(make_policy(config.masking, prepared.table), sharding.replicated(mesh))
   loader = pipeline.Loader(
       prepared, 'train', config.batch_size, config.seed, weights=config.data.weights,
-      process_index=jax.process_index(), process_count=jax.process_count())
-  rows = config.batch_size // (mesh.devices.size * config.micro_batches)
-  return train.Problem(
-      objective=masked_objective.Objective(model, tokenizer.pad_id, config.model.head_rows or rows),
-      policy=policy, init=_init(config.model, model), batch=loader.batch,
-      evaluators=_evaluators(config, prepared, model, mesh), ranked_by=('reference', 'loss'),
-      facts={'data_fingerprint': prepared.fingerprint, 'tokenizer': tokenizer.sha256})
+      size_exponent=config.data.size_exponent, begin=begin, local=sharding.local_rows(mesh, config.batch_size))
+  rows = config.batch_size // (sharding.row_parts(mesh) * config.micro_batches)
+  objective = masked_objective.Objective(model, prepared.tokenizer.pad_id, config.model.head_rows or rows)
+  return train.Stage(first, config, objective, policy, lambda step: loader.batch(step - first))
+
+
+def _cost(architecture, sums):
+  """Returns the FLOPs of the training steps whose metrics were summed."""
+  padding, size = sums['padding']
+  return flops.training(architecture, float(size - padding), float(sums['attended'][0]), float(sums['loss'][1]))
 
 
 def _init(config, model):
@@ -99,15 +153,18 @@ def _init(config, model):
 
 
 def _evaluators(config, prepared, model, mesh):
-  """Returns {'reference': ..., 'own': ...} over the held-out rows."""
-  loader = pipeline.EvaluationLoader(prepared, config.evaluation.batch_size, config.evaluation.rows)
-  objective = masked_objective.Objective(
-      model, prepared.tokenizer.pad_id, config.evaluation.batch_size // mesh.devices.size)
+  """Returns {'reference': ..., 'own': ...} over the held-out rows, and each source's loss where there are several."""
+  size = config.evaluation.batch_size
+  several = len(prepared.sources) > 1
+  loaders = {name: pipeline.EvaluationLoader(prepared, size, config.evaluation.rows, number if several else None,
+                                             sharding.local_rows(mesh, size))
+             for number, name in enumerate(prepared.sources)}
+  objective = masked_objective.Objective(model, prepared.tokenizer.pad_id, size // sharding.row_parts(mesh))
   eval_step = jax.jit(step_lib.make_eval_step(objective))
-  put = lambda batch: sharding.put(batch, mesh)
+  put = lambda batch: sharding.put(batch, mesh, size)
 
   def score(policy, params, progress):
-    return masked_evaluation.evaluate(eval_step, params, policy, loader, put, progress)
+    return masked_evaluation.evaluate(eval_step, params, policy, loaders, put, progress)
 
   policies = {'reference': masked_evaluation.reference_policy(prepared.table),
               'own': make_policy(config.masking, prepared.table)}
@@ -115,22 +172,36 @@ def _evaluators(config, prepared, model, mesh):
           for name, policy in policies.items()}
 
 
-def run(config, workdir, log=print):
-  """Pretrains in workdir, from wherever it stands; returns whether it is complete."""
+def run(config, workdir, log=print, profile=False):
+  """Pretrains in workdir, from wherever it stands; returns whether it is complete.
+
+  Of several processes the first one prepares, writes and speaks; the others wait for
+  it and read what it wrote.
+  """
   config = resolve(config)
+  workdir = pathlib.Path(workdir)
   mesh = sharding.make_mesh(config.mesh)
   check(config, mesh)
-  with workdir_lib.locked(workdir) as workdir:
+  if not processes.is_first():
+    log = lambda line: None
+  with processes.together(), contextlib.ExitStack() as stack:
+    processes.on_first(lambda: stack.enter_context(workdir_lib.locked(workdir)))
     workdir_lib.check_same(workdir, config)
     if train.is_finished(config, workdir, log):
       return True
-    prepared = prepare_data(config, workdir, log)
+    processes.on_first(lambda: prepare_data(config, workdir, log))
+    prepared = prepare_data(config, workdir, lambda line: None)
     this = problem(config, prepared, mesh)
     # Only now, when all that can be wrong with the input has been looked at.
-    workdir_lib.record_environment(workdir, this.facts)
-    workdir_lib.write_config(workdir, config)
-    shutil.copytree(prepared.directory / 'tokenizer', workdir / 'tokenizer', dirs_exist_ok=True)
-    return train.run(this, config, workdir, mesh, log)
+    processes.on_first(lambda: _found(workdir, config, this.facts, prepared[0]))
+    return train.run(this, config, workdir, mesh, log, profile)
+
+
+def _found(workdir, config, facts, prepared):
+  """Writes what a run's folder holds before its first step."""
+  workdir_lib.record_environment(workdir, facts)
+  workdir_lib.write_config(workdir, config)
+  shutil.copytree(prepared.directory / 'tokenizer', workdir / 'tokenizer', dirs_exist_ok=True)
 
 
 def evaluate(workdir, step=None, data=None, with_guesses=False):
@@ -143,15 +214,16 @@ def evaluate(workdir, step=None, data=None, with_guesses=False):
     workdir: of the run.
     step: of the checkpoint; None for the newest intact one.
     data: folder of prepared data; None for the run's own.
-    with_guesses: whether to add what counting alone scores (see evaluate/guesses.py).
+    with_guesses: whether to add what counting alone scores (evaluate/guesses.py), and on
+      synthetic languages the best there can be (evaluate/optimal.py).
 
   Raises:
     UserError: no run, checkpoint or data there; data made with another tokenizer or
       with rows beyond the model's positions; a loss that is not finite.
   """
   opened = run_lib.open_run(workdir, step)
-  config = opened.config
-  prepared = store.open_prepared(data or data_folder(config, workdir))
+  config = config_lib.stages(opened.config)[-1][1]
+  prepared = store.open_prepared(data or data_folder(opened.config, workdir, config))
   if prepared.tokenizer.sha256 != opened.tokenizer.sha256:
     raise config_lib.UserError(f'{prepared.directory} was prepared with another tokenizer than {workdir}')
   if prepared.row_length > config.model.max_positions:
@@ -167,6 +239,8 @@ def evaluate(workdir, step=None, data=None, with_guesses=False):
     scores |= {f'{name}_{metric}': value for metric, value in values.items()}
   if with_guesses:
     loader = pipeline.EvaluationLoader(prepared, config.evaluation.batch_size, config.evaluation.rows)
-    scores |= {f'{name}_{metric}': value for name, guess in guesses.score(prepared, loader).items()
-               for metric, value in guess.items()}
+    guessed = guesses.score(prepared, loader)
+    if optimal.is_known(prepared):
+      guessed['optimal'] = optimal.score(prepared, loader)
+    scores |= {f'{name}_{metric}': value for name, guess in guessed.items() for metric, value in guess.items()}
   return scores

@@ -15,13 +15,14 @@ class Reporter:
     config: the run's.
     first: the step that it starts from.
     log: called with a line of text when the output is no terminal.
+    peak: FLOP/s that all devices together can do; None where it is not known.
   """
 
-  def __init__(self, config, first, log):
-    self._config, self._step, self._log = config, first, log
+  def __init__(self, config, first, log, peak=None):
+    self._config, self._step, self._log, self._peak = config, first, log, peak
     self._mark = time.perf_counter()
     self._idle = self._waited = 0.0
-    self._compiling = True   # the first step compiles: it does not count
+    self._slots = 0          # tokens and padding since the last lap
     self._bar = None
     if sys.stderr.isatty():
       columns = ['{task.description}', rich.progress.BarColumn(), '{task.completed}/{task.total}',
@@ -45,33 +46,43 @@ class Reporter:
 
   @contextlib.contextmanager
   def paused(self):
-    """Time spent inside (evaluating, saving) is not training time."""
+    """Time spent inside (compiling, evaluating, saving) is not training time."""
     began = time.perf_counter()
     yield
     self._idle += time.perf_counter() - began
 
-  def stepped(self):
-    """A step has been queued; the first one's time is compilation and is left out."""
-    if self._compiling:
-      self._compiling = False
-      if self._config.log.every > 1:
-        self._mark, self._idle, self._step = time.perf_counter(), 0.0, self._step + 1
+  def stepped(self, config):
+    """A step has been queued, with the batch that the config says."""
+    self._slots += config.batch_size * config.data.row_length
 
   def lap(self, step):
     """Returns the figures of timing.jsonl for the steps since the last call."""
     now = time.perf_counter()
     seconds = max(now - self._mark - self._idle, 1e-9)
-    steps = max(step - self._step, 1)
-    slots = steps * self._config.batch_size * self._config.data.row_length
-    figures = {'seconds': seconds, 'seconds_per_step': seconds / steps,
-               'tokens_per_second': slots / seconds, 'waited_seconds': self._waited}
-    self._mark, self._idle, self._waited, self._step = now, 0.0, 0.0, step
+    figures = {'seconds': seconds, 'seconds_per_step': seconds / max(step - self._step, 1),
+               'tokens_per_second': self._slots / seconds, 'waited_seconds': self._waited}
+    self._mark, self._idle, self._waited, self._step, self._slots = now, 0.0, 0.0, step, 0
     return figures
+
+  def rates(self, lap, values, flops):
+    """Returns what follows from a lap's figures, its metrics and the FLOPs that its steps needed."""
+    rates = {'useful_tokens_per_second': lap['tokens_per_second'] * (1 - values.get('padding', 0)),
+             'model_flops_per_second': flops / lap['seconds']}
+    return rates | ({'utilisation': rates['model_flops_per_second'] / self._peak} if self._peak else {})
+
+  def say(self, text):
+    """Shows a line of text."""
+    if self._bar:
+      self._bar.console.print(text, highlight=False)
+    else:
+      self._log(text)
 
   def logged(self, step, values, timing):
     """Shows a line of metrics with the figures of its lap."""
     total = self._config.total_steps
     figures = f'loss {values.get("loss", float("nan")):.4f}  {timing["tokens_per_second"]:,.0f} tokens/s'
+    if 'utilisation' in timing:
+      figures += f'  {timing["utilisation"]:.1%} of the peak'
     if values.get('overflow'):
       figures += f'  {values["overflow"]:.2%} of the predictions did not fit their buffer'
     if self._bar:
@@ -85,7 +96,4 @@ class Reporter:
     text = f'step {step}  held out: ' + ', '.join(
         f'{name} loss {values["loss"]:.4f} accuracy {values["accuracy"]:.3f}'
         if 'loss' in values else f'{name}: nothing was predicted' for name, values in results.items())
-    if self._bar:
-      self._bar.console.print(text, highlight=False)
-    else:
-      self._log(text)
+    self.say(text)

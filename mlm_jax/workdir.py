@@ -14,7 +14,7 @@ import tensorboardX
 
 from mlm_jax import config as config_lib
 
-LOGS = ('metrics.jsonl', 'evaluations.jsonl', 'timing.jsonl')
+LOGS = ('metrics.jsonl', 'evaluations.jsonl', 'timing.jsonl', 'spikes.jsonl')
 
 
 @contextlib.contextmanager
@@ -135,15 +135,21 @@ def _write(path, text):
 
 
 class Logs:
-  """The run's metrics.jsonl, evaluations.jsonl, timing.jsonl and TensorBoard events.
+  """The run's metrics.jsonl, evaluations.jsonl, spikes.jsonl, timing.jsonl and TensorBoard events.
 
-  The first two hold deterministic fields only, so that two equal runs have
-  equal files; wall-clock figures go to timing.jsonl.
+  All but timing.jsonl hold deterministic fields only, so that two equal runs have
+  equal files; wall-clock figures go there.
   """
 
-  def __init__(self, workdir, step, tensorboard):
-    """Opens the logs of a run that goes on from `step`: what is later is cut off."""
+  def __init__(self, workdir, step, tensorboard, writes=True):
+    """Opens the logs of a run that goes on from `step`: what is later is cut off.
+
+    Of several processes one `writes`; the others may read.
+    """
     self._workdir = pathlib.Path(workdir)
+    self._files, self._board = {}, None
+    if not writes:
+      return
     for name in LOGS:
       _cut(self._workdir / name, step)
     self._files = {name: open(self._workdir / name, 'a', buffering=1) for name in LOGS}
@@ -151,13 +157,16 @@ class Logs:
         str(self._workdir / 'tensorboard'), purge_step=step + 1) if tensorboard else None
 
   def write(self, name, step, values):
-    """Appends {step, **values} to a log and to TensorBoard."""
+    """Appends {step, **values} to a log and, but for lists, to TensorBoard."""
+    if not self._files:
+      return
     line = {'step': step, **{key: float(f'{value:.7g}') if isinstance(value, float) else value
                              for key, value in values.items()}}
     print(json.dumps(line), file=self._files[name + '.jsonl'])
     if self._board:
       for key, value in values.items():
-        self._board.add_scalar(f'{name}/{key}', value, step)
+        if not isinstance(value, list):
+          self._board.add_scalar(f'{name}/{key}', value, step)
 
   def read(self, name):
     """Returns the lines of a log so far."""

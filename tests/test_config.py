@@ -37,7 +37,8 @@ from mlm_jax import pretrain
     ('optim.beta1', '1', 'below 1'),
     ('optim.beta2', '1', 'below 1'),
     ('optim.epsilon', '0', 'above 0'),
-    ('optim.decay_steps', '5', "0 when optim.schedule is 'linear'"),
+    ('optim.power', '2', "1 unless optim.schedule is 'polynomial'"),
+    ('optim.schedule', 'wsd', 'one of linear, cosine'),
     ('model.dropout', '1', 'at most 255/256'),
     ('model.init_std', '0', 'above 0'),
     ('data.held_out', '0', 'above 0'),
@@ -45,16 +46,48 @@ from mlm_jax import pretrain
     ('masking.split', '("a","b","c")', 'sum to 1'),
     ('masking.split', '(float,)', 'of type tuple'),
     ('data.weights', '{[]:1}', 'of type tuple'),
-    ('data.weights', '("a",)', 'numbers above 0'),
-    ('data.weights', '(1, 0)', 'numbers above 0'),
-    ('data.weights', '(1, -1)', 'numbers above 0'),
-    ('data.weights', '(1, 1e999)', 'numbers above 0'),
-    ('data.weights', '(True,)', 'numbers above 0'),
+    ('data.weights', '("a",)', 'numbers from 0 on'),
+    ('data.weights', '(0, 0)', 'not all 0'),
+    ('data.weights', '(1, -1)', 'numbers from 0 on'),
+    ('data.weights', '(1, 1e999)', 'numbers from 0 on'),
+    ('data.weights', '(True,)', 'numbers from 0 on'),
+    ('data.size_exponent', '2', 'between 0 and 1'),
+    ('stages', '5', "must be a dict with a whole number of steps, such as {'steps'"),
+    ('stages', '({},)', 'must be a dict with a whole number of steps'),
+    ('stages', '({"steps": 0},)', 'must be a dict with a whole number of steps'),
+    ('stages', '({"steps": 999},)', 'must be the 999 steps of config.stages together'),
+    ('stages', '({"steps": 1000, "model.layers": 3},)', "'model.layers' is not for a stage to change"),
+    ('stages', '({"steps": 1000, "row_length": 64},)', "did you mean 'data.row_length'?"),
+    ('stages', '({"steps": 9}, {"steps": 991, "data.row_length": 1024})',
+     'config.stages[1]: config.data.row_length = 1024: must be at most model.max_positions = 512'),
+    ('stages', '({"steps": 1000, "batch_size": 1.5},)', 'config.stages[0]: config.batch_size = 1.5: must be of type int'),
 ))
 def test_a_bad_setting_is_one_line_that_names_it(key, text, says):
   with pytest.raises(config_lib.UserError) as error:
     config_lib.override(config_lib.base(), [(key, text)])
   assert says in str(error.value) and '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('settings, says', (
+    ((('optim.schedule', 'constant'), ('optim.decay_steps', '5')), "0 when optim.schedule is 'constant'"),
+    ((('optim.schedule', 'constant'), ('optim.final_fraction', '.1')), "0 when optim.schedule is 'constant'"),
+    ((('data.weights', '(1, 2)'), ('data.size_exponent', '.5')), 'must be 1 where config.data.weights'),
+))
+def test_settings_that_exclude_each_other_are_refused(settings, says):
+  with pytest.raises(config_lib.UserError, match=says):
+    config_lib.override(config_lib.base(), settings)
+
+
+def test_a_stage_changes_what_it_names_and_nothing_else():
+  c = config_lib.override(config_lib.base(), [
+      ('stages', '({"steps": 900}, {"steps": 100, "data.row_length": 512, "masking.split": (1, 0, 0)})')])
+  for again in (c, config_lib.from_json(config_lib.to_json(c))):
+    (first, one), (second, two) = config_lib.stages(again)
+    assert (first, second) == (0, 900)
+    assert config_lib.differences(two, one, ignore=()) == [
+        ('data.row_length', 512, 128), ('masking.split', (1, 0, 0), (0.8, 0.1, 0.1))]
+    assert config_lib.differences(one, config_lib.base(), ignore=()) == []
+  assert config_lib.stages(config_lib.base())[0][0] == 0 and len(config_lib.stages(config_lib.base())) == 1
 
 
 def test_overrides_take_the_type_of_the_setting():

@@ -15,22 +15,24 @@ from mlm_jax.objectives import masked
 from tests import toys
 
 
-def one_step(batch, micro_batches=1, devices=1, head_rows=1, params=None, steps=1, rate=0.15, **settings):
-  """Returns (state, {metric: mean}) after some steps on a batch."""
+def one_step(batch, micro_batches=1, mesh=None, head_rows=1, params=None, steps=1, rate=0.15, **settings):
+  """Returns (state, {metric: mean}) after some steps on a batch, on one device unless `mesh` says more."""
   config = toys.config(**settings)
-  mesh = sharding.make_mesh(toys.config(mesh__data=devices).mesh)
+  mesh = sharding.make_mesh(toys.config(**(mesh or dict(mesh__devices=1))).mesh)
   optimizer = optim.make(config.optim, config.total_steps)
   model = toys.model(**settings)
   objective = masked.Objective(model, toys.PAD, head_rows)
   train_step = step_lib.make_train_step(
       objective, optimizer, optim.schedule(config.optim, config.total_steps), config.total_steps, micro_batches)
   whole, rows = sharding.replicated(mesh), sharding.by_rows(mesh)
-  train_step = jax.jit(train_step, in_shardings=(whole, whole, rows, whole), out_shardings=(whole, whole))
-  state = jax.jit(step_lib.make_init(params or model.init, optimizer), out_shardings=whole)(rng.root_key(0))
+  init = step_lib.make_init(params or model.init, optimizer)
+  places = sharding.by_rules(mesh, jax.eval_shape(init, rng.root_key(0)))
+  train_step = jax.jit(train_step, in_shardings=(places, whole, rows, whole), out_shardings=(places, whole))
+  state = jax.jit(init, out_shardings=places)(rng.root_key(0))
   total = None
   for _ in range(steps):
     state, sums = jax.block_until_ready(train_step(
-        state, masking.make(toys.table(), rate=rate), sharding.put(batch, mesh), rng.root_key(1)))
+        state, masking.make(toys.table(), rate=rate), sharding.put(batch, mesh, len(batch.visit_B)), rng.root_key(1)))
     total = sums if total is None else metrics.add(total, sums)
   return jax.device_get(state), metrics.means(jax.device_get(total))
 
@@ -39,14 +41,19 @@ def assert_close(a, b, rtol=2e-5, atol=2e-6):
   jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=atol), a, b)
 
 
-@pytest.mark.parametrize('division', (dict(micro_batches=2), dict(micro_batches=8), dict(devices=2),
-                                      dict(devices=2, micro_batches=2, head_rows=2)))
-def test_a_step_does_not_depend_on_how_its_batch_is_divided(division):
+@pytest.mark.parametrize('division', (
+    dict(micro_batches=2), dict(micro_batches=8), dict(mesh=dict(mesh__data=2)),
+    dict(mesh=dict(mesh__data=2), micro_batches=2, head_rows=2), dict(mesh=dict(mesh__fsdp=2)),
+    dict(mesh=dict(mesh__fsdp=2), micro_batches=2, head_rows=2), dict(mesh=dict(mesh__tensor=2)),
+    dict(mesh=dict(mesh__tensor=2), micro_batches=2, model__dropout=0.5)))
+def test_a_step_does_not_depend_on_how_it_is_divided(division):
   # Rows of very different length: a mean of means would show.
   batch = toys.batch()
   batch.tokens_BL[:3, 8:] = toys.PAD
-  state, means = one_step(batch, rate=0.5, steps=2)
-  divided_state, divided_means = one_step(batch, rate=0.5, steps=2, **division)
+  settings = {key: division.pop(key) for key in [*division] if key.startswith('model')}
+  state, means = one_step(batch, rate=0.5, steps=2, micro_batches=division['micro_batches'] if settings else 1,
+                          **settings)
+  divided_state, divided_means = one_step(batch, rate=0.5, steps=2, **division, **settings)
   assert divided_means == pytest.approx(means, rel=2e-5)
   # Adam divides by the gradient's own size: tiny gradients keep few digits.
   assert_close(divided_state.params, state.params, rtol=1e-3, atol=2e-5)

@@ -41,6 +41,14 @@ def config(corpus, prepared):
   return make
 
 
+@pytest.fixture(scope='session')
+def whole_run(tmp_path_factory, corpus, prepared):
+  """The folder of a run of the plain config."""
+  folder = tmp_path_factory.mktemp('whole') / 'run'
+  assert pretrain.run(toys.training_config(corpus, data__prepared=str(prepared)), folder, lambda line: None)
+  return folder
+
+
 def params_of(workdir, step=None):
   return checkpoint.read_params(workdir / 'checkpoints', step)[1]
 
@@ -71,7 +79,7 @@ def test_a_run_leaves_what_it_says(config, tmp_path, prepared):
   run = tmp_path / 'run'
   assert {each.name for each in run.iterdir()} == {
       'checkpoints', 'config.json', 'environment.json', 'evaluations.jsonl', 'lock', 'metrics.jsonl',
-      'tensorboard', 'timing.jsonl', 'tokenizer'}
+      'spikes.jsonl', 'tensorboard', 'timing.jsonl', 'tokenizer'}
   assert [line['step'] for line in workdir_lib.read_log(run, 'metrics')] == [2, 4, 6]
   assert [line['step'] for line in workdir_lib.read_log(run, 'evaluations')] == [3, 6]
   assert config_lib.differences(workdir_lib.read_config(run), config(), ignore=('log',)) == []
@@ -80,7 +88,7 @@ def test_a_run_leaves_what_it_says(config, tmp_path, prepared):
                'learning_rate', 'gradient_norm', 'rate', 'padding', 'overflow', 'skipped'):
     assert name in last
   assert last['rate'] == pytest.approx(0.15, abs=0.03) and last['overflow'] == 0
-  assert {'tokens_per_second', 'useful_tokens_per_second', 'waited_seconds'} <= set(
+  assert {'tokens_per_second', 'useful_tokens_per_second', 'waited_seconds', 'model_flops_per_second'} <= set(
       workdir_lib.read_log(run, 'timing')[-1])
   environment = json.loads((run / 'environment.json').read_text())
   assert len(environment) == 1 and environment[0]['data_fingerprint']
@@ -107,6 +115,37 @@ def test_a_run_stopped_anywhere_and_taken_up_equals_one_never_stopped(config, tm
     assert checkpoint.steps(tmp_path / 'stopped' / 'checkpoints')[-1] == step
   assert pretrain.run(c, tmp_path / 'stopped', lambda line: None)
   assert_equal_runs(tmp_path / 'whole', tmp_path / 'stopped')
+
+
+@pytest.mark.parametrize('mesh', (dict(mesh__fsdp=2), dict(mesh__tensor=2), dict(mesh__devices=1)))
+def test_a_run_saved_on_one_mesh_goes_on_on_another(config, tmp_path, monkeypatch, mesh, whole_run):
+  train_until(config(), tmp_path / 'run', 4, monkeypatch)
+  lines = []
+  assert pretrain.run(config(**mesh), tmp_path / 'run', lines.append)
+  assert any('goes on from step 4' in line for line in lines)
+  for name in ('metrics', 'evaluations'):
+    for ours, theirs in zip(workdir_lib.read_log(tmp_path / 'run', name), workdir_lib.read_log(whole_run, name)):
+      assert ours == pytest.approx(theirs, rel=2e-5)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-5),
+               params_of(tmp_path / 'run'), params_of(whole_run))
+
+
+def test_a_source_has_its_own_held_out_loss(config, corpus, tmp_path):
+  other = toys.write_corpus(tmp_path / 'other.txt', documents=200, seed=1)
+  pretrain.run(config(data__source=f'text:{corpus},text:{other}', data__prepared='', evaluation__rows=0,
+                      model__dropout=0.0, total_steps=2), tmp_path / 'run', lambda line: None)
+  values = workdir_lib.read_log(tmp_path / 'run', 'evaluations')[-1]
+  losses = [values['reference_loss_corpus'], values['reference_loss_other']]
+  assert min(losses) < values['reference_loss'] < max(losses) and 'own_loss_other' in values
+
+
+def test_a_profile_is_written_when_it_is_asked_for(config, tmp_path):
+  lines = []
+  pretrain.run(config(total_steps=12), tmp_path / 'run', lines.append, profile=True)
+  assert list((tmp_path / 'run' / 'profile').rglob('*.xplane.pb')) and f'profile: {tmp_path}/run/profile' in lines
+  pretrain.run(config(total_steps=2), tmp_path / 'short', lines.append, profile=True)
+  assert not (tmp_path / 'short' / 'profile').exists()
+  assert 'profile: none, since the run ended before step 6' in lines
 
 
 def test_a_run_whose_newest_checkpoint_is_broken_goes_on_from_the_one_before(config, tmp_path):
@@ -179,7 +218,7 @@ def test_a_read_only_work_directory_is_named():
 
 
 @pytest.mark.parametrize('settings, says', (
-    (dict(mesh__data=9), 'there are 2 devices'),
+    (dict(mesh__devices=9), 'there are 2 devices'),
     (dict(batch_size=9, mesh__data=2), 'config.batch_size = 9: must be a multiple of 2'),
     (dict(evaluation__batch_size=3, mesh__data=2), 'config.evaluation.batch_size = 3'),
     (dict(model__head_rows=3), 'config.model.head_rows = 3: must divide the 4 rows'),

@@ -16,10 +16,13 @@ from mlm_jax.commands import _config
 def add_arguments(parser):
   _config.add_arguments(parser)
   parser.add_argument('--workdir', required=True, help='the folder of the run')
+  parser.add_argument('--profile', action='store_true', help='write a trace of five steps to WORKDIR/profile')
 
 
 def run(args):
   config = _config.read(args)
   from mlm_jax import pretrain
-  if not pretrain.run(config, args.workdir):
+  from mlm_jax import processes
+  processes.start()
+  if not pretrain.run(config, args.workdir, profile=args.profile):
     sys.exit(1)

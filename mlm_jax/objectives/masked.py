@@ -25,7 +25,7 @@ class Inputs:
     index_GP: where the predictions stand in a group's rows laid end to end.
     targets_GP: the original tokens there.
     action_GP: 1 [MASK], 2 random, 3 kept; 0 where the buffer is not used.
-    maskable_B, padding_B, overflow_G: counts, for the metrics.
+    maskable_B, padding_B, attended_B, overflow_G: counts, for the metrics.
   """
   tokens_BL: jax.Array
   segments_BL: jax.Array
@@ -35,6 +35,7 @@ class Inputs:
   action_GP: jax.Array
   maskable_B: jax.Array
   padding_B: jax.Array
+  attended_B: jax.Array
   overflow_G: jax.Array
 
 
@@ -58,6 +59,9 @@ class Objective:
     masked = masking.mask_batch(policy, root_key, batch, progress)
     segments_BL = batches.segments(batch.tokens_BL, batch.starts_BS, self.pad_id)
     B, L = segments_BL.shape
+    positions_BL = batches.positions(batch.starts_BS, L)
+    # Pairs of tokens that see each other: 1 + 3 + 5 + ... is the square of a segment's length.
+    pairs_BL = jnp.where(segments_BL > 0, 2 * positions_BL + 1, 0)
     G = B // self.head_rows
     group = lambda x_BL: x_BL.reshape(G, self.head_rows * L)
     chosen_GR = group(masked.chosen_BL)
@@ -68,11 +72,11 @@ class Objective:
     at_index = lambda x_BL: jnp.take_along_axis(group(x_BL), index_GP, axis=1)
     return Inputs(
         tokens_BL=masked.inputs_BL, segments_BL=segments_BL,
-        positions_BL=batches.positions(batch.starts_BS, L), index_GP=index_GP,
+        positions_BL=positions_BL, index_GP=index_GP,
         targets_GP=at_index(masked.targets_BL),
         action_GP=jnp.where(used_GP, at_index(masked.action_BL), 0),
         maskable_B=(masked.units_BL >= 0).sum(1), padding_B=(segments_BL == 0).sum(1),
-        overflow_G=chosen_GR.sum(1) - used_GP.sum(1))
+        attended_B=pairs_BL.sum(1), overflow_G=chosen_GR.sum(1) - used_GP.sum(1))
 
   def weights(self, inputs):
     """Returns {term: number of predictions}."""
@@ -112,5 +116,6 @@ def _metrics(inputs, loss_P, better_P, action_P):
       'loss_kept': over(loss_P, action_P == 3),
       'rate': (predicted + overflow, inputs.maskable_B.sum(dtype=jnp.float32)),
       'padding': (padding, size),
+      'attended': (inputs.attended_B.sum(dtype=jnp.float32), size - padding),
       'overflow': (overflow, predicted + overflow),
   }

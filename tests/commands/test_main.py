@@ -93,7 +93,7 @@ def test_a_report_that_cannot_be_made_says_why(capsys, tmp_path):
 
 @pytest.mark.parametrize('command, function', (('train', 'pretrain.run'), ('demo', 'demo.run')))
 def test_a_run_that_diverges_is_one_line_and_status_1(capsys, monkeypatch, tmp_path, command, function):
-  def diverge(*unused):
+  def diverge(*unused, **settings):
     raise train.Diverged('step 3: not finite')
 
   monkeypatch.setattr(f'mlm_jax.{function}', diverge)

@@ -26,12 +26,13 @@ def brute_force(model, params, policy, batch, key):
     ranks.append((logits_V > logits_V[target]).sum())
     actions.append(drawn.action_BL[b, l])
   losses, ranks, actions = map(np.array, (losses, ranks, actions))
+  seen = [(segments_BL[b] == segments_BL[b, l]).sum() for b, l in zip(*np.nonzero(segments_BL))]
   maskable = sum(token not in toys.SPECIAL for token in batch.tokens_BL.flat)
   return {
       'loss': losses.mean(), 'accuracy': (ranks == 0).mean(), 'top5': (ranks < 5).mean(),
       'loss_masked': losses[actions == 1].mean(), 'loss_random': losses[actions == 2].mean(),
       'loss_kept': losses[actions == 3].mean(), 'rate': len(losses) / maskable,
-      'padding': (batch.tokens_BL == toys.PAD).mean(), 'overflow': 0.0,
+      'padding': (batch.tokens_BL == toys.PAD).mean(), 'attended': np.mean(seen), 'overflow': 0.0,
   }
 
 

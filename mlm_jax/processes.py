@@ -1,0 +1,172 @@
+"""Several processes that train together: how they find each other, agree and end.
+
+Each process runs the same program on the same steps; arrays that lie on all devices
+join them. Files are written by the first process alone, into folders that all can see.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import signal
+import sys
+import threading
+
+import jax
+from jax._src import distributed   # its client has no public name
+from jax.experimental import multihost_utils
+
+from mlm_jax import config as config_lib
+
+_SILENCE = 60                # seconds without a sign of life after which a process counts as dead
+_PATIENCE = 7 * 86_400_000   # milliseconds that a process waits for the first: it may prepare a large corpus
+_OURS = ('JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES', 'JAX_PROCESS_ID')
+_told = itertools.count()    # what the first process has told: the same number in all of them
+
+
+def start(environment=os.environ):
+  """Joins the other processes of this job, where its scheduler says that there are any.
+
+  Read are the variables of SLURM (`srun`), Open MPI (`mpirun`) and TPU pods, as JAX
+  knows them, or JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID. It must
+  come before anything that touches a device.
+
+  Raises:
+    UserError: the others cannot be reached, or the variables do not fit each other.
+  """
+  arguments = job(environment)
+  if arguments is None:
+    return
+  try:
+    jax.distributed.initialize(heartbeat_timeout_seconds=_SILENCE, **arguments)
+  except (ValueError, RuntimeError) as error:
+    raise config_lib.UserError('cannot join the other processes: '
+                               + ' '.join(str(error).split())[:300]) from None
+
+
+def job(environment):
+  """Returns the arguments of jax.distributed.initialize, or None for a process on its own."""
+  given = [name for name in _OURS if environment.get(name)]
+  if len(given) == len(_OURS):
+    address, count, index = (environment[name] for name in _OURS)
+    if not (count.isdecimal() and index.isdecimal() and int(index) < int(count)):
+      raise config_lib.UserError(f'JAX_NUM_PROCESSES = {count}, JAX_PROCESS_ID = {index}: must be whole numbers, '
+                                 'the second below the first')
+    return {'coordinator_address': address, 'num_processes': int(count), 'process_id': int(index)}
+  if given and given != ['JAX_COORDINATOR_ADDRESS']:
+    raise config_lib.UserError(f'{", ".join(given)} given; all of {", ".join(_OURS)} are needed')
+  if 'SLURM_STEP_NODELIST' in environment:
+    tasks = environment.get('SLURM_STEP_NUM_TASKS', environment.get('SLURM_NTASKS', '1'))
+    return _on_gpus(environment) if int(tasks) > 1 else None
+  if int(environment.get('OMPI_COMM_WORLD_SIZE', 1)) > 1:
+    return {}
+  if ',' in environment.get('TPU_WORKER_HOSTNAMES', '') or environment.get('MEGASCALE_NUM_SLICES'):
+    return {}
+  return None
+
+
+def _on_gpus(environment):
+  """Returns which of a node's GPUs are this SLURM task's.
+
+  JAX takes the one with the task's number on the node, which is wrong where a node has
+  one task for all its GPUs, and where SLURM shows each task nothing but its own.
+  """
+  visible = [each for each in environment.get('CUDA_VISIBLE_DEVICES', '').split(',') if each]
+  tasks = re.match(r'\d+', environment.get('SLURM_STEP_TASKS_PER_NODE', environment.get('SLURM_TASKS_PER_NODE', '')))
+  if len(visible) == 1 or visible and tasks and tasks[0] == '1':
+    return {'local_device_ids': list(range(len(visible)))}
+  return {}
+
+
+def is_first():
+  """Whether this is the process that writes files and speaks; true for one on its own."""
+  return jax.process_index() == 0
+
+
+def on_first(work):
+  """Calls `work` on the first process while the others wait; all raise what it raises.
+
+  Raises:
+    UserError: what `work` raised.
+  """
+  error = ''
+  if is_first():
+    try:
+      work()
+    except config_lib.UserError as raised:
+      error = str(raised)
+  if error := from_first(error):
+    raise config_lib.UserError(error)
+
+
+def from_first(value):
+  """Returns the first process's value, of whatever JSON can hold; the others wait for it.
+
+  It goes through the service by which the processes found each other: a collective of
+  the devices would give up after seconds.
+  """
+  if jax.process_count() == 1:
+    return value
+  client, key = distributed.global_state.client, f'mlm_jax/{next(_told)}'
+  if is_first():
+    client.key_value_set(key, json.dumps(value))
+  return json.loads(client.blocking_key_value_get(key, _PATIENCE))
+
+
+class StopSignal:
+  """Notes SIGTERM and SIGINT, so that the step in progress ends and is saved.
+
+  A second SIGINT stops at once. Signals reach the main thread only; elsewhere
+  nothing is noted. Of several processes all stop at one step, whichever of them got
+  the signal; JAX listens for SIGTERM then.
+  """
+
+  def __init__(self):
+    self._name = ''
+    self._before = {}
+
+  def __enter__(self):
+    if threading.current_thread() is threading.main_thread():
+      noted = (signal.SIGINT,) if jax.process_count() > 1 else (signal.SIGTERM, signal.SIGINT)
+      self._before = {number: signal.signal(number, self._note) for number in noted}
+    return self
+
+  def __exit__(self, *unused):
+    for number, handler in self._before.items():
+      signal.signal(number, handler)
+
+  def at(self, step):
+    """Returns the name of the signal that ends the run at this step, or ''. To be asked at every step."""
+    if jax.process_count() == 1:
+      return self._name
+    return 'SIGTERM' if multihost_utils.reached_preemption_sync_point(step) else ''
+
+  def _note(self, number, frame):
+    if self._name and number == signal.SIGINT:
+      raise KeyboardInterrupt
+    self._name = signal.Signals(number).name
+    if jax.process_count() > 1:
+      os.kill(os.getpid(), signal.SIGTERM)
+    # Not by `print`, which the signal may have interrupted.
+    more = '; once more to stop at once' if number == signal.SIGINT else ''
+    os.write(2, f'{self._name}: stopping after this step{more}\n'.encode())
+
+
+@contextlib.contextmanager
+def together():
+  """Ends this process with one line where another one has died.
+
+  What goes on after that could only wait for the dead: so the process is ended at
+  once, without the farewells of the others' threads.
+  """
+  try:
+    yield
+  except jax.errors.JaxRuntimeError as error:
+    if jax.process_count() == 1 or 'RESOURCE_EXHAUSTED' in str(error):
+      raise
+    print(f'mlm-jax: process {jax.process_index()} of {jax.process_count()} ends: another process is gone '
+          f'({" ".join(str(error).split())[:120]}); start all of them again to go on from the newest checkpoint',
+          file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(1)
