@@ -2,7 +2,7 @@
 PYTHON ?= python3
 MINUTES ?= 5
 
-.PHONY: demo test test-all test-slow bench
+.PHONY: demo test test-all test-slow parity bench
 
 demo: .venv/installed
 	.venv/bin/mlm-jax demo --minutes=$(MINUTES) --workdir=runs/demo
@@ -16,23 +16,36 @@ test-slow: .venv/installed
 
 test-all: test test-slow
 
-# The environment of `make bench` has the peers that ours is measured beside.
-bench: .venv-bench/installed
-	.venv-bench/bin/mlm-jax bench masking
-	.venv-bench/bin/mlm-jax bench data
+# Training side by side with PyTorch, in an environment that has the peers.
+parity: .venv-peers/installed
+	.venv-peers/bin/python -m pytest -q -rP -m parity tests/parity
+
+bench: .venv-peers/installed
+	.venv-peers/bin/mlm-jax bench masking
+	.venv-peers/bin/mlm-jax bench data
+	.venv-peers/bin/mlm-jax bench step
+
+# keras-hub asks for TensorFlow, for preprocessing that is not used here, so it comes
+# without what it asks for, and that is named one by one.
+PEERS = torch==2.13.0 'transformers>=5,<6' 'keras>=3.15,<4' 'kagglehub!=1.0.1' kagglesdk==0.1.28 requests
+KERAS_HUB = keras-hub==0.32.0
 
 .venv/installed: setup.cfg pyproject.toml
-	$(call environment,.venv,)
+	$(call environment,.venv)
+	@touch $@
 
-.venv-bench/installed: setup.cfg pyproject.toml
-	$(call environment,.venv-bench,torch==2.13.0 transformers)
+.venv-peers/installed: setup.cfg pyproject.toml Makefile
+	$(call environment,.venv-peers,$(PEERS))
+	$(call install,.venv-peers,--no-deps $(KERAS_HUB))
+	@touch $@
 
 define environment
-	@if command -v uv > /dev/null; then \
-	  uv venv --quiet --allow-existing --python $(PYTHON) $(1) && \
-	  uv pip install --quiet --python $(1)/bin/python -e '.[test]' $(2); \
-	else \
-	  $(PYTHON) -m venv $(1) && $(1)/bin/python -m pip install --quiet -e '.[test]' $(2); \
-	fi
-	@touch $@
+	@if command -v uv > /dev/null; then uv venv --quiet --allow-existing --python $(PYTHON) $(1); \
+	else $(PYTHON) -m venv $(1); fi
+	$(call install,$(1),-e '.[test]' $(2))
+endef
+
+define install
+	@if command -v uv > /dev/null; then uv pip install --quiet --python $(1)/bin/python $(2); \
+	else $(1)/bin/python -m pip install --quiet $(2); fi
 endef

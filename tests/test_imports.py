@@ -25,7 +25,8 @@ ROOMS = {
     'matplotlib': ('analysis',),
     'tensorboardX': ('workdir',), 'rich': ('reporter',), 'optax': ('optim', 'step'),
     'pyarrow': ('data',), 'tensorflow_datasets': ('data',),
-    'torch': ('benchmarks',), 'transformers': ('benchmarks',), 'keras': ('benchmarks',), 'keras_hub': ('benchmarks',),
+    'torch': ('benchmarks',), 'transformers': ('benchmarks',), 'keras': ('benchmarks',),
+    'keras_hub': ('benchmarks',),
 }
 
 

@@ -8,6 +8,8 @@ single speeds are what this machine had to give.
 
 import dataclasses
 import math
+import resource
+import sys
 import time
 
 import numpy as np
@@ -25,30 +27,33 @@ class Times:
   processor_R: np.ndarray
 
 
-def take_turns(tasks, repetitions=9, turn=0.1):
+def take_turns(tasks, repetitions=9, turn=0.1, timer=None):
   """Returns {name: Times}.
 
   Args:
     tasks: {name: function without arguments that returns when its work is done}.
     repetitions: turns that each task gets.
     turn: seconds a turn lasts at least; fast tasks are called several times in it.
+    timer: (task, calls) -> (wall, processor) seconds a call, where tasks are no functions
+      of this process.
   """
-  calls = {name: _calls_for(task, turn) for name, task in tasks.items()}
+  timer = timer or time_calls
+  calls = {name: _calls_for(task, turn, timer) for name, task in tasks.items()}
   seen = {name: [] for name in tasks}
   for _ in range(repetitions):
     for name, task in tasks.items():
-      seen[name].append(_time(task, calls[name]))
+      seen[name].append(timer(task, calls[name]))
   return {name: Times(*np.array(pairs).T) for name, pairs in seen.items()}
 
 
-def _calls_for(task, turn):
-  task()  # compiles, and warms the caches
-  wall, _ = _time(task, 1)
+def _calls_for(task, turn, timer):
+  timer(task, 1)  # compiles, and warms the caches
+  wall, _ = timer(task, 1)
   return max(1, math.ceil(turn / max(wall, 1e-9)))
 
 
-def _time(task, calls):
-  """Returns (wall, processor) seconds a call."""
+def time_calls(task, calls):
+  """Returns (wall, processor) seconds a call, the latter over all threads of this process."""
   wall, processor = time.perf_counter(), time.process_time()
   for _ in range(calls):
     task()
@@ -81,3 +86,9 @@ def table(times, amount, unit, reference=None):
 def ratio(reference_R, ours_R):
   """Returns how many times faster ours is: the median over turns taken side by side."""
   return float(np.median(reference_R / ours_R))
+
+
+def peak_memory():
+  """Returns the most memory this process has had, in MB of 10^6 bytes."""
+  unit = 1 if sys.platform == 'darwin' else 1024
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

@@ -2,14 +2,13 @@
 
 import itertools
 import pathlib
-import resource
-import sys
 import tempfile
 import time
 
 import numpy as np
 
 from mlm_jax import config
+from mlm_jax.benchmarks import clock
 from mlm_jax.data import clean
 from mlm_jax.data import duplicates
 from mlm_jax.data import pack
@@ -41,16 +40,10 @@ def run(args):
     directory = pathlib.Path(folder) / 'data'
     seconds, prepared = _timed(lambda: prepare.prepare(data, directory, log=print))
     print(f'prepared in {seconds:.1f} s, tokenizer training included; '
-          f'peak resident memory {_peak_memory():.0f} MB\n')
+          f'peak resident memory {clock.peak_memory():.0f} MB\n')
     print(f'{"stage":14}{"seconds":>9}{"MB/s":>9}{"Mtok/s":>9}')
     _stages(data, prepared, args)
-  print(f'peak resident memory {_peak_memory():.0f} MB, with all texts held')
-
-
-def _peak_memory():
-  """Returns the most memory this process has had, in MB of 10^6 bytes."""
-  unit = 1 if sys.platform == 'darwin' else 1024
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+  print(f'peak resident memory {clock.peak_memory():.0f} MB, with all texts held')
 
 
 def _stages(data, prepared, args):

@@ -3,6 +3,7 @@
 Example:
   mlm-jax bench masking            # tokens a second, beside transformers where it is installed
   mlm-jax bench data --help        # what is measured, and its flags
+  mlm-jax bench step               # a training step, beside transformers and keras-hub
 
 `make bench` runs every benchmark in an environment that has the peers.
 """
@@ -14,7 +15,7 @@ import pkgutil
 from mlm_jax import benchmarks
 from mlm_jax.commands import _parser
 
-_HELPERS = ('clock',)
+_HELPERS = ('clock', 'contestants', 'workers')
 
 
 def add_arguments(parser):

@@ -20,7 +20,7 @@ class MaskedHead(nn.Module):
     """Returns float32 logits_PV."""
     config = self.config
     hidden_PD = layers.dense(config.width, config, 'transform')(hidden_PD)
-    hidden_PD = layers.layer_norm(config)(jax.nn.gelu(hidden_PD, approximate=False))
+    hidden_PD = layers.layer_norm(config)(layers.gelu(hidden_PD))
     bias_V = self.param('bias', nn.initializers.zeros, (config.padded_vocab_size,), jnp.float32)
     logits_PV = jnp.einsum('PD,VD->PV', hidden_PD, embedding_VD.astype(config.dtype),
                            preferred_element_type=jnp.float32) + bias_V[None]

@@ -5,10 +5,31 @@ import jax
 import jax.numpy as jnp
 
 
+class Dense(nn.Dense):
+  """A linear layer that sees the rows of its input as one long list.
+
+  With two leading axes, the product that makes the kernel's gradient sums over both, and XLA
+  on a CPU copies its operands transposed for it: a seventh of a feed-forward layer's time.
+  """
+
+  def __call__(self, x):
+    return super().__call__(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], self.features)
+
+
 def dense(features, config, name):
   """A linear layer with float32 parameters that computes in config.dtype."""
-  return nn.Dense(features, dtype=config.dtype, param_dtype=jnp.float32, name=name,
-                  kernel_init=nn.initializers.truncated_normal(config.init_std))
+  return Dense(features, dtype=config.dtype, param_dtype=jnp.float32, name=name,
+               kernel_init=nn.initializers.truncated_normal(config.init_std))
+
+
+def gelu(x):
+  """x times the normal distribution's share below x (arXiv:1606.08415), by erf and not by tanh.
+
+  On a CPU a third of the time of jax.nn.gelu, whose erfc keeps all digits far below 0, where
+  the result is next to 0. Computed in float32, since 1 + erf keeps few there.
+  """
+  wide = x.astype(jnp.float32)
+  return (0.5 * wide * (1 + jax.lax.erf(wide * 0.5 ** 0.5))).astype(x.dtype)
 
 
 def layer_norm(config, name='norm'):
@@ -46,5 +67,4 @@ class FeedForward(nn.Module):
   @nn.compact
   def __call__(self, hidden_BLD):
     inner_BLF = dense(self.config.feed_forward, self.config, 'in')(hidden_BLD)
-    inner_BLF = jax.nn.gelu(inner_BLF, approximate=False)
-    return dense(self.config.width, self.config, 'out')(inner_BLF)
+    return dense(self.config.width, self.config, 'out')(gelu(inner_BLF))

@@ -1,0 +1,100 @@
+"""Things to be timed, each in a process of its own.
+
+Frameworks keep thread pools that spin while they wait, and allocators that do not
+give back; in one process the one would be charged for the other. Here all but the one
+whose turn it is block on a pipe.
+"""
+
+import multiprocessing
+import os
+import time
+
+from mlm_jax.benchmarks import clock
+
+_PATIENCE = 10  # seconds
+
+
+class Failed(Exception):
+  """A worker could not do its work; the message is one line that says why."""
+
+
+class Worker:
+  """A process that makes a task and times it when asked.
+
+  Attributes:
+    first_seconds: wall seconds of the first call, which compiles.
+  """
+
+  def __init__(self, make, arguments, cores):
+    """Starts it, makes the task, calls it once.
+
+    Args:
+      make: function that returns the task, a function (calls) that returns when
+        so many calls are done; importable.
+      arguments: of make.
+      cores: the processor's cores that it may use.
+
+    Raises:
+      Failed: whatever went wrong in it.
+    """
+    spawn = multiprocessing.get_context('spawn')
+    self._pipe, other = spawn.Pipe()
+    self._process = spawn.Process(target=_serve, args=(other, make, arguments, cores), daemon=True)
+    self._process.start()
+    other.close()
+    try:
+      self.first_seconds = self._answer()
+    except BaseException:
+      self.close()
+      raise
+
+  def time(self, calls):
+    """Returns (wall, processor) seconds a call."""
+    wall, processor = self.do(_time, calls)
+    return wall / calls, processor / calls
+
+  def do(self, function, *arguments):
+    """Returns function(task, *arguments), run in the process; function must be importable."""
+    self._pipe.send((function, arguments))
+    return self._answer()
+
+  def close(self):
+    """Ends the process: by itself, so that it can tidy up, or else by force."""
+    self._pipe.close()
+    self._process.join(_PATIENCE)
+    self._process.terminate()
+    self._process.join()
+
+  def _answer(self):
+    try:
+      done, answer = self._pipe.recv()
+    except EOFError:
+      self._process.join()
+      raise Failed(f'its process ended with status {self._process.exitcode}') from None
+    if not done:
+      raise Failed(answer)
+    return answer
+
+
+def _serve(pipe, make, arguments, cores):
+  """Answers until the pipe closes."""
+  # Before a framework looks how many threads it should start.
+  if hasattr(os, 'sched_setaffinity'):
+    os.sched_setaffinity(0, cores)
+  try:
+    task = make(*arguments)
+    begin = time.perf_counter()
+    task(1)
+    pipe.send((True, time.perf_counter() - begin))
+    while True:
+      function, arguments = pipe.recv()
+      pipe.send((True, function(task, *arguments)))
+  except EOFError:
+    pass  # the other side is gone
+  except Exception as error:  # of any framework, and to be said in the report
+    lines = str(error).strip().splitlines() or ['']
+    pipe.send((False, f'{type(error).__name__}: {lines[0][:200]}'))
+
+
+def _time(task, calls):
+  return clock.time_calls(lambda: task(calls), 1)
