@@ -16,8 +16,10 @@ import pytest
 from mlm_jax import checkpoint
 from mlm_jax import config as config_lib
 from mlm_jax import metrics
+from mlm_jax import models
 from mlm_jax import pretrain
 from mlm_jax import workdir as workdir_lib
+from mlm_jax.models import flops
 from tests import toys
 
 
@@ -93,6 +95,20 @@ def test_a_run_leaves_what_it_says(config, tmp_path, prepared):
   environment = json.loads((run / 'environment.json').read_text())
   assert len(environment) == 1 and environment[0]['data_fingerprint']
   assert any('/6' in line for line in lines)
+
+
+def test_utilisation_is_told_where_the_peak_is_known(config, tmp_path, monkeypatch):
+  monkeypatch.setattr(pretrain.train.flops, 'peak', lambda kind: 1e12)
+  lines = []
+  pretrain.run(config(), tmp_path / 'run', lines.append)
+  architecture = models.make(config().model, 320).architecture
+  for line, values in zip(workdir_lib.read_log(tmp_path / 'run', 'timing'),
+                          workdir_lib.read_log(tmp_path / 'run', 'metrics')):
+    tokens = 2 * 8 * 16 * (1 - values['padding'])
+    needed = flops.training(architecture, tokens, tokens * values['attended'], 0.15 * 0.8 * tokens)
+    assert line['model_flops_per_second'] * line['seconds'] == pytest.approx(needed, rel=0.1)
+    assert line['utilisation'] == pytest.approx(line['model_flops_per_second'] / 2e12, rel=1e-5)
+  assert any('% of the peak' in line for line in lines)
 
 
 def test_a_finished_run_says_so(config, tmp_path):
