@@ -17,6 +17,7 @@ prepared data itself.
 
 import pathlib
 
+from mlm_jax import config
 from mlm_jax.commands import _config
 
 
@@ -41,12 +42,19 @@ def run(args):
 
 
 def _finished(args):
-  """Returns the folder of prepared data that is to be inspected without a config, or None."""
+  """Returns the folder of prepared data that is to be inspected without a config, or None.
+
+  Raises:
+    UserError: nothing is prepared there.
+  """
   from mlm_jax.data import store
   if not args.inspect or args.config or args.overrides:
     return None
   places = pathlib.Path(args.workdir) / 'data', pathlib.Path(args.workdir)
-  return next((place for place in places if store.finished(place)), None)
+  found = next((place for place in places if store.finished(place)), None)
+  if found is None:
+    raise config.UserError(f'nothing is prepared in {args.workdir}: give --config or --config.KEY=VALUE to prepare it')
+  return found
 
 
 def _prepare(args):

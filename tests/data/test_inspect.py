@@ -100,6 +100,8 @@ def test_the_command_shows_what_is_there_without_a_config(odd, tmp_path):
     done = command('--inspect', f'--workdir={workdir}')
     assert (done.returncode, done.stderr) == (0, '')
     assert done.stdout.splitlines() == wanted
-  (odd.directory.parent / 'copy').mkdir()
   refused = command('--inspect', f'--workdir={tmp_path}', '--config.data.source=text:absent*')
   assert refused.returncode == 2 and refused.stderr.count('\n') == 1
+  refused = command('--inspect', f'--workdir={tmp_path}')
+  assert refused.returncode == 2 and f'nothing is prepared in {tmp_path}' in refused.stderr
+  assert list(tmp_path.iterdir()) == []
