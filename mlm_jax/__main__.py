@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import os
 import pkgutil
 import sys
 
@@ -13,7 +14,8 @@ from mlm_jax.commands import _parser
 def main(argv=None):
   """Exit status: 0 done, 2 wrong input (one line on stderr), 1 anything else."""
   if isinstance(sys.stdout, io.TextIOWrapper):
-    sys.stdout.reconfigure(line_buffering=True)  # a redirected log can be followed
+    # A redirected log can be followed; what a terminal cannot write is written as its code.
+    sys.stdout.reconfigure(line_buffering=True, errors='backslashreplace')
   argv = sys.argv[1:] if argv is None else argv
   modules = {each.name: importlib.import_module(f'mlm_jax.commands.{each.name}')
              for each in pkgutil.iter_modules(commands.__path__) if not each.name.startswith('_')}
@@ -31,6 +33,9 @@ def main(argv=None):
     _exit(2, known.command, error)
   except KeyboardInterrupt:
     sys.exit(130)
+  except BrokenPipeError:  # whoever read the output has gone, as `head` does
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(141)
   except _diverged() as error:
     _exit(1, known.command, error)
 

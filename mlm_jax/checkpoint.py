@@ -9,7 +9,9 @@ import concurrent.futures
 import hashlib
 import json
 import os
+import math
 import pathlib
+import re
 import shutil
 
 import jax
@@ -74,6 +76,9 @@ class Checkpoints:
       self._prune()
 
   def _failed(self, step, error):
+    """Returns what to raise: of several processes one that dies is noticed here too."""
+    if jax.process_count() > 1 and re.search('barrier|gloo|nccl|coordination', str(error), re.IGNORECASE):
+      return processes.PeerLost(_one_line(error))
     intact = [each for each in steps(self._folder) if (self._folder / str(each) / MANIFEST).exists()]
     return config_lib.UserError(
         f'could not save step {step} in {self._folder}: {_one_line(error)}; '
@@ -212,7 +217,8 @@ def kept(losses, config):
     losses: {step: held-out loss or None}.
     config: the group `checkpoint`.
   """
-  ranked = sorted((loss, step) for step, loss in losses.items() if loss is not None)
+  ranked = sorted((loss, step) for step, loss in losses.items()
+                  if loss is not None and math.isfinite(loss))
   keep = set(sorted(losses)[-config.keep_latest:])
   keep |= {step for _, step in ranked[:config.keep_best]}
   if config.log_spaced:

@@ -33,7 +33,7 @@ def base():
   c.stages = ()
 
   c.data = data = ml_collections.ConfigDict()
-  data.source = 'pydocs'      # text:GLOB, tfds:NAME, hf:FOLDER, synthetic:SIZE or pydocs;
+  data.source = 'pydocs'      # text:GLOB, tfds:NAME, hf:FOLDER, synthetic:STATES/WORDS or pydocs;
                               # several are joined by commas (see data/sources.py)
   data.weights = ()           # one a source, shares of the rows drawn; () = by size
   data.size_exponent = 1.0    # without weights: shares go by size to this power; 1 = all
@@ -112,7 +112,7 @@ def base():
 
   c.evaluation = evaluation = ml_collections.ConfigDict()
   evaluation.every = 500      # steps; the last step is always evaluated
-  evaluation.rows = 1024      # held-out rows at most; 0 = all
+  evaluation.rows = 1024      # held-out rows, about; 0 = all
   evaluation.batch_size = 32  # rows, over all devices
 
   c.checkpoint = checkpoint = ml_collections.ConfigDict()
@@ -131,15 +131,14 @@ def base():
   mesh.devices = 0            # how many are used; 0 = all there are
   mesh.data = 0               # copies of the model, each with its rows; 0 = what is left
   mesh.fsdp = 1               # devices that share out parameters, and rows too
-  mesh.tensor = 1             # devices that share out heads and feed-forward width
+  mesh.tensor = 1             # devices that share out heads, feed-forward width and vocabulary
   c.lock()
   return c
 
 
 # What a stage may change.
 STAGE_KEYS = (
-    'batch_size', 'micro_batches', 'data.row_length', 'data.max_segments', 'data.weights', 'data.size_exponent',
-    'data.prepared', 'masking.rate', 'masking.split', 'model.head_rows', 'optim.learning_rate')
+    'batch_size', 'micro_batches', 'data.row_length', 'data.max_segments', 'data.prepared', 'masking.rate', 'masking.split', 'model.head_rows', 'optim.learning_rate')
 
 # What may differ when a run is taken up again: where and how it runs, not what.
 OPERATIONAL = ('checkpoint', 'log', 'mesh', 'data.prepared')
@@ -173,6 +172,7 @@ _AT_LEAST = {
     'checkpoint.keep_latest': 1, 'checkpoint.keep_best': 0, 'log.every': 1,
     'log.spike': 0, 'mesh.devices': 0, 'mesh.data': 0, 'mesh.fsdp': 1, 'mesh.tensor': 1,
 }
+_MOST_ROWS = 1 << 20
 _ABOVE_0 = ('masking.rate', 'model.init_std', 'data.held_out', 'optim.learning_rate', 'optim.epsilon',
             'optim.power', 'optim.layer_decay')
 _BELOW_1 = ('data.held_out', 'optim.beta1', 'optim.beta2')
@@ -219,6 +219,9 @@ def check(config):
   for key, least in _AT_LEAST.items():
     if not flat[key] >= least:
       refuse(key, f'at least {least}')
+  for key in ('batch_size', 'evaluation.batch_size'):
+    if flat[key] > _MOST_ROWS:
+      refuse(key, f'at most {_MOST_ROWS:,}')
   for key in _FRACTIONS:
     if not 0 <= flat[key] <= 1:
       refuse(key, 'between 0 and 1')
@@ -278,7 +281,7 @@ def _check_stages(config):
     steps += stage['steps']
     for key in stage:
       if key not in ('steps', *STAGE_KEYS):
-        near = difflib.get_close_matches(key, STAGE_KEYS, 1)
+        near = difflib.get_close_matches(str(key), STAGE_KEYS, 1)
         raise UserError(f'{name}: {key!r} is not for a stage to change' + (f'; did you mean {near[0]!r}?' if near
                         else f'; it may change {", ".join(STAGE_KEYS)}'))
   if config.stages and steps != config.total_steps:
@@ -316,6 +319,8 @@ def check_form(config):
     if key not in flat:
       raise UserError(f'config.{key} is missing')
     kind = type(example)
+    if kind is str and '\0' in str(flat[key]):
+      raise UserError(f'config.{key} = {flat[key]!r}: must be text without a NUL character')
     if not (is_number(flat[key]) if kind is float else type(flat[key]) is kind):
       what = 'a finite number' if kind is float else f'of type {kind.__name__}'
       raise UserError(f'config.{key} = {flat[key]!r}: must be {what}, such as {example!r}')
@@ -469,7 +474,10 @@ def _as_tuples(value):
 
 def differences(ours, theirs, ignore=OPERATIONAL):
   """Returns [(key, our value, their value)] of what is not operational and differs."""
-  a, b = flatten(ours), flatten(theirs)
+  a, b = ({key: _as_tuples(value) for key, value in flatten(each).items()} for each in (ours, theirs))
+  for flat in (a, b):
+    flat['stages'] = tuple({key: value for key, value in stage.items() if key not in ignore}
+                           for stage in flat['stages'])
   skipped = lambda key: any(key == each or key.startswith(each + '.') for each in ignore)
   return [(key, a.get(key), b.get(key)) for key in {**a, **b}
           if not skipped(key) and a.get(key) != b.get(key)]

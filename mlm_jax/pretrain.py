@@ -64,9 +64,11 @@ def prepare_data(config, workdir, log=print):
 def data_folder(config, workdir, stage):
   """Returns the folder of a stage's prepared data: rows of another length stand in one of their own."""
   folder = pathlib.Path(stage.data.prepared or pathlib.Path(workdir) / 'data')
-  if stage.data.row_length == config.data.row_length or stage.data.prepared != config.data.prepared:
+  ours, first = ((data.row_length, data.max_segments) for data in (stage.data, config.data))
+  if ours == first or stage.data.prepared != config.data.prepared:
     return folder
-  return folder.with_name(f'{folder.name}_{stage.data.row_length}')
+  segments = f'x{ours[1]}' if ours[1] != first[1] else ''
+  return folder.with_name(f'{folder.name}_{ours[0]}{segments}')
 
 
 def make_policy(config, table):
@@ -77,18 +79,26 @@ def make_policy(config, table):
 def check(config, mesh):
   """Raises UserError where the mesh, the batch and the model cannot work together."""
   devices = sharding.row_parts(mesh)
-  for _, stage in config_lib.stages(config):
-    parts = devices * stage.micro_batches
-    sharding.check_divides('batch_size', stage.batch_size, parts, 'data x fsdp devices x micro_batches')
-    rows = stage.batch_size // parts
-    if stage.model.head_rows and rows % stage.model.head_rows:
-      raise config_lib.UserError(f'config.model.head_rows = {stage.model.head_rows}: must divide the {rows} '
-                                 'rows of each device and micro-batch')
+  for number, (_, stage) in enumerate(config_lib.stages(config)):
+    try:
+      _check_batch(stage, devices)
+    except config_lib.UserError as error:
+      raise config_lib.UserError(f'config.stages[{number}]: {error}' if config.stages else str(error)) from None
   sharding.check_divides('evaluation.batch_size', config.evaluation.batch_size, devices, 'data x fsdp devices')
   sharding.check_model(mesh, config.model)
   # Every piece of the config that decides about the parameters is here but the vocabulary.
   model = models.make(config.model, config.data.vocab_size)
   optim.decayed(config.optim, jax.eval_shape(model.init, rng.root_key(0)))
+
+
+def _check_batch(config, devices):
+  """Raises UserError where a stage's batch does not divide as it must."""
+  parts = devices * config.micro_batches
+  sharding.check_divides('batch_size', config.batch_size, parts, 'data x fsdp devices x micro_batches')
+  rows = config.batch_size // parts
+  if config.model.head_rows and rows % config.model.head_rows:
+    raise config_lib.UserError(f'config.model.head_rows = {config.model.head_rows}: must divide the {rows} '
+                               'rows of each device and micro-batch')
 
 
 def problem(config, prepared, mesh):
@@ -111,7 +121,7 @@ def problem(config, prepared, mesh):
   for each in prepared:
     facts.setdefault('data_fingerprint', each.fingerprint)
     if each.fingerprint != facts['data_fingerprint']:
-      facts[f'data_fingerprint_{each.row_length}'] = each.fingerprint
+      facts[f'data_fingerprint_{each.row_length}x{each.manifest["settings"]["max_segments"]}'] = each.fingerprint
   return train.Problem(
       stages=tuple(_stage(first, stage, prepared[number], model, mesh, _rows_before(stages, prepared, number))
                    for number, (first, stage) in enumerate(stages)),
@@ -136,7 +146,8 @@ def _stage(first, config, prepared, model, mesh, begin):
       size_exponent=config.data.size_exponent, begin=begin, local=sharding.local_rows(mesh, config.batch_size))
   rows = config.batch_size // (sharding.row_parts(mesh) * config.micro_batches)
   objective = masked_objective.Objective(model, prepared.tokenizer.pad_id, config.model.head_rows or rows)
-  return train.Stage(first, config, objective, policy, lambda step: loader.batch(step - first))
+  return train.Stage(first, config, objective, policy, lambda step: loader.batch(step - first),
+                     lambda step: loader.examples(step - first))
 
 
 def _cost(architecture, sums):
@@ -185,13 +196,15 @@ def run(config, workdir, log=print, profile=False):
   if not processes.is_first():
     log = lambda line: None
   with processes.together(), contextlib.ExitStack() as stack:
+    processes.check_equal(config_lib.to_json(config), 'config')
     processes.on_first(lambda: stack.enter_context(workdir_lib.locked(workdir)))
-    workdir_lib.check_same(workdir, config)
-    if train.is_finished(config, workdir, log):
+    processes.on_first(lambda: workdir_lib.check_same(workdir, config))
+    if processes.from_first(processes.is_first() and train.is_finished(config, workdir, log)):
       return True
     processes.on_first(lambda: prepare_data(config, workdir, log))
     prepared = prepare_data(config, workdir, lambda line: None)
     this = problem(config, prepared, mesh)
+    processes.check_equal(this.facts, 'data')
     # Only now, when all that can be wrong with the input has been looked at.
     processes.on_first(lambda: _found(workdir, config, this.facts, prepared[0]))
     return train.run(this, config, workdir, mesh, log, profile)
@@ -229,6 +242,12 @@ def evaluate(workdir, step=None, data=None, with_guesses=False):
   if prepared.row_length > config.model.max_positions:
     raise config_lib.UserError(f'{prepared.directory} has rows of {prepared.row_length}, beyond the '
                                f'{config.model.max_positions} positions of the model')
+  guessed = {}
+  if with_guesses:   # first, since they may refuse
+    loader = pipeline.EvaluationLoader(prepared, config.evaluation.batch_size, config.evaluation.rows)
+    if optimal.is_known(prepared):
+      guessed['optimal'] = optimal.score(prepared, loader)
+    guessed |= guesses.score(prepared, loader)
   mesh = sharding.largest_mesh(config.evaluation.batch_size)
   params = jax.device_put(opened.params, sharding.replicated(mesh))
   scores = {'step': opened.step}
@@ -237,10 +256,5 @@ def evaluate(workdir, step=None, data=None, with_guesses=False):
     if not math.isfinite(values.get('loss', math.nan)):
       raise config_lib.UserError(f'the {name} loss of step {opened.step} is not a number')
     scores |= {f'{name}_{metric}': value for metric, value in values.items()}
-  if with_guesses:
-    loader = pipeline.EvaluationLoader(prepared, config.evaluation.batch_size, config.evaluation.rows)
-    guessed = guesses.score(prepared, loader)
-    if optimal.is_known(prepared):
-      guessed['optimal'] = optimal.score(prepared, loader)
-    scores |= {f'{name}_{metric}': value for name, guess in guessed.items() for metric, value in guess.items()}
+  scores |= {f'{name}_{metric}': value for name, guess in guessed.items() for metric, value in guess.items()}
   return scores

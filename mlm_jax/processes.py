@@ -4,12 +4,14 @@ Each process runs the same program on the same steps; arrays that lie on all dev
 join them. Files are written by the first process alone, into folders that all can see.
 """
 
+import atexit
 import contextlib
 import itertools
 import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 
@@ -20,8 +22,10 @@ from jax.experimental import multihost_utils
 from mlm_jax import config as config_lib
 
 _SILENCE = 60                # seconds without a sign of life after which a process counts as dead
+_ARRIVAL = 300               # seconds in which all processes must have come
 _PATIENCE = 7 * 86_400_000   # milliseconds that a process waits for the first: it may prepare a large corpus
 _OURS = ('JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES', 'JAX_PROCESS_ID')
+_farewell = []               # what keeps the shell of `_watch` silent
 _told = itertools.count()    # what the first process has told: the same number in all of them
 
 
@@ -38,32 +42,94 @@ def start(environment=os.environ):
   arguments = job(environment)
   if arguments is None:
     return
+  say = lambda text: print(f'mlm-jax: {text}', file=sys.stderr, flush=True)
+  where = 'the other processes' + (f' at {arguments["coordinator_address"]}' if 'coordinator_address' in arguments else '')
+  # JAX would say nothing, and abort in the end.
+  timers = [threading.Timer(_SILENCE / 6, say, [f'waiting for {where}']),
+            threading.Timer(_ARRIVAL - 5, lambda: (say(f'{where} did not come within {_ARRIVAL} seconds'), os._exit(2)))]
   try:
-    jax.distributed.initialize(heartbeat_timeout_seconds=_SILENCE, **arguments)
+    for timer in timers:
+      timer.start()
+    jax.distributed.initialize(
+        heartbeat_timeout_seconds=_SILENCE, initialization_timeout=_ARRIVAL, **arguments)
   except (ValueError, RuntimeError) as error:
     raise config_lib.UserError('cannot join the other processes: '
                                + ' '.join(str(error).split())[:300]) from None
+  finally:
+    for timer in timers:
+      timer.cancel()
+  _watch()
+
+
+def _watch():
+  """Starts a shell that says a line if this process ends without a farewell.
+
+  JAX aborts a process from a thread of its own where it is the first to notice that
+  another one is gone; nothing in the process can speak then.
+  """
+  me = f'process {jax.process_index()} of {jax.process_count()}'
+  line = (f'mlm-jax: {me} has ended abruptly: it was killed, or another process is gone; start all of them again '
+          'to go on from the newest checkpoint')
+  shell = subprocess.Popen(['sh', '-c', f'trap "" INT TERM; read farewell || echo "{line}" >&2'], stdin=subprocess.PIPE)
+  _farewell.append(lambda: shell.stdin.closed or shell.communicate(b'\n'))
+  atexit.register(_farewell[0])
+
+
+def _end(sign):
+  """Ends this process at once, with one line, and without the farewells of the others' threads."""
+  print(f'mlm-jax: process {jax.process_index()} of {jax.process_count()} ends: another process is gone '
+        f'({" ".join(str(sign).split())[:120]}); start all of them again to go on from the newest checkpoint',
+        file=sys.stderr, flush=True)
+  for say in _farewell:
+    say()
+  sys.stdout.flush()
+  os._exit(1)
 
 
 def job(environment):
   """Returns the arguments of jax.distributed.initialize, or None for a process on its own."""
   given = [name for name in _OURS if environment.get(name)]
+  if 'JAX_COORDINATOR_ADDRESS' in given:
+    _check_address(environment['JAX_COORDINATOR_ADDRESS'])
   if len(given) == len(_OURS):
-    address, count, index = (environment[name] for name in _OURS)
-    if not (count.isdecimal() and index.isdecimal() and int(index) < int(count)):
-      raise config_lib.UserError(f'JAX_NUM_PROCESSES = {count}, JAX_PROCESS_ID = {index}: must be whole numbers, '
-                                 'the second below the first')
-    return {'coordinator_address': address, 'num_processes': int(count), 'process_id': int(index)}
+    return _placed(environment, *_OURS)
   if given and given != ['JAX_COORDINATOR_ADDRESS']:
     raise config_lib.UserError(f'{", ".join(given)} given; all of {", ".join(_OURS)} are needed')
   if 'SLURM_STEP_NODELIST' in environment:
-    tasks = environment.get('SLURM_STEP_NUM_TASKS', environment.get('SLURM_NTASKS', '1'))
-    return _on_gpus(environment) if int(tasks) > 1 else None
-  if int(environment.get('OMPI_COMM_WORLD_SIZE', 1)) > 1:
-    return {}
+    name = 'SLURM_STEP_NUM_TASKS' if 'SLURM_STEP_NUM_TASKS' in environment else 'SLURM_NTASKS'
+    return _on_gpus(environment) if _whole(environment, name) > 1 else None
+  if _whole(environment, 'OMPI_COMM_WORLD_SIZE') > 1:
+    if 'OMPI_MCA_orte_hnp_uri' in environment:
+      return {}
+    if not given:
+      raise config_lib.UserError('this Open MPI does not say where its first process is: set '
+                                 'JAX_COORDINATOR_ADDRESS=HOST:PORT too, HOST that of rank 0')
+    return _placed(environment, _OURS[0], 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_RANK')
   if ',' in environment.get('TPU_WORKER_HOSTNAMES', '') or environment.get('MEGASCALE_NUM_SLICES'):
     return {}
   return None
+
+
+def _placed(environment, address, count, index):
+  """Returns the arguments that variables of these names hold."""
+  numbers = _whole(environment, count), _whole(environment, index)
+  if numbers[1] >= numbers[0]:
+    raise config_lib.UserError(f'{index} = {numbers[1]}: must be below {count} = {numbers[0]}')
+  return {'coordinator_address': environment[address], 'num_processes': numbers[0], 'process_id': numbers[1]}
+
+
+def _whole(environment, name):
+  """Returns the whole number that a variable holds, 1 where it is not set."""
+  text = environment.get(name, '1')
+  if not text.isdecimal():
+    raise config_lib.UserError(f'{name} = {text}: must be a whole number')
+  return int(text)
+
+
+def _check_address(address):
+  host, _, port = address.rpartition(':')
+  if not (host and port.isdecimal() and 0 < int(port) < 1 << 16):
+    raise config_lib.UserError(f'JAX_COORDINATOR_ADDRESS = {address}: must be HOST:PORT, a port below 65536')
 
 
 def _on_gpus(environment):
@@ -114,6 +180,23 @@ def from_first(value):
   return json.loads(client.blocking_key_value_get(key, _PATIENCE))
 
 
+def check_equal(what, name):
+  """Raises UserError in every process where one of them has another `what`, of whatever JSON can hold."""
+  if jax.process_count() == 1:
+    return
+  client, key = distributed.global_state.client, f'mlm_jax/{next(_told)}'
+  client.key_value_set(f'{key}/{jax.process_index()}', json.dumps(what))
+  told = [client.blocking_key_value_get(f'{key}/{index}', _PATIENCE) for index in range(jax.process_count())]
+  other = next((index for index, each in enumerate(told) if each != told[0]), None)
+  if other is not None:
+    raise config_lib.UserError(f'process {other} was given another {name} than process 0; start all with the same '
+                               'command, on a file system that all see')
+
+
+class PeerLost(Exception):
+  """Another process is gone; the message says by what that was noticed."""
+
+
 class StopSignal:
   """Notes SIGTERM and SIGINT, so that the step in progress ends and is saved.
 
@@ -155,18 +238,10 @@ class StopSignal:
 
 @contextlib.contextmanager
 def together():
-  """Ends this process with one line where another one has died.
-
-  What goes on after that could only wait for the dead: so the process is ended at
-  once, without the farewells of the others' threads.
-  """
+  """Ends this process where another one has died: what went on could only wait for the dead."""
   try:
     yield
-  except jax.errors.JaxRuntimeError as error:
+  except (PeerLost, jax.errors.JaxRuntimeError) as error:
     if jax.process_count() == 1 or 'RESOURCE_EXHAUSTED' in str(error):
       raise
-    print(f'mlm-jax: process {jax.process_index()} of {jax.process_count()} ends: another process is gone '
-          f'({" ".join(str(error).split())[:120]}); start all of them again to go on from the newest checkpoint',
-          file=sys.stderr, flush=True)
-    sys.stdout.flush()
-    os._exit(1)
+    _end(error)

@@ -7,6 +7,8 @@ import time
 import rich.console
 import rich.progress
 
+from mlm_jax import processes
+
 
 class Reporter:
   """Keeps the clock of a run and shows its progress.
@@ -24,7 +26,7 @@ class Reporter:
     self._idle = self._waited = 0.0
     self._slots = 0          # tokens and padding since the last lap
     self._bar = None
-    if sys.stderr.isatty():
+    if processes.is_first() and sys.stderr.isatty():
       columns = ['{task.description}', rich.progress.BarColumn(), '{task.completed}/{task.total}',
                  '{task.fields[figures]}', rich.progress.TimeElapsedColumn(),
                  rich.progress.TimeRemainingColumn()]

@@ -78,6 +78,7 @@ class Run:
 
   def __init__(self, config, tokenizer, model, params, step):
     self.config, self.tokenizer, self.model = config, tokenizer, model
+    self._last = config_lib.stages(config)[-1][1]   # what the model was made for in the end
     self.params, self.step = params, step
     self._static = (model, tokenizer.pad_id)
 
@@ -133,7 +134,7 @@ class Run:
     """
     table = self.tokenizer.table()
     if policy is None:
-      policy = masking.make(table, **self.config.masking.to_dict())
+      policy = masking.make(table, **self._last.masking.to_dict())
     rows = self._rows(texts)
     return [pieces for i in range(0, len(rows), ROWS)
             for pieces in self._masked(policy, rng.root_key(seed), rows[i:i + ROWS], first=i)]
@@ -159,11 +160,11 @@ class Run:
 
   def _row(self, text, encode):
     """Returns the ids of [CLS] text [SEP]."""
-    ids = encode(clean.normalize(clean.replace_surrogates(text)[0], self.config.data))
+    ids = encode(clean.normalize(clean.replace_surrogates(text)[0], self._last.data))
     if not ids:
       raise config_lib.UserError('the text is empty')
     row = np.array([self.tokenizer.cls_id, *ids, self.tokenizer.sep_id], np.int32)
-    longest = self.config.data.row_length
+    longest = self._last.data.row_length
     if len(row) > longest:
       raise config_lib.UserError(f'the text has {len(row)} tokens with [CLS] and [SEP]; '
                                  f'the model was trained on rows of {longest}: shorten it')
@@ -172,7 +173,7 @@ class Run:
   def _arrays(self, rows):
     """Returns (tokens_BL, starts_BS, lengths_B); B and L are rounded up so that shapes recur."""
     longest = max(len(row) for row in rows)
-    length = min(-(-longest // 32) * 32, self.config.data.row_length)
+    length = min(-(-longest // 32) * 32, self._last.data.row_length)
     tokens_BL = np.full((ROWS, max(length, longest)), self.tokenizer.pad_id, np.int32)
     for b, row in enumerate(rows):
       tokens_BL[b, :len(row)] = row

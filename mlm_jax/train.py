@@ -7,6 +7,7 @@ scored comes in a Problem, so every kind of training shares this loop.
 import collections
 import contextlib
 import dataclasses
+import math
 import time
 import typing
 from typing import Any, Callable
@@ -46,12 +47,14 @@ class Stage:
     objective: prepare, weights, loss (see objectives/).
     policy: what `objective.prepare` is given.
     batch: (step) -> this process's rows of the step's batch, on the host.
+    examples: (step) -> the (source, row) pairs of the whole batch, [B, 2].
   """
   first: int
   config: Any
   objective: Any
   policy: Any
   batch: Callable
+  examples: Callable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +173,8 @@ def run(problem, config, workdir, mesh, log=print, profile=False):
         loop.save(step, carry, loss)
       if loop.diverged:
         raise Diverged(f'step {step}: {loop.diverged} gradients in a row were not finite; the state is '
-                       'saved; lower config.optim.learning_rate or set config.optim.clip_norm')
+                       'saved; start anew in another --workdir with a lower '
+                       'config.optim.learning_rate, or with config.optim.clip_norm')
       if stopping and step < config.total_steps:
         log(f'stopped by {stopping} at step {step}, which is saved; the same command goes on')
         return False
@@ -289,7 +293,7 @@ class _Loop:
     while len(self._in_flight) > in_flight:
       step, skipped, sums = self._in_flight.popleft()
       skipped = int(skipped)
-      self.diverged = skipped if skipped >= self._config.optim.stop_after_skips else 0
+      self.diverged = max(self.diverged, skipped if skipped >= self._config.optim.stop_after_skips else 0)
       values = metrics_lib.means(jax.device_get({name: sums[name] for name in ('loss', 'gradient_norm')}))
       median = self._watch.add(values['loss']) if 'loss' in values else None
       if median is not None:
@@ -298,7 +302,7 @@ class _Loop:
   def _spiked(self, step, values, median):
     """Notes a step whose loss stands out, with the rows that were in its batch."""
     stage = self._problem.stages[self._problem.stage_at(step - 1)]
-    rows = stage.batch(step - 1).example_B2[:_ROWS_OF_SPIKE].tolist()
+    rows = stage.examples(step - 1)[:_ROWS_OF_SPIKE].tolist()
     self._logs.write('spikes', step, {'loss': values['loss'], 'median': median,
                                       'gradient_norm': values['gradient_norm'], 'rows': rows})
     self._report.say(f'step {step}: the loss spiked to {values["loss"]:.3f}, from {median:.3f} (median of the steps '
@@ -308,6 +312,7 @@ class _Loop:
     """Evaluates where it is due; returns (whether none was better before, the ranking loss or None)."""
     if step % self._config.evaluation.every and step != self._config.total_steps:
       return False, None
+    self._read_steps(0)
     self._write_metrics()
     results = {}
     with self._report.paused():
@@ -318,6 +323,7 @@ class _Loop:
     self._logs.write('evaluations', step, line)
     self._report.evaluated(step, results)
     loss = line.get(self._ranking)
+    loss = loss if loss is not None and math.isfinite(loss) else None
     is_best = self._config.checkpoint.keep_best > 0 and loss is not None and loss < self._least
     self._least = min(self._least, float('inf') if loss is None else loss)
     return is_best, loss

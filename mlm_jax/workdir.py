@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import math
 import os
 import pathlib
 import platform
@@ -160,12 +161,11 @@ class Logs:
     """Appends {step, **values} to a log and, but for lists, to TensorBoard."""
     if not self._files:
       return
-    line = {'step': step, **{key: float(f'{value:.7g}') if isinstance(value, float) else value
-                             for key, value in values.items()}}
+    line = {'step': step, **{key: _written(value) for key, value in values.items()}}
     print(json.dumps(line), file=self._files[name + '.jsonl'])
     if self._board:
       for key, value in values.items():
-        if not isinstance(value, list):
+        if not isinstance(value, list) and math.isfinite(value):
           self._board.add_scalar(f'{name}/{key}', value, step)
 
   def read(self, name):
@@ -188,6 +188,13 @@ class Logs:
       file.close()
     if self._board:
       self._board.close()
+
+
+def _written(value):
+  """Returns a value as a log has it: seven digits, null for what is no number."""
+  if not isinstance(value, float):
+    return value
+  return float(f'{value:.7g}') if math.isfinite(value) else None
 
 
 def read_log(workdir, name):

@@ -141,6 +141,8 @@ def test_latest_best_and_log_spaced_steps_stay():
   assert keep(keep_latest=2, keep_best=0) == {8, 9}
   assert keep(keep_latest=1, keep_best=2) == {9, 4, 5}
   assert keep(keep_latest=1, keep_best=0, log_spaced=True) == {0, 1, 2, 4, 8, 9}
+  losses[4] = float('nan')
+  assert keep(keep_latest=1, keep_best=1) == {9, 5}
 
 
 def test_pruned_steps_are_gone_from_the_disk(tmp_path):

@@ -4,10 +4,13 @@ import jax
 import numpy as np
 import pytest
 
+from mlm_jax import __main__
 from mlm_jax import config as config_lib
 from mlm_jax import pretrain
+from mlm_jax import run as run_lib
 from mlm_jax import sharding
 from mlm_jax import workdir as workdir_lib
+from mlm_jax.data import store
 from tests import test_processes
 from tests import toys
 
@@ -99,7 +102,7 @@ def test_prepared_rows_that_are_not_a_stages_are_refused(config, data, tmp_path)
 
 
 def test_a_stages_batch_must_fit_the_devices(config, tmp_path):
-  with pytest.raises(config_lib.UserError, match='config.batch_size = 7: must be a multiple of 2'):
+  with pytest.raises(config_lib.UserError, match=r'config.stages\[1\]: config.batch_size = 7: must be a multiple of 2'):
     pretrain.run(config({'steps': 3}, {'steps': 3, 'batch_size': 7}), tmp_path / 'run', lambda line: None)
 
 
@@ -120,3 +123,34 @@ def test_a_spike_is_written_with_its_rows_and_survives_a_restart(config, tmp_pat
                                'evaluation__every': 30})
   pretrain.run(quiet, tmp_path / 'quiet', lambda line: None)
   assert workdir_lib.read_log(tmp_path / 'quiet', 'spikes') == []
+
+
+def test_prepare_makes_the_rows_of_every_stage(data, tmp_path):
+  recipe = tmp_path / 'recipe.py'
+  recipe.write_text('from mlm_jax import config\n'
+                    'def get_config(variant=None):\n'
+                    '  c = config.base()\n'
+                    f"  c.data.update(source='text:{data[0]}', document='lines', vocab_size=320, held_out=.1)\n"
+                    "  c.total_steps, c.stages = 8, ({'steps': 4, 'data.row_length': 32}, {'steps': 4})\n"
+                    '  c.optim.warmup_steps = 1\n'
+                    '  return c\n')
+  __main__.main(['prepare', f'--config={recipe}', f'--workdir={tmp_path}', '--verify', '--inspect'])
+  assert {each.name for each in tmp_path.iterdir()} == {'recipe.py', 'data', 'data_32'}
+  assert store.open_prepared(tmp_path / 'data_32').row_length == 32
+
+
+def test_the_same_stages_given_as_lists_are_no_other_config(config):
+  stages = {'steps': 6, 'masking.split': [1, 0, 0], 'data.prepared': 'moved'},
+  tuples = {'steps': 6, 'masking.split': (1, 0, 0)},
+  assert config_lib.differences(config(*stages), config(*tuples)) == []
+  assert config_lib.differences(config(*stages), config({'steps': 6}))
+
+
+def test_a_run_is_used_as_its_last_stage_was(config, tmp_path):
+  pretrain.run(config({'steps': 3}, {'steps': 3, 'data.row_length': 32, 'masking.rate': 0.9}), tmp_path / 'run',
+               lambda line: None)
+  run = run_lib.open_run(tmp_path / 'run')
+  text = 'a b c d e f g h i'
+  assert 16 < len(run.masked([text])[0]) <= 32
+  assert run.embed([text]).shape == (1, 32)
+  assert sum(piece.action != '' for piece in run.masked([text])[0]) > 8

@@ -151,8 +151,8 @@ def test_a_source_has_its_own_held_out_loss(config, corpus, tmp_path):
   pretrain.run(config(data__source=f'text:{corpus},text:{other}', data__prepared='', evaluation__rows=0,
                       model__dropout=0.0, total_steps=2), tmp_path / 'run', lambda line: None)
   values = workdir_lib.read_log(tmp_path / 'run', 'evaluations')[-1]
-  losses = [values['reference_loss_corpus'], values['reference_loss_other']]
-  assert min(losses) < values['reference_loss'] < max(losses) and 'own_loss_other' in values
+  losses = [values['reference_loss_on_corpus'], values['reference_loss_on_other']]
+  assert min(losses) < values['reference_loss'] < max(losses) and 'own_loss_on_other' in values
 
 
 def test_a_profile_is_written_when_it_is_asked_for(config, tmp_path):

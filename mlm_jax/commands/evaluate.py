@@ -14,7 +14,8 @@ def add_arguments(parser):
   parser.add_argument('--workdir', required=True, help='the folder of the run')
   parser.add_argument('--step', type=int, help='a checkpoint; the newest intact one if not given')
   parser.add_argument('--guesses', action='store_true',
-                      help='also score a unigram and a bigram guess of the same masked tokens')
+                      help='also score a unigram and a bigram guess of the same masked tokens, and on a '
+                           'synthetic language the best there can be')
   parser.add_argument('--data', help="a folder of prepared data; the run's own if not given")
 
 

@@ -11,8 +11,8 @@ tokenizer's model are not those asked for.
 
 With --inspect it prints what was prepared: sizes, drops by rule, how long documents and
 how full rows are, the most common and the unknown pieces, and some rows as text. Without
-a config it shows what stands in WORKDIR/data, or in WORKDIR where that is the folder of
-prepared data itself.
+a config it shows what stands in WORKDIR/data, for stages also in WORKDIR/data_LENGTH, or in
+WORKDIR where that is the folder of prepared data itself.
 """
 
 import pathlib
@@ -32,17 +32,17 @@ def add_arguments(parser):
 def run(args):
   from mlm_jax.data import inspect
   from mlm_jax.data import store
-  directory = _finished(args) or _prepare(args)
-  if args.verify:
-    store.open_prepared(directory, verify=True)
-    print('data: every file is as it was written', flush=True)
-  if args.inspect:
-    for line in inspect.lines(store.open_prepared(directory)):
-      print(line, flush=True)
+  for directory in _finished(args) or _prepare(args):
+    if args.verify:
+      store.open_prepared(directory, verify=True)
+      print(f'data: every file in {directory} is as it was written', flush=True)
+    if args.inspect:
+      for line in inspect.lines(store.open_prepared(directory)):
+        print(line, flush=True)
 
 
 def _finished(args):
-  """Returns the folder of prepared data that is to be inspected without a config, or None.
+  """Returns the folders of prepared data that are to be inspected without a config, or None.
 
   Raises:
     UserError: nothing is prepared there.
@@ -50,17 +50,15 @@ def _finished(args):
   from mlm_jax.data import store
   if not args.inspect or args.config or args.overrides:
     return None
-  places = pathlib.Path(args.workdir) / 'data', pathlib.Path(args.workdir)
-  found = next((place for place in places if store.finished(place)), None)
-  if found is None:
+  workdir = pathlib.Path(args.workdir)
+  found = [place for place in (workdir, *sorted(workdir.glob('data*'))) if store.finished(place)]
+  if not found:
     raise config.UserError(f'nothing is prepared in {args.workdir}: give --config or --config.KEY=VALUE to prepare it')
   return found
 
 
 def _prepare(args):
-  """Prepares what the config asks for; returns its folder."""
-  from mlm_jax.data import prepare
-  data = _config.read(args).data
-  directory = data.prepared or pathlib.Path(args.workdir) / 'data'
-  prepare.prepare(data, directory, log=lambda line: print(line, flush=True))
-  return directory
+  """Prepares what the config asks for, each stage's rows; returns the folders."""
+  from mlm_jax import pretrain
+  prepared = pretrain.prepare_data(_config.read(args), args.workdir, log=lambda line: print(line, flush=True))
+  return dict.fromkeys(each.directory for each in prepared)

@@ -1,4 +1,6 @@
-"""Columns of text in Parquet files and Arrow streams, a batch of rows at a time.
+"""Columns of text in Parquet and Arrow files, a batch of rows at a time.
+
+An .arrow file is a stream, as Hugging Face writes it, or has the file format of Arrow.
 
 Text comes as bytes: to decode it, and to count what is not UTF-8, is the reader's part.
 pyarrow is imported when a file is read, since it takes a while.
@@ -9,12 +11,13 @@ import os
 from mlm_jax import config
 
 _ROWS = 256  # of a Parquet file, in memory at a time with their texts
+_FILE = b'ARROW1'  # with which the file format of Arrow begins
 _END = b'\xff\xff\xff\xff\x00\x00\x00\x00'  # of an Arrow stream
 
 
 def reader(path):
   """Returns the function (path, column) -> values for a file of this name, or None."""
-  return {'.parquet': parquet, '.arrow': stream}.get(os.path.splitext(path)[1].lower())
+  return {'.parquet': parquet, '.arrow': batches}.get(os.path.splitext(path)[1].lower())
 
 
 def parquet(path, column):
@@ -29,22 +32,25 @@ def parquet(path, column):
     with pq.ParquetFile(path, buffer_size=1 << 20) as file:  # so that it need not hold a row group
       _check(path, column, file.schema_arrow.names)
       yield from _values(path, column, file.iter_batches(_ROWS, columns=[column], use_threads=False))
-  except (pa.ArrowException, OSError) as error:
+  except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
     raise _unreadable(path, error) from None
 
 
-def stream(path, column):
-  """Yields (where it stands, bytes or None) of each row of an Arrow stream; errors as for `parquet`."""
+def batches(path, column):
+  """Yields (where it stands, bytes or None) of each row of an .arrow file; errors as for `parquet`."""
   import pyarrow as pa
   try:
     with open(path, 'rb') as file:
+      is_file = file.read(len(_FILE)) == _FILE
       file.seek(max(0, os.path.getsize(path) - len(_END)))
-      if file.read() != _END:  # pyarrow takes a stream cut between two batches for a whole one
+      if not is_file and file.read() != _END:  # pyarrow takes one cut between two batches for whole
         raise pa.ArrowInvalid('its end is missing')
-    with pa.memory_map(path) as file, pa.ipc.open_stream(file) as batches:
-      _check(path, column, batches.schema.names)
-      yield from _values(path, column, batches)
-  except (pa.ArrowException, OSError) as error:
+    open_ = pa.ipc.open_file if is_file else pa.ipc.open_stream
+    with pa.memory_map(path) as file, open_(file) as opened:
+      _check(path, column, opened.schema.names)
+      yield from _values(path, column, (
+          map(opened.get_batch, range(opened.num_record_batches)) if is_file else opened))
+  except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
     raise _unreadable(path, error) from None
 
 

@@ -9,9 +9,9 @@ from mlm_jax import config
 from mlm_jax.data import files
 from mlm_jax.data import records
 
-# The split, then which of how many parts: train-00000-of-00002.parquet
+# The split, then which of how many parts, then the format: train-00000-of-00002.parquet
 _FILE = re.compile(r'(.+?)(?:-\d+-of-(\d+)(?:-[0-9a-f]+)?)?'
-                   r'\.(?:parquet|arrow|(?:jsonl|ndjson)(?:\.(?:gz|xz|zst))?)')
+                   r'\.(parquet|arrow|(?:jsonl|ndjson)(?:\.(?:gz|xz|zst))?)')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ class HuggingFace:
     if (self.folder / 'state.json').exists():
       return _saved(self.folder, self.split)
     if (self.folder / 'dataset_dict.json').exists():
-      splits = _read(self.folder / 'dataset_dict.json', 'splits')
+      splits = _read(self.folder / 'dataset_dict.json', lambda info: _names(info['splits']))
       return _saved(self.folder / self._chosen(splits))
     splits = _repository(self.folder)
     if not splits:
@@ -76,32 +76,43 @@ def make(spec, argument):
 def _saved(folder, split=''):
   """Returns the paths of the files of a saved Dataset, in the order of its rows."""
   path = folder / 'state.json'
-  of = _read(path, '_split')
+  of, names = _read(path, lambda state: (
+      state['_split'], _names([each['filename'] for each in state['_data_files']])))
   if split and split != of:
     raise config.UserError(f'{folder} is one saved Dataset' + (f', of split {of!r}' if of else '')
                            + f'; leave out the split {split!r}')
-  return [str(folder / each['filename']) for each in _read(path, '_data_files')]
+  return [str(folder / name) for name in names]
 
 
-def _read(path, key):
-  """Returns one entry of a small JSON file."""
+def _read(path, take):
+  """Returns what a function takes out of a small JSON file."""
   try:
-    return json.loads(path.read_text())[key]
+    return take(json.loads(path.read_text()))
   except OSError as error:
     raise config.UserError(f'cannot read {path}: {error.strerror}') from None
-  except (ValueError, KeyError, TypeError) as error:
+  except (ValueError, KeyError, TypeError, RecursionError) as error:
     raise config.UserError(f'{path} is damaged ({type(error).__name__}: {error}); '
                            'save the data again') from None
 
 
+def _names(names):
+  if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    raise TypeError(f'{names!r:.40} is no list of names')
+  return names
+
+
 def _repository(folder):
   """Returns {split: its sorted paths} of the data files in a folder and its folder `data`."""
-  splits, parts = {}, {}
+  splits, parts, first = {}, {}, {}
   for path in sorted([*folder.glob('*'), *folder.glob('data/*')]):
     match = _FILE.fullmatch(path.name)
     if match and path.is_file():
       splits.setdefault(match.group(1), []).append(str(path))
       parts.setdefault((match.group(1), match.group(2)), []).append(path)
+      other, ending = first.setdefault(match.group(1), (path.name, match.group(3)))
+      if ending != match.group(3):
+        raise config.UserError(f'{folder} has split {match.group(1)!r} in two formats, {other} and '
+                               f'{path.name}; remove one of them')
   for (split, wanted), there in parts.items():
     if wanted and len(there) != int(wanted):
       raise config.UserError(f'{folder} has {len(there)} of the {int(wanted)} parts of split {split!r}; '

@@ -15,6 +15,10 @@ while bands are looked for, and up to 2.7 KB more for each that shares a band wi
 Before that, the shingles of a million characters, or of the longest document, at some
 40 bytes a character.
 
+Time grows with the square of the documents that share a band: a templated corpus, with many
+pairs just below the similarity asked for, took .24, .88 and 3.57 s for 2,000, 4,000 and
+8,000 documents of 850 characters, 600 of them in common, at .8.
+
 Source: Broder, On the resemblance and containment of documents, 1997; the shingles'
 length and the bands: Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, ch. 3.
 """

@@ -12,6 +12,7 @@ from mlm_jax import config
 from mlm_jax.data import sources
 
 _MIX = 10_000    # positions in which a mixture's shares are exact
+_LEAST = 16      # held-out rows of a source that are evaluated at least
 _SMALL = 1 << 13  # rows whose order is made a whole epoch at a time
 
 
@@ -59,6 +60,12 @@ class Loader:
     position_B = self._begin + step * self._batch_size + self._local
     row_B, visit_B = self._order(position_B)
     return _gather(self._rows, self._first, row_B, visit_B)
+
+  def examples(self, step):
+    """Returns the (source, row) pairs of the whole batch of one step, [B, 2]."""
+    row_B, _ = self._order(self._begin + step * self._batch_size + np.arange(self._batch_size))
+    source_B = np.searchsorted(self._first, row_B, side='right') - 1
+    return np.stack([source_B, row_B - self._first[source_B]], 1)
 
   def _order(self, position_B):
     """Returns (number of the row among all sources' rows, visit), each int64_B."""
@@ -114,7 +121,8 @@ def _mixture(weights, sizes, setting):
     (stream of each position, how often the stream came before it, positions of each
     stream), evenly spread.
   """
-  exact = np.array(weights, float) / sum(weights) * _MIX
+  weight_N = np.array(weights, float) / max(weights)   # their sum may be no float
+  exact = weight_N / weight_N.sum() * _MIX
   counts = np.floor(exact).astype(int)
   counts[np.argsort(counts - exact, kind='stable')[:_MIX - counts.sum()]] += 1
   for number, (weight, count, size) in enumerate(zip(weights, counts, sizes), 1):
@@ -146,12 +154,13 @@ def _gather(rows_of, first, row_B, visit_B):
 class EvaluationLoader:
   """The held-out rows in fixed order, at visit 0.
 
-  Where fewer rows are asked for than there are, they are spread evenly over all. The
-  last batch is filled with empty rows: padding alone, no segment, of weight 0.
+  Where fewer rows are asked for than there are, they are spread evenly over all. Of
+  several sources each has at least 16 among them, or all that it has, so that each has a
+  loss that says something. The last batch is filled with empty rows: padding alone, no segment, of weight 0.
   """
 
   def __init__(self, prepared, batch_size, rows=0, source=None, local=None):
-    """Takes a store.Prepared, rows a batch over all processes, and how many at most (0: all).
+    """Takes a store.Prepared, rows a batch over all processes, and how many (0: all).
 
     `source` is the number of the source to keep to; None for all of them. Those of one
     source are what stands of it among the rows of all. `local` as for `Loader`.
@@ -162,14 +171,19 @@ class EvaluationLoader:
     there = int(self._first[-1])
     if not there:
       raise config.UserError(f'{prepared.directory} has no held-out row; raise config.data.held_out')
-    wanted = min(rows, there) if rows else there
-    self._chosen = np.arange(wanted) * there // wanted
-    if source is not None:
-      inside = (self._chosen >= self._first[source]) & (self._chosen < self._first[source + 1])
-      self._chosen = self._chosen[inside]
+    chosen_of = [self._spread(number, min(rows or there, there)) for number in range(len(self._rows))]
+    self._chosen = np.concatenate(chosen_of) if source is None else chosen_of[source]
     self.rows = len(self._chosen)
     self._batch_size = batch_size
     self._local = np.arange(batch_size) if local is None else local
+
+  def _spread(self, source, wanted):
+    """Returns the rows of one source among `wanted` of all sources' rows."""
+    first, end, there = self._first[source], self._first[source + 1], self._first[-1]
+    chosen = np.arange(wanted) * there // wanted
+    chosen = chosen[(chosen >= first) & (chosen < end)]
+    least = min(_LEAST, end - first) if len(self._rows) > 1 else 0
+    return chosen if len(chosen) >= least else first + np.arange(least) * (end - first) // least
 
   def __len__(self):
     return -(-self.rows // self._batch_size)

@@ -41,7 +41,8 @@ def prepare(data, directory, log=print, model=None):
   A finished preparation is taken for the one asked for when all settings that decide
   about it are equal; the names and sizes of the input files and their first and last
   MiB; and the tokenizer's model where its path is given. An edit in the middle of a
-  large file that keeps its size is not noticed. What is no longer there is not compared.
+  large file that keeps its size is not noticed. A source of which nothing is there any
+  more is not compared.
 
   Args:
     data: `config.data`, checked.
@@ -95,17 +96,19 @@ def _check_reuse(data, sources, directory, model):
     if data.tokenizer not in _TRAINED and store.sha256(data.tokenizer) != manifest['tokenizer']['sha256']:
       raise config.UserError(f'{directory} was prepared with another model than config.data.tokenizer = '
                              f'{data.tokenizer} holds now; give another config.data.prepared')
-  try:
-    inputs = [source.inputs() for source in sources]
-  except config.UserError:
-    return
-  if _digest(inputs) != manifest['inputs']:
-    raise config.UserError(f'{directory} was prepared from other files than {data.source} names now (names, '
-                           'sizes, or the first or last MiB differ); give another config.data.prepared')
+  for source, digest in zip(sources, manifest['inputs']):
+    try:
+      inputs = source.inputs()
+    except config.UserError:
+      continue
+    if _digest(inputs) != digest:
+      raise config.UserError(f'{directory} was prepared from other files than {source.spec} names now '
+                             '(names, sizes, or the first or last MiB differ); '
+                             'give another config.data.prepared')
 
 
 def _digest(inputs):
-  """Returns a digest of what the sources say of their input files."""
+  """Returns a digest of what a source says of its input files."""
   return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 
@@ -133,7 +136,7 @@ def _build(data, sources, inputs, given, folder, log):
     path.unlink()
   scratch.rmdir()
   store.finish(folder, {
-      'settings': settings(data), 'inputs': _digest(inputs),
+      'settings': settings(data), 'inputs': [_digest(each) for each in inputs],
       'tokenizer': {'sha256': tokenizer.sha256, 'size': tokenizer.size},
       'sources': [_describe(reading, {split: splits[split][i].describe(data) for split in store.SPLITS})
                   for i, reading in enumerate(readings)]})

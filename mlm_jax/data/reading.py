@@ -189,7 +189,8 @@ def _empty(readings, data):
     return (f'every one of {read:,} documents was filtered out: '
             + ', '.join(f'config.data.{rule} = {data[rule]} took {n:,}' for rule, n in took.items() if n))
   skipped = [what for reading in readings for what in _named(reading.skipped)]
-  records = sum(reading.skipped.records for reading in readings)
   return (f'the corpus is empty: {data.source} gives no document'
           + ''.join(f'; skipped {what}' for what in skipped)
-          + (f'; skipped {records:,} records without a text in {data.field!r}' if records else ''))
+          + ''.join(f'; skipped {reading.skipped.records:,} records without a text in '
+                    f'{getattr(reading.source, "field", "") or data.field!r}'
+                    for reading in readings if reading.skipped.records))

@@ -10,14 +10,15 @@ from mlm_jax.data import files
 from mlm_jax.data import split
 
 _HEAD = 1 << 16  # bytes by which a file is judged to be text or not
+_COLUMNS = re.compile(r'\.(parquet|arrow)(\.(gz|xz|zst))?$', re.IGNORECASE)
 _JSON = re.compile(r'\.(jsonl|ndjson|json)(\.(gz|xz|zst))?$', re.IGNORECASE)
 
 
 def documents(path, field, data, counts, skipped):
   """Yields each document of a file, as yet uncleaned.
 
-  A .parquet or .arrow file (a stream of Arrow, as Hugging Face writes it) gives the
-  texts of one column, .jsonl or .ndjson those of one field, any other its whole text.
+  A .parquet or .arrow file gives the texts of one column, .jsonl or .ndjson those of one
+  field, any other its whole text. Columns that are compressed or in an archive are skipped.
 
   Args:
     path: of the file.
@@ -34,6 +35,9 @@ def documents(path, field, data, counts, skipped):
     yield from cut(read(path, field), data, counts, skipped)
     return
   for name, chunks in files.texts(path, skipped):
+    if _COLUMNS.search(name):  # packed: such a file is read where it stands alone
+      skipped.archives.append(name)
+      continue
     head, chunks = files.peek(chunks, _HEAD)
     if not clean.is_text(head):
       skipped.files.append(name)

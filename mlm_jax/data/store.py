@@ -150,17 +150,20 @@ def building(directory):
     except BlockingIOError:
       raise config.UserError(f'another process is preparing {directory}; wait for it, '
                              'or give another folder') from None
+    made = stack.enter_context(contextlib.ExitStack())
+    made.callback(shutil.rmtree, folder, ignore_errors=True)
     try:
       for each in folder.iterdir():
         if each.name != '.lock':
           shutil.rmtree(each) if each.is_dir() else each.unlink()
       yield folder
-      (folder / '.lock').unlink()
       os.rename(folder, place)
+      made.pop_all()  # a folder of that name is from now on another process's
+      (place / '.lock').unlink()
+    except BrokenPipeError:  # of what is printed meanwhile
+      raise
     except OSError as error:
       raise _cannot_write(directory, error) from None
-    finally:
-      shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_free(directory):
@@ -240,11 +243,13 @@ def _check_manifest(manifest):
     return entry[key]
 
   string(manifest, 'fingerprint')
-  string(manifest, 'inputs')
   string(manifest['tokenizer'], 'sha256')
   if not isinstance(manifest['settings']['row_length'], int):
     raise TypeError('row_length')
   sources = [string(entry, 'name') for entry in manifest['sources']]
+  inputs = manifest['inputs']
+  if not isinstance(inputs, list) or [type(each) for each in inputs] != [str] * len(sources):
+    raise TypeError('inputs')
   arrays = {f'{name}/{split}/{array}.npy' for name in sources for split in SPLITS
             for array in ('rows', 'starts')}
   for name in {TOKENIZER, STATISTICS, *arrays, *manifest['files']}:

@@ -101,7 +101,7 @@ def parse(spec):
     UserError: it has not two to four whole numbers within bounds.
   """
   given = spec.removeprefix(KIND).split('/')
-  numbers = [int(each) if each.isdecimal() else -1 for each in given]
+  numbers = [int(each) if each.isdecimal() and len(each) < 20 else -1 for each in given]
   if not 2 <= len(numbers) <= 4 or not all(
       low <= number <= high for number, (low, high) in zip(numbers, _BOUNDS.values())):
     bounds = ', '.join(f'{name} from {low} to {high:,}' for name, (low, high) in _BOUNDS.items())

@@ -13,6 +13,7 @@ import logging
 import os
 import pathlib
 import re
+import tempfile
 import textwrap
 
 from mlm_jax import config
@@ -62,7 +63,7 @@ class Tfds:
   def _values(self, builder, field):
     """Yields (where it stands, value of the field) of each record."""
     features = builder.info.features
-    there = list(features) if hasattr(features, 'keys') else []
+    there = sorted(features) if hasattr(features, 'keys') else []
     if field not in there:
       raise config.UserError(f'{self.spec}: {builder.info.full_name} has no field {field!r}; set '
                              f'config.data.field to one of: {", ".join(there)}')
@@ -76,10 +77,14 @@ class Tfds:
 
   def _split(self, builder):
     try:
-      return builder.info.splits[self.split]
+      split = builder.info.splits[self.split]
     except (KeyError, ValueError):
       raise config.UserError(f'{self.spec}: {builder.info.full_name} has no split {self.split!r}; it has: '
                              f'{", ".join(builder.info.splits)}') from None
+    if not split.num_examples:
+      raise config.UserError(f'{self.spec}: {builder.info.full_name} has no records in {self.split!r}; '
+                             'name more of it')
+    return split
 
   def _prepared(self, log):
     """Returns the builder of the prepared data set."""
@@ -105,6 +110,13 @@ class Tfds:
     return builder
 
   @property
+  def hint(self):
+    """How to write the version where it stands in the configuration's place, or ''."""
+    name, _, version = self.dataset.removesuffix(f':{_NEWEST}').partition('/')
+    return (f'; a version stands after a colon: tfds:{name}:{version}'
+            if _VERSION.fullmatch(version) else '')
+
+  @property
   def _build(self):
     dataset = self.dataset.partition(':')[0]
     return ('prepare it once where that is at hand: '
@@ -123,7 +135,7 @@ class Tfds:
         raise config.UserError(f'{self.spec} {what} without {absent.group(1)}, which is not installed; '
                                f'{self._build}') from None
       reason = textwrap.shorten(f'{type(error).__name__}: {error}', _LONGEST)
-      raise config.UserError(f'{self.spec} {what} ({reason})') from None
+      raise config.UserError(f'{self.spec} {what} ({reason}){self.hint}') from None
 
 
 def make(spec, argument):
@@ -160,8 +172,21 @@ def _builder(tfds, dataset):
     for module in modules:
       importlib.import_module(module)
     with contextlib.suppress(tfds.core.DatasetNotFoundError):
-      return tfds.builder(dataset, data_dir=_data_dir())
+      with _own_temporary_folder():
+        return tfds.builder(dataset, data_dir=_data_dir())
   return None
+
+
+@contextlib.contextmanager
+def _own_temporary_folder():
+  """Removes what is left in the temporary folder: the library leaves a folder for each builder."""
+  before = tempfile.tempdir
+  with tempfile.TemporaryDirectory() as folder:
+    tempfile.tempdir = folder
+    try:
+      yield
+    finally:
+      tempfile.tempdir = before
 
 
 def _root(tfds):
@@ -191,9 +216,9 @@ def _unknown(tfds, source):
   there = sorted(str(path.parent.relative_to(folder)) for path in folder.glob(f'{name}/**/dataset_info.json'))
   if there:
     wanted = source.dataset.removesuffix(f':{_NEWEST}')
-    return f'{source.spec}: {folder} has no {wanted}; it has: {", ".join(there)}'
+    return f'{source.spec}: {folder} has no {wanted}' + (source.hint or f'; it has: {", ".join(there)}')
   root = _root(tfds)
   known = {path.stem for path in [*folder.glob('*'), *root.glob('datasets/*'), *root.glob('text/*')]}
-  near = difflib.get_close_matches(name, known, 3)
+  near = difflib.get_close_matches(name, known - {name}, 3)
   return (f'{source.spec}: no data set {name!r} in {folder}, nor in the catalogue of TensorFlow Datasets'
           + (f'; did you mean {" or ".join(near)}?' if near else ''))

@@ -25,7 +25,7 @@ def reference_key():
 
 
 def evaluate(eval_step, params, policy, loaders, put, progress=0.0):
-  """Returns {metric: mean} over all held-out rows, with several sources also loss_SOURCE of each.
+  """Returns {metric: mean} over all held-out rows, with several sources also loss_on_SOURCE of each.
 
   Args:
     eval_step: (params, policy, batch, root_key, progress) -> {metric: (sum, weight)}.
@@ -40,7 +40,7 @@ def evaluate(eval_step, params, policy, loaders, put, progress=0.0):
   means = metrics.means(functools.reduce(metrics.add, sums.values()))
   if len(loaders) > 1:
     each = {source: metrics.means(of_source) for source, of_source in sums.items()}
-    means |= {f'loss_{source}': values['loss'] for source, values in each.items() if 'loss' in values}
+    means |= {f'loss_on_{source}': values['loss'] for source, values in each.items() if 'loss' in values}
   return means
 
 

@@ -10,10 +10,14 @@ from tests.data.invented import sentences
 from tests.data.invented import settings
 
 TEXTS = sentences(1000)
+FILE = 'a.file.arrow'  # holds the file format of Arrow, which is no stream
 
 
 def write(path, table):
-  if path.suffix == '.arrow':
+  if path.name == FILE:
+    with pa.OSFile(str(path), 'wb') as file, pa.ipc.new_file(file, table.schema) as out:
+      out.write_table(table, max_chunksize=100)
+  elif path.suffix == '.arrow':
     with pa.OSFile(str(path), 'wb') as file, pa.ipc.new_stream(file, table.schema) as out:
       out.write_table(table, max_chunksize=100)
   else:
@@ -29,7 +33,7 @@ def read(pattern, **changes):
   return list(source.documents(data, counts, skipped)), counts, skipped
 
 
-@pytest.mark.parametrize('ending', ['.parquet', '.PARQUET', '.arrow'])
+@pytest.mark.parametrize('ending', ['.parquet', '.PARQUET', '.arrow', '.file.arrow'])
 @pytest.mark.parametrize('kind', [pa.string(), pa.large_string(), pa.string_view(),
                                   pa.dictionary(pa.int32(), pa.string())])
 def test_a_column_is_read_in_the_order_of_its_rows(tmp_path, ending, kind):
@@ -48,7 +52,7 @@ def test_the_splitting_rule_holds_for_each_text(tmp_path):
   assert read(tmp_path / 'a.parquet', document='lines')[0] == ['one', 'two', 'three', 'four', '']
 
 
-@pytest.mark.parametrize('ending', ['.parquet', '.arrow'])
+@pytest.mark.parametrize('ending', ['.parquet', '.arrow', '.file.arrow'])
 def test_what_is_no_text_is_counted_and_its_first_row_named(tmp_path, ending):
   path = write(tmp_path / f'a{ending}', pa.table({'text': ['x', None, 'y', None], 'n': [1, 2, 3, 4]}))
   texts, _, skipped = read(path)
@@ -57,14 +61,14 @@ def test_what_is_no_text_is_counted_and_its_first_row_named(tmp_path, ending):
   assert not texts and (skipped.records, skipped.first_record) == (4, f'{path} row 1')
 
 
-@pytest.mark.parametrize('ending', ['.parquet', '.arrow'])
+@pytest.mark.parametrize('ending', ['.parquet', '.arrow', '.file.arrow'])
 def test_bytes_that_are_not_utf_8_are_replaced_and_counted(tmp_path, ending):
   broken = pa.array([b'good', b'bro\xff\xfeken']).view(pa.string())
   texts, counts, _ = read(write(tmp_path / f'a{ending}', pa.table({'text': broken})))
   assert texts == ['good', 'bro\ufffd\ufffdken'] and counts.touched['decoding'] == [1, 2]
 
 
-@pytest.mark.parametrize('ending', ['.parquet', '.arrow'])
+@pytest.mark.parametrize('ending', ['.parquet', '.arrow', '.file.arrow'])
 def test_a_column_that_is_not_there_is_refused_with_those_that_are(tmp_path, ending):
   write(tmp_path / f'a{ending}', pa.table({'title': ['x'], 'body': ['y']}))
   with pytest.raises(config.UserError, match=f"a{ending} has no column 'text'; set .* one of: title, body$"):
@@ -77,7 +81,7 @@ def test_two_columns_of_one_name_are_refused(tmp_path):
     read(tmp_path / 'a.parquet')
 
 
-@pytest.mark.parametrize('ending', ['.parquet', '.arrow'])
+@pytest.mark.parametrize('ending', ['.parquet', '.arrow', '.file.arrow'])
 @pytest.mark.parametrize('harm', ['empty', 'cut', 'without end', 'altered begin', 'no such thing'])
 def test_a_damaged_file_is_named_in_one_line(tmp_path, ending, harm):
   path = write(tmp_path / f'a{ending}', pa.table({'text': TEXTS}))
@@ -92,9 +96,10 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path, ending, harm):
     read(path)
 
 
+@pytest.mark.parametrize('name', ['a.arrow', FILE])
 @pytest.mark.parametrize('altered', [(0, 3, 5, 0x70000000), (0, 3, 900, 6), (0, 3, 5, 60), (0, 3, -5, 6)])
-def test_an_altered_offset_of_a_stream_is_refused(tmp_path, altered):
-  path = write(tmp_path / 'a.arrow', pa.table({'text': ['abc', 'de', 'f']}))
+def test_an_altered_offset_is_refused(tmp_path, altered, name):
+  path = write(tmp_path / name, pa.table({'text': ['abc', 'de', 'f']}))
   as_bytes = lambda numbers: b''.join(n.to_bytes(4, 'little', signed=True) for n in numbers)
   assert path.read_bytes().count(as_bytes((0, 3, 5, 6))) == 1
   path.write_bytes(path.read_bytes().replace(as_bytes((0, 3, 5, 6)), as_bytes(altered)))
@@ -102,15 +107,24 @@ def test_an_altered_offset_of_a_stream_is_refused(tmp_path, altered):
     read(path)
 
 
+@pytest.mark.parametrize('name', ['a.arrow', FILE])
 @pytest.mark.parametrize('true, altered', [
     ((0, 1, 0, 2, 1), (0, 1, 0, 9999999, 1)), ((0, 3, 5, 9), (0, 3, 5, 0x70000000))])
-def test_an_altered_dictionary_of_a_stream_is_refused(tmp_path, true, altered):
+def test_an_altered_dictionary_is_refused(tmp_path, true, altered, name):
   kind = pa.dictionary(pa.int32(), pa.string())
   texts = pa.array(['abc', 'de', 'abc', 'fghi', 'de'])
-  path = write(tmp_path / 'a.arrow', pa.table({'text': texts.cast(kind)}))
+  path = write(tmp_path / name, pa.table({'text': texts.cast(kind)}))
   as_bytes = lambda numbers: b''.join(n.to_bytes(4, 'little') for n in numbers)
   assert path.read_bytes().count(as_bytes(true)) == 1
   path.write_bytes(path.read_bytes().replace(as_bytes(true), as_bytes(altered)))
+  with pytest.raises(config.UserError, match='damaged'):
+    read(path)
+
+
+@pytest.mark.parametrize('name', ['a.parquet', 'a.arrow', FILE])
+def test_a_damaged_name_of_a_column_is_refused(tmp_path, name):
+  path = write(tmp_path / name, pa.table({'text': ['a'], 'other': ['b']}))
+  path.write_bytes(path.read_bytes().replace(b'other', b'oth\xffr'))
   with pytest.raises(config.UserError, match='damaged'):
     read(path)
 

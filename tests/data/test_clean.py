@@ -107,6 +107,13 @@ def test_spam_is_dropped_and_counted_by_the_rule_that_drops_it():
   assert counts.touched['max_symbols'] == [3, sum(map(len, SIGNS))]
 
 
+def test_a_share_just_at_its_limit_passes():
+  repeated = ''.join(map(chr, range(0x4E00, 0x4E00 + 500))) * 4
+  for text, rule, share in ((repeated, 'max_repetition', .75), ('=+=+abcd', 'max_symbols', .5)):
+    assert clean.document(text, settings(**{rule: share}), clean.Counts()) == text
+    assert clean.document(text, settings(**{rule: share - 1e-6}), clean.Counts()) is None
+
+
 @pytest.mark.parametrize('language', ['Chinese-GSD', 'Japanese-GSD', 'Turkish-BOUN', 'Finnish-TDT'])
 def test_ordinary_text_of_any_language_passes(shared, language):
   path = shared / 'ud_multilingual' / f'UD_{language}.dev.text.txt'

@@ -74,7 +74,16 @@ def test_a_name_that_is_not_there_is_refused_with_those_that_are(spec, message):
 @pytest.mark.parametrize('file, text, message', [
     ('dict/dataset_dict.json', '{"splits": [', 'dataset_dict.json is damaged .JSONDecodeError'),
     ('dict/dataset_dict.json', '{}', "dataset_dict.json is damaged .KeyError: 'splits'"),
+    ('dict/dataset_dict.json', '"abc"', 'dataset_dict.json is damaged .TypeError'),
+    ('dict/dataset_dict.json', '{"splits": null}', 'dataset_dict.json is damaged .TypeError'),
+    ('dict/dataset_dict.json', '{"splits": [1, "train"]}', 'dataset_dict.json is damaged .TypeError'),
+    ('dict/dataset_dict.json', '[' * 100_000, 'dataset_dict.json is damaged .RecursionError'),
     ('dict/train/state.json', '[]', 'state.json is damaged .TypeError'),
+    ('dict/train/state.json', '{"_split": null, "_data_files": [{"name": "x"}]}',
+     "state.json is damaged .KeyError: 'filename'"),
+    ('dict/train/state.json', '{"_split": null, "_data_files": ["x"]}', 'state.json is damaged .TypeError'),
+    ('dict/train/state.json', '{"_split": null, "_data_files": [{"filename": 1}]}', 'damaged .TypeError'),
+    ('dict/train/state.json', '{"_split": null, "_data_files": 3}', 'state.json is damaged .TypeError'),
     ('dict/train/state.json', None, 'cannot read .*state.json'),
     ('dict/train/data-00001-of-00002.arrow', None, 'cannot read .*data-00001-of-00002.arrow: No such file'),
     ('dict/train/data-00001-of-00002.arrow', 'version https', 'data-00001-of-00002.arrow is damaged')])
@@ -102,12 +111,27 @@ def test_a_split_that_lacks_a_part_is_refused(golden):
   assert read(golden / 'repository')[0] == TRAIN * 2
 
 
+def test_a_split_in_two_formats_is_refused(golden):
+  data = golden / 'repository' / 'data'
+  (data / 'train.jsonl').write_text('{"text": "again"}\n')
+  message = "split 'train' in two formats, train-.*parquet and train.jsonl; remove one"
+  with pytest.raises(config.UserError, match=message) as error:
+    read(golden / 'repository')
+  assert '\n' not in str(error.value)
+
+
 def test_records_of_a_repository_may_be_compressed_and_other_files_are_left_alone(tmp_path):
   (tmp_path / 'train.jsonl.gz').write_bytes(gzip.compress(b'{"text": "one"}\n{"text": "two"}\n'))
   (tmp_path / 'README.md').write_text('train')
   (tmp_path / 'train.json').write_text('{}')
   (tmp_path / '.git').mkdir()
   assert read(tmp_path)[0] == ['one', 'two']
+
+
+def test_records_without_a_text_are_said_by_the_field_that_the_source_names(tmp_path):
+  (tmp_path / 'train.jsonl').write_text('{"body": 3}\n')
+  with pytest.raises(config.UserError, match="skipped 1 records without a text in 'body'$"):
+    prepare.prepare(settings(source=f'hf:{tmp_path}:train:body'), tmp_path / 'out', log=lambda line: None)
 
 
 def test_a_folder_is_prepared_and_a_change_of_its_files_noticed(tmp_path):

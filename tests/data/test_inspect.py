@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -105,3 +106,12 @@ def test_the_command_shows_what_is_there_without_a_config(odd, tmp_path):
   refused = command('--inspect', f'--workdir={tmp_path}')
   assert refused.returncode == 2 and f'nothing is prepared in {tmp_path}' in refused.stderr
   assert list(tmp_path.iterdir()) == []
+
+
+def test_output_that_nobody_reads_is_no_error(odd):
+  reading, writing = os.pipe()
+  os.close(reading)
+  done = subprocess.run([sys.executable, '-m', 'mlm_jax', 'prepare', '--inspect', f'--workdir={odd.directory}'],
+                        stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+  os.close(writing)
+  assert (done.returncode, done.stderr) == (141, '')

@@ -82,6 +82,12 @@ def test_a_mixture_keeps_its_shares_and_each_sources_epochs(prepared, monkeypatc
   assert collections.Counter(s for s, *_ in drawn) == {0: 15_000, 1: 5_000}
 
 
+def test_weights_count_by_their_ratio_alone(prepared):
+  drawn = [draws(pipeline.Loader(fake(prepared, [30, 20]), 'train', 10, seed=3, weights=weights), 40)
+           for weights in ((3, 1), (3e-300, 1e-300), (1.5e308, 0.5e308))]
+  assert drawn[0] == drawn[1] == drawn[2]
+
+
 def test_a_source_of_weight_0_is_never_drawn(prepared):
   for sizes in ([30, 20, 50], [30, 20, 0]):
     loader = pipeline.Loader(fake(prepared, sizes), 'train', 50, seed=3, weights=(1, 3, 0))
@@ -146,7 +152,8 @@ def test_what_cannot_be_loaded_is_refused(prepared, arguments, sizes, message):
 
 @pytest.mark.parametrize('rows, wanted', [(0, 13), (5, 5), (99, 13)])
 @pytest.mark.parametrize('processes', [1, 2])
-def test_evaluation_sees_each_row_once_and_fills_with_nothing(prepared, rows, wanted, processes):
+def test_evaluation_sees_each_row_once_and_fills_with_nothing(prepared, rows, wanted, processes, monkeypatch):
+  monkeypatch.setattr(pipeline, '_LEAST', 0)
   data = fake(prepared, [8, 5])
   seen = []
   for process in range(processes):
@@ -161,6 +168,28 @@ def test_evaluation_sees_each_row_once_and_fills_with_nothing(prepared, rows, wa
       seen += [tuple(each) for each in batch.example_B2[real].tolist()]
   assert len(seen) == len(set(seen)) == wanted
   assert {s for s, _ in seen} == {0, 1}
+
+
+def held_out(loader):
+  """Returns the (source, row) pairs of a loader, without its filling."""
+  return [tuple(pair) for i in range(len(loader)) for batch in [loader.batch(i)]
+          for pair in batch.example_B2[batch.starts_BS[:, 0] >= 0].tolist()]
+
+
+@pytest.mark.parametrize('rows', [0, 40, 300])
+def test_the_rows_of_each_source_make_up_those_of_all(prepared, rows):
+  data = fake(prepared, [300, 50, 0, 3])
+  of_each = [held_out(pipeline.EvaluationLoader(data, 8, rows, source)) for source in range(4)]
+  assert sum(of_each, []) == held_out(pipeline.EvaluationLoader(data, 8, rows))
+  for source, size in enumerate([300, 50, 0, 3]):
+    assert {s for s, _ in of_each[source]} == ({source} if size else set())
+    assert len(set(of_each[source])) == len(of_each[source]) >= min(size, 16)
+  if not rows:
+    assert list(map(len, of_each)) == [300, 50, 0, 3]
+
+
+def test_of_one_source_as_many_rows_are_evaluated_as_are_asked_for(prepared):
+  assert len(held_out(pipeline.EvaluationLoader(fake(prepared, [300]), 8, 5))) == 5
 
 
 def test_no_held_out_row_is_refused(prepared):

@@ -124,6 +124,22 @@ def test_a_finished_preparation_is_reused_also_without_its_inputs(tmp_path):
   assert contents(tmp_path / 'data') == before
 
 
+def test_a_source_that_is_gone_leaves_the_others_compared(tmp_path):
+  for name in ('a', 'b1', 'b2'):
+    (tmp_path / f'{name}.txt').write_text('\n'.join(sentences(200, seed=len(name))))
+  source = f'text:{tmp_path}/a.txt,text:{tmp_path}/b*.txt'
+  first = prepare(tmp_path / 'data', source=source)
+  (tmp_path / 'a.txt').unlink()
+  assert prepare(tmp_path / 'data', source=source).fingerprint == first.fingerprint
+  (tmp_path / 'b1.txt').rename(tmp_path / 'c.txt')
+  with pytest.raises(config.UserError, match='other files'):
+    prepare(tmp_path / 'data', source=source)
+  (tmp_path / 'c.txt').rename(tmp_path / 'b1.txt')
+  (tmp_path / 'b2.txt').write_text('altered')
+  with pytest.raises(config.UserError, match='other files'):
+    prepare(tmp_path / 'data', source=source)
+
+
 def test_other_settings_or_inputs_are_refused_by_name(tmp_path):
   path = tmp_path / 'a.txt'
   path.write_text('\n'.join(sentences(300)))
@@ -303,7 +319,7 @@ def test_the_command_says_what_it_did_and_refuses_in_one_line(corpus, tmp_path):
   flags = ['--config.data.document=lines', '--config.data.vocab_size=400', '--config.data.held_out=0.1']
   done = run(f'--config.data.source=text:{corpus}', *flags, '--verify')
   assert (done.returncode, done.stderr) == (0, ''), done
-  assert 'every file is as it was written' in done.stdout
+  assert 'is as it was written' in done.stdout
   refused = run('--config.data.source=text:absent*', '--config.data.prepared=' + str(tmp_path / 'other'))
   assert refused.returncode == 2 and refused.stderr.count('\n') == 1
   assert 'text:absent* matches no file' in refused.stderr

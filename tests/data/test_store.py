@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import numpy as np
@@ -62,6 +63,7 @@ def test_a_damaged_manifest_is_refused(copy, text):
 
 @pytest.mark.parametrize('harm', [
     lambda m: m.pop('fingerprint'), lambda m: m.pop('inputs'), lambda m: m['tokenizer'].pop('sha256'),
+    lambda m: m.update(inputs='ab'), lambda m: m['inputs'].append('a'), lambda m: m.update(inputs=[3]),
     lambda m: m.update(fingerprint=3), lambda m: m.update(settings=[]), lambda m: m['sources'][0].pop('name'),
     lambda m: m['files'].pop('lines/train/rows.npy'), lambda m: m['files'].pop('lines/held_out/starts.npy'),
     lambda m: m['files'].pop('tokenizer/tokenizer.model'),
@@ -98,3 +100,28 @@ def test_rows_written_in_parts_read_as_one_array(tmp_path, rows):
 def test_large_vocabularies_and_long_rows_take_wider_numbers():
   assert store.dtypes(65_536, 32_767) == (np.uint16, np.int16)
   assert store.dtypes(65_537, 32_768) == (np.int32, np.int32)
+
+
+def test_no_other_process_builds_between_the_end_and_the_renaming(tmp_path, monkeypatch):
+  rename, locked = os.rename, []
+  monkeypatch.setattr(os, 'rename', lambda old, new: (
+      locked.append((old / '.lock').exists()), rename(old, new)))
+  with store.building(tmp_path / 'data') as folder:
+    (folder / 'a').write_text('x')
+  assert locked == [True]
+  assert [path.name for path in tmp_path.rglob('*')] == ['data', 'a']
+
+
+def test_what_another_process_builds_after_the_renaming_is_left_alone(tmp_path, monkeypatch):
+  rename = os.rename
+  monkeypatch.setattr(os, 'rename', lambda old, new: (rename(old, new), old.mkdir()))
+  with store.building(tmp_path / 'data'):
+    pass
+  assert (tmp_path / 'data.building').exists()
+
+
+def test_a_closed_output_is_no_failure_to_write(tmp_path):
+  with pytest.raises(BrokenPipeError):
+    with store.building(tmp_path / 'new' / 'data'):
+      raise BrokenPipeError
+  assert not list(tmp_path.iterdir())

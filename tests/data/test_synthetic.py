@@ -24,7 +24,7 @@ def test_the_sizes_left_out_have_values():
 
 @pytest.mark.parametrize('sizes', (
     '', '4', '4/100/30/7/1', '0/100', '257/100', '4/39', '4/20001', '4/100/0', '4/-1', '4/100/30/4294967296',
-    '4/100/a', '4//30', '4/1e3', '4/²'))
+    '4/100/a', '4//30', '4/1e3', '4/²', '4/' + '9' * 5000))
 def test_sizes_that_cannot_be_are_refused_in_one_line(sizes):
   with pytest.raises(config.UserError, match='no synthetic language; write synthetic:STATES/WORDS') as raised:
     synthetic.parse(f'synthetic:{sizes}')

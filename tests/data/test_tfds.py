@@ -1,6 +1,7 @@
 import os
 import pathlib
 import shutil
+import tempfile
 
 import numpy as np
 import pytest
@@ -126,6 +127,9 @@ def test_what_is_not_prepared_is_prepared_and_said(library, tmp_path, monkeypatc
     ('invented:train:nix', "no field 'nix'; set config.data.field to one of: "),
     ('invented:1.3.0', 'cannot be loaded at version 1.3.0, only: 1.2.0'),
     ('invented/small', 'BuilderConfig small not found'),
+    ('invented/1.2.0:test', 'a version stands after a colon: tfds:invented:1.2.0'),
+    ('invented:train[:0%]', "invented/1.2.0 has no records in 'train[:0%]'"),
+    ('invented:train:nix', 'one of: length, text, words'),
     ('invent', "no data set 'invent' in "), ('invent', 'did you mean invented?'),
     ('imdb_review', 'did you mean imdb_reviews?'),
     ('a b', 'write tfds:NAME[/CONFIG]'), ('a:b:c:d', 'write tfds:NAME[/CONFIG]'), ('../a', 'write tfds:NAME'),
@@ -147,6 +151,20 @@ def test_the_library_does_not_warn_of_its_own(copy, caplog):
   assert not caplog.records
 
 
+def test_a_name_is_not_asked_for_in_place_of_itself(copy):
+  (copy / 'strange').mkdir()
+  assert 'strange?' not in refused('strange') and 'strange or' not in refused('strange')
+
+
+def test_what_the_library_makes_beside_its_folder_is_removed(library, tmp_path, monkeypatch):
+  (tmp_path / 'beside').mkdir()
+  monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path / 'beside'))
+  monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path / 'tfds'))
+  assert 'needs a download' in refused('imdb_reviews')
+  assert read('invented')[0] == TEXTS[:500]
+  assert not list((tmp_path / 'beside').iterdir()) and tempfile.tempdir == str(tmp_path / 'beside')
+
+
 def test_what_is_on_disk_is_read_without_its_builder(copy):
   os.rename(copy / 'invented', copy / 'strange')
   for path in (copy / 'strange/1.2.0').iterdir():
@@ -155,6 +173,8 @@ def test_what_is_on_disk_is_read_without_its_builder(copy):
   info.write_text(info.read_text().replace('"invented"', '"strange"'))
   assert read('strange:test')[0] == TEXTS[500:]
   assert refused('strange:1.3.0').endswith('has no strange:1.3.0; it has: strange/1.2.0')
+  assert refused('strange/1.2.0').endswith(
+      'has no strange/1.2.0; a version stands after a colon: tfds:strange:1.2.0')
   assert refused('strange/small').endswith('has no strange/small; it has: strange/1.2.0')
 
 
