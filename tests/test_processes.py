@@ -51,7 +51,8 @@ def start(config, workdir, slurm=False, others=None):
               'SLURM_PROCID': str(index), 'SLURM_LOCALID': str(index), 'JAX_COORDINATOR_PORT': port}
     return {'JAX_COORDINATOR_ADDRESS': f'127.0.0.1:{port}', 'JAX_NUM_PROCESSES': '2', 'JAX_PROCESS_ID': str(index)}
 
-  environment = {**os.environ, 'XLA_FLAGS': '', 'JAX_COMPILATION_CACHE_DIR': jax.config.jax_compilation_cache_dir}
+  flags = os.environ['XLA_FLAGS'].replace('device_count=2', 'device_count=1')
+  environment = {**os.environ, 'XLA_FLAGS': flags, 'JAX_COMPILATION_CACHE_DIR': jax.config.jax_compilation_cache_dir}
   return [subprocess.Popen([sys.executable, '-c', _PROGRAM, str(files[index]), str(workdir)], text=True,
                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                            env={**environment, **variables(index)}) for index in range(2)]
