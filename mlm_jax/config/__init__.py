@@ -1,0 +1,22 @@
+"""The config: one commented default that every recipe starts from, checked before any work starts.
+
+  defaults   every setting, with its meaning
+  keys       settings spoken of by dotted keys
+  checks     what cannot work
+  staging    the config of each stage of a run
+  recipes    configs from files, changed on the command line
+  saved      configs as JSON, and what two of them differ in
+"""
+
+from mlm_jax.config.checks import check
+from mlm_jax.config.defaults import base
+from mlm_jax.config.defaults import vary
+from mlm_jax.config.keys import flatten
+from mlm_jax.config.keys import is_number
+from mlm_jax.config.keys import UserError
+from mlm_jax.config.recipes import load
+from mlm_jax.config.recipes import override
+from mlm_jax.config.saved import differences
+from mlm_jax.config.saved import from_json
+from mlm_jax.config.saved import to_json
+from mlm_jax.config.staging import stages

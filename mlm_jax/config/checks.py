@@ -1,0 +1,150 @@
+"""What cannot work, by itself or with other settings: refused before any work starts."""
+
+import difflib
+import re
+
+from mlm_jax.config import defaults
+from mlm_jax.config import keys
+from mlm_jax.config import staging
+from mlm_jax.config.keys import is_number
+from mlm_jax.config.keys import UserError
+
+_CHOICES = {
+    'data.document': ('file', 'lines', 'blocks', 'regex'),
+    'data.unicode': ('NFC', 'NFKC', 'none'),
+    'data.control_characters': ('remove', 'keep'),
+    'data.white_space': ('collapse', 'keep'),
+    'data.packing': ('best_fit', 'contiguous'),
+    'masking.select': ('uniform',),
+    'masking.unit': ('token', 'word'),
+    'masking.budget': ('exact', 'independent'),
+    'model.family': ('bert', 'roberta'),
+    'model.init': ('normal', 'neighbours'),
+    'model.size': ('tiny', 'mini', 'small', 'medium', 'base', 'large'),
+    'model.dtype': ('float32', 'bfloat16'),
+    'optim.name': ('adamw', 'lamb', 'stable_adamw'),
+    'optim.schedule': ('linear', 'cosine', 'polynomial', 'one_minus_sqrt', 'constant'),
+}
+_AT_LEAST = {
+    'batch_size': 1, 'micro_batches': 1, 'total_steps': 1,
+    'data.block_characters': 1, 'data.min_characters': 1, 'data.max_characters': 0,
+    'data.vocab_size': 300, 'data.tokenizer_characters': 1000,
+    'data.tokenizer_threads': 1, 'data.row_length': 8, 'data.max_segments': 1,
+    'masking.copies': 0, 'model.layers': 0, 'model.width': 0, 'model.heads': 0,
+    'model.feed_forward': 0, 'model.max_positions': 1, 'model.head_rows': 0,
+    'optim.warmup_steps': 0, 'optim.decay_steps': 0, 'optim.weight_decay': 0,
+    'optim.clip_norm': 0, 'optim.stop_after_skips': 1, 'evaluation.every': 1,
+    'evaluation.rows': 0, 'evaluation.batch_size': 1, 'checkpoint.every': 1,
+    'checkpoint.keep_latest': 1, 'checkpoint.keep_best': 0, 'log.every': 1,
+    'log.spike': 0, 'mesh.devices': 0, 'mesh.data': 0, 'mesh.fsdp': 1, 'mesh.tensor': 1,
+}
+_MOST_ROWS = 1 << 20
+_ABOVE_0 = ('masking.rate', 'model.init_std', 'data.held_out', 'optim.learning_rate', 'optim.epsilon',
+            'optim.power', 'optim.layer_decay')
+_BELOW_1 = ('data.held_out', 'optim.beta1', 'optim.beta2')
+_FRACTIONS = ('masking.rate', 'model.dropout', 'optim.final_fraction', 'optim.layer_decay',
+              'data.size_exponent', 'data.max_repetition', 'data.max_symbols', 'data.near_duplicates',
+              *_BELOW_1)
+
+
+def check(config):
+  """Raises UserError for the first setting that cannot work."""
+  check_form(config)
+  flat = keys.flatten(config)
+  _check_ranges(flat)
+  _check_masking(flat)
+  _check_data(flat)
+  _check_batch(flat)
+  _check_optim(flat)
+  staging.check_stages(config, check)
+
+
+def check_form(config):
+  """Raises UserError where the keys or the types are not those of `base`."""
+  flat, wanted = keys.flatten(config), keys.flatten(defaults.base())
+  for key in flat:
+    if key not in wanted:
+      raise UserError(keys.unknown_key(key, wanted))
+  for key, example in wanted.items():
+    if key not in flat:
+      raise UserError(f'config.{key} is missing')
+    kind = type(example)
+    if kind is str and '\0' in str(flat[key]):
+      raise UserError(f'config.{key} = {flat[key]!r}: must be text without a NUL character')
+    if not (is_number(flat[key]) if kind is float else type(flat[key]) is kind):
+      what = 'a finite number' if kind is float else f'of type {kind.__name__}'
+      raise UserError(f'config.{key} = {flat[key]!r}: must be {what}, such as {example!r}')
+
+
+def _refuse(flat, key, allowed):
+  raise UserError(f'config.{key} = {flat[key]!r}: must be {allowed}')
+
+
+def _check_ranges(flat):
+  """What a setting may be whatever the others are."""
+  for key, choices in _CHOICES.items():
+    if flat[key] not in choices:
+      near = difflib.get_close_matches(str(flat[key]), choices, 1)
+      _refuse(flat, key, f'one of {", ".join(choices)}' + (f' (did you mean {near[0]}?)' if near else ''))
+  for key, least in _AT_LEAST.items():
+    if not flat[key] >= least:
+      _refuse(flat, key, f'at least {least}')
+  for key in ('batch_size', 'evaluation.batch_size'):
+    if flat[key] > _MOST_ROWS:
+      _refuse(flat, key, f'at most {_MOST_ROWS:,}')
+  for key in _FRACTIONS:
+    if not 0 <= flat[key] <= 1:
+      _refuse(flat, key, 'between 0 and 1')
+  for key in _BELOW_1:
+    if flat[key] == 1:
+      _refuse(flat, key, 'below 1')
+  for key in _ABOVE_0:
+    if not flat[key] > 0:
+      _refuse(flat, key, 'above 0')
+  if flat['model.dropout'] > 255 / 256:
+    _refuse(flat, 'model.dropout', 'at most 255/256: nothing would be kept')
+  if not 0 <= flat['seed'] < 2**32:
+    _refuse(flat, 'seed', 'between 0 and 2**32 - 1 (larger seeds would collide silently)')
+
+
+def _check_masking(flat):
+  split = flat['masking.split']
+  if len(split) != 3 or not all(map(is_number, split)) or min(split) < 0 or abs(sum(split) - 1) > 1e-6:
+    _refuse(flat, 'masking.split', 'three shares ([MASK], random, kept) that sum to 1')
+
+
+def _check_data(flat):
+  if flat['data.document'] == 'regex' and not flat['data.document_regex']:
+    _refuse(flat, 'data.document_regex', "a regular expression when data.document is 'regex'")
+  weights = flat['data.weights']
+  if not all(is_number(weight) and weight >= 0 for weight in weights) or weights and not any(weights):
+    _refuse(flat, 'data.weights', 'numbers from 0 on, not all 0, one a source, or () for shares by size')
+  if weights and flat['data.size_exponent'] != 1:
+    _refuse(flat, 'data.size_exponent', '1 where config.data.weights says the shares')
+  if flat['data.max_characters'] and flat['data.max_characters'] < flat['data.min_characters']:
+    _refuse(flat, 'data.max_characters', 'at least data.min_characters, or 0 for no limit')
+
+
+def _check_batch(flat):
+  if flat['batch_size'] % flat['micro_batches']:
+    _refuse(flat, 'batch_size', f'a multiple of micro_batches = {flat["micro_batches"]}')
+  if flat['data.row_length'] > flat['model.max_positions']:
+    _refuse(flat, 'data.row_length',
+            f'at most model.max_positions = {flat["model.max_positions"]}; raise that or shorten the rows')
+
+
+def _check_optim(flat):
+  try:
+    for regex, is_decayed in flat['optim.decay_rules']:
+      re.compile(regex)
+      if not isinstance(is_decayed, bool):
+        raise TypeError
+  except (re.error, TypeError, ValueError):
+    _refuse(flat, 'optim.decay_rules', 'pairs of a regular expression and True or False')
+  for key in ('optim.decay_steps', 'optim.final_fraction'):
+    if flat[key] and flat['optim.schedule'] == 'constant':
+      _refuse(flat, key, "0 when optim.schedule is 'constant'")
+  if flat['optim.power'] != 1 and flat['optim.schedule'] != 'polynomial':
+    _refuse(flat, 'optim.power', "1 unless optim.schedule is 'polynomial'")
+  if flat['optim.warmup_steps'] + flat['optim.decay_steps'] > flat['total_steps']:
+    _refuse(flat, 'optim.warmup_steps', f'with optim.decay_steps at most total_steps = {flat["total_steps"]}')

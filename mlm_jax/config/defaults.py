@@ -1,0 +1,143 @@
+"""Every setting with its meaning and its default, and the small variant of every recipe."""
+
+import ml_collections
+
+from mlm_jax.config.keys import UserError
+
+
+def base():
+  """Returns the default config: every setting, with its meaning."""
+  c = ml_collections.ConfigDict()
+  c.seed = 0                  # the root of every random draw; below 2**32
+  c.batch_size = 32           # rows a step, over all devices
+  c.micro_batches = 1         # parts a batch is computed in; the gradient is the same
+  c.total_steps = 1000
+  # Parts of the run: each a dict of its `steps` and of what differs in it, as dotted
+  # keys (see config/staging.py); together they make total_steps. () = one part.
+  c.stages = ()
+
+  c.data = data = ml_collections.ConfigDict()
+  data.source = 'pydocs'      # text:GLOB, tfds:NAME, hf:FOLDER, synthetic:STATES/WORDS or pydocs;
+                              # several are joined by commas (see data/sources.py)
+  data.weights = ()           # one a source, shares of the rows drawn; () = by size
+  data.size_exponent = 1.0    # without weights: shares go by size to this power; 1 = all
+                              # rows are shuffled together, .3 lifts small languages
+  data.field = 'text'         # the field or column of a record that holds its text
+  data.document = 'file'      # file (or .jsonl record), lines, blocks or regex
+  data.block_characters = 2000  # blocks: paragraphs are joined until this long
+  data.document_regex = ''    # regex: documents are what stands between its matches
+  data.unicode = 'NFC'        # NFC, NFKC or none
+  data.control_characters = 'remove'  # remove or keep
+  data.white_space = 'collapse'  # collapse (every run becomes one space) or keep
+  data.min_characters = 1     # shorter documents are dropped
+  data.max_characters = 0     # longer documents are dropped; 0 = no limit
+  data.max_repetition = 1.0   # documents that repeat a larger share of themselves are dropped
+  data.max_symbols = 1.0      # documents with a larger share of symbols are dropped; for
+                              # both see data/clean.py, 1 = off
+  data.drop_duplicates = True  # exact ones, after cleaning
+  data.near_duplicates = 0.0  # similarity from which on a training document is dropped that
+                              # resembles another; 0 = off (see data/near_duplicates.py)
+  data.held_out = 0.01        # share of the documents kept for evaluation
+  data.tokenizer = 'unigram'  # unigram, bpe, word or the path of a SentencePiece model
+  data.vocab_size = 8192      # pieces to train; read from the file for a path
+  data.tokenizer_characters = 20_000_000  # size of the sample it is trained on
+  data.tokenizer_threads = 2  # part of the result: other counts give other pieces
+  data.row_length = 128       # tokens a row
+  data.max_segments = 8       # documents a row at most
+  data.packing = 'best_fit'   # best_fit or contiguous
+  data.prepared = ''          # folder of the prepared data; '' = WORKDIR/data
+
+  c.masking = masking = ml_collections.ConfigDict()
+  masking.select = 'uniform'  # which units are preferred
+  masking.unit = 'token'      # token or word: what is chosen as a whole
+  masking.budget = 'exact'    # exact (count per row) or independent (Bernoulli)
+  masking.rate = 0.15         # probability that a unit is chosen
+  masking.split = (0.8, 0.1, 0.1)  # of the chosen: [MASK], random, kept
+  masking.copies = 0          # static masking with k copies; 0 = dynamic
+
+  c.model = model = ml_collections.ConfigDict()
+  model.family = 'bert'       # bert or roberta
+  model.size = 'small'        # sets the four below where they are 0
+  model.layers = 0
+  model.width = 0
+  model.heads = 0
+  model.feed_forward = 0
+  model.max_positions = 512   # rows of the position table
+  model.init = 'normal'       # normal, or neighbours (see models/neighbours.py)
+  model.init_std = 0.02       # of the weights' truncated normal distribution
+  model.dropout = 0.1         # drawn in 8 bits: multiples of 1/256
+  model.dtype = 'float32'     # of the computation: float32 or bfloat16
+  model.scan_layers = False   # one compiled layer for all: compiles faster, runs slower
+  model.remat = False         # recompute activations in the backward pass
+  model.head_rows = 0         # rows whose chosen positions are gathered together;
+                              # 0 = all rows of a device and micro-batch
+
+  c.optim = optim = ml_collections.ConfigDict()
+  optim.name = 'adamw'        # adamw, lamb or stable_adamw
+  optim.learning_rate = 1e-3  # peak
+  optim.layer_decay = 1.0     # a layer's rate is this times that of the layer above it
+  optim.schedule = 'linear'   # shape of the decay: linear, cosine, polynomial,
+                              # one_minus_sqrt or constant (none)
+  optim.power = 1.0           # polynomial: of the share that is left
+  optim.warmup_steps = 100
+  optim.decay_steps = 0       # length of the decay at the end, before it the rate is
+                              # constant; 0 = from the warm-up on
+  optim.final_fraction = 0.0  # of the peak, reached at total_steps
+  optim.beta1 = 0.9
+  optim.beta2 = 0.98
+  optim.epsilon = 1e-6
+  optim.bias_correction = True  # of Adam's moments; BERT and ELECTRA have none
+  optim.weight_decay = 0.01
+  # Ordered (regex over the parameter's path, decayed?); the first match counts. LAMB
+  # adapts the rate of what is decayed.
+  optim.decay_rules = ((r'.*(bias|norm/scale)', False), (r'.*', True))
+  optim.clip_norm = 1.0       # global norm of the gradient; 0 = no clipping
+  optim.stop_after_skips = 10  # non-finite gradients in a row that end the run
+
+  c.evaluation = evaluation = ml_collections.ConfigDict()
+  evaluation.every = 500      # steps; the last step is always evaluated
+  evaluation.rows = 1024      # held-out rows, about; 0 = all
+  evaluation.batch_size = 32  # rows, over all devices
+
+  c.checkpoint = checkpoint = ml_collections.ConfigDict()
+  checkpoint.every = 500      # steps; the last step is always saved
+  checkpoint.keep_latest = 2
+  checkpoint.keep_best = 1    # by the held-out reference loss
+  checkpoint.log_spaced = False  # also save and keep steps 0, 1, 2, 4, 8, ...
+
+  c.log = log = ml_collections.ConfigDict()
+  log.every = 50              # steps a line of metrics.jsonl sums over
+  log.spike = 0.3             # a step whose loss lies this share above the median of the last
+                              # 64 goes to spikes.jsonl; 0 = none
+  log.tensorboard = True
+
+  c.mesh = mesh = ml_collections.ConfigDict()
+  mesh.devices = 0            # how many are used; 0 = all there are
+  mesh.data = 0               # copies of the model, each with its rows; 0 = what is left
+  mesh.fsdp = 1               # devices that share out parameters, and rows too
+  mesh.tensor = 1             # devices that share out heads, feed-forward width and vocabulary
+  c.lock()
+  return c
+
+
+def vary(config, variant):
+  """Returns a recipe as its variant asks: None as it is, 'smoke' to see it work on a CPU.
+
+  The smoke variant keeps the family, the masking and the kind of optimizer and
+  shrinks everything else to about a minute on two cores, on the built-in corpus.
+  """
+  if variant is None:
+    return config
+  if variant != 'smoke':
+    raise UserError(f'no variant {variant!r}: there is smoke, or none')
+  config.batch_size, config.total_steps = 16, 60
+  config.data.update(source='pydocs', document='file', vocab_size=2000, row_length=64,
+                     tokenizer_characters=500_000)
+  config.model.update(layers=2, width=64, heads=2, feed_forward=128, dtype='float32')
+  config.optim.update(learning_rate=2e-3, warmup_steps=10, decay_steps=0)
+  config.evaluation.update(every=30, rows=64, batch_size=16)
+  config.checkpoint.every = 30
+  config.log.every = 10
+  if config.stages:
+    config.stages = ({'steps': 40, 'data.row_length': 32}, {'steps': 20})
+  return config

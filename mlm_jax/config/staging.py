@@ -1,0 +1,54 @@
+"""Stages: parts of a run whose config differs in a few settings."""
+
+import difflib
+
+from mlm_jax.config import keys
+from mlm_jax.config.keys import UserError
+
+# What a stage may change.
+STAGE_KEYS = (
+    'batch_size', 'micro_batches', 'data.row_length', 'data.max_segments', 'data.prepared', 'masking.rate',
+    'masking.split', 'model.head_rows', 'optim.learning_rate')
+
+
+def stages(config):
+  """Returns [(first 0-based step, config)]: the run's config as it is in each of its stages."""
+  made, first = [], 0
+  for stage in config.stages or ({'steps': config.total_steps},):
+    changed = config.copy_and_resolve_references()
+    changed.stages = ()
+    for key, value in stage.items():
+      if key != 'steps':
+        group, name = keys.find(changed, key)
+        with group.ignore_type():
+          group[name] = keys.as_tuples(value)
+    made.append((first, changed))
+    first += stage['steps']
+  return made
+
+
+def check_stages(config, check):
+  """Raises UserError for stages that do not make up the run or do not fit the config.
+
+  `check` is what the config of each stage has to pass.
+  """
+  steps = 0
+  for number, stage in enumerate(config.stages):
+    name = f'config.stages[{number}]'
+    if not isinstance(stage, dict) or type(stage.get('steps')) is not int or stage['steps'] < 1:
+      raise UserError(f"{name} = {stage!r}: must be a dict with a whole number of steps, such as "
+                      "{'steps': 1000, 'data.row_length': 512}")
+    steps += stage['steps']
+    for key in stage:
+      if key not in ('steps', *STAGE_KEYS):
+        near = difflib.get_close_matches(str(key), STAGE_KEYS, 1)
+        what = f'did you mean {near[0]!r}?' if near else f'it may change {", ".join(STAGE_KEYS)}'
+        raise UserError(f'{name}: {key!r} is not for a stage to change; {what}')
+  if config.stages and steps != config.total_steps:
+    raise UserError(f'config.total_steps = {config.total_steps}: must be the {steps} steps of config.stages '
+                    'together')
+  for number, (_, stage) in enumerate(stages(config) if config.stages else ()):
+    try:
+      check(stage)
+    except UserError as error:
+      raise UserError(f'config.stages[{number}]: {error}') from None
