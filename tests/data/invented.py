@@ -3,6 +3,8 @@
 import random
 
 from mlm_jax import config
+from mlm_jax.data import clean
+from mlm_jax.data import sources
 
 
 def sentences(n, seed=0):
@@ -22,3 +24,12 @@ def settings(**changes):
   c.data.update(changes)
   config.check(c)
   return c.data
+
+
+def read(source, **changes):
+  """Returns (texts, clean.Counts, sources.Skipped) of a source's documents, as yet uncleaned."""
+  data = settings(**{'source': source, 'document': 'file', **changes})
+  counts, skipped = clean.Counts(), sources.Skipped()
+  one, = sources.parse(data)
+  assert one.inputs()
+  return list(one.documents(data, counts, skipped)), counts, skipped

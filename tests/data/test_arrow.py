@@ -4,10 +4,8 @@ import pytest
 
 from mlm_jax import config
 from mlm_jax.data import arrow
-from mlm_jax.data import clean
-from mlm_jax.data import sources
+from tests.data import invented
 from tests.data.invented import sentences
-from tests.data.invented import settings
 
 TEXTS = sentences(1000)
 FILE = 'a.file.arrow'  # holds the file format of Arrow, which is no stream
@@ -26,11 +24,7 @@ def write(path, table):
 
 
 def read(pattern, **changes):
-  counts, skipped = clean.Counts(), sources.Skipped()
-  source, = sources.parse(settings(source=f'text:{pattern}', document='file'))
-  assert source.inputs()
-  data = settings(**{'document': 'file', **changes})
-  return list(source.documents(data, counts, skipped)), counts, skipped
+  return invented.read(f'text:{pattern}', **changes)
 
 
 @pytest.mark.parametrize('ending', ['.parquet', '.PARQUET', '.arrow', '.file.arrow'])

@@ -18,9 +18,8 @@ import shutil
 import pytest
 
 from mlm_jax import config
-from mlm_jax.data import clean
 from mlm_jax.data import prepare
-from mlm_jax.data import sources
+from tests.data import invented
 from tests.data.invented import sentences
 from tests.data.invented import settings
 
@@ -36,10 +35,8 @@ def golden(tmp_path):
 
 
 def read(spec, **changes):
-  counts, skipped = clean.Counts(), sources.Skipped()
-  source, = sources.parse(settings(source=f'hf:{spec}'))
-  source.inputs()
-  return list(source.documents(settings(**{'document': 'file', **changes}), counts, skipped)), skipped
+  texts, _, skipped = invented.read(f'hf:{spec}', **changes)
+  return texts, skipped
 
 
 @pytest.mark.parametrize('spec, wanted', [

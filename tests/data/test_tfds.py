@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from mlm_jax import config
-from mlm_jax.data import clean
 from mlm_jax.data import prepare
-from mlm_jax.data import sources
+from tests.data import invented
 from tests.data.invented import sentences
 from tests.data.invented import settings
 
@@ -78,10 +77,8 @@ def copy(prepared_folder, tmp_path, monkeypatch):
 
 
 def read(spec, **changes):
-  counts, skipped = clean.Counts(), sources.Skipped()
-  source, = sources.parse(settings(source=f'tfds:{spec}'))
-  source.inputs()
-  return list(source.documents(settings(**{'document': 'file', **changes}), counts, skipped)), skipped
+  texts, _, skipped = invented.read(f'tfds:{spec}', **changes)
+  return texts, skipped
 
 
 def refused(spec, **changes):
