@@ -201,8 +201,8 @@ def run(config, workdir, log=print, profile=False):
     processes.on_first(lambda: workdir_lib.check_same(workdir, config))
     if processes.from_first(processes.is_first() and train.is_finished(config, workdir, log)):
       return True
-    processes.on_first(lambda: prepare_data(config, workdir, log))
-    prepared = prepare_data(config, workdir, lambda line: None)
+    make = lambda: prepare_data(config, workdir, log)
+    prepared = processes.on_first(make) or make()   # the others open what the first has made
     this = problem(config, prepared, mesh)
     processes.check_equal(this.facts, 'data')
     # Only now, when all that can be wrong with the input has been looked at.

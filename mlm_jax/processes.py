@@ -153,17 +153,21 @@ def is_first():
 def on_first(work):
   """Calls `work` on the first process while the others wait; all raise what it raises.
 
+  Returns:
+    What `work` returned; None on the others.
+
   Raises:
     UserError: what `work` raised.
   """
-  error = ''
+  error, result = '', None
   if is_first():
     try:
-      work()
+      result = work()
     except config_lib.UserError as raised:
       error = str(raised)
   if error := from_first(error):
     raise config_lib.UserError(error)
+  return result
 
 
 def from_first(value):
