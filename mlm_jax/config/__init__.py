@@ -3,6 +3,7 @@
   defaults   every setting, with its meaning
   keys       settings spoken of by dotted keys
   checks     what cannot work
+  presets    masking policies of published systems
   staging    the config of each stage of a run
   recipes    configs from files, changed on the command line
   saved      configs as JSON, and what two of them differ in
@@ -14,6 +15,8 @@ from mlm_jax.config.defaults import vary
 from mlm_jax.config.keys import flatten
 from mlm_jax.config.keys import is_number
 from mlm_jax.config.keys import UserError
+from mlm_jax.config.presets import PRESETS
+from mlm_jax.config.presets import settings as preset_settings
 from mlm_jax.config.recipes import load
 from mlm_jax.config.recipes import override
 from mlm_jax.config.saved import differences

@@ -15,9 +15,13 @@ _CHOICES = {
     'data.control_characters': ('remove', 'keep'),
     'data.white_space': ('collapse', 'keep'),
     'data.packing': ('best_fit', 'contiguous'),
-    'masking.select': ('uniform',),
-    'masking.unit': ('token', 'word'),
+    'masking.unit': ('token', 'word', 'span', 'collocation', 'sentence'),
+    'masking.span_of': ('word', 'token'),
+    'masking.span_law': ('geometric', 'uniform', 'harmonic'),
     'masking.budget': ('exact', 'independent'),
+    'masking.schedule': ('constant', 'linear', 'cosine', 'polynomial', 'step', 'row'),
+    'masking.split_by': ('unit', 'token'),
+    'masking.random_ids': ('uniform', 'frequency'),
     'model.family': ('bert', 'roberta'),
     'model.init': ('normal', 'neighbours'),
     'model.size': ('tiny', 'mini', 'small', 'medium', 'base', 'large'),
@@ -30,7 +34,8 @@ _AT_LEAST = {
     'data.block_characters': 1, 'data.min_characters': 1, 'data.max_characters': 0,
     'data.vocab_size': 300, 'data.tokenizer_characters': 1000,
     'data.tokenizer_threads': 1, 'data.row_length': 8, 'data.max_segments': 1,
-    'masking.copies': 0, 'model.layers': 0, 'model.width': 0, 'model.heads': 0,
+    'masking.copies': 0, 'masking.span_max': 1, 'masking.frequency_power': 0,
+    'masking.rate_power': 0.1, 'data.collocations': 0, 'model.layers': 0, 'model.width': 0, 'model.heads': 0,
     'model.feed_forward': 0, 'model.max_positions': 1, 'model.head_rows': 0,
     'optim.warmup_steps': 0, 'optim.decay_steps': 0, 'optim.weight_decay': 0,
     'optim.clip_norm': 0, 'optim.stop_after_skips': 1, 'evaluation.every': 1,
@@ -39,10 +44,11 @@ _AT_LEAST = {
     'log.spike': 0, 'mesh.devices': 0, 'mesh.data': 0, 'mesh.fsdp': 1, 'mesh.tensor': 1,
 }
 _MOST_ROWS = 1 << 20
-_ABOVE_0 = ('masking.rate', 'model.init_std', 'data.held_out', 'optim.learning_rate', 'optim.epsilon',
+_ABOVE_0 = ('masking.span_p', 'masking.predicted', 'model.init_std', 'data.held_out', 'optim.learning_rate', 'optim.epsilon',
             'optim.power', 'optim.layer_decay')
 _BELOW_1 = ('data.held_out', 'optim.beta1', 'optim.beta2')
-_FRACTIONS = ('masking.rate', 'model.dropout', 'optim.final_fraction', 'optim.layer_decay',
+_FRACTIONS = ('masking.rate', 'masking.final_rate', 'masking.mean_rate', 'masking.span_p',
+              'masking.function_weight', 'masking.predicted', 'model.dropout', 'optim.final_fraction', 'optim.layer_decay',
               'data.size_exponent', 'data.max_repetition', 'data.max_symbols', 'data.near_duplicates',
               *_BELOW_1)
 
@@ -108,9 +114,35 @@ def _check_ranges(flat):
 
 
 def _check_masking(flat):
+  _check_rate(flat)
+  selections = ('uniform', 'frequency', 'content', 'class', 'accuracy')
+  if flat['masking.select'] not in selections and ':' not in flat['masking.select']:
+    near = difflib.get_close_matches(flat['masking.select'], selections, 1)
+    _refuse(flat, 'masking.select', f'one of {", ".join(selections)}, or module:Class of yours'
+            + (f' (did you mean {near[0]}?)' if near else ''))
+  if flat['masking.unit'] == 'collocation' and not flat['data.collocations']:
+    _refuse(flat, 'data.collocations', "above 0, such as 800000, for masking.unit = 'collocation'")
+  if flat['masking.select'] == 'class' and not flat['data.classes']:
+    _refuse(flat, 'data.classes', "'conllu' or module:function, for masking.select = 'class'")
+  weights = flat['masking.class_weights']
+  if not all(is_number(weight) and weight >= 0 for weight in weights) or weights and not any(weights):
+    _refuse(flat, 'masking.class_weights', 'numbers from 0 on, not all 0, one a class, or ()')
   split = flat['masking.split']
   if len(split) != 3 or not all(map(is_number, split)) or min(split) < 0 or abs(sum(split) - 1) > 1e-6:
     _refuse(flat, 'masking.split', 'three shares ([MASK], random, kept) that sum to 1')
+
+
+def _check_rate(flat):
+  rate, final, mean = (flat[f'masking.{name}'] for name in ('rate', 'final_rate', 'mean_rate'))
+  if flat['masking.schedule'] == 'constant':
+    if not rate > 0:
+      _refuse(flat, 'masking.rate', 'above 0')
+    for key in ('masking.final_rate', 'masking.mean_rate'):
+      if flat[key]:
+        _refuse(flat, key, "0 when masking.schedule is 'constant'")
+  elif rate == final:
+    _refuse(flat, 'masking.final_rate', f'another than masking.rate = {rate} when masking.schedule is '
+            f'{flat["masking.schedule"]!r}')
 
 
 def _check_data(flat):

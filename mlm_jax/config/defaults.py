@@ -17,7 +17,8 @@ def base():
   c.stages = ()
 
   c.data = data = ml_collections.ConfigDict()
-  data.source = 'pydocs'      # text:GLOB, tfds:NAME, hf:FOLDER, synthetic:STATES/WORDS or pydocs;
+  data.source = 'pydocs'      # text:GLOB, conllu:GLOB, tfds:NAME, hf:FOLDER,
+                              # synthetic:STATES/WORDS or pydocs;
                               # several are joined by commas (see data/sources.py)
   data.weights = ()           # one a source, shares of the rows drawn; () = by size
   data.size_exponent = 1.0    # without weights: shares go by size to this power; 1 = all
@@ -45,14 +46,38 @@ def base():
   data.row_length = 128       # tokens a row
   data.max_segments = 8       # documents a row at most
   data.packing = 'best_fit'   # best_fit or contiguous
+  data.collocations = 0       # entries of the vocabulary of collocations, made of the training
+                              # text; 0 = none (see data/collocations.py)
+  data.classes = ''           # classes of words: conllu (parts of speech, from a conllu: source)
+                              # or module:function of yours; '' = none (see data/classes.py)
   data.prepared = ''          # folder of the prepared data; '' = WORKDIR/data
 
+  # What is hidden, and what is seen instead. The name of a preset sets the whole group:
+  # config.masking = spanbert (see config/presets.py).
   c.masking = masking = ml_collections.ConfigDict()
-  masking.select = 'uniform'  # which units are preferred
-  masking.unit = 'token'      # token or word: what is chosen as a whole
+  masking.unit = 'token'      # what is chosen as a whole: token, word, span, collocation
+                              # or sentence (see masking/units.py)
+  masking.span_of = 'word'    # spans: of whole words, or of tokens (word or token)
+  masking.span_law = 'geometric'  # of their lengths: geometric, uniform or harmonic
+  masking.span_p = 0.2        # of the geometric law: a span ends with this probability
+  masking.span_max = 10       # longest span
+  masking.select = 'uniform'  # which units are preferred: uniform, frequency, content, class,
+                              # accuracy, or module:Class of yours (see masking/selection.py)
+  masking.frequency_power = 0.5  # frequency: a token weighs its count to minus this power
+  masking.function_weight = 0.25  # content: of the most frequent pieces, beside 1 of the others
+  masking.class_weights = ()  # class: one a class, or () to follow each class's running loss
   masking.budget = 'exact'    # exact (count per row) or independent (Bernoulli)
-  masking.rate = 0.15         # probability that a unit is chosen
+  masking.rate = 0.15         # share of the tokens that is chosen; with a schedule, at the start
+  masking.schedule = 'constant'  # of the rate: constant, linear, cosine, polynomial, step, or
+                              # row (each row its own, uniform between the two)
+  masking.final_rate = 0.0    # of a schedule
+  masking.rate_power = 2.0    # polynomial: of the share of the training that is done
+  masking.mean_rate = 0.0     # a schedule is scaled to this mean; 0 = left as it is
   masking.split = (0.8, 0.1, 0.1)  # of the chosen: [MASK], random, kept
+  masking.split_by = 'unit'   # each unit, or each token, is masked, replaced or kept
+  masking.random_ids = 'uniform'  # replacements: uniform, or by their frequency in the text
+  masking.predicted = 1.0     # share of the chosen units that are predicted; the others are
+                              # only corrupted
   masking.copies = 0          # static masking with k copies; 0 = dynamic
 
   c.model = model = ml_collections.ConfigDict()

@@ -12,6 +12,7 @@ import ml_collections
 
 from mlm_jax.config import checks
 from mlm_jax.config import keys
+from mlm_jax.config import presets
 from mlm_jax.config.keys import UserError
 
 
@@ -56,9 +57,12 @@ def _run_recipe(path, variant):
 
 
 def override(config, overrides=()):
-  """Applies (dotted key, text) pairs to a copy of the config and checks it."""
+  """Applies (dotted key, text) pairs, in their order, to a copy of the config and checks it."""
   config = config.copy_and_resolve_references()
   for key, text in overrides:
+    if key == 'masking':   # the one group that has presets
+      presets.apply(config.masking, text)
+      continue
     group, name = keys.find(config, key)
     group[name] = _parse(key, text, group[name])
   checks.check(config)
