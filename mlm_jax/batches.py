@@ -16,11 +16,17 @@ class Batch:
     starts_BS: int32, where each segment starts, ascending; -1 where unused.
     example_B2: uint32 (source, row); with visit_B what a row's draws depend on.
     visit_B: uint32, how often the row has been seen before.
+    joins_BL: bool, the token is in one collocation with the token before it; None where
+      the data has none.
+    classes_BL: uint8, the class of the token's word, counted from 1 in the order of the
+      vocabulary's `classes`, 0 for none; None where the data has none.
   """
   tokens_BL: jax.Array
   starts_BS: jax.Array
   example_B2: jax.Array
   visit_B: jax.Array
+  joins_BL: jax.Array | None = None
+  classes_BL: jax.Array | None = None
 
 
 def segments(tokens_BL, starts_BS, pad_id):

@@ -161,8 +161,8 @@ class Checkpoints:
       self._log(f'warning: checkpoint {path} {fault}; moved to {aside.name}')
 
 
-def read_params(folder, step=None, log=print):
-  """Returns (step, params) for reading only: nothing is moved or repaired.
+def read_model(folder, step=None, log=print):
+  """Returns (step, params, what the policy has learned) for reading only: nothing is moved or repaired.
 
   Args:
     folder: of the checkpoints.
@@ -183,17 +183,19 @@ def read_params(folder, step=None, log=print):
     if not fault:
       if faults:
         log(f'warning: using step {each} of {folder}: ' + '; '.join(faults))
-      return each, _read_params(path)
+      return each, *_read_model(path)
     faults.append(f'step {each} {fault}')
   raise config_lib.UserError(f'no intact checkpoint in {folder}: ' + ('; '.join(faults) or 'none at all'))
 
 
-def _read_params(path):
-  """Returns a step's params on the first device, whatever mesh they were saved on."""
+def _read_model(path):
+  """Returns a step's (params, adapted) on the first device, whatever mesh they were saved on."""
   place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-  saved = ocp.checkpointables_metadata(path).metadata['params']
-  abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), saved)
-  return ocp.load_checkpointables(path, {'params': abstract})['params']
+  saved = ocp.checkpointables_metadata(path).metadata
+  parts = {name: saved[name] for name in ('params', 'adapted') if name in saved}
+  abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), parts)
+  loaded = ocp.load_checkpointables(path, abstract)
+  return loaded['params'], loaded.get('adapted', {})
 
 
 def steps(folder):

@@ -1,6 +1,7 @@
 """From a config to a masked-language-model Problem, and the run of it."""
 
 import contextlib
+import dataclasses
 import functools
 import math
 import pathlib
@@ -126,7 +127,8 @@ def problem(config, prepared, mesh):
       stages=tuple(_stage(first, stage, prepared[number], model, mesh, _rows_before(stages, prepared, number))
                    for number, (first, stage) in enumerate(stages)),
       init=_init(config.model, model), evaluators=_evaluators(stages[-1][1], prepared[-1], model, mesh),
-      ranked_by=('reference', 'loss'), cost=functools.partial(_cost, model.architecture), facts=facts)
+      ranked_by=('reference', 'loss'), cost=functools.partial(_cost, model.architecture), facts=facts,
+      adapted=dict(make_policy(config.masking, prepared[0].table).adapted))
 
 
 def _rows_before(stages, prepared, number):
@@ -145,7 +147,8 @@ def _stage(first, config, prepared, model, mesh, begin):
       prepared, 'train', config.batch_size, config.seed, weights=config.data.weights,
       size_exponent=config.data.size_exponent, begin=begin, local=sharding.local_rows(mesh, config.batch_size))
   rows = config.batch_size // (sharding.row_parts(mesh) * config.micro_batches)
-  objective = masked_objective.Objective(model, prepared.tokenizer.pad_id, config.model.head_rows or rows)
+  objective = masked_objective.Objective(model, prepared.tokenizer.pad_id, config.model.head_rows or rows,
+                                         masking.counted(policy))
   return train.Stage(first, config, objective, policy, lambda step: loader.batch(step - first),
                      lambda step: loader.examples(step - first))
 
@@ -174,7 +177,9 @@ def _evaluators(config, prepared, model, mesh):
   eval_step = jax.jit(step_lib.make_eval_step(objective))
   put = lambda batch: sharding.put(batch, mesh, size)
 
-  def score(policy, params, progress):
+  def score(policy, params, progress, adapted):
+    if policy.adapted:
+      policy = dataclasses.replace(policy, adapted=adapted)
     return masked_evaluation.evaluate(eval_step, params, policy, loaders, put, progress)
 
   policies = {'reference': masked_evaluation.reference_policy(prepared.table),
@@ -252,7 +257,7 @@ def evaluate(workdir, step=None, data=None, with_guesses=False):
   params = jax.device_put(opened.params, sharding.replicated(mesh))
   scores = {'step': opened.step}
   for name, evaluator in _evaluators(config, prepared, opened.model, mesh).items():
-    values = evaluator(params, opened.step / config.total_steps)
+    values = evaluator(params, opened.step / config.total_steps, opened.adapted)
     if not math.isfinite(values.get('loss', math.nan)):
       raise config_lib.UserError(f'the {name} loss of step {opened.step} is not a number')
     scores |= {f'{name}_{metric}': value for metric, value in values.items()}

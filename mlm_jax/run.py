@@ -53,13 +53,13 @@ def open_run(workdir, step=None, log=functools.partial(print, file=sys.stderr)):
   for start in workdir_lib.read_environment(workdir)[:1]:
     if start.get('tokenizer') != tokenizer.sha256:
       raise config_lib.UserError(f'{workdir / store.TOKENIZER} is not the tokenizer that the run was trained with')
-  step, params = checkpoint.read_params(workdir / 'checkpoints', step, log)
+  step, params, adapted = checkpoint.read_model(workdir / 'checkpoints', step, log)
   expected = jax.eval_shape(model.init, rng.root_key(0))
   shapes = lambda tree: jax.tree.map(lambda x: x.shape, tree)
   if shapes(params) != shapes(expected):
     raise config_lib.UserError(
         f'{workdir}: the checkpoint does not fit config.json and a tokenizer of {tokenizer.size} pieces')
-  return Run(config, tokenizer, model, params, step)
+  return Run(config, tokenizer, model, params, step, adapted)
 
 
 def format_predictions(masks):
@@ -74,12 +74,13 @@ class Run:
 
   Attributes:
     config, tokenizer, model, params, step: what was read.
+    adapted: what the masking policy has learned, see step.TrainState.
   """
 
-  def __init__(self, config, tokenizer, model, params, step):
+  def __init__(self, config, tokenizer, model, params, step, adapted):
     self.config, self.tokenizer, self.model = config, tokenizer, model
     self._last = config_lib.stages(config)[-1][1]   # what the model was made for in the end
-    self.params, self.step = params, step
+    self.params, self.step, self.adapted = params, step, adapted
     self._static = (model, tokenizer.pad_id)
 
   def fill(self, text, top_k=5):

@@ -22,18 +22,20 @@ class TrainState:
     params: nested dict of float32 arrays.
     opt_state: the optimizer's.
     skipped: int32, non-finite gradients in a row up to now.
+    adapted: dict of what the masking policy has learned; {} where it learns nothing.
   """
   step: jax.Array
   params: Any
   opt_state: Any
   skipped: jax.Array
+  adapted: Any = dataclasses.field(default_factory=dict)
 
 
-def make_init(init_params, optimizer):
-  """Returns init(key) -> TrainState, from init_params(key) -> params."""
+def make_init(init_params, optimizer, adapted=None):
+  """Returns init(key) -> TrainState, from init_params(key) -> params and the policy's first `adapted`."""
   def init(key):
     params = init_params(key)
-    return TrainState(jnp.int32(0), params, optimizer.init(params), jnp.int32(0))
+    return TrainState(jnp.int32(0), params, optimizer.init(params), jnp.int32(0), adapted or {})
   return init
 
 
@@ -46,6 +48,7 @@ def make_train_step(objective, optimizer, learning_rate, total_steps, micro_batc
   """
   def train_step(state, policy, batch, root_key):
     progress = state.step / total_steps
+    policy = dataclasses.replace(policy, adapted=state.adapted)
     parts = sharding.split_rows(batch, micro_batches)
     inputs = jax.vmap(lambda part: objective.prepare(policy, part, root_key, progress))(parts)
     totals = jax.tree.map(jnp.sum, jax.vmap(objective.weights)(inputs))
@@ -55,12 +58,12 @@ def make_train_step(objective, optimizer, learning_rate, total_steps, micro_batc
       key = rng.step_key(root_key, 'dropout', state.step, number)
 
       def mean_loss(params):
-        sums, metrics = objective.loss(params, inputs, key)
-        return combine(objective.coefficients, sums, totals), metrics
+        sums, metrics, counts = objective.loss(params, inputs, key)
+        return combine(objective.coefficients, sums, totals), (metrics, counts)
 
       return jax.grad(mean_loss, has_aux=True)(state.params)
 
-    grads, metrics = _sum_over_parts(part_gradient, inputs, micro_batches)
+    grads, (metrics, counts) = _sum_over_parts(part_gradient, inputs, micro_batches)
     norm = optax.tree.norm(grads)
     finite = jnp.isfinite(norm)
     one = jnp.float32(1)
@@ -69,7 +72,8 @@ def make_train_step(objective, optimizer, learning_rate, total_steps, micro_batc
     metrics = jax.tree.map(lambda x: jnp.where(finite, x, 0), metrics)
     metrics['learning_rate'] = (learning_rate(state.step), one)
     metrics['skipped'] = (1 - finite.astype(jnp.float32), one)
-    return _apply(state, grads, finite, totals, optimizer), metrics
+    adapted = objective.adapt(policy, counts, state.step, progress)
+    return _apply(state, grads, adapted, finite, totals, optimizer), metrics
 
   return train_step
 
@@ -98,7 +102,7 @@ def _sum_over_parts(part_gradient, inputs, micro_batches):
   return total
 
 
-def _apply(state, grads, finite, totals, optimizer):
+def _apply(state, grads, adapted, finite, totals, optimizer):
   """Returns the state after one update, or unchanged but for its counters.
 
   Nothing is updated when the gradient is not finite or when nothing was predicted.
@@ -108,4 +112,4 @@ def _apply(state, grads, finite, totals, optimizer):
   use = finite & (sum(totals.values()) > 0)
   keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(use, a, b), new, old)
   return TrainState(state.step + 1, keep(params, state.params), keep(opt_state, state.opt_state),
-                    jnp.where(finite, 0, state.skipped + 1))
+                    jnp.where(finite, 0, state.skipped + 1), keep(adapted, state.adapted))

@@ -88,7 +88,7 @@ def test_where_nothing_can_be_restored_nothing_is_moved_and_the_steps_are_named(
     checkpoints.restore_newest(ABSTRACT)
   assert sorted(folder.rglob('*')) == before
   with pytest.raises(config_lib.UserError, match='no intact checkpoint'):
-    checkpoint.read_params(folder)
+    checkpoint.read_model(folder)
 
 
 def test_a_whole_step_that_does_not_load_is_not_called_broken(saved):
@@ -124,14 +124,14 @@ def test_params_are_read_alone_and_reading_changes_nothing(saved):
   flip_a_byte(folder / '3')
   before = sorted(folder.rglob('*'))
   lines = []
-  step, params = checkpoint.read_params(folder, log=lines.append)
+  step, params, _ = checkpoint.read_model(folder, log=lines.append)
   assert step == 2 and 'using step 2' in lines[0] and 'step 3 has an altered' in lines[0]
   np.testing.assert_array_equal(params['w'], parts(2)['params']['w'])
   assert sorted(folder.rglob('*')) == before
   with pytest.raises(config_lib.UserError, match=r'no checkpoint of step 9 .*there are \[1, 2, 3\]'):
-    checkpoint.read_params(folder, 9)
+    checkpoint.read_model(folder, 9)
   with pytest.raises(config_lib.UserError, match='has an altered'):
-    checkpoint.read_params(folder, 3)
+    checkpoint.read_model(folder, 3)
 
 
 def test_latest_best_and_log_spaced_steps_stay():

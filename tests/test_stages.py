@@ -83,7 +83,7 @@ def test_the_held_out_rows_are_those_of_the_last_stage(config):
   staged = problem(config({'steps': 3, 'data.row_length': 32}, {'steps': 3}))
   plain = problem(config())
   params = plain.init(jax.random.key(0))
-  assert staged.evaluators['reference'](params, 0.1) == plain.evaluators['reference'](params, 0.1)
+  assert staged.evaluators['reference'](params, 0.1, {}) == plain.evaluators['reference'](params, 0.1, {})
 
 
 def test_a_stage_may_have_a_peak_of_its_own(config, tmp_path):

@@ -52,7 +52,7 @@ def whole_run(tmp_path_factory, corpus, prepared):
 
 
 def params_of(workdir, step=None):
-  return checkpoint.read_params(workdir / 'checkpoints', step)[1]
+  return checkpoint.read_model(workdir / 'checkpoints', step)[1]
 
 
 def assert_equal_runs(a, b):
@@ -198,7 +198,7 @@ def test_reference_masks_are_the_same_whatever_the_seed_and_the_policy(config, t
     c = config(**settings)
     mesh = pretrain.sharding.make_mesh(c.mesh)
     problem = pretrain.problem(c, pretrain.prepare_data(c, tmp_path, lambda line: None), mesh)
-    scores = problem.evaluators['reference'](problem.init(jax.random.key(3)), 0.5)
+    scores = problem.evaluators['reference'](problem.init(jax.random.key(3)), 0.5, {})
     masks.append({key: scores[key] for key in ('loss', 'rate', 'accuracy')})
     # Sixteen short rows round their counts: the rate's standard deviation is .01.
     assert scores['loss_masked'] == scores['loss'] and scores['rate'] == pytest.approx(0.15, abs=0.05)
@@ -324,7 +324,7 @@ def test_a_full_disk_is_said_and_the_checkpoint_before_survives(config, tmp_path
                         env={**os.environ, 'JAX_ENABLE_COMPILATION_CACHE': 'false'})
   assert 'USER ERROR could not save step 4' in done.stdout, done.stdout + done.stderr
   assert 'step 2 is intact there' in done.stdout
-  assert checkpoint.read_params(run / 'checkpoints')[0] == 2
+  assert checkpoint.read_model(run / 'checkpoints')[0] == 2
   assert pretrain.run(c, run, lambda line: None)
   assert pretrain.run(c, tmp_path / 'whole', lambda line: None)
   assert_equal_runs(tmp_path / 'whole', run)

@@ -17,7 +17,10 @@ from mlm_jax.config.keys import is_number
 from mlm_jax.config.keys import UserError
 from mlm_jax.config.presets import PRESETS
 from mlm_jax.config.presets import settings as preset_settings
+from mlm_jax.config.recipes import call
 from mlm_jax.config.recipes import load
+from mlm_jax.config.recipes import overlay
+from mlm_jax.config.recipes import masking
 from mlm_jax.config.recipes import override
 from mlm_jax.config.saved import differences
 from mlm_jax.config.saved import from_json

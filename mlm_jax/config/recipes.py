@@ -1,6 +1,7 @@
 """Configs from files: a recipe is a Python file with `get_config(variant=None)`.
 
-It starts from `config.base()` and changes what differs; the command line changes it further.
+It starts from `config.base()` and changes what differs; the command line changes it further. The
+config.json of a run is a config too.
 """
 
 import ast
@@ -11,24 +12,49 @@ import traceback
 import ml_collections
 
 from mlm_jax.config import checks
+from mlm_jax.config import defaults
 from mlm_jax.config import keys
 from mlm_jax.config import presets
+from mlm_jax.config import saved
 from mlm_jax.config.keys import UserError
 
 
 def load(path, overrides=()):
-  """Reads FILE[:variant], applies (key, text) overrides, checks; returns it locked."""
+  """Reads FILE[:variant] or a saved FILE.json, applies (key, text) overrides, checks; returns it locked."""
   path, variant = _split_variant(str(path))
+  if path.endswith('.json'):
+    return override(saved.from_json(pathlib.Path(path).read_bytes(), path), overrides)
+  config = call(path, 'get_config', variant)
+  if not isinstance(config, ml_collections.ConfigDict):
+    raise UserError(f'{path}: get_config returned {config!r}; it must return the config (return c)')
   try:
-    config = _run_recipe(path, variant)
     checks.check_form(config)
   except UserError as error:
     raise UserError(f'{path}: {error}') from None
-  except (Exception, SystemExit) as error:  # a recipe is a program: it may raise anything
+  return override(config, overrides)
+
+
+def call(path, function, *arguments):
+  """Returns what a function of a Python file returns.
+
+  Raises:
+    UserError: whatever goes wrong, with the file and the line; the file is a program and may
+      raise anything.
+  """
+  path = str(path)
+  spec = importlib.util.spec_from_file_location('recipe', path)
+  module = importlib.util.module_from_spec(spec)
+  try:
+    spec.loader.exec_module(module)
+    if not hasattr(module, function):
+      raise UserError(f'has no {function}({"variant=None" if arguments else ""})')
+    return getattr(module, function)(*arguments)
+  except UserError as error:
+    raise UserError(f'{path}: {error}') from None
+  except (Exception, SystemExit) as error:
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
     where = f' line {lines[-1]}' if lines else ''
     raise UserError(f'{path}{where}: {type(error).__name__}: {" ".join(str(error).split())}') from error
-  return override(config, overrides)
 
 
 def _split_variant(path):
@@ -38,22 +64,10 @@ def _split_variant(path):
     file, variant = path, ''
   if not pathlib.Path(file).is_file():
     raise UserError(f'no such config file: {file}')
-  if not file.endswith('.py'):
-    raise UserError(f'{file} is no recipe: it must be a .py file with get_config(variant=None)')
+  if not file.endswith('.py') and (variant or not file.endswith('.json')):
+    raise UserError(f'{file} is no recipe: it must be a .py file with get_config(variant=None), or the '
+                    'config.json of a run')
   return file, variant or None
-
-
-def _run_recipe(path, variant):
-  """Returns what the get_config of a file returns."""
-  spec = importlib.util.spec_from_file_location('recipe', path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  if not hasattr(module, 'get_config'):
-    raise UserError('has no get_config(variant=None)')
-  config = module.get_config(variant)
-  if not isinstance(config, ml_collections.ConfigDict):
-    raise UserError(f'get_config returned {config!r}; it must return the config (return c)')
-  return config
 
 
 def override(config, overrides=()):
@@ -68,6 +82,51 @@ def override(config, overrides=()):
   checks.check(config)
   config.lock()
   return config
+
+
+def overlay(config, settings):
+  """Returns a copy of the config with {dotted key: value} laid over it, checked and locked.
+
+  The values have the types of the settings; a whole number will do where a fraction is meant.
+  The name of a preset as `masking` comes before what is set inside that group, wherever it stands.
+  """
+  config = config.copy_and_resolve_references()
+  config.unlock()
+  if 'masking' in settings:
+    presets.apply(config.masking, str(settings['masking']))
+  for key, value in settings.items():
+    if key != 'masking':
+      group, name = keys.find(config, key)
+      group[name] = _converted(key, value, group[name])
+  checks.check(config)
+  config.lock()
+  return config
+
+
+def _converted(key, value, present):
+  """Returns a value as the setting's type has it; UserError for one of another type."""
+  kind = type(present)
+  value = keys.as_tuples(value)
+  if kind is float and type(value) is int:
+    return float(value)
+  if type(value) is not kind:
+    raise UserError(f'config.{key} = {value!r}: must be of type {kind.__name__}, such as {present!r}')
+  return value
+
+
+def masking(settings):
+  """Returns the group `masking` of a config: the default but for {name: value}, checked by itself."""
+  config = defaults.base()
+  config.data.update(collocations=1, classes='any')   # what the data has is not asked here
+  for name, value in settings.items():
+    group, last = keys.find(config, f'masking.{name}')
+    try:
+      group[last] = value
+    except TypeError:
+      raise UserError(f'config.masking.{name} = {value!r}: must be of type {type(group[last]).__name__}, '
+                      f'such as {group[last]!r}') from None
+  checks.check(config)
+  return config.masking
 
 
 def _parse(key, text, present):

@@ -8,6 +8,7 @@ or reordered differently from one to the next, these may not.
 import jax
 import jax.numpy as jnp
 
+SELECT, UNITS, PREDICT = 0, 2, 3   # 1 is taken by the words of whole rows
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
@@ -34,18 +35,24 @@ def threefry(key_2, counter_0, counter_1):
   return a, b
 
 
-def for_rows(keys_B, length):
-  """Returns (offset_B, select_BL, corrupt_BL), independent uniform uint32 words.
+def for_rows(keys_B):
+  """Returns (offset_B, rate_B), independent uniform uint32 words; keys_B, a threefry key a row."""
+  words_B2 = jax.random.key_data(keys_B)
+  return threefry((words_B2[:, 0], words_B2[:, 1]), jnp.uint32(0), jnp.uint32(1))
+
+
+def for_tokens(keys_B, length, purpose):
+  """Returns two arrays of independent uniform uint32 words, each [B, length].
 
   Args:
     keys_B: one threefry key a row.
     length: tokens a row.
+    purpose: SELECT (to choose by, to corrupt by), UNITS (lengths of spans, replacements by
+      frequency) or PREDICT (what is predicted, nothing).
   """
   words_B2 = jax.random.key_data(keys_B)
-  offset_B, _ = threefry((words_B2[:, 0], words_B2[:, 1]), jnp.uint32(0), jnp.uint32(1))
-  keys_B1 = words_B2[:, :1], words_B2[:, 1:]
   counter_1L = jnp.arange(length, dtype=jnp.uint32)[None]
-  return offset_B, *threefry(keys_B1, counter_1L, jnp.uint32(0))
+  return threefry((words_B2[:, :1], words_B2[:, 1:]), counter_1L, jnp.uint32(purpose))
 
 
 def fixed_point(fraction):

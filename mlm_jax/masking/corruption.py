@@ -1,13 +1,14 @@
 """What becomes of the chosen: [MASK], a random token, or the token itself."""
 
 import jax.numpy as jnp
+import numpy as np
 
 from mlm_jax.masking import bits
 
 NONE, MASK, RANDOM, KEEP = 0, 1, 2, 3
 
 
-def corrupt(table, split_3, tokens_BL, chosen_BL, units_BL, corrupt_BL, by_unit):
+def corrupt(table, split_3, tokens_BL, chosen_BL, units_BL, corrupt_BL, by_unit, replacement_BL=None):
   """Returns (inputs_BL int32, action_BL int8).
 
   One random word a token gives both its replacement and its action: in the
@@ -23,13 +24,12 @@ def corrupt(table, split_3, tokens_BL, chosen_BL, units_BL, corrupt_BL, by_unit)
     units_BL: int32, the position of the first token of each token's unit, or -1.
     corrupt_BL: uniform uint32 words.
     by_unit: static; one action for all tokens of a unit, else each its own.
+    replacement_BL: int32 ids to replace by (see `by_frequency`); None for uniform ones.
   """
-  runs = special_runs(table.special_ids)
   ordinary = jnp.uint32(table.size - len(table.special_ids))
   random_BL, fraction_BL = bits.multiply(corrupt_BL, ordinary)
-  random_BL = random_BL.astype(jnp.int32)
-  for start, count in runs:
-    random_BL = jnp.where(random_BL >= start, random_BL + count, random_BL)
+  if replacement_BL is None:
+    replacement_BL = _ordinary(random_BL.astype(jnp.int32), table)
   if by_unit:
     fraction_BL = jnp.take_along_axis(fraction_BL, jnp.maximum(units_BL, 0), axis=1)
   share_mask, share_random, share_keep = split_3[0], split_3[1], split_3[2]
@@ -39,8 +39,51 @@ def corrupt(table, split_3, tokens_BL, chosen_BL, units_BL, corrupt_BL, by_unit)
   action_BL = jnp.where(is_mask_BL, MASK, jnp.where(is_random_BL, RANDOM, KEEP))
   action_BL = jnp.where(chosen_BL, action_BL, NONE).astype(jnp.int8)
   inputs_BL = jnp.where(action_BL == MASK, table.mask_id,
-                        jnp.where(action_BL == RANDOM, random_BL, tokens_BL))
+                        jnp.where(action_BL == RANDOM, replacement_BL, tokens_BL))
   return inputs_BL, action_BL
+
+
+def by_frequency(alias, word_BL, table):
+  """Returns int32 replacement_BL: ordinary ids, each as often as it stands in the text.
+
+  Args:
+    alias: from `alias_table`.
+    word_BL: uniform uint32 words; a probability is exact to (ordinary ids) / 2**32.
+    table: vocabulary.Table.
+  """
+  below_O, other_O = map(jnp.asarray, alias)
+  slot_BL, fraction_BL = bits.multiply(word_BL, jnp.uint32(len(below_O)))
+  slot_BL = slot_BL.astype(jnp.int32)
+  return _ordinary(jnp.where(fraction_BL < below_O[slot_BL], slot_BL, other_O[slot_BL]), table)
+
+
+def alias_table(table):
+  """Returns (below_O uint32, other_O int32): a draw lands in a slot and stays there or goes on once.
+
+  O are the ordinary ids, numbered without the special ones. Ids that stand nowhere in the
+  text are never drawn; without any count all are equal.
+
+  Source: Walker 1977, "An efficient method for generating discrete random variables".
+  """
+  counts_O = np.delete(np.asarray(table.counts_V, np.float64), table.special_ids)
+  counts_O = counts_O if counts_O.sum() else np.ones_like(counts_O)
+  share_O = counts_O / counts_O.sum() * len(counts_O)   # of a slot
+  below_O, other_O = np.ones(len(share_O)), np.arange(len(share_O), dtype=np.int32)
+  small, large = (list(np.flatnonzero(where)) for where in (share_O < 1, share_O >= 1))
+  while small and large:
+    little, much = small.pop(), large[-1]
+    below_O[little], other_O[little] = share_O[little], much
+    share_O[much] -= 1 - share_O[little]
+    if share_O[much] < 1:
+      small.append(large.pop())
+  return np.minimum(below_O * 2.0**32, 2**32 - 1).astype(np.uint32), other_O
+
+
+def _ordinary(number_BL, table):
+  """Returns ids from numbers that leave the special ones out."""
+  for start, count in special_runs(table.special_ids):
+    number_BL = jnp.where(number_BL >= start, number_BL + count, number_BL)
+  return number_BL
 
 
 def special_runs(special_ids):

@@ -17,28 +17,63 @@ from mlm_jax.masking import units
 # Fewest random bits that order units of one length. Ties are broken by position,
 # which leaves each unit's probability exact and only ties pairs of units together.
 _RANDOM_BITS = 10
+_INFINITY = 0x7F800000  # the bits of the float
+_WEIGHT_BITS = 26       # of the factor of the weights that are looked for, from the highest
 
 
-def independent_tokens(rate, units_BL, select_BL):
-  """Returns chosen_BL: each token by itself with probability `rate`.
+def inclusion(rate_B, weight_BL, units_BL):
+  """Returns pi_BL, float32: min(1, c weight) of each token's unit, c such that a row keeps its budget.
+
+  The sum of pi over the maskable tokens is rate * n; where too few tokens weigh anything,
+  all of those are taken. A unit weighs as its heaviest token. c is found bit by bit, sums
+  being of integers, so that the same weights give the same pi on every processor.
 
   Args:
-    rate: float32 scalar in [0, 1]; its probability is exact to 2**-32.
+    rate_B: float32 in [0, 1].
+    weight_BL: float32, not negative.
+    units_BL: int32, the position of the first token of each token's unit, or -1.
+  """
+  B, L = units_BL.shape
+  maskable_BL, first_BL = units_BL >= 0, jnp.maximum(units_BL, 0)
+  weight_BL = jnp.where(maskable_BL, weight_BL, 0)
+  heaviest_BL = jnp.zeros_like(weight_BL).at[jnp.arange(B)[:, None], first_BL].max(weight_BL)
+  weight_BL = jnp.where(maskable_BL, jnp.take_along_axis(heaviest_BL, first_BL, axis=1), 0)
+  precision = 31 - L.bit_length()   # bits of a probability, so that a row's sum fits a word
+  high_B, low_B = bits.multiply(maskable_BL.sum(axis=1, dtype=jnp.uint32), bits.fixed_point(rate_B))
+  budget_B = (high_B << precision) | (low_B >> (32 - precision))
+  budget_B = jnp.where(rate_B >= 1, maskable_BL.sum(axis=1, dtype=jnp.uint32) << precision, budget_B)
+  pi_BL = lambda word_B: jnp.minimum(jax.lax.bitcast_convert_type(word_B, jnp.float32)[:, None] * weight_BL, 1)
+
+  # The bits of positive floats are ordered as they are.
+  def add_bit(i, last_B):
+    trial_B = last_B | (jnp.uint32(1) << (30 - i).astype(jnp.uint32))
+    spent_B = (pi_BL(trial_B) * 2.0**precision).astype(jnp.uint32).sum(axis=1, dtype=jnp.uint32)
+    return jnp.where((trial_B < _INFINITY) & (spent_B <= budget_B), trial_B, last_B)
+
+  return pi_BL(jax.lax.fori_loop(0, _WEIGHT_BITS, add_bit, jnp.zeros(B, jnp.uint32)))
+
+
+def independent_tokens(rate_B, units_BL, select_BL):
+  """Returns chosen_BL: each token by itself with probability `rate_B`.
+
+  Args:
+    rate_B: float32 in [0, 1]; its probability is exact to 2**-32.
     units_BL: int32, -1 where nothing may be chosen.
     select_BL: uniform uint32 words.
   """
-  return (units_BL >= 0) & ((select_BL < bits.fixed_point(rate)) | (rate >= 1))
+  rate_B1 = rate_B[:, None]
+  return (units_BL >= 0) & ((select_BL < bits.fixed_point(rate_B1)) | (rate_B1 >= 1))
 
 
-def exact_tokens(rate, units_BL, offset_B, select_BL):
-  """Returns chosen_BL: floor(rate * n + u) tokens of each row, u uniform in [0, 1).
+def exact_tokens(rate_B, units_BL, offset_B, select_BL):
+  """Returns chosen_BL: floor(rate_B * n + u) tokens of each row, u uniform in [0, 1).
 
   They are those with the smallest random words. The words are made unique by the
   position in their lowest bits, and the largest of the chosen is found bit by
   bit, which is faster than sorting.
 
   Args:
-    rate: float32 scalar in [0, 1].
+    rate_B: float32 in [0, 1].
     units_BL: int32, -1 where nothing may be chosen.
     offset_B: uniform uint32 words, u * 2**32.
     select_BL: uniform uint32 words.
@@ -46,9 +81,9 @@ def exact_tokens(rate, units_BL, offset_B, select_BL):
   length = units_BL.shape[1]
   maskable_BL = units_BL >= 0
   n_B = maskable_BL.sum(axis=1, dtype=jnp.uint32)
-  high_B, low_B = bits.multiply(n_B, bits.fixed_point(rate))
+  high_B, low_B = bits.multiply(n_B, bits.fixed_point(rate_B))
   count_B = high_B + (low_B + offset_B < offset_B).astype(jnp.uint32)
-  count_B = jnp.where(rate >= 1, n_B, count_B).astype(jnp.int32)
+  count_B = jnp.where(rate_B >= 1, n_B, count_B).astype(jnp.int32)
 
   index_1L = jnp.arange(length, dtype=jnp.uint32)[None]
   low_bits = (length - 1).bit_length()

@@ -7,20 +7,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlm_jax import config
+from mlm_jax import config as config_lib
 from mlm_jax import rng
 from mlm_jax import vocabulary
+from mlm_jax.masking import adaptive
 from mlm_jax.masking import bits
 from mlm_jax.masking import corruption
 from mlm_jax.masking import draw
+from mlm_jax.masking import rates
+from mlm_jax.masking import selection
 from mlm_jax.masking import units
 
-_CHOICES = {'select': ('uniform',), 'unit': ('token', 'word'), 'budget': ('exact', 'independent')}
-
-# What `cap` takes for granted about words. Docstrings cut into only 2,048 pieces have
-# 6.4 and 2.2; shorter words need less. A batch beyond it overflows, which is counted.
-_LONGEST_WORD = 8  # pieces, root mean square over the rows of the longest word
-_WORD_CLUSTERING = 3  # mean squared length / mean length
+# What `cap` takes for granted about units, in tokens: the root mean square over the rows of
+# the longest, and the mean squared length / mean length. Docstrings cut into only 2,048
+# pieces have words of 6.4 and 2.2; shorter words need less. A batch beyond it overflows,
+# which is counted. Sentences may be as long as a row.
+_LONGEST_WORD, _WORD_CLUSTERING = 8, 3
+_WORD_TOKENS = 3          # of a word inside a longer unit
+_COLLOCATION_WORDS = 5
 
 
 @jax.tree_util.register_dataclass
@@ -33,44 +37,80 @@ class Policy:
 
   Attributes:
     table: the vocabulary.
-    rate: float32 scalar, the probability that a unit is chosen.
+    rate, final_rate, rate_power: float32 scalars, see `rates`; without a schedule `rate` is
+      the share of the tokens, and of the units, that is chosen.
     split_3: float32, shares of the chosen: [MASK], random, kept.
-    select: which units are preferred: 'uniform'.
-    unit: what is chosen as a whole: 'token' or 'word'.
+    predicted: float32 scalar, share of the chosen units that is predicted.
+    below_K: uint32, the law of the spans' lengths, see units.spans; None without spans.
+    weight_V, weight_C: float32 weights of pieces or classes, see `selection`; None where not used.
+    alias: see corruption.alias_table; None for uniform replacements.
+    adapted: what was learned up to now, see `adaptive`; {} where nothing is.
+    select: which units are preferred, see `selection`.
+    unit: what is chosen as a whole, see `units`.
+    span_of: 'word' or 'token', what spans are made of.
     budget: 'exact' (a count for each row) or 'independent' (one Bernoulli draw a unit).
+    schedule: of the rate, see `rates`.
+    split_by: 'unit' or 'token', what is masked, replaced or kept as one.
+    max_predicted: `predicted` never exceeds it; below 1, some of the chosen are not predicted.
     copies: k > 0 masks a row in k ways only, by its visit modulo k; 0 = always anew.
     max_rate: the rate never exceeds it; sizes the prediction buffer.
   """
   table: vocabulary.Table
   rate: jax.Array
+  final_rate: jax.Array
+  rate_power: jax.Array
   split_3: jax.Array
+  predicted: jax.Array
+  below_K: jax.Array | None
+  weight_V: jax.Array | None
+  weight_C: jax.Array | None
+  alias: tuple | None
+  adapted: dict
   select: str = dataclasses.field(metadata={'static': True})
   unit: str = dataclasses.field(metadata={'static': True})
+  span_of: str = dataclasses.field(metadata={'static': True})
   budget: str = dataclasses.field(metadata={'static': True})
+  schedule: str = dataclasses.field(metadata={'static': True})
+  split_by: str = dataclasses.field(metadata={'static': True})
+  max_predicted: float = dataclasses.field(metadata={'static': True})
   copies: int = dataclasses.field(metadata={'static': True})
   max_rate: float = dataclasses.field(metadata={'static': True})
 
   def cap(self, rows, length):
-    """Returns how many chosen tokens `rows` rows of `length` need room for.
+    """Returns how many predicted tokens `rows` rows of `length` need room for.
 
     The mean at max_rate plus 8 standard deviations, never more than there are
-    tokens, rounded up to a multiple of 8.
+    tokens, rounded up to a multiple of 8. Where each row has its own rate, all tokens.
     """
     tokens = rows * length
-    p = min(self.max_rate, 1.0)
+    p, q = min(self.max_rate, 1.0), self.max_predicted
+    if self.schedule == 'row':
+      return tokens
+    longest, clustering = self._unit_lengths(length)
     one_row = length
     if self.budget == 'independent':
-      clustering = 1 if self.unit == 'token' else _WORD_CLUSTERING
       deviation = math.sqrt(p * (1 - p) * tokens * clustering)
     elif self.unit == 'token':
       deviation = 0.5 * math.sqrt(rows)
-      one_row = math.ceil(p * length * (1 + 1e-6))
+      if self.select == 'uniform':
+        one_row = math.ceil(p * length * (1 + 1e-6))
     else:
       # A row's error is a sum of uniforms whose weights' squares sum to at most
       # twice the square of the longest unit.
-      deviation = _LONGEST_WORD * math.sqrt(rows / 6)
-    room = min(math.ceil(p * tokens * (1 + 1e-6) + 8 * deviation), rows * one_row)
+      deviation = longest * math.sqrt(rows / 6)
+    deviation = math.hypot(q * deviation, math.sqrt(p * q * (1 - q) * tokens * clustering))
+    room = min(math.ceil(p * q * tokens * (1 + 1e-6) + 8 * deviation), rows * one_row)
     return min(8 * math.ceil(room / 8), tokens)
+
+  def _unit_lengths(self, length):
+    """Returns (the longest unit of a row, mean squared length / mean length), in tokens, at most."""
+    if self.unit == 'sentence':
+      return length, length
+    longest = {'token': 1, 'word': _LONGEST_WORD, 'collocation': _COLLOCATION_WORDS * _WORD_TOKENS}.get(self.unit)
+    if self.unit == 'span':
+      longest = (len(self.below_K) + 1) * (_WORD_TOKENS if self.span_of == 'word' else 1)
+    clustering = {'token': 1, 'word': _WORD_CLUSTERING}.get(self.unit, longest)
+    return min(longest, length), min(clustering, length)
 
 
 @jax.tree_util.register_dataclass
@@ -82,7 +122,8 @@ class Masked:
     inputs_BL: int32, what the model sees.
     targets_BL: int32, the original tokens.
     chosen_BL: bool, predicted here.
-    action_BL: int8, 0 none, 1 [MASK], 2 random, 3 kept.
+    action_BL: int8, 0 none, 1 [MASK], 2 random, 3 kept; not 0 also where a policy that
+      predicts only a part of what it corrupts predicts nothing.
     units_BL: int32, the position of the first token of each token's unit; -1 = no unit.
   """
   inputs_BL: jax.Array
@@ -92,29 +133,37 @@ class Masked:
   units_BL: jax.Array
 
 
-def make(table, select='uniform', unit='token', budget='exact', rate=0.15, split=(0.8, 0.1, 0.1),
-         copies=0):
-  """Returns a Policy; see its attributes.
+def make(table, **settings):
+  """Returns a Policy of a config's group `masking`: the default but for these settings.
 
   Raises:
-    config.UserError: a setting that cannot work.
+    config.UserError: a setting that does not exist or cannot work.
   """
-  for name, given in (('select', select), ('unit', unit), ('budget', budget)):
-    if given not in _CHOICES[name]:
-      raise config.UserError(
-          f'masking.{name} = {given!r}: must be one of {", ".join(_CHOICES[name])}')
-  if not 0 < rate <= 1:
-    raise config.UserError(f'masking.rate = {rate!r}: must be above 0 and at most 1')
-  if len(split) != 3 or not min(split) >= 0 or not abs(sum(split) - 1) <= 1e-6:
-    raise config.UserError(f'masking.split = {tuple(split)!r}: must be three shares '
-                           '([MASK], random, kept), none negative, that sum to 1')
-  if copies != int(copies) or copies < 0:
-    raise config.UserError(
-        f'masking.copies = {copies!r}: must be a whole number, 0 for dynamic masks')
+  c = config_lib.masking(settings)
   if table.size <= len(table.special_ids):
-    raise config.UserError('the vocabulary has only special tokens: there is nothing to mask')
-  return Policy(table, np.asarray(rate, np.float32), np.asarray(split, np.float32),
-                select, unit, budget, int(copies), float(rate))
+    raise config_lib.UserError('the vocabulary has only special tokens: there is nothing to mask')
+  if c.select == 'class' and not table.classes:
+    raise config_lib.UserError("masking.select = 'class': the vocabulary has no classes of words; prepare the "
+                               'data with config.data.classes')
+  if ':' in c.select:
+    selection.load(c.select)
+  a, b = rates.ends(c)
+  law_K = units.span_law(c.span_law, c.span_p, c.span_max) if c.unit == 'span' else None
+  weight_C = selection.class_weights(c, table) if c.select == 'class' else None
+  number = np.float32
+  return Policy(
+      table, number(a), number(b), number(c.rate_power), np.asarray(c.split, np.float32), number(c.predicted),
+      below_K=None if law_K is None else (np.cumsum(law_K[:-1]) * 2.0**32).astype(np.uint32),
+      weight_V=selection.piece_weights(c.select, table, c), weight_C=weight_C,
+      alias=corruption.alias_table(table) if c.random_ids == 'frequency' else None,
+      adapted=adaptive.start(c.select, table, a, weight_C is not None),
+      select=c.select, unit=c.unit, span_of=c.span_of, budget=c.budget, schedule=c.schedule,
+      split_by=c.split_by, max_predicted=float(c.predicted), copies=c.copies, max_rate=float(max(a, b)))
+
+
+def preset(name, table, **settings):
+  """Returns the Policy of a published system (see config/presets.py), changed by these settings."""
+  return make(table, **config_lib.preset_settings(name) | settings)
 
 
 def mask_batch(policy, root_key, batch, progress=0.0):
@@ -124,29 +173,48 @@ def mask_batch(policy, root_key, batch, progress=0.0):
     policy: Policy.
     root_key: from rng.root_key.
     batch: batches.Batch; tokens uint16 or int32.
-    progress: how far training is, 0 to 1; constant rates do not depend on it.
+    progress: how far training is, 0 to 1; the rate may depend on it.
   """
-  del progress
-  table = policy.table
+  table, length = policy.table, batch.tokens_BL.shape[1]
   visit_B = batch.visit_B % np.uint32(policy.copies) if policy.copies else batch.visit_B
   keys_B = rng.example_keys(root_key, 'mask', visit_B, batch.example_B2)
-  offset_B, select_BL, corrupt_BL = bits.for_rows(keys_B, batch.tokens_BL.shape[1])
+  offset_B, rate_word_B = bits.for_rows(keys_B)
+  select_BL, corrupt_BL = bits.for_tokens(keys_B, length, bits.SELECT)
+  length_BL, replace_BL = bits.for_tokens(keys_B, length, bits.UNITS)   # computed only where used
 
-  units_BL = (units.tokens if policy.unit == 'token' else units.words)(table, batch)
-  rate = jnp.asarray(policy.rate)
-  if policy.unit == 'token' and policy.budget == 'independent':
-    chosen_BL = draw.independent_tokens(rate, units_BL, select_BL)
-  elif policy.unit == 'token':
-    chosen_BL = draw.exact_tokens(rate, units_BL, offset_B, select_BL)
-  else:
-    pi_BL = jnp.broadcast_to(rate, units_BL.shape)
-    if policy.budget == 'independent':
-      chosen_BL = draw.independent_units(pi_BL, units_BL, select_BL)
-    else:
-      chosen_BL = draw.exact_units(pi_BL, units_BL, offset_B, select_BL)
-
+  units_BL = make_units(policy, batch, length_BL)
+  chosen_BL = _choose(policy, batch, units_BL, rates.at(policy, progress, rate_word_B), offset_B, select_BL)
   targets_BL = batch.tokens_BL.astype(jnp.int32)
+  replacement_BL = corruption.by_frequency(policy.alias, replace_BL, table) if policy.alias else None
   inputs_BL, action_BL = corruption.corrupt(
       table, jnp.asarray(policy.split_3), targets_BL, chosen_BL, units_BL, corrupt_BL,
-      by_unit=policy.unit != 'token')
+      by_unit=policy.unit != 'token' and policy.split_by == 'unit', replacement_BL=replacement_BL)
+  if policy.max_predicted < 1:
+    predict_BL, _ = bits.for_tokens(keys_B, length, bits.PREDICT)
+    pi_BL = jnp.broadcast_to(policy.predicted, units_BL.shape)
+    chosen_BL &= draw.independent_units(pi_BL, units_BL, predict_BL)
   return Masked(inputs_BL, targets_BL, chosen_BL, action_BL, units_BL)
+
+
+def make_units(policy, batch, length_BL):
+  """Returns units_BL, see `units`; length_BL, uniform uint32 words, gives spans their lengths."""
+  if policy.unit == 'span':
+    return units.spans(policy.table, batch, policy.below_K, length_BL, policy.span_of)
+  return {'token': units.tokens, 'word': units.words, 'collocation': units.collocations,
+          'sentence': units.sentences}[policy.unit](policy.table, batch)
+
+
+def _choose(policy, batch, units_BL, rate_B, offset_B, select_BL):
+  """Returns chosen_BL, by the sampler that is fastest for the policy."""
+  weight_BL = selection.weights(policy, batch, units_BL)
+  if policy.unit == 'token' and weight_BL is None:
+    if policy.budget == 'independent':
+      return draw.independent_tokens(rate_B, units_BL, select_BL)
+    return draw.exact_tokens(rate_B, units_BL, offset_B, select_BL)
+  if weight_BL is None:
+    pi_BL = jnp.broadcast_to(rate_B[:, None], units_BL.shape)
+  else:
+    pi_BL = draw.inclusion(rate_B, weight_BL, units_BL)
+  if policy.budget == 'independent':
+    return draw.independent_units(pi_BL, units_BL, select_BL)
+  return draw.exact_units(pi_BL, units_BL, offset_B, select_BL)

@@ -2,13 +2,27 @@
 
 Units are told by where they start: `units_BL` holds the position of the first
 token of the unit that a token belongs to, and -1 for a token of no unit
-(special tokens and padding).
+(special tokens and padding). No unit reaches across a special token, or from one
+document into the next.
+
+  token        each by itself.
+  word         by the vocabulary's word starts and ends; punctuation stands apart. In scripts
+               without spaces every piece starts a word, so there a unit is a piece.
+  span         the text of a document, tiled from its beginning by runs of words (or tokens)
+               whose lengths are drawn anew at each visit; its last one may be cut short.
+  collocation  what was found to belong together when the data was prepared (see
+               data/collocations.py); every other word by itself.
+  sentence     up to a piece that closes one (. ! ? and the like) and the punctuation
+               that follows it; an abbreviation's dot closes one too.
 """
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mlm_jax import batches
+
+_UNROLLED = 16  # steps of the walk along a row that are compiled as one
 
 
 def tokens(table, batch):
@@ -23,17 +37,91 @@ def words(table, batch):
 
   A word starts at a token that can be chosen and that starts a word by the
   vocabulary, follows the end of one, follows a special token, or is the first of
-  its row or document. In scripts without spaces every piece starts a word, so
-  there a unit is a piece.
+  its row or document.
   """
   tokens_BL = batch.tokens_BL
-  maskable_BL = batches.maskable(tokens_BL, table.special_ids)
-  index_L = jnp.arange(tokens_BL.shape[1], dtype=jnp.int32)
-  ended_BL = jnp.asarray(table.ends_V)[tokens_BL] | ~maskable_BL
-  before_BL = jnp.pad(ended_BL[:, :-1], ((0, 0), (1, 0)), constant_values=True)
-  document_BL = batches.begins(batch.starts_BS, tokens_BL.shape[1])
-  starts_BL = jnp.asarray(table.starts_V)[tokens_BL] | before_BL | document_BL
-  first_BL = jax.lax.cummax(jnp.where(starts_BL, index_L[None], 0), axis=1)
+  maskable_BL, fresh_BL = _stretches(table, batch)
+  ended_BL = _after(jnp.asarray(table.ends_V)[tokens_BL])
+  return _from_starts(fresh_BL | ended_BL | jnp.asarray(table.starts_V)[tokens_BL], maskable_BL)
+
+
+def spans(table, batch, below_K, word_BL, of):
+  """Returns units_BL, int32: runs of words or tokens that tile the text.
+
+  Args:
+    table, batch: as for `words`.
+    below_K: uint32, 2**32 times the probability of a length of at most 1, 2, ..., K - 1;
+      see `span_law`. A length is independent of where its span stands.
+    word_BL: uniform uint32 words; the one at a span's first token gives its length.
+    of: 'word' or 'token', what lengths are counted in.
+
+  Source: arXiv:1907.10529, section 3.1, for the geometric law.
+  """
+  atoms_BL = (words if of == 'word' else tokens)(table, batch)
+  maskable_BL, fresh_BL = _stretches(table, batch)
+  atom_BL = atoms_BL == jnp.arange(atoms_BL.shape[1])[None]
+  length_BL = 1 + (word_BL[:, :, None] >= jnp.asarray(below_K)[None, None]).sum(axis=2, dtype=jnp.int32)
+
+  def walk(left_B, here):
+    atom_B, fresh_B, length_B = here
+    starts_B = atom_B & (fresh_B | (left_B == 0))
+    left_B = jnp.where(starts_B, length_B, left_B) - atom_B
+    return left_B, starts_B
+
+  # Whether a span starts here hangs on the one before it, so this is a walk along the row.
+  along = (atom_BL.T, fresh_BL.T, length_BL.T)
+  starts_LB = jax.lax.scan(walk, jnp.zeros_like(length_BL[:, 0]), along, unroll=_UNROLLED)[1]
+  return _from_starts(starts_LB.T, maskable_BL)
+
+
+def span_law(law, p, longest):
+  """Returns float64 probabilities of the lengths 1 to `longest`.
+
+  geometric: p (1 - p)**(n - 1), renormalised; uniform: all alike; harmonic: 1 / n.
+  """
+  n_K = np.arange(1, longest + 1)
+  weight_K = {'geometric': p * (1 - p) ** (n_K - 1.0), 'uniform': np.ones(longest), 'harmonic': 1 / n_K}[law]
+  return weight_K / weight_K.sum()
+
+
+def collocations(table, batch):
+  """Returns units_BL, int32: the words of one collocation together."""
+  words_BL = words(table, batch)
+  starts_BL = (words_BL == jnp.arange(words_BL.shape[1])[None]) & ~batch.joins_BL
+  maskable_BL, fresh_BL = _stretches(table, batch)
+  return _from_starts(starts_BL | fresh_BL, maskable_BL)
+
+
+def sentences(table, batch):
+  """Returns units_BL, int32: the tokens of one sentence together."""
+  tokens_BL = batch.tokens_BL
+  maskable_BL, fresh_BL = _stretches(table, batch)
+  closes_BL = jnp.asarray(table.closes_V)[tokens_BL] & maskable_BL
+  # Punctuation behind the end, such as a quotation mark, is still in the sentence.
+  aside_BL = jnp.asarray(table.ends_V)[tokens_BL] & ~closes_BL
+  index_1L = jnp.arange(tokens_BL.shape[1], dtype=jnp.int32)[None]
+  last_close_BL = jax.lax.cummax(jnp.where(closes_BL, index_1L, -1), axis=1)
+  last_word_BL = jax.lax.cummax(jnp.where(~aside_BL & ~closes_BL, index_1L, -1), axis=1)
+  closed_BL = _after(last_close_BL > last_word_BL)
+  return _from_starts(fresh_BL | closed_BL & ~aside_BL & ~closes_BL, maskable_BL)
+
+
+def _stretches(table, batch):
+  """Returns (maskable_BL, fresh_BL): where a unit may stand, and where one must start if so."""
+  maskable_BL = batches.maskable(batch.tokens_BL, table.special_ids)
+  document_BL = batches.begins(batch.starts_BS, batch.tokens_BL.shape[1])
+  return maskable_BL, maskable_BL & (_after(~maskable_BL) | document_BL)
+
+
+def _after(holds_BL):
+  """Returns bool_BL: what holds at the token before; True at the first of a row."""
+  return jnp.pad(holds_BL[:, :-1], ((0, 0), (1, 0)), constant_values=True)
+
+
+def _from_starts(starts_BL, maskable_BL):
+  """Returns units_BL from where units start."""
+  index_1L = jnp.arange(starts_BL.shape[1], dtype=jnp.int32)[None]
+  first_BL = jax.lax.cummax(jnp.where(starts_BL, index_1L, 0), axis=1)
   return jnp.where(maskable_BL, first_BL, -1)
 
 

@@ -25,6 +25,7 @@ class Inputs:
     index_GP: where the predictions stand in a group's rows laid end to end.
     targets_GP: the original tokens there.
     action_GP: 1 [MASK], 2 random, 3 kept; 0 where the buffer is not used.
+    class_GP: the classes of the words there; None where the data has none.
     maskable_B, padding_B, attended_B, overflow_G: counts, for the metrics.
   """
   tokens_BL: jax.Array
@@ -33,6 +34,7 @@ class Inputs:
   index_GP: jax.Array
   targets_GP: jax.Array
   action_GP: jax.Array
+  class_GP: jax.Array | None
   maskable_B: jax.Array
   padding_B: jax.Array
   attended_B: jax.Array
@@ -47,10 +49,13 @@ class Objective:
     model: the encoder and its head.
     pad_id: the padding token.
     head_rows: rows of a group; divides the rows of a device and micro-batch.
+    counted: what the policy learns from: 'vocabulary' (how often each piece was guessed),
+      'class' (the loss of each class of words), or ''.
   """
   model: Model
   pad_id: int
   head_rows: int
+  counted: str = ''
 
   coefficients = {'masked': 1.0}
 
@@ -75,6 +80,7 @@ class Objective:
         positions_BL=positions_BL, index_GP=index_GP,
         targets_GP=at_index(masked.targets_BL),
         action_GP=jnp.where(used_GP, at_index(masked.action_BL), 0),
+        class_GP=None if batch.classes_BL is None else at_index(batch.classes_BL),
         maskable_B=(masked.units_BL >= 0).sum(1), padding_B=(segments_BL == 0).sum(1),
         attended_B=pairs_BL.sum(1), overflow_G=chosen_GR.sum(1) - used_GP.sum(1))
 
@@ -83,19 +89,53 @@ class Objective:
     return {'masked': (inputs.action_GP > 0).sum().astype(jnp.float32)}
 
   def loss(self, params, inputs, dropout_key=None):
-    """Returns ({term: sum}, {metric: (sum, weight)}), all float32."""
+    """Returns ({term: sum}, {metric: (sum, weight)}, counts), all float32.
+
+    `counts` is what `adapt` takes: sums, so that they add up over micro-batches and devices.
+    """
+    loss_P, better_P, size = self.scores(params, inputs, dropout_key)
+    action_P = inputs.action_GP.reshape(-1)
+    counts = _counts(self.counted, size, inputs, loss_P, better_P, action_P)
+    return {'masked': loss_P.sum()}, _metrics(inputs, loss_P, better_P, action_P), counts
+
+  def scores(self, params, inputs, dropout_key=None):
+    """Returns (loss_P, better_P, V) of the predictions of all groups.
+
+    loss_P: float32 nats, 0 where the buffer is not used.
+    better_P: how many tokens are ranked above the target.
+    V: columns of the logits.
+    """
     hidden_BLD = self.model.apply(params, inputs.tokens_BL, inputs.segments_BL,
                                   inputs.positions_BL, dropout_key=dropout_key).hidden_BLD
     G, P = inputs.index_GP.shape
     D = hidden_BLD.shape[-1]
     hidden_GPD = jnp.take_along_axis(hidden_BLD.reshape(G, -1, D), inputs.index_GP[:, :, None], axis=1)
     logits_PV = self.model.head(params, hidden_GPD.reshape(G * P, D))
-    targets_P, action_P = inputs.targets_GP.reshape(-1), inputs.action_GP.reshape(-1)
+    targets_P, used_P = inputs.targets_GP.reshape(-1), inputs.action_GP.reshape(-1) > 0
     score_P = jnp.take_along_axis(logits_PV, targets_P[:, None], axis=1)[:, 0]
-    loss_P = jnp.where(action_P > 0, jax.nn.logsumexp(logits_PV, axis=1) - score_P, 0)
+    loss_P = jnp.where(used_P, jax.nn.logsumexp(logits_PV, axis=1) - score_P, 0)
     # `not <=` instead of `>`: against a NaN the target must not win.
     better_P = (~(logits_PV <= score_P[:, None])).sum(1)
-    return {'masked': loss_P.sum()}, _metrics(inputs, loss_P, better_P, action_P)
+    return loss_P, better_P, logits_PV.shape[1]
+
+  def adapt(self, policy, counts, step, progress):
+    """Returns what the policy has learned after a 0-based step; progress as for `prepare`."""
+    return masking.adapt(policy, counts, step, progress) if self.counted else policy.adapted
+
+
+def _counts(counted, size, inputs, loss_P, better_P, action_P):
+  """Returns {name: float32 sums} of what a policy learns from (see masking/adaptive.py)."""
+  used_P = action_P > 0
+  total = lambda index_P, value_P, length: jnp.zeros(length, jnp.float32).at[index_P].add(
+      jnp.where(used_P, value_P, 0).astype(jnp.float32))
+  if counted == 'vocabulary':
+    targets_P = inputs.targets_GP.reshape(-1)
+    return {'correct_V': total(targets_P, better_P == 0, size),
+            'wrong_V': total(targets_P, better_P > 0, size)}
+  if counted == 'class':
+    class_P = inputs.class_GP.reshape(-1).astype(jnp.int32)
+    return {'loss_C': total(class_P, loss_P, 256), 'number_C': total(class_P, 1, 256)}
+  return {}
 
 
 def _metrics(inputs, loss_P, better_P, action_P):
@@ -114,6 +154,7 @@ def _metrics(inputs, loss_P, better_P, action_P):
       'loss_masked': over(loss_P, action_P == 1),
       'loss_random': over(loss_P, action_P == 2),
       'loss_kept': over(loss_P, action_P == 3),
+      'predicted': (predicted, size),
       'rate': (predicted + overflow, inputs.maskable_B.sum(dtype=jnp.float32)),
       'padding': (padding, size),
       'attended': (inputs.attended_B.sum(dtype=jnp.float32), size - padding),

@@ -152,15 +152,15 @@ def random_order_until_full(policy, masked, words_BL):
 
 
 def sub_words_are_chosen_apart(policy, masked, words_BL):
-  return draw.independent_tokens(policy.rate, masked.units_BL, words_BL)
+  return draw.independent_tokens(np.full(len(words_BL), policy.rate), masked.units_BL, words_BL)
 
 
 def the_budget_is_rounded_down(policy, masked, words_BL):
-  return exact_tokens(policy.rate, masked.units_BL, np.zeros(len(words_BL), np.uint32), words_BL)
+  return exact_tokens(np.full(len(words_BL), policy.rate), masked.units_BL, np.zeros(len(words_BL), np.uint32), words_BL)
 
 
 def the_budget_is_exact_after_all(policy, masked, words_BL):
-  return exact_tokens(policy.rate, masked.units_BL, words_BL[:, 0] * np.uint32(7), words_BL)
+  return exact_tokens(np.full(len(words_BL), policy.rate), masked.units_BL, words_BL[:, 0] * np.uint32(7), words_BL)
 
 
 def up_to_the_largest_id_of_the_batch(policy, batch, words_BL):

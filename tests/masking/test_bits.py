@@ -19,9 +19,10 @@ def test_threefry_equals_the_generator_of_jax():
 
 def test_no_two_words_of_a_row_share_their_counters():
   keys_B = rng.example_keys(rng.root_key(0), 'mask', jnp.zeros(3, jnp.uint32), jnp.zeros((3, 2), jnp.uint32))
-  offset_B, select_BL, corrupt_BL = bits.for_rows(keys_B, 64)
-  seen = np.concatenate([offset_B[:1], select_BL[0], corrupt_BL[0]])
-  assert len(np.unique(seen)) == 129  # a false alarm has probability 2e-6, and the key is fixed
+  words = [words_BL[0] for purpose in (bits.SELECT, bits.UNITS, bits.PREDICT)
+           for words_BL in bits.for_tokens(keys_B, 64, purpose)]
+  seen = np.concatenate([words_B[:1] for words_B in bits.for_rows(keys_B)] + words)
+  assert len(np.unique(seen)) == 386  # a false alarm has probability 2e-5, and the key is fixed
 
 
 def test_products_have_64_bits():

@@ -39,7 +39,7 @@ def lengths(units_BL):
 def test_exact_tokens_are_the_smallest_words_of_a_row(rate, length):
   units_BL = random_units(40, length, longest=1)
   offset_B, select_BL = random_words(40), random_words((40, length), 1)
-  chosen_BL = np.asarray(jax.jit(draw.exact_tokens)(np.float32(rate), units_BL, offset_B, select_BL))
+  chosen_BL = np.asarray(jax.jit(draw.exact_tokens)(np.full(len(units_BL), rate, np.float32), units_BL, offset_B, select_BL))
   exact = fractions.Fraction(float(np.float32(rate)))
   low = (length - 1).bit_length()
   for b in range(40):
@@ -116,10 +116,10 @@ def test_the_ends_of_the_rate_are_exact(rate, everything):
   offset_B, select_BL = np.repeat([0, 2**32 - 1], 25).astype(np.uint32), random_words((50, 64))
   select_BL[:, ::3] = 0
   select_BL[:, 1::3] = 2**32 - 1
-  rate = jnp.float32(rate)
+  rate_B = jnp.full(50, rate, jnp.float32)
   expected = (units_BL >= 0) & everything
-  assert np.array_equal(draw.exact_tokens(rate, units_BL, offset_B, select_BL), expected)
-  assert np.array_equal(draw.independent_tokens(rate, units_BL, select_BL), expected)
+  assert np.array_equal(draw.exact_tokens(rate_B, units_BL, offset_B, select_BL), expected)
+  assert np.array_equal(draw.independent_tokens(rate_B, units_BL, select_BL), expected)
 
 
 def test_a_unit_is_chosen_at_all_its_tokens():

@@ -114,12 +114,13 @@ def test_the_action_of_a_word_is_one(table):
 
 
 @pytest.mark.parametrize('settings, message', (
-    ({'rate': 0}, 'rate = 0'), ({'rate': -0.1}, 'rate = -0.1'), ({'rate': 1.5}, 'above 0 and at most 1'),
+    ({'rate': 0}, 'rate = 0'), ({'rate': -0.1}, 'rate = -0.1'), ({'rate': 1.5}, 'between 0 and 1'),
     ({'rate': float('nan')}, 'rate = nan'), ({'split': (0.8, 0.1)}, 'three shares'),
-    ({'split': (0.8, 0.3, -0.1)}, 'none negative'), ({'split': (0.8, 0.1, 0.2)}, 'sum to 1'),
+    ({'split': (0.8, 0.3, -0.1)}, 'sum to 1'), ({'split': (0.8, 0.1, 0.2)}, 'sum to 1'),
     ({'split': (float('nan'), 0.5, 0.5)}, 'split'),
     ({'unit': 'wrod'}, 'one of token, word'), ({'budget': 'some'}, 'one of exact, independent'),
-    ({'select': 'rare'}, 'one of uniform'), ({'copies': -1}, 'whole number'), ({'copies': 0.5}, 'whole number')))
+    ({'select': 'rare'}, 'one of uniform'), ({'copies': -1}, 'at least 0'), ({'copies': 0.5}, 'of type int'),
+    ({'ratee': 0.5}, 'did you mean config.masking.rate')))
 def test_settings_that_cannot_work_are_refused_in_one_line(table, settings, message):
   with pytest.raises(config.UserError, match=message) as caught:
     masking.make(table, **settings)

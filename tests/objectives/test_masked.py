@@ -32,6 +32,7 @@ def brute_force(model, params, policy, batch, key):
       'loss': losses.mean(), 'accuracy': (ranks == 0).mean(), 'top5': (ranks < 5).mean(),
       'loss_masked': losses[actions == 1].mean(), 'loss_random': losses[actions == 2].mean(),
       'loss_kept': losses[actions == 3].mean(), 'rate': len(losses) / maskable,
+      'predicted': len(losses) / batch.tokens_BL.size,
       'padding': (batch.tokens_BL == toys.PAD).mean(), 'attended': np.mean(seen), 'overflow': 0.0,
   }
 
@@ -44,7 +45,7 @@ def test_compacted_loss_and_metrics_equal_full_logits(head_rows):
   batch, key = toys.batch(), rng.root_key(1)
   objective = masked.Objective(model, toys.PAD, head_rows)
   inputs = objective.prepare(policy, batch, key, 0.0)
-  sums, found = objective.loss(params, inputs)
+  sums, found, _ = objective.loss(params, inputs)
   expected = brute_force(model, params, policy, batch, key)
   found = metrics.means(found)
   assert found.pop('perplexity') == pytest.approx(np.exp(expected['loss']), rel=1e-5)
@@ -73,9 +74,9 @@ def test_rows_without_a_maskable_token_give_loss_zero():
   model = toys.model()
   objective = masked.Objective(model, toys.PAD, 8)
   inputs = objective.prepare(masking.make(toys.table()), empty, rng.root_key(0), 0.0)
-  sums, found = objective.loss(model.init(rng.root_key(0)), inputs)
+  sums, found, _ = objective.loss(model.init(rng.root_key(0)), inputs)
   assert float(sums['masked']) == 0 and float(objective.weights(inputs)['masked']) == 0
-  assert metrics.means(found) == {'padding': 1.0}
+  assert metrics.means(found) == {'padding': 1.0, 'predicted': 0.0}
 
 
 def test_a_model_of_nan_predicts_nothing_right():

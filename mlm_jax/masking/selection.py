@@ -1,0 +1,126 @@
+"""Which units are preferred: a weight for each token.
+
+A unit weighs as its heaviest token, and is chosen with probability min(1, c weight), c
+such that the expected number of tokens is the row's budget (see `draw.inclusion`).
+
+  uniform    all weigh the same.
+  frequency  a piece weighs (count + 1) to minus a power.
+  content    the most frequent pieces, which make up half of the text (function words and
+             punctuation, on the whole), weigh `function_weight`, the others 1. No tagger.
+  class      a token weighs as the class of its word; fixed, or by the running loss.
+  accuracy   a piece weighs by how often it was guessed wrong lately.
+  module:Class  a class of yours: Class(table).weights(row) -> float32_L, row a `Row`.
+
+Weights that are computed on the device are rounded to steps of 2**-12 of the largest, at
+least one: sums and powers end in other digits from one processor to the next.
+"""
+
+import functools
+import importlib
+import os
+import sys
+import typing
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mlm_jax import config as config_lib
+from mlm_jax.masking import adaptive
+
+_STEPS = 2.0**12
+
+
+class Row(typing.NamedTuple):
+  """What a researcher's own selection is given of one row, L tokens long.
+
+  Attributes:
+    tokens_L: int32 ids.
+    units_L: int32, the position of the first token of each token's unit; -1 = no unit.
+    classes_L: uint8, classes of words; zeros where the data has none.
+  """
+  tokens_L: jax.Array
+  units_L: jax.Array
+  classes_L: jax.Array
+
+
+def piece_weights(select, table, masking):
+  """Returns float32 weight_V of each piece, where the weight is the piece's alone, else None."""
+  counts_V = np.asarray(table.counts_V, np.float64)
+  if select == 'frequency':
+    weight_V = (counts_V + 1) ** -float(masking.frequency_power)
+    return (weight_V / weight_V.max()).astype(np.float32)
+  if select == 'content':
+    return np.where(_frequent(table, counts_V), masking.function_weight, 1).astype(np.float32)
+  return None
+
+
+def _frequent(table, counts_V):
+  """Returns bool_V: the fewest ordinary pieces that make up half of the text."""
+  counts_V = counts_V.copy()
+  counts_V[list(table.special_ids)] = 0
+  order = np.argsort(-counts_V, kind='stable')
+  before = np.cumsum(counts_V[order]) - counts_V[order]
+  frequent_V = np.zeros(table.size, bool)
+  frequent_V[order] = before < counts_V.sum() / 2
+  return frequent_V
+
+
+def class_weights(masking, table):
+  """Returns float32 weight_C from the config, None where it names none; class 0 gets their mean.
+
+  Raises:
+    UserError: not one weight for each class.
+  """
+  given = tuple(masking.class_weights)
+  if not given:
+    return None
+  if len(given) != len(table.classes):
+    raise config_lib.UserError(f'masking.class_weights has {len(given)} weights, the data has '
+                               f'{len(table.classes)} classes: {", ".join(table.classes)}')
+  return np.array([np.mean(given), *given], np.float32)
+
+
+def weights(policy, batch, units_BL):
+  """Returns float32 weight_BL of each token, not negative; None where all weigh the same."""
+  tokens_BL = batch.tokens_BL
+  if policy.select == 'uniform':
+    return None
+  if policy.select in ('frequency', 'content'):
+    return jnp.asarray(policy.weight_V)[tokens_BL]
+  if policy.select == 'accuracy':
+    return _rounded(policy.adapted['weight_V'])[tokens_BL]
+  if policy.select == 'class':
+    weight_C = policy.weight_C if policy.weight_C is not None else adaptive.class_weights(policy.adapted)
+    return _rounded(weight_C)[batch.classes_BL]
+  classes_BL = batch.classes_BL if batch.classes_BL is not None else jnp.zeros(tokens_BL.shape, jnp.uint8)
+  weigh = load(policy.select)(policy.table).weights
+  weight_BL = jax.vmap(lambda *row: weigh(Row(*row)))(tokens_BL.astype(jnp.int32), units_BL, classes_BL)
+  return jnp.maximum(weight_BL.astype(jnp.float32), 0)
+
+
+def _rounded(weight_N):
+  """Returns weights from 2**-12 to 1, in steps of 2**-12; 0 stays 0."""
+  weight_N = jnp.asarray(weight_N)
+  steps_N = jnp.round(weight_N / weight_N.max() * _STEPS)
+  return jnp.where(weight_N > 0, jnp.maximum(steps_N, 1), 0) / _STEPS
+
+
+@functools.lru_cache
+def load(spec):
+  """Returns the class that 'module:Class' names.
+
+  Raises:
+    UserError: it cannot be imported, or has no method `weights`.
+  """
+  module, _, name = spec.partition(':')
+  if os.getcwd() not in sys.path:
+    sys.path.append(os.getcwd())
+  try:
+    found = getattr(importlib.import_module(module), name)
+  except Exception as error:  # somebody's module may raise anything
+    raise config_lib.UserError(f'masking.select = {spec!r}: {type(error).__name__}: {error}') from error
+  if not callable(getattr(found, 'weights', None)):
+    raise config_lib.UserError(f'masking.select = {spec!r}: {name} must have a method weights(row) -> weights '
+                               'of the tokens')
+  return found
