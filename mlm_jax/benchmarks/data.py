@@ -14,6 +14,7 @@ from mlm_jax.data import duplicates
 from mlm_jax.data import pack
 from mlm_jax.data import pipeline
 from mlm_jax.data import prepare
+from mlm_jax.data import rows as rows_lib
 from mlm_jax.data import sources as sources_lib
 
 _LOAD_SECONDS = 3
@@ -60,7 +61,7 @@ def _stages(data, prepared, args):
       lambda: [text for text in cleaned if text and seen.add(duplicates.digest(text)[0])])
   lines.append(('deduplicate', seconds))
 
-  seconds, ids = _timed(lambda: [each for texts in prepare.batched(kept)
+  seconds, ids = _timed(lambda: [each for texts in rows_lib.batched(kept)
                                  for each in prepared.tokenizer.encode_batch(texts)])
   lines.append(('tokenize', seconds))
 

@@ -10,9 +10,10 @@ is refused when its settings, the names, sizes or first and last MiB of its file
 tokenizer's model are not those asked for.
 
 With --inspect it prints what was prepared: sizes, drops by rule, how long documents and
-how full rows are, the most common and the unknown pieces, and some rows as text. Without
-a config it shows what stands in WORKDIR/data, for stages also in WORKDIR/data_LENGTH, or in
-WORKDIR where that is the folder of prepared data itself.
+how full rows are, the most common and the unknown pieces, collocations and classes of words
+where there are some, and some rows as text. Without a config it shows what stands in
+WORKDIR/data, for stages also in WORKDIR/data_LENGTH, or in WORKDIR where that is the folder of
+prepared data itself.
 """
 
 import pathlib

@@ -24,18 +24,21 @@ _DAMAGED = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, zstandard.Zs
             tarfile.TarError)
 
 
-def find(pattern):
+def find(pattern, kind='text'):
   """Returns the sorted paths of the files that a glob, or the very name of a file, matches.
+
+  `kind` is that of the source, as it is written before the glob.
 
   Raises:
     UserError: none does.
   """
   found = [path for path in _matches(pattern) if os.path.isfile(path)]
   if not found and os.path.isdir(os.path.expanduser(pattern)):
-    raise config.UserError(f'text:{pattern} is a folder; write text:{pattern.rstrip("/")}/*.txt '
-                           'or, with its subfolders, /**/*.txt')
+    ending = {'text': 'txt'}.get(kind, kind)
+    raise config.UserError(f'{kind}:{pattern} is a folder; write {kind}:{pattern.rstrip("/")}/*.{ending} '
+                           f'or, with its subfolders, /**/*.{ending}')
   if not found:
-    raise config.UserError(f'text:{pattern} matches no file (seen from {os.getcwd()}); '
+    raise config.UserError(f'{kind}:{pattern} matches no file (seen from {os.getcwd()}); '
                            'give the path of a file or a quoted glob')
   return found
 

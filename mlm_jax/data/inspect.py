@@ -1,10 +1,12 @@
-"""A prepared corpus as lines of text: sizes, drops, histograms, pieces, n-grams, some rows."""
+"""A prepared corpus as lines of text: sizes, drops, histograms, pieces, n-grams, marks, some rows."""
 
 import collections
+import itertools
 
 import numpy as np
 
 from mlm_jax.data import clean
+from mlm_jax.data import collocations
 from mlm_jax.data import statistics as statistics_lib
 from mlm_jax.data import store
 
@@ -13,6 +15,7 @@ _MOST = 24         # pieces, n-grams and characters that are shown
 _SHOWN_ROWS = 3    # of each source
 _SHOWN_TEXT = 300  # characters of a segment
 _SCANNED = 20_000  # rows of each source in which bytes are read
+_BEST = 10         # collocations of each length
 
 
 def lines(prepared):
@@ -21,9 +24,12 @@ def lines(prepared):
   yield f'{prepared.directory} ({prepared.fingerprint[:12]})'
   yield (f'tokenizer {settings["tokenizer"]} of {prepared.tokenizer.size:,} pieces, rows of '
          f'{prepared.row_length}, documents by {settings["document"]}')
-  for part in (_sizes, _rules, _lengths, _fills, _pieces, _fallback, _ngrams, _rows):
-    yield ''
-    yield from part(prepared)
+  for part in (_sizes, _rules, _lengths, _fills, _pieces, _fallback, _ngrams, _collocations, _classes,
+               _rows):
+    for number, line in enumerate(part(prepared)):
+      if not number:
+        yield ''
+      yield line
 
 
 def _sizes(prepared):
@@ -118,6 +124,43 @@ def _listed(prepared, grams, counts):
            for gram, count in zip(grams, counts) if count]
   columns = 4
   yield from _aligned([cells[i:i + columns] for i in range(0, len(cells), columns)], left=columns)
+
+
+def _collocations(prepared):
+  if prepared.joins is None:
+    return
+  entries = prepared.joins.entries
+  shares = []
+  for source in prepared.manifest['sources']:
+    for split in store.SPLITS:
+      counts = source[split]['collocations']
+      shares.append((source['name'], split, f'{counts["collocations"]:,}',
+                     f'{counts["words"] / max(1, counts["of_words"]):.1%}',
+                     f'{counts["tokens"] / max(1, source[split]["pieces"]):.1%}'))
+  yield f'{len(entries.words_N):,} collocations, and how much of the text stands in one'
+  yield from _aligned([('source', 'split', 'found', 'words', 'pieces'), *shares], left=2)
+  pieces = entries.pieces()
+  columns = []
+  for n, candidates in zip(collocations.WORDS, entries.candidates_4):
+    number_M = np.flatnonzero(entries.words_N == n)
+    named = [f'{_named(prepared.tokenizer.decode(pieces[i]))} {entries.counts_N[i]:,}'
+             for i in number_M[:_BEST]]
+    columns.append([f'{n} words, {len(number_M):,} of {candidates:,}:', *named])
+  yield 'the best of each length, and how often they occur in training'
+  yield from _aligned(list(itertools.zip_longest(*columns, fillvalue='')), left=len(columns))
+
+
+def _classes(prepared):
+  if not prepared.classes:
+    return
+  counts_C = np.zeros(len(prepared.classes), np.int64)
+  for source in prepared.manifest['sources']:
+    counts_C += [source['train']['classes'][name] for name in prepared.classes]
+  pieces = max(1, sum(source['train']['pieces'] for source in prepared.manifest['sources']))
+  none = 1 - counts_C.sum() / pieces
+  yield f'classes of words, and their share of the training pieces ({none:.1%} have none)'
+  yield from _aligned([(name, f'{count:,}', f'{count / pieces:.2%}')
+                       for name, count in zip(prepared.classes, counts_C)], left=1)
 
 
 def _rows(prepared):

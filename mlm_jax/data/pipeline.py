@@ -143,12 +143,18 @@ def _gather(rows_of, first, row_B, visit_B):
   rows = rows_of[0]
   tokens_BL = np.empty((len(row_B), rows.tokens_RL.shape[1]), rows.tokens_RL.dtype)
   starts_BS = np.empty((len(row_B), rows.starts_RS.shape[1]), np.int32)
+  joins_BL = None if rows.joins_RK is None else np.empty(tokens_BL.shape, bool)
+  classes_BL = None if rows.classes_RL is None else np.empty(tokens_BL.shape, np.uint8)
   for source in np.unique(source_B):
-    here = source_B == source
-    tokens_BL[here] = rows_of[source].tokens_RL[local_B[here]]
-    starts_BS[here] = rows_of[source].starts_RS[local_B[here]]
+    here, rows = source_B == source, rows_of[source]
+    tokens_BL[here] = rows.tokens_RL[local_B[here]]
+    starts_BS[here] = rows.starts_RS[local_B[here]]
+    if joins_BL is not None:
+      joins_BL[here] = rows.joins(local_B[here])
+    if classes_BL is not None:
+      classes_BL[here] = rows.classes_RL[local_B[here]]
   return batches.Batch(tokens_BL, starts_BS, np.stack([source_B, local_B], 1).astype(np.uint32),
-                       visit_B.astype(np.uint32))
+                       visit_B.astype(np.uint32), joins_BL, classes_BL)
 
 
 class EvaluationLoader:
@@ -195,11 +201,14 @@ class EvaluationLoader:
     empty = self._batch_size - len(row_B)
 
     def padded(array, value):
+      if array is None:
+        return None
       filler = np.full((empty, *array.shape[1:]), value, array.dtype)
       return np.concatenate([array, filler])[self._local]
 
     return batches.Batch(padded(batch.tokens_BL, self._pad_id), padded(batch.starts_BS, -1),
-                         padded(batch.example_B2, 0), padded(batch.visit_B, 0))
+                         padded(batch.example_B2, 0), padded(batch.visit_B, 0),
+                         padded(batch.joins_BL, False), padded(batch.classes_BL, 0))
 
 
 def prefetch(batch_at, start, stop, depth=2):

@@ -3,6 +3,7 @@
   read -> clean -> drop duplicates -> split -> scratch files
   scratch files -> drop near duplicates -> sample -> tokenizer
   scratch files -> pieces -> plan -> rows, one window of documents after another
+  rows -> collocations (see `pmi`) -> which tokens of the rows they join
 
 Memory holds the documents' hashes (see `duplicates` and `near_duplicates`), then the
 tokenizer's sample, then one window and the counts of n-grams (see `ngrams`); the scratch
@@ -18,19 +19,19 @@ import json
 import numpy as np
 
 from mlm_jax import config
+from mlm_jax.data import classes as classes_lib
+from mlm_jax.data import collocations as collocations_lib
 from mlm_jax.data import duplicates
 from mlm_jax.data import near_duplicates
-from mlm_jax.data import pack
+from mlm_jax.data import pmi
 from mlm_jax.data import reading as reading_lib
+from mlm_jax.data import rows as rows_lib
 from mlm_jax.data import sources as sources_lib
 from mlm_jax.data import statistics
 from mlm_jax.data import store
 from mlm_jax.data import tokenizer as tokenizer_lib
+from mlm_jax.data import writing
 
-_WINDOW_PIECES = 1 << 25     # pieces, and documents, that are packed together at most
-_WINDOW_DOCUMENTS = 1 << 20
-_BATCH_CHARACTERS = 1 << 20  # encoded in one call
-_BLOCK_ROWS = 1 << 13        # written in one piece
 _NOT_COMPARED = ('prepared', 'weights', 'size_exponent')  # they do not change what is prepared
 _TRAINED = ('unigram', 'bpe', 'word')
 
@@ -64,9 +65,10 @@ def prepare(data, directory, log=print, model=None):
     log(f'data: reusing {directory} ({prepared.fingerprint[:12]})')
     return prepared
   inputs = [source.inputs() for source in sources]
+  classes = classes_lib.make(data, sources)
   given = model or (None if data.tokenizer in _TRAINED else tokenizer_lib.load(data.tokenizer).model)
-  with store.building(directory) as folder:
-    _build(data, sources, inputs, given, folder, log)
+  with writing.building(directory) as folder:
+    _build(data, sources, inputs, classes, given, folder, log)
   prepared = store.open_prepared(directory)
   log(f'data: written to {directory} ({prepared.fingerprint[:12]})')
   return prepared
@@ -112,11 +114,11 @@ def _digest(inputs):
   return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 
-def _build(data, sources, inputs, given, folder, log):
+def _build(data, sources, inputs, classes, given, folder, log):
   """Writes everything into a folder; `given` is the tokenizer's model, or None to train it."""
   scratch = folder / '.scratch'  # no source is named so
   scratch.mkdir()
-  readings = _read(sources, data, scratch, log)
+  readings = _read(sources, data, scratch, classes, log)
   model = given or _train_tokenizer(readings, data, log)
   path = folder / store.TOKENIZER
   path.parent.mkdir()
@@ -124,30 +126,57 @@ def _build(data, sources, inputs, given, folder, log):
   tokenizer = tokenizer_lib.Tokenizer(model, str(data.tokenizer), data.tokenizer_threads)
 
   counter = statistics.Counter(tokenizer, len(readings))
-  splits = {split: [_pack(reading.texts(split), data, tokenizer, folder / reading.source.name / split,
-                          counter.source(i) if split == 'train' else None)
+  class_of = classes and classes.sorted_from
+  splits = {split: [rows_lib.write(reading.annotated(split), data, tokenizer,
+                                   folder / reading.source.name / split,
+                                   counter.source(i) if split == 'train' else None, class_of)
                     for i, reading in enumerate(readings)]
             for split in store.SPLITS}
   for split in store.SPLITS:
     _log_split(split, splits[split], data, log)
   _check_rows(splits, data)
   statistics.write(folder / store.STATISTICS, counter.result())
+  names = [reading.source.name for reading in readings]
+  marked = _mark(names, data, tokenizer, classes, folder, scratch, log)
   for path in scratch.iterdir():
     path.unlink()
   scratch.rmdir()
   store.finish(folder, {
       'settings': settings(data), 'inputs': [_digest(each) for each in inputs],
       'tokenizer': {'sha256': tokenizer.sha256, 'size': tokenizer.size},
-      'sources': [_describe(reading, {split: splits[split][i].describe(data) for split in store.SPLITS})
+      **({'classes': classes.names} if classes else {}),
+      'sources': [_describe(reading, {split: splits[split][i].describe(data) | marked[names[i], split]
+                                      for split in store.SPLITS})
                   for i, reading in enumerate(readings)]})
 
 
-def _read(sources, data, scratch, log):
+def _mark(names, data, tokenizer, classes, folder, scratch, log):
+  """Marks collocations, and counts classes, in all rows; returns {(source, split): for the manifest}."""
+  marked = {(name, split): {} for name in names for split in store.SPLITS}
+  rows = {(name, split): store.rows(folder / name / split) for name, split in marked}
+  if data.collocations:
+    entries = pmi.find(tokenizer, [rows[name, 'train'] for name in names], data.collocations, scratch)
+    collocations_lib.write(folder / store.COLLOCATIONS, entries)
+    found = collocations_lib.Collocations(tokenizer, entries)
+    for name, split in marked:
+      counts = rows_lib.write_joins(rows[name, split], found, folder / name / split)
+      marked[name, split]['collocations'] = counts
+    inside, words = (sum(each['collocations'][key] for each in marked.values())
+                     for key in ('words', 'of_words'))
+    log(f'collocations: {len(entries.counts_N):,} of {entries.candidates_4.sum():,} candidates; '
+        f'{inside / max(1, words):.1%} of all words stand in one')
+  if classes:
+    for name, split in marked:
+      marked[name, split]['classes'] = rows_lib.count_classes(rows[name, split], classes.names)
+  return marked
+
+
+def _read(sources, data, scratch, classes, log):
   """Returns the sources' Readings, near duplicates dropped."""
   seen = duplicates.Seen() if data.drop_duplicates else None
   readings = []
   for source in sources:
-    readings.append(reading_lib.read(source, data, scratch, seen))
+    readings.append(reading_lib.read(source, data, scratch, seen, classes))
     reading_lib.log_reading(readings[-1], log)
   if data.near_duplicates:
     _drop_near_duplicates(readings, data, log)
@@ -163,7 +192,7 @@ def _drop_near_duplicates(readings, data, log):
   at, parts = 0, []
   for reading, split in itertools.product(readings, store.SPLITS):
     begin = at
-    for texts in batched(reading.texts(split)):
+    for texts in rows_lib.batched(reading.texts(split)):
       signatures_NH[at:at + len(texts)] = near_duplicates.signatures(texts)
       digest_N[at:at + len(texts)] = [duplicates.digest(text)[0] for text in texts]
       at += len(texts)
@@ -197,90 +226,12 @@ def _describe(reading, splits):
                  **splits[split]} for split in store.SPLITS}}
 
 
-# Packing
-
-
-@dataclasses.dataclass
-class _Packed:
-  """Counts of one source's rows in one split."""
-  rows: int = 0
-  segments: int = 0
-  tokens: int = 0  # special ones included, padding not
-  pieces: int = 0
-
-  def describe(self, data):
-    length, most = data.row_length, data.max_segments
-    return {'rows': self.rows, 'segments': self.segments, 'tokens': self.tokens,
-            'pieces': self.pieces, 'fill': self.tokens / (self.rows * length) if self.rows else 0.0,
-            'fill_ceiling': pack.ceiling(self.tokens, self.segments, length, most)}
-
-
-def _pack(texts, data, tokenizer, folder, counter):
-  """Writes the rows of some documents, counted where there is a counter; returns their _Packed."""
-  packed = _Packed()
-  dtypes = store.dtypes(tokenizer.size, data.row_length)
-  rows = store.ArrayWriter(folder / 'rows.npy', data.row_length, dtypes[0])
-  starts = store.ArrayWriter(folder / 'starts.npy', data.max_segments, dtypes[1])
-  planner = pack.best_fit if data.packing == 'best_fit' else pack.contiguous
-  special = tokenizer.cls_id, tokenizer.sep_id, tokenizer.pad_id
-  for lengths, pieces_T in _windows(_encoded(texts, tokenizer, dtypes[0])):
-    plan = planner(lengths, data.row_length, data.max_segments)
-    begins = np.cumsum(lengths) - lengths
-    for begin in range(0, plan.rows, _BLOCK_ROWS):
-      tokens_RL, starts_RS = pack.fill(plan, begin, min(begin + _BLOCK_ROWS, plan.rows), pieces_T, begins,
-                                       data.row_length, data.max_segments, special, dtypes)
-      rows.write(tokens_RL)
-      starts.write(starts_RS)
-      if counter is not None:
-        counter.add_rows(tokens_RL)
-    if counter is not None:
-      counter.add_documents(lengths)
-    packed.rows += plan.rows
-    packed.segments += len(plan.row_N)
-    packed.pieces += len(pieces_T)
-  packed.tokens = packed.pieces + pack.OVERHEAD * packed.segments
-  rows.close()
-  starts.close()
-  return packed
-
-
-def _encoded(texts, tokenizer, dtype):
-  """Yields (lengths, pieces one after another) of batches of documents."""
-  for texts in batched(texts):
-    ids = tokenizer.encode_batch(texts)
-    yield np.array([len(each) for each in ids], np.int64), np.concatenate(ids).astype(dtype)
-
-
-def batched(texts):
-  """Yields lists of texts, each as much as is encoded in one call."""
-  return _grouped(texts, len, _BATCH_CHARACTERS)
-
-
-def _windows(batches):
-  """Yields (lengths, pieces) of as many documents as are packed together."""
-  weight = lambda batch: max(len(batch[1]), len(batch[0]) * (_WINDOW_PIECES // _WINDOW_DOCUMENTS))
-  for window in _grouped(batches, weight, _WINDOW_PIECES):
-    yield np.concatenate([each[0] for each in window]), np.concatenate([each[1] for each in window])
-
-
-def _grouped(items, weight, limit):
-  """Yields lists of items whose weights come to the limit."""
-  group, total = [], 0
-  for item in items:
-    group.append(item)
-    total += weight(item)
-    if total >= limit:
-      yield group
-      group, total = [], 0
-  if group:
-    yield group
-
-
 # What is said, and what is refused
 
 
 def _log_split(split, packed, data, log):
-  total = _Packed(*(sum(getattr(each, f.name) for each in packed) for f in dataclasses.fields(_Packed)))
+  total = rows_lib.Packed(*(sum(getattr(each, f.name) for each in packed)
+                            for f in dataclasses.fields(rows_lib.Packed)))
   what = total.describe(data)
   log(f'{split}: {total.rows:,} rows of {data.row_length}, {total.tokens:,} tokens, filled '
       f'{what["fill"]:.2%} of {what["fill_ceiling"]:.2%} possible')

@@ -25,6 +25,7 @@ class Reading:
     skipped: what the source left out.
     read: documents, before any rule.
     documents, characters: what was kept, by split.
+    has_classes: whether the class of each character stands behind its document in the scratch files.
     dropped_N: bool, which training documents of the scratch file were dropped after all.
   """
   source: object
@@ -34,6 +35,7 @@ class Reading:
   read: int = 0
   documents: dict = dataclasses.field(default_factory=lambda: dict.fromkeys(store.SPLITS, 0))
   characters: dict = dataclasses.field(default_factory=lambda: dict.fromkeys(store.SPLITS, 0))
+  has_classes: bool = False
   dropped_N: np.ndarray | None = None
 
   @property
@@ -45,12 +47,18 @@ class Reading:
 
   def texts(self, split):
     """Yields the documents that were kept."""
+    for text, _ in self.annotated(split):
+      yield text
+
+  def annotated(self, split):
+    """Yields (text, uint8 [characters] of the documents that were kept, or None without classes)."""
     with open(self.path(split), 'rb') as file:
       number = 0
       while size := file.read(8):
-        encoded = file.read(int.from_bytes(size, 'little'))
+        text = file.read(int.from_bytes(size, 'little')).decode()
+        classes_C = np.frombuffer(file.read(len(text)), np.uint8) if self.has_classes else None
         if split != 'train' or self.dropped_N is None or not self.dropped_N[number]:
-          yield encoded.decode()
+          yield text, classes_C
         number += 1
 
   def drop(self, dropped_N, rule):
@@ -63,7 +71,7 @@ class Reading:
     self.dropped_N = dropped_N
 
 
-def read(source, data, folder, seen):
+def read(source, data, folder, seen, classes=None):
   """Returns the Reading of a source; its cleaned documents go to files in the folder.
 
   Args:
@@ -71,11 +79,12 @@ def read(source, data, folder, seen):
     data: `config.data`.
     folder: pathlib.Path.
     seen: duplicates.Seen, or None to keep duplicates.
+    classes: what tells the classes of words (see `classes.make`), or None.
   """
-  reading = Reading(source, folder)
+  reading = Reading(source, folder, has_classes=classes is not None)
   out = {split: open(reading.path(split), 'wb') for split in store.SPLITS}
   try:
-    for text in source.documents(data, reading.counts, reading.skipped):
+    for text, words in _documents(source, data, reading, classes):
       if not text or text.isspace():
         continue
       reading.read += 1
@@ -91,10 +100,19 @@ def read(source, data, folder, seen):
       reading.characters[split] += len(text)
       encoded = text.encode()
       out[split].write(len(encoded).to_bytes(8, 'little') + encoded)
+      if classes:
+        out[split].write(classes.characters(text, words))
   finally:
     for file in out.values():
       file.close()
   return reading
+
+
+def _documents(source, data, reading, classes):
+  """Yields (text, its words as they are annotated there, or None) of each document."""
+  if classes and classes.is_from_source:
+    return source.annotated(data, reading.counts, reading.skipped)
+  return ((text, None) for text in source.documents(data, reading.counts, reading.skipped))
 
 
 class Sample:

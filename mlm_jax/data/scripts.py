@@ -1,5 +1,10 @@
-"""Which characters make a piece a word of its own: punctuation, and scripts without spaces."""
+"""What the characters of a piece make of it.
 
+A word of its own: punctuation, and scripts without spaces. A part of a word: letters. The
+end of a sentence: full stops and the like.
+"""
+
+import re
 import unicodedata
 
 # First and last code points of scripts that are written without spaces between words:
@@ -18,6 +23,11 @@ _WITHOUT_SPACES = (
     (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF),  # Han
 )
 _ZERO_WIDTH_SPACE = '\u200b'
+# What ends a sentence in Latin, Greek, Armenian, Arabic, Indic, Myanmar, Ethiopic, Khmer and
+# ideographic text, and the closing quotes and brackets that may follow it.
+_SENTENCE_END = re.compile(r'[.!?\u2026\u203c\u2047-\u2049\u0589\u061f\u06d4\u0964\u0965\u104b\u1362\u1367'
+                           r'\u17d4\u17d5\u3002\uff0e\uff01\uff1f\uff61]'
+                           r'[\'")\]}\u00bb\u2019\u201d\u203a\u300d\u300f\u3009\u300b\u3011\uff09\uff3d]*$')
 
 
 def without_spaces(character):
@@ -34,6 +44,19 @@ def stands_apart(text):
   """
   bases = [c for c in text if not _goes_with_another(c)]
   return bool(bases) and all(without_spaces(c) or unicodedata.category(c)[0] not in 'LN' for c in bases)
+
+
+def has_letters(text):
+  """Whether a piece has a letter, mark or number of any script."""
+  return any(unicodedata.category(c)[0] in 'LMN' for c in text)
+
+
+def ends_sentence(text):
+  """Whether a piece ends with a full stop or the like, also with closing quotes behind it.
+
+  The stop of an abbreviation or a decimal number looks the same.
+  """
+  return bool(_SENTENCE_END.search(text))
 
 
 def _goes_with_another(character):

@@ -4,6 +4,7 @@ import dataclasses
 import re
 
 from mlm_jax import config
+from mlm_jax.data import conllu
 from mlm_jax.data import files
 from mlm_jax.data import huggingface
 from mlm_jax.data import pydocs
@@ -144,6 +145,7 @@ class PyDocs:
 # `name`, which is its wish for a folder's, `inputs` and `documents`.
 _KINDS = {
     'text': ('text:GLOB', lambda spec, glob: Text(spec, _stem(glob), glob)),
+    'conllu': ('conllu:GLOB', lambda spec, glob: conllu.Treebank(spec, _stem(glob), glob)),
     'tfds': ('tfds:NAME', tfds.make),
     'hf': ('hf:FOLDER', huggingface.make),
     'pydocs': ('pydocs', lambda spec, _: PyDocs(spec, 'pydocs')),

@@ -6,22 +6,29 @@
   SOURCE/SPLIT/rows.npy     [n, L] uint16, int32 for more than 65,536 pieces
   SOURCE/SPLIT/starts.npy   [n, S] int16, int32 for rows above 32,767: segment starts, or -1
 
+with config.data.collocations
+
+  tokenizer/collocations.npz the vocabulary of collocations (see `collocations`)
+  SOURCE/SPLIT/joins.npy    [n, L / 8] uint8, a bit a token: it is in one with the token before it
+
+with config.data.classes
+
+  SOURCE/SPLIT/classes.npy  [n, L] uint8: i + 1 for the i-th of the manifest's classes, 0 for none
+
 It is built beside its place and renamed into it, the manifest written last: a folder
 with a manifest is whole.
 """
 
-import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
 import pathlib
-import shutil
 
 import numpy as np
 
 from mlm_jax import config
+from mlm_jax.data import collocations as collocations_lib
 from mlm_jax.data import statistics as statistics_lib
 from mlm_jax.data import tokenizer as tokenizer_lib
 
@@ -29,7 +36,9 @@ VERSION = 2
 SPLITS = ('train', 'held_out')
 MANIFEST = 'manifest.json'
 TOKENIZER = 'tokenizer/tokenizer.model'
+COLLOCATIONS = 'tokenizer/collocations.npz'  # where a run's copy of the tokenizer has them too
 STATISTICS = 'statistics.npz'
+ROWS, STARTS, JOINS, CLASSES = 'rows.npy', 'starts.npy', 'joins.npy', 'classes.npy'
 _BLOCK = 1 << 22  # bytes hashed at a time
 
 
@@ -40,12 +49,20 @@ class Rows:
   Attributes:
     tokens_RL: uint16 or int32.
     starts_RS: int16 or int32.
+    joins_RK: uint8, a bit a token: it is in one collocation with the token before it; None without.
+    classes_RL: uint8, the class of the token's word, from 1 on, 0 for none; None without.
   """
   tokens_RL: np.ndarray
   starts_RS: np.ndarray
+  joins_RK: np.ndarray | None = None
+  classes_RL: np.ndarray | None = None
 
   def __len__(self):
     return len(self.tokens_RL)
+
+  def joins(self, row_B):
+    """Returns bool_BL: what joins_RK says of some rows."""
+    return np.unpackbits(self.joins_RK[row_B], axis=1, count=self.tokens_RL.shape[1]).astype(bool)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +76,8 @@ class Prepared:
     statistics: statistics.Statistics, counted over the training rows.
     sources: names, in the order of config.data.source.
     train, held_out: a Rows for each source.
+    joins: (tokens_BL, starts_BS) -> bool_BL, which tokens are in one collocation with the token before
+      them (see `collocations.Collocations`); None without collocations.
   """
   directory: pathlib.Path
   manifest: dict
@@ -67,6 +86,7 @@ class Prepared:
   sources: tuple
   train: tuple
   held_out: tuple
+  joins: collocations_lib.Collocations | None = None
 
   def split(self, name):
     return {'train': self.train, 'held_out': self.held_out}[name]
@@ -86,103 +106,18 @@ class Prepared:
 
   @property
   def table(self):
-    return self.tokenizer.table(self.counts_V)
+    return self.tokenizer.table(self.counts_V, self.classes)
+
+  @property
+  def classes(self):
+    """The names of the classes of words, () without."""
+    return tuple(self.manifest.get('classes', ()))
 
 
 def dtypes(vocab_size, length):
   """Returns the dtypes of (tokens, starts)."""
   return (np.uint16 if vocab_size <= 1 << 16 else np.int32,
           np.int16 if length < 1 << 15 else np.int32)
-
-
-class ArrayWriter:
-  """Writes a .npy file of rows whose number is not known before the end."""
-
-  def __init__(self, path, columns, dtype):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    self._file = open(path, 'wb')
-    self._columns, self._dtype = columns, np.dtype(dtype).newbyteorder('<')
-    self.rows = 0
-    self._header()
-
-  def _header(self):
-    """The header keeps its length: numpy leaves room for a growing first axis."""
-    np.lib.format.write_array_header_1_0(
-        self._file, {'descr': self._dtype.str, 'fortran_order': False,
-                     'shape': (self.rows, self._columns)})
-
-  def write(self, rows):
-    self._file.write(np.ascontiguousarray(rows, self._dtype))
-    self.rows += len(rows)
-
-  def close(self):
-    self._file.seek(0)
-    self._header()
-    self._file.flush()
-    os.fsync(self._file.fileno())
-    self._file.close()
-
-
-@contextlib.contextmanager
-def building(directory):
-  """Gives a folder beside `directory` that takes its place when the block succeeds.
-
-  What a killed preparation left there is removed, as is what a failing one leaves,
-  folders made on the way included.
-
-  Raises:
-    UserError: the place is taken or cannot be written, or another process builds there.
-  """
-  place = pathlib.Path(os.path.abspath(directory))
-  with contextlib.ExitStack() as stack:
-    try:
-      if place.exists() and not _is_free(place):
-        raise config.UserError(f'{directory} exists and holds no prepared data; '
-                               'give another folder, or remove it')
-      folder = place.with_name(place.name + '.building')
-      stack.callback(_remove_empty, [each for each in folder.parents if not each.exists()])
-      folder.mkdir(parents=True, exist_ok=True)
-      lock = stack.enter_context(open(folder / '.lock', 'w'))
-    except OSError as error:
-      raise _cannot_write(directory, error) from None
-    try:
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      raise config.UserError(f'another process is preparing {directory}; wait for it, '
-                             'or give another folder') from None
-    made = stack.enter_context(contextlib.ExitStack())
-    made.callback(shutil.rmtree, folder, ignore_errors=True)
-    try:
-      for each in folder.iterdir():
-        if each.name != '.lock':
-          shutil.rmtree(each) if each.is_dir() else each.unlink()
-      yield folder
-      os.rename(folder, place)
-      made.pop_all()  # a folder of that name is from now on another process's
-      (place / '.lock').unlink()
-    except BrokenPipeError:  # of what is printed meanwhile
-      raise
-    except OSError as error:
-      raise _cannot_write(directory, error) from None
-
-
-def _is_free(directory):
-  """Whether a folder can take the place of this path; of the one we are in it cannot."""
-  return directory.is_dir() and not any(directory.iterdir()) and not directory.samefile(os.curdir)
-
-
-def _remove_empty(folders):
-  """Removes folders, the innermost first, up to one that holds something."""
-  for folder in folders:
-    try:
-      folder.rmdir()
-    except OSError:
-      return
-
-
-def _cannot_write(directory, error):
-  return config.UserError(f'cannot write the prepared data to {directory}: '
-                          f'{error.strerror or error}; give a folder that can be written')
 
 
 def sha256(path):
@@ -221,6 +156,7 @@ def read_manifest(directory):
     manifest = json.loads(path.read_text(encoding='utf-8'))
     version = manifest['version']
     if version == VERSION:
+      manifest['settings'] = _EARLIER | manifest['settings']
       _check_manifest(manifest)
   except OSError as error:
     raise config.UserError(f'{directory} holds no prepared data ({path.name}: {error.strerror}); '
@@ -233,6 +169,7 @@ def read_manifest(directory):
 
 
 _AGAIN = 'remove the folder and prepare again'
+_EARLIER = {'collocations': 0, 'classes': ''}  # what was prepared before there were such settings
 
 
 def _check_manifest(manifest):
@@ -250,9 +187,12 @@ def _check_manifest(manifest):
   inputs = manifest['inputs']
   if not isinstance(inputs, list) or [type(each) for each in inputs] != [str] * len(sources):
     raise TypeError('inputs')
-  arrays = {f'{name}/{split}/{array}.npy' for name in sources for split in SPLITS
-            for array in ('rows', 'starts')}
-  for name in {TOKENIZER, STATISTICS, *arrays, *manifest['files']}:
+  has_joins, has_classes = bool(manifest['settings']['collocations']), bool(manifest['settings']['classes'])
+  if has_classes and not all(isinstance(each, str) for each in manifest['classes']):
+    raise TypeError('classes')
+  arrays = {f'{name}/{split}/{array}' for name in sources for split in SPLITS
+            for array in (ROWS, STARTS) + (JOINS,) * has_joins + (CLASSES,) * has_classes}
+  for name in {TOKENIZER, STATISTICS, *(COLLOCATIONS,) * has_joins, *arrays, *manifest['files']}:
     string(manifest['files'][name], 'sha256')
     if not isinstance(manifest['files'][name]['bytes'], int):
       raise TypeError(name)
@@ -277,12 +217,33 @@ def open_prepared(directory, verify=False):
     model = _read_verified(directory, TOKENIZER, manifest)
     statistics = statistics_lib.read(_read_verified(directory, STATISTICS, manifest))
     sources = tuple(each['name'] for each in manifest['sources'])
-    splits = {split: tuple(_rows(directory / name / split) for name in sources) for split in SPLITS}
+    entries = None
+    if COLLOCATIONS in manifest['files']:
+      entries = collocations_lib.read(_read_verified(directory, COLLOCATIONS, manifest))
+    splits = {split: tuple(rows(directory / name / split) for name in sources) for split in SPLITS}
     threads = manifest['settings']['tokenizer_threads']
   except (KeyError, TypeError, ValueError, OSError):
     raise config.UserError(f'{directory} is damaged; {_AGAIN}') from None
   tokenizer = tokenizer_lib.Tokenizer(model, str(directory / TOKENIZER), threads)
-  return Prepared(directory, manifest, tokenizer, statistics, sources, **splits)
+  joins = entries and collocations_lib.Collocations(tokenizer, entries)
+  return Prepared(directory, manifest, tokenizer, statistics, sources, joins=joins, **splits)
+
+
+def needs(prepared, masking):
+  """Raises UserError where prepared data lack what a policy asks for.
+
+  Args:
+    prepared: Prepared.
+    masking: `config.masking`.
+  """
+  for setting, value, has, key, example in (
+      ('unit', 'collocation', prepared.joins is not None, 'collocations', '20000'),
+      ('select', 'class', bool(prepared.classes), 'classes', 'conllu')):
+    if masking[setting] == value and not has:
+      raise config.UserError(
+          f'config.masking.{setting} = {value!r}: {prepared.directory} was prepared without '
+          f'config.data.{key}; make others with mlm-jax prepare --workdir=NEW --config.data.{key}={example} '
+          'and the settings of these')
 
 
 def _check(directory, name, entry, verify):
@@ -304,8 +265,10 @@ def _read_verified(directory, name, manifest):
   return data
 
 
-def _rows(folder):
-  return Rows(_mapped(folder / 'rows.npy'), _mapped(folder / 'starts.npy'))
+def rows(folder):
+  """Returns the Rows of the folder of one source's split, with what is marked in them so far."""
+  joins, classes = (_mapped(folder / name) if (folder / name).exists() else None for name in (JOINS, CLASSES))
+  return Rows(_mapped(folder / ROWS), _mapped(folder / STARTS), joins, classes)
 
 
 def _mapped(path):

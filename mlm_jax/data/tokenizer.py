@@ -38,7 +38,9 @@ class Tokenizer:
     pad_id, unk_id, cls_id, sep_id, mask_id: ids of the special pieces.
     special_ids: sorted ids of these and of any other control piece.
     byte_ids: ids of the pieces that stand for one byte each.
-    starts_V, ends_V: bool; see `vocabulary.Table`.
+    starts_V, ends_V, closes_V: bool; see `vocabulary.Table`.
+    letters_V: bool, the piece has a letter, mark or number, or is a byte that may belong to one; a word
+      without any is punctuation.
     sha256: of the model file.
   """
 
@@ -60,6 +62,11 @@ class Tokenizer:
     self.special_ids = tuple(i for i in range(self.size) if self._is_special(i))
     self.byte_ids = tuple(i for i in range(self.size) if self._processor.is_byte(i))
     self.starts_V, self.ends_V = self._boundaries()
+    self.closes_V = self._column(scripts.ends_sentence)
+    self.letters_V = self._column(scripts.has_letters)
+    # More than a byte may well spell a letter.
+    self.letters_V[list(self.byte_ids)] = [byte >= 0x80 or scripts.has_letters(chr(byte)) for byte in
+                                           (int(self.piece(i)[1:-1], 16) for i in self.byte_ids)]
 
   def _is_special(self, i):
     return self._processor.is_control(i) or self._processor.is_unknown(i) or self._processor.is_unused(i)
@@ -91,6 +98,11 @@ class Tokenizer:
       ends_V[i] = apart
     return starts_V, ends_V
 
+  def _column(self, is_so):
+    """Returns bool_V: what is so of the text of each ordinary piece, False of the others."""
+    return np.array([not (self._is_special(i) or self._processor.is_byte(i)) and is_so(self.piece(i))
+                     for i in range(self.size)])
+
   def piece(self, i):
     """Returns the piece of one id as it stands in the model."""
     return self._processor.id_to_piece(int(i))
@@ -102,6 +114,22 @@ class Tokenizer:
   def encode_batch(self, texts):
     """Returns an int32 array of ids for each of the texts."""
     return self._encode([' ' + text if text else '' for text in texts])
+
+  def encode_with_places(self, text):
+    """Returns (ids, int64 place_T) of a cleaned text: the ids of `encode`, and where each stands.
+
+    That is its first character that is no space; for a piece of spaces alone the first one behind
+    them, or the length of the text. All pieces that spell one character stand at it.
+    """
+    parts = stretches(' ' + text if text else '', _STRETCH)
+    encoded = self._processor.encode(parts, return_type='offset_mapping')
+    before = np.cumsum([-1] + [len(part) for part in parts])   # -1: the space put before is none of its own
+    begins = [begin + first for each, first in zip(encoded, before) for begin, _ in each['offsets']]
+    index_C = np.arange(len(text) + 1)
+    is_space_C = np.array([character.isspace() for character in text] + [False])
+    next_C = np.minimum.accumulate(np.where(is_space_C, len(text), index_C)[::-1])[::-1]
+    ids = np.array([i for each in encoded for i in each['ids']], np.int32)
+    return ids, next_C[np.maximum(np.array(begins, np.int64), 0)]
 
   def encode_with_masks(self, text):
     """Returns the ids of a cleaned text in which [MASK] stands for hidden tokens.
@@ -150,10 +178,10 @@ class Tokenizer:
                     else self.piece(i).encode() for i in ids)
     return data.decode('utf-8', 'replace').replace(BOUNDARY_MARK, ' ')
 
-  def table(self, counts_V=None):
+  def table(self, counts_V=None, classes=()):
     """Returns the vocabulary.Table that the device needs."""
     return vocabulary.table(self.size, self.mask_id, self.special_ids, self.starts_V, self.ends_V,
-                            counts_V)
+                            counts_V, self.closes_V, classes)
 
 
 def _processor(model, name):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mlm_jax.data import inspect
+from tests.data import test_rows
 from tests.data.invented import sentences
 from tests.data.test_prepare import prepare
 
@@ -84,6 +85,27 @@ def test_rows_are_shown_segment_by_segment(odd):
   segments = [line[4:] for line in shown[at + 1:at + 1 + (starts >= 0).sum()]]
   joined = odd.tokenizer.decode(row).replace('[CLS]', '').split('[SEP]')[:-1]
   assert segments == [each.strip() for each in joined]
+
+
+def test_collocations_and_classes_are_shown_where_there_are_some(odd, tmp_path):
+  assert not any('collocations' in line or 'classes of words' in line for line in inspect.lines(odd))
+  test_rows.write_treebank(tmp_path / 'a.conllu', 400, 0)
+  marked = test_rows.prepare(tmp_path, source=f'conllu:{tmp_path}/a.conllu')
+  shown = list(inspect.lines(marked))
+  counts = marked.manifest['sources'][0]['train']
+  number = len(marked.joins.entries.words_N)
+  at = shown.index(f'{number} collocations, and how much of the text stands in one')
+  found = counts['collocations']
+  assert shown[at + 2].split() == [
+      'a', 'train', f'{found["collocations"]:,}', f'{found["words"] / found["of_words"]:.1%}',
+      f'{found["tokens"] / counts["pieces"]:.1%}']
+  ids = marked.joins.entries.pieces()[0]
+  assert shown[at + 6].strip().startswith(
+      f'{marked.tokenizer.decode(ids)} {marked.joins.entries.counts_N[0]:,}')
+  at = shown.index('classes of words, and their share of the training pieces (0.0% have none)')
+  assert [line.split()[0] for line in shown[at + 1:at + 18]] == list(marked.classes)
+  noun = counts['classes']['NOUN']
+  assert ['NOUN', f'{noun:,}', f'{noun / counts["pieces"]:.2%}'] in [line.split() for line in shown]
 
 
 def test_what_a_terminal_hides_is_written_as_its_code():

@@ -10,6 +10,7 @@ import pytest
 
 from mlm_jax import config
 from mlm_jax.data import prepare as prepare_lib
+from mlm_jax.data import rows as rows_lib
 from mlm_jax.data import store
 from tests import toys
 from tests.data.invented import sentences
@@ -55,9 +56,9 @@ def test_preparing_again_gives_the_same_bytes(prepared, corpus, tmp_path):
 
 @pytest.mark.parametrize('packing', ['best_fit', 'contiguous'])
 def test_small_windows_and_blocks_lose_nothing(prepared, corpus, tmp_path, monkeypatch, packing):
-  monkeypatch.setattr(prepare_lib, '_WINDOW_PIECES', 3000)
-  monkeypatch.setattr(prepare_lib, '_BATCH_CHARACTERS', 900)
-  monkeypatch.setattr(prepare_lib, '_BLOCK_ROWS', 7)
+  monkeypatch.setattr(rows_lib, '_WINDOW_PIECES', 3000)
+  monkeypatch.setattr(rows_lib, '_BATCH_CHARACTERS', 900)
+  monkeypatch.setattr(rows_lib, '_BLOCK_ROWS', 7)
   windowed = prepare(tmp_path / 'data', source=f'text:{corpus}', packing=packing)
   special = list(windowed.tokenizer.special_ids)
   counts = windowed.counts_V.copy(), prepared.counts_V.copy()

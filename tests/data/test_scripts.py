@@ -15,3 +15,15 @@ def test_a_piece_without_a_letter_of_a_spaced_script_is_a_word_of_its_own(text):
     'می\u200cخواهم', '\u200c', '\u200d', '\xad', '\u0301', '\ufe0f', '\u064e', '\u094d', '\u2060', ''])
 def test_letters_of_spaced_scripts_and_what_goes_with_them_are_no_word_of_their_own(text):
   assert not scripts.stands_apart(text)
+
+
+def test_sentences_end_at_full_stops_of_many_scripts():
+  for text in ('.', '▁!', '?', '…', '...', '."', '!)', '.”)', '?»', '。', '！', '？」', '।', '؟', '۔', '։', 'a.'):
+    assert scripts.ends_sentence(text), text
+  for text in ('', ',', ';', ':', '"', ')', 'a', '.com', '3.1', '. a', '、', '▁', '-', '(.('):
+    assert not scripts.ends_sentence(text), text
+
+
+def test_letters_are_letters_marks_and_numbers():
+  assert all(map(scripts.has_letters, ('a', '▁the', "'s", '3', 'é', '日', 'ไ', '\u0301', '½')))
+  assert not any(map(scripts.has_letters, ('', '.', '▁', '*', '“', '-', '€', '。', '▁--')))

@@ -25,13 +25,15 @@ def read(data):
     ('pydocs,pydocs', ['pydocs', 'pydocs_2']), ('text:x/pydocs,texts', ['pydocs_texts']),
     ('text:tokenizer/*.txt', ['tokenizer_2']), ('tfds:lm1b,hf:a/b-c,text:d', ['lm1b', 'b-c', 'd']),
     ('tfds:wikipedia/20230601.en:train[:10%]:title,tfds:c4', ['wikipedia_20230601_en', 'c4']),
-    ('hf:x/y:test,hf:x/y:train:body', ['y', 'y_2'])])
+    ('hf:x/y:test,hf:x/y:train:body', ['y', 'y_2']),
+    ('conllu:x/en-dev.conllu, conllu:y/*.conllu.gz,text:z', ['en-dev', 'y', 'z'])])
 def test_sources_are_joined_by_commas_before_a_known_kind(spec, names):
   assert [each.name for each in sources.parse(settings(source=spec))] == names
 
 
 @pytest.mark.parametrize('changes, message', [
-    (dict(source='corpus.txt'), "'corpus.txt' is no source; write text:GLOB, tfds:NAME, hf:FOLDER, pydocs"),
+    (dict(source='corpus.txt'), "'corpus.txt' is no source; write text:GLOB, conllu:GLOB, tfds:NAME, "
+                                'hf:FOLDER, pydocs'),
     (dict(source='text:'), 'is no source'), (dict(source=''), 'is no source'),
     (dict(source='pydocs', weights=(1, 2)), 'one for each of the 1 sources'),
     (dict(source='tfds:'), 'is no source'), (dict(source='hf:'), 'is no source'),

@@ -49,6 +49,37 @@ def test_a_long_text_is_encoded_as_its_parts_are(tokenizer, monkeypatch):
   assert tokenizer.decode(tokenizer.encode('日' * 300)) == '日' * 300
 
 
+@pytest.mark.parametrize('stretch', [50, 4096])
+def test_each_piece_stands_where_its_first_letter_does(tokenizer, monkeypatch, stretch):
+  monkeypatch.setattr(tokenizer_lib, '_STRETCH', stretch)
+  texts = odd_texts(300, settings(white_space='keep', control_characters='keep')) + [
+      '', ' ', 'a  ', '  😀 é 日', ' '.join(sentences(20))]
+  for text in texts:
+    ids, places = tokenizer.encode_with_places(text)
+    assert ids.tolist() == tokenizer.encode(text)
+    assert places.dtype == np.int64 and len(places) == len(ids)
+    spelled = b''   # of the pieces so far, the space before the text among them
+    for i, place in zip(ids, places):
+      before = len(spelled.decode('utf-8', 'ignore')) - 1   # characters that are whole
+      letters = f' {text}'[before + 1:]
+      wanted = before + len(letters) - len(letters.lstrip())
+      assert place == wanted, (text, tokenizer.piece(i))
+      spelled += (bytes([int(tokenizer.piece(i)[1:-1], 16)]) if i in tokenizer.byte_ids
+                  else tokenizer.piece(i).replace('\u2581', ' ').encode())
+
+
+def test_sentences_close_and_punctuation_has_no_letters(tokenizer):
+  assert tokenizer.closes_V.dtype == tokenizer.letters_V.dtype == bool
+  named = {tokenizer.piece(i): i for i in range(tokenizer.size)}
+  for piece, closes, letters in (('.', 1, 0), ('!', 1, 0), ('。', 1, 0), (',', 0, 0), ('▁', 0, 0), ('日', 0, 1),
+                                 ('3', 0, 1), ('a', 0, 1), ('<0xE2>', 0, 1), ('<0x41>', 0, 1),
+                                 ('<0x2E>', 0, 0), ('[SEP]', 0, 0)):
+    if piece in named or piece not in ',3':
+      assert (tokenizer.closes_V[named[piece]], tokenizer.letters_V[named[piece]]) == (closes, letters), piece
+  table = tokenizer.table(classes=('a', 'b'))
+  assert np.array_equal(table.closes_V, tokenizer.closes_V) and table.classes == ('a', 'b')
+
+
 def test_text_cannot_forge_a_special_piece(tokenizer):
   text = '[MASK] [CLS][SEP] [PAD]<unk>[UNK] \u2581[MASK]'
   assert not set(tokenizer.encode(text)) & set(tokenizer.special_ids)
