@@ -59,7 +59,7 @@ def check_same(workdir, config):
 
 def write_config(workdir, config):
   """Writes config.json."""
-  _write(pathlib.Path(workdir) / 'config.json', config_lib.to_json(config))
+  write_text(pathlib.Path(workdir) / 'config.json', config_lib.to_json(config))
 
 
 def read_config(workdir):
@@ -86,7 +86,7 @@ def record_environment(workdir, facts):
           f'{workdir} was trained with another {name.replace("_", " ")} ({before[:12]}, '
           f'now {value[:12]}); restore that or choose another --workdir')
   starts.append({**facts, **_environment()})
-  _write(path, json.dumps(starts, indent=1) + '\n')
+  write_text(path, json.dumps(starts, indent=1) + '\n')
 
 
 def read_environment(workdir):
@@ -125,7 +125,7 @@ def _commit():
   return done.stdout.strip()
 
 
-def _write(path, text):
+def write_text(path, text):
   """Replaces a file as a whole, or leaves it as it was."""
   partial = path.with_name(path.name + '.partial')
   try:
@@ -225,4 +225,4 @@ def _lines(path):
 def _cut(path, step):
   """Drops the lines of steps after `step`, and what a crash left unfinished."""
   if path.exists():
-    _write(path, ''.join(text for text, line in _lines(path) if line['step'] <= step))
+    write_text(path, ''.join(text for text, line in _lines(path) if line['step'] <= step))

@@ -5,7 +5,8 @@ from mlm_jax import config
 
 def add_arguments(parser):
   parser.add_argument('--config', metavar='FILE[:VARIANT]',
-                      help='a recipe; single settings follow as --config.KEY=VALUE')
+                      help='a recipe, or the config.json of a run; single settings follow as '
+                           '--config.KEY=VALUE')
 
 
 def read(args):

@@ -121,7 +121,7 @@ def _check_masking(flat):
     _refuse(flat, 'masking.select', f'one of {", ".join(selections)}, or module:Class of yours'
             + (f' (did you mean {near[0]}?)' if near else ''))
   if flat['masking.unit'] == 'collocation' and not flat['data.collocations']:
-    _refuse(flat, 'data.collocations', "above 0, such as 800000, for masking.unit = 'collocation'")
+    _refuse(flat, 'data.collocations', "above 0, such as 20000 for 10 million words, for masking.unit = 'collocation'")
   if flat['masking.select'] == 'class' and not flat['data.classes']:
     _refuse(flat, 'data.classes', "'conllu' or module:function, for masking.select = 'class'")
   weights = flat['masking.class_weights']

@@ -44,6 +44,11 @@ def unknown_key(key, known):
   return f'unknown setting config.{key}' + (f'; did you mean config.{near[0]}?' if near else '')
 
 
+def is_config(value):
+  """Whether a value is a config, of whatever settings."""
+  return isinstance(value, ml_collections.ConfigDict)
+
+
 def is_number(value):
   """Whether a value is a finite number, and no bool."""
   return type(value) in (int, float) and -math.inf < value < math.inf

@@ -9,8 +9,6 @@ import importlib.util
 import pathlib
 import traceback
 
-import ml_collections
-
 from mlm_jax.config import checks
 from mlm_jax.config import defaults
 from mlm_jax.config import keys
@@ -25,7 +23,7 @@ def load(path, overrides=()):
   if path.endswith('.json'):
     return override(saved.from_json(pathlib.Path(path).read_bytes(), path), overrides)
   config = call(path, 'get_config', variant)
-  if not isinstance(config, ml_collections.ConfigDict):
+  if not keys.is_config(config):
     raise UserError(f'{path}: get_config returned {config!r}; it must return the config (return c)')
   try:
     checks.check_form(config)

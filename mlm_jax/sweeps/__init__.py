@@ -1,0 +1,34 @@
+"""Sweeps: sets of runs that answer one question.
+
+  algebra    param, product, chain, zip, seeds: lists of settings
+  planning   a Sweep, and the runs that it asks for, checked
+  budgets    what runs cost, and how long each arm trains to spend what the baseline spends
+  overview   the plan as text
+  folder     the sweep's work directory
+  runner     makes the runs
+  populations  makes them as replicas of one step
+  launchers  where they run: processes here, or tasks of a Ray cluster
+  board      what a person sees meanwhile
+
+An experiment is a folder with a sweep.py:
+
+  from mlm_jax import config
+  from mlm_jax import sweeps
+
+  def get_sweep():
+    return sweeps.Sweep(
+        question='Does a higher masking rate help a small encoder?',
+        base=config.load('configs/novels_small.py'),
+        runs=sweeps.product(sweeps.param('masking.rate', [0.15, 0.3, 0.5]), sweeps.seeds(5)),
+        budget='tokens', baseline='rate=0.15')
+"""
+
+from mlm_jax.sweeps.algebra import chain
+from mlm_jax.sweeps.algebra import param
+from mlm_jax.sweeps.algebra import product
+from mlm_jax.sweeps.algebra import seeds
+from mlm_jax.sweeps.algebra import zip
+from mlm_jax.sweeps.planning import load
+from mlm_jax.sweeps.planning import plan
+from mlm_jax.sweeps.planning import Sweep
+from mlm_jax.sweeps.runner import run

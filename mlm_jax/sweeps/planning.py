@@ -1,0 +1,236 @@
+"""From a Sweep to the runs that it asks for, checked before any of them starts."""
+
+import contextlib
+import dataclasses
+import difflib
+import pathlib
+from typing import Any
+
+from mlm_jax import config as config_lib
+from mlm_jax import pretrain
+from mlm_jax.data import prepare
+from mlm_jax.sweeps import budgets
+from mlm_jax.sweeps import names
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+  """What an experiment's get_sweep() returns.
+
+  An arm is all settings but the seed. Every arm has the same seeds, so that arms can be
+  compared pair by pair: with a seed goes one initialisation and one order of the data.
+
+  Attributes:
+    base: the config that all runs start from.
+    runs: a list of {dotted key: value}, one dict a run (see algebra).
+    question: one sentence.
+    budget: what every arm spends as much of as the baseline: 'tokens', 'predictions' or 'flops'.
+    baseline: name of the arm that the others are compared with; the first one if None.
+    must_lose: name of an arm that has to come out worse, or nothing here can be believed.
+  """
+  base: Any
+  runs: list
+  question: str
+  budget: str = 'tokens'
+  baseline: str | None = None
+  must_lose: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One planned run.
+
+  Attributes:
+    name: of its folder, ARM_seed=SEED.
+    arm: name of all its settings but the seed.
+    seed: its seed.
+    settings: {dotted key: value}, what the sweep lays over the base.
+    config: resolved, with its own total_steps and its data.prepared.
+  """
+  name: str
+  arm: str
+  seed: int
+  settings: dict
+  config: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """A checked sweep.
+
+  Attributes:
+    sweep: Sweep, its baseline filled in.
+    experiment: the experiment's folder, as text.
+    runs: tuple of Run, in the sweep's order.
+  """
+  sweep: Sweep
+  experiment: str
+  runs: tuple
+
+  @property
+  def arms(self):
+    """{arm: tuple of its runs}, in the sweep's order."""
+    return {arm: tuple(run for run in self.runs if run.arm == arm)
+            for arm in dict.fromkeys(run.arm for run in self.runs)}
+
+
+def load(experiment):
+  """Returns the Sweep of an experiment's folder.
+
+  Raises:
+    UserError: there is no sweep.py, it fails, or what it returns is no sweep.
+  """
+  path = pathlib.Path(experiment) / 'sweep.py'
+  if not path.is_file():
+    raise config_lib.UserError(f'no such experiment: {path} is missing')
+  sweep = config_lib.call(path, 'get_sweep')
+  try:
+    _check_form(sweep)
+  except config_lib.UserError as error:
+    raise config_lib.UserError(f'{path}: {error}') from None
+  return sweep
+
+
+def _check_form(sweep):
+  """Raises UserError where the parts of a Sweep are not what they must be."""
+  if not isinstance(sweep, Sweep):
+    raise config_lib.UserError(f'get_sweep returned {sweep!r}; it must return a sweeps.Sweep(...)')
+  if not config_lib.is_config(sweep.base):
+    raise config_lib.UserError(f'base = {sweep.base!r}: must be a config, such as config.base()')
+  try:
+    config_lib.check(sweep.base)
+  except config_lib.UserError as error:
+    raise config_lib.UserError(f'base: {error}') from None
+  is_settings = lambda each: isinstance(each, dict) and all(isinstance(key, str) for key in each)
+  if not isinstance(sweep.runs, list) or not sweep.runs or not all(map(is_settings, sweep.runs)):
+    raise config_lib.UserError('runs: must be a list of one dict {dotted key: value} a run, such as '
+                               "sweeps.product(sweeps.param('masking.rate', [0.15, 0.3]), sweeps.seeds(3))")
+  if not isinstance(sweep.question, str) or not sweep.question.strip():
+    raise config_lib.UserError(f'question = {sweep.question!r}: must be a sentence')
+  if sweep.budget not in budgets.KINDS:
+    raise config_lib.UserError(f'budget = {sweep.budget!r}: must be one of {", ".join(budgets.KINDS)}')
+
+
+def plan(sweep, experiment, workdir, log=print):
+  """Returns the Plan of a sweep in a work directory.
+
+  A budget of FLOPs depends on the rows, so their data is prepared first.
+
+  Raises:
+    UserError: settings that do not exist or cannot work, equal runs, arms with other seeds than
+      the first, an arm that cannot spend the budget; whatever is wrong with the data.
+  """
+  runs = tuple(_drafts(sweep, pathlib.Path(workdir).absolute()))
+  _check_distinct(runs)
+  _check_seeds(runs)
+  arms = list(dict.fromkeys(run.arm for run in runs))
+  sweep = dataclasses.replace(sweep, baseline=arms[0] if sweep.baseline is None else sweep.baseline)
+  for role in ('baseline', 'must_lose'):
+    _check_arm(role, getattr(sweep, role), arms)
+  if sweep.must_lose == sweep.baseline:
+    raise config_lib.UserError(f'must_lose = {sweep.must_lose!r}: must be another arm than the baseline')
+  if sweep.budget == 'flops':
+    prepare_data(runs, log)
+  return Plan(sweep, str(experiment), _budgeted(runs, sweep))
+
+
+def _drafts(sweep, workdir):
+  """Yields the runs as they would be without a budget."""
+  keys = list(dict.fromkeys(key for settings in sweep.runs for key in settings))
+  for settings in sweep.runs:
+    arm = names.arm(settings, keys)
+    name = names.run(arm, settings.get('seed', sweep.base.seed))
+    with _named(name):
+      config = config_lib.overlay(sweep.base, settings)
+      folder = _data_folder(config, sweep.base, workdir)
+      config = pretrain.resolve(config_lib.overlay(config, {'data.prepared': folder}))
+    yield Run(name, arm, config.seed, settings, config)
+
+
+def _data_folder(config, base, workdir):
+  """Returns where a run's data is prepared: runs with the same data settings share a folder."""
+  if config.data.prepared:
+    return config.data.prepared
+  settings = prepare.settings(config.data)
+  if settings == prepare.settings(base.data):
+    return str(workdir / 'data')
+  return str(workdir / f'data_{names.digest(settings)}')
+
+
+def _check_distinct(runs):
+  """Raises UserError where two runs have one name, or are the same but for it."""
+  by_name, by_config = {}, {}
+  for run in runs:
+    other = by_name.setdefault(run.name, run)
+    twin = by_config.setdefault(config_lib.to_json(run.config), run)
+    if other is not run:
+      raise config_lib.UserError(f'two runs have the name {run.name}: {run.settings} and {other.settings}')
+    if twin is not run:
+      raise config_lib.UserError(f'the runs {twin.name} and {run.name} are the same: their configs do not '
+                                 'differ')
+
+
+def _check_seeds(runs):
+  """Raises UserError where the arms do not share their seeds."""
+  seeds = {}
+  for run in runs:
+    seeds.setdefault(run.arm, []).append(run.seed)
+  first, wanted = next(iter(seeds.items()))
+  for arm, ours in seeds.items():
+    odd = sorted(set(wanted) ^ set(ours))
+    if odd:
+      raise config_lib.UserError(f'the arms {first} and {arm} must have the same seeds to be compared in '
+                                 f'pairs; seed {odd[0]} is in one of them only')
+
+
+def _check_arm(role, arm, arms):
+  if arm is not None and arm not in arms:
+    near = difflib.get_close_matches(str(arm), arms, 1, 0)
+    raise config_lib.UserError(f'{role} = {arm!r}: there is no such arm; did you mean {near[0]!r}?')
+
+
+def _budgeted(runs, sweep):
+  """Returns the runs with the steps that let each spend what the baseline spends."""
+  baseline = next(run for run in runs if run.arm == sweep.baseline)
+  spent = budgets.cost(baseline.config)[sweep.budget]
+  steps, made = {}, []
+  for run in runs:
+    with _named(run.name):
+      if run.arm not in steps:
+        steps[run.arm] = budgets.steps(run.config, sweep.budget, spent)
+      made.append(dataclasses.replace(run, config=_with_steps(run, steps[run.arm], sweep)))
+  return tuple(made)
+
+
+def _with_steps(run, steps, sweep):
+  """Returns a run's config with another number of steps."""
+  if steps == run.config.total_steps:
+    return run.config
+  why = f'a budget of {sweep.budget} as that of {sweep.baseline} asks for {steps} steps'
+  if 'total_steps' in run.settings:
+    raise config_lib.UserError(f'config.total_steps = {run.config.total_steps}: {why}; leave it to the '
+                               'budget')
+  if run.config.stages:
+    raise config_lib.UserError(f'config.stages: {why}, and stages are not stretched; give them the '
+                               'steps themselves')
+  return config_lib.overlay(run.config, {'total_steps': steps})
+
+
+def prepare_data(runs, log=print):
+  """Prepares what the runs read, each folder once."""
+  seen = set()
+  for run in runs:
+    what = names.digest([run.config.data.to_dict(), run.config.stages])
+    if what not in seen:
+      seen.add(what)
+      with _named(run.name):
+        pretrain.prepare_data(run.config, None, log)
+
+
+@contextlib.contextmanager
+def _named(name):
+  """Puts a run's name before what is wrong with it."""
+  try:
+    yield
+  except config_lib.UserError as error:
+    raise config_lib.UserError(f'run {name}: {error}') from None

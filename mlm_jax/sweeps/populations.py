@@ -1,0 +1,71 @@
+"""Makes the runs of a plan in this process, those that differ in numbers only as one (see population.py)."""
+
+import pathlib
+
+from mlm_jax import config as config_lib
+from mlm_jax import population
+from mlm_jax import workdir as workdir_lib
+from mlm_jax.sweeps import folder
+from mlm_jax.sweeps import planning
+
+
+def run(plan, workdir, most=0, log=print):
+  """Makes the runs that are not done, one population after another; returns whether all are.
+
+  A signal (SIGINT, SIGTERM) lets all save and ends the sweep; the same call goes on.
+
+  Args:
+    plan: planning.Plan.
+    workdir: of the sweep.
+    most: runs of a population; 0 = as many as there are.
+    log: takes lines of text.
+
+  Raises:
+    UserError: another sweep is at work or stands there; runs that cannot be a population;
+      whatever is wrong with the data.
+  """
+  workdir = pathlib.Path(workdir).absolute()
+  with workdir_lib.locked(workdir):
+    folder.check(plan, workdir)
+    left = {run.name: run for run in plan.runs if not folder.is_done(workdir, run)}
+    together = _parts(population.groups({name: run.config for name, run in left.items()}), most)
+    for names in together:
+      population.check({name: left[name].config for name in names})
+    planning.prepare_data(left.values(), log)
+    folder.write(plan, workdir)
+    statuses = {run.name: folder.Status(folder.WAITING if run.name in left else folder.DONE)
+                for run in plan.runs}
+    for number, names in enumerate(together, 1):
+      log(f'population {number} of {len(together)}: {len(names)} runs')
+      if not _make([left[name] for name in names], workdir, statuses, log):
+        break
+  states = [status.state for status in statuses.values()]
+  log(f'{states.count(folder.DONE)} of {len(states)} runs are done')
+  return set(states) == {folder.DONE}
+
+
+def _parts(groups, most):
+  """Returns lists of names cut into lists of at most so many; 0 = not cut."""
+  size = lambda group: most or len(group)
+  return [group[i:i + size(group)] for group in groups for i in range(0, len(group), size(group))]
+
+
+def _make(runs, workdir, statuses, log):
+  """Trains one population and notes what became of it; returns False where a signal stopped it."""
+  def note(states):
+    for name, (state, error) in states.items():
+      statuses[name].state, statuses[name].error = state, error
+    folder.write_status(workdir, statuses)
+
+  note({run.name: (folder.RUNNING, None) for run in runs})
+  for run in runs:
+    statuses[run.name].attempts += 1
+  folders = [folder.run_folder(workdir, run) for run in runs]
+  try:
+    outcomes = population.run([run.config for run in runs], folders, log)
+  except config_lib.UserError as error:   # the other populations may do
+    log(f'failed: {error}')
+    outcomes = dict.fromkeys(folders, population.Outcome('failed', str(error)))
+  states = {'done': folder.DONE, 'stopped': folder.WAITING, 'failed': folder.FAILED}
+  note({path.name: (states[outcome.state], outcome.error or None) for path, outcome in outcomes.items()})
+  return all(outcome.state != 'stopped' for outcome in outcomes.values())

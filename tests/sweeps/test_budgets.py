@@ -1,0 +1,115 @@
+"""Budgets: arms spend the same, counted as the runs themselves count."""
+
+import jax
+import numpy as np
+import pytest
+
+from mlm_jax import config as config_lib
+from mlm_jax import models
+from mlm_jax import pretrain
+from mlm_jax import rng
+from mlm_jax import sharding
+from mlm_jax.data import store
+from mlm_jax.models import flops
+from mlm_jax.sweeps import budgets
+from tests import toys
+from tests.sweeps import experiments
+
+STEPS = 600
+LOOKED_AT = 40   # steps
+
+
+def steps(runs, **settings):
+  plan = experiments.plan('w', runs, toys.config(total_steps=STEPS), **settings)
+  return [run.config.total_steps for run in plan.runs]
+
+
+def test_equal_batches_and_rows_leave_a_budget_of_tokens_as_it_is():
+  assert steps([{'masking.rate': 0.15}, {'masking.rate': 0.8}, {'model.width': 64}]) == [STEPS] * 3
+
+
+def test_larger_batches_or_rows_take_fewer_steps_of_a_budget_of_tokens():
+  assert steps([{}, {'batch_size': 32}, {'data.row_length': 32}, {'batch_size': 6}]) == [600, 150, 300, 800]
+
+
+def test_a_budget_of_predictions_goes_by_the_mean_rate_of_what_is_predicted():
+  runs = [{'masking.rate': 0.2}, {'masking.rate': 0.4}, {'masking.rate': 0.4, 'masking.predicted': 0.5},
+          {'masking.schedule': 'linear', 'masking.rate': 0.1, 'masking.final_rate': 0.3},
+          {'masking.schedule': 'polynomial', 'masking.rate': 0.0, 'masking.final_rate': 0.3}]
+  assert steps(runs, budget='predictions') == [600, 300, 600, 600, 1200]
+
+
+def test_the_baseline_says_what_is_spent():
+  assert steps([{'batch_size': 8}, {'batch_size': 16}], baseline='batch_size=16') == [1200, 600]
+
+
+def test_warm_up_stays_as_it_is():
+  plan = experiments.plan('w', [{}, {'batch_size': 4}], toys.config(total_steps=STEPS))
+  assert [run.config.optim.warmup_steps for run in plan.runs] == [2, 2]
+
+
+@pytest.mark.parametrize('runs, says', (
+    ([{}, {'batch_size': 16, 'total_steps': 600}],
+     'run batch_size=16_total_steps=600_seed=0: config.total_steps = 600: a budget of tokens as that of base '
+     'asks for 300 steps; leave it to the budget'),
+    ([{}, {'batch_size': 16, 'stages': [{'steps': 300}, {'steps': 300}]}], 'stages are not stretched'),
+    ([{'optim.warmup_steps': 500}, {'batch_size': 16, 'optim.warmup_steps': 500}],
+     'config.optim.warmup_steps = 500: must be with optim.decay_steps at most total_steps = 300'),
+    ([{}, {'masking.schedule': 'linear', 'masking.mean_rate': 0.9, 'masking.final_rate': 0.5}],
+     'the rate would reach'),
+))
+def test_an_arm_that_cannot_spend_the_budget_is_refused(runs, says):
+  with pytest.raises(config_lib.UserError) as error:
+    steps(runs)
+  assert says in str(error.value)
+
+
+def test_an_arm_may_set_the_steps_that_the_budget_asks_for():
+  assert steps([{}, {'batch_size': 16, 'total_steps': 300}]) == [600, 300]
+
+
+def test_stages_are_added_up():
+  stages = [{'steps': 400}, {'steps': 200, 'batch_size': 32, 'masking.rate': 0.3}]
+  config = experiments.plan('w', [{'stages': stages}], toys.config(total_steps=STEPS)).runs[0].config
+  cost = budgets.cost(config)
+  assert cost['tokens'] == 16 * (400 * 8 + 200 * 32)
+  assert cost['predictions'] == pytest.approx(16 * (400 * 8 * .15 + 200 * 32 * .3))
+
+
+@pytest.fixture(scope='module')
+def plan(tmp_path_factory):
+  """A plan with a budget of FLOPs, of arms with other rates, sizes and rows."""
+  folder = tmp_path_factory.mktemp('prepared')
+  base = toys.training_config(toys.write_corpus(folder / 'corpus.txt'), total_steps=1000)
+  runs = [{'masking.rate': 0.15}, {'masking.rate': 0.6, 'model.layers': 1}, {'data.row_length': 32}]
+  return experiments.plan(folder, runs, base, budget='flops')
+
+
+def spent(config):
+  """Returns the FLOPs of a run by what the objective counts in its first steps."""
+  prepared = store.open_prepared(config.data.prepared)
+  mesh = sharding.make_mesh(config.mesh)
+  stage, = pretrain.problem(config, [prepared], mesh).stages
+  prepare = jax.jit(lambda batch: stage.objective.prepare(stage.policy, batch, rng.root_key(0), 0.0))
+  sums = np.zeros(3)
+  for step in range(LOOKED_AT):
+    inputs = prepare(stage.batch(step))
+    sums += (inputs.tokens_BL.size - inputs.padding_B.sum(), inputs.attended_B.sum(),
+             (inputs.action_GP > 0).sum())
+  architecture = models.make(config.model, prepared.tokenizer.size).architecture
+  return flops.training(architecture, *sums) * config.total_steps / LOOKED_AT
+
+
+def test_arms_with_a_budget_of_flops_spend_the_same_as_the_objective_counts(plan):
+  wanted = spent(plan.runs[0].config)
+  assert len({run.config.total_steps for run in plan.runs}) == 3
+  for run in plan.runs:
+    assert spent(run.config) == pytest.approx(wanted, rel=0.01)
+    assert budgets.cost(run.config)['flops'] == pytest.approx(wanted, rel=0.01)
+
+
+def test_without_data_rows_count_as_full_and_of_one_document(tmp_path):
+  config = experiments.plan(tmp_path, [{}]).runs[0].config
+  architecture = models.make(config.model, config.data.vocab_size).architecture
+  wanted = flops.training(architecture, 8 * 16, 8 * 16 * 16, 8 * 16 * 0.15) * config.total_steps
+  np.testing.assert_allclose(budgets.cost(config)['flops'], wanted)

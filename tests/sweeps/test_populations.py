@@ -1,0 +1,92 @@
+"""Sweeps as populations: what differs in numbers trains as one, what fails stops nothing else."""
+
+import json
+
+import pytest
+
+from mlm_jax import config as config_lib
+from mlm_jax import population
+from mlm_jax import sweeps
+from mlm_jax.sweeps import planning
+from mlm_jax.sweeps import populations
+from tests import toys
+from tests.sweeps import experiments
+from tests.sweeps import test_command
+from tests.sweeps import test_runner
+
+_RUNS = sweeps.product(sweeps.param('masking.unit', ['token', 'word']),
+                       sweeps.param('masking.rate', [0.15, 0.3]), sweeps.seeds(2))
+
+
+@pytest.fixture
+def made(monkeypatch):
+  """(the populations that were trained, as lists of names; what becomes of the next ones, in their order)"""
+  made = []
+
+  def run(configs, workdirs, log):
+    made.append([each.name for each in workdirs])
+    act = acts.pop(0) if acts else 'done'
+    if isinstance(act, Exception):
+      raise act
+    for workdir in workdirs if act == 'done' else ():
+      test_runner.finish(workdir)
+    return dict.fromkeys(workdirs, population.Outcome(act))
+
+  acts = []
+  monkeypatch.setattr(population, 'run', run)
+  monkeypatch.setattr(planning, 'prepare_data', lambda runs, log: None)
+  return made, acts
+
+
+def states(workdir):
+  return {name: each['state'] for name, each in json.loads((workdir / 'status.json').read_text()).items()}
+
+
+def test_runs_that_differ_in_numbers_train_as_one_and_are_made_once(made, tmp_path):
+  plan = experiments.plan(tmp_path, _RUNS)
+  assert populations.run(plan, tmp_path, log=experiments.QUIET)
+  names = [run.name for run in plan.runs]
+  assert made[0] == [[name for name in names if unit in name] for unit in ('unit=token', 'unit=word')]
+  assert set(states(tmp_path).values()) == {'done'} and len(names) == 8
+  assert populations.run(plan, tmp_path, log=experiments.QUIET) and len(made[0]) == 2
+
+
+def test_a_population_has_as_many_runs_as_was_said(made, tmp_path):
+  assert populations.run(experiments.plan(tmp_path, _RUNS), tmp_path, 3, experiments.QUIET)
+  assert [len(names) for names in made[0]] == [3, 1, 3, 1]
+
+
+def test_what_fails_is_said_and_the_next_population_is_made(made, tmp_path):
+  made[1].append(config_lib.UserError('the disk is full'))
+  plan = experiments.plan(tmp_path, _RUNS)
+  lines = []
+  assert not populations.run(plan, tmp_path, log=lines.append)
+  assert lines[-1] == '4 of 8 runs are done' and 'failed: the disk is full' in lines
+  status = json.loads((tmp_path / 'status.json').read_text())
+  assert {each['error'] for each in status.values() if each['state'] == 'failed'} == {'the disk is full'}
+  assert populations.run(plan, tmp_path, log=lines.append)
+
+
+def test_a_signal_ends_the_sweep(made, tmp_path):
+  made[1].append('stopped')
+  plan = experiments.plan(tmp_path, _RUNS)
+  assert not populations.run(plan, tmp_path, log=experiments.QUIET)
+  assert len(made[0]) == 1 and set(states(tmp_path).values()) == {'waiting'}
+
+
+def test_what_cannot_be_a_population_is_refused_before_anything_starts(made, tmp_path):
+  base = toys.config(stages=({'steps': 3}, {'steps': 3}))
+  with pytest.raises(config_lib.UserError, match='config.stages: a population trains in one stage'):
+    populations.run(experiments.plan(tmp_path, base=base), tmp_path / 'sweep', log=experiments.QUIET)
+  assert not made[0] and not (tmp_path / 'sweep').exists()
+
+
+@pytest.mark.parametrize('flags, status, says', (
+    (('--population',), 0, '4 of 4 runs are done'),
+    (('--population=-1',), 2, '--population=-1: must be at least 0'),
+    (('--population', '--jobs=2'), 2, '--population trains in this process: leave --jobs and --launcher out'),
+))
+def test_the_flag_population(made, capsys, tmp_path, flags, status, says):
+  experiment = experiments.write(tmp_path / 'experiment', test_command._BODY.format(seeds=2))
+  seen, out, err = test_command.call(capsys, 'sweep', experiment, f'--workdir={tmp_path / "sweep"}', *flags)
+  assert seen == status and says in (err if status else out)
