@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import pathlib
 import sys
+import zipfile
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +13,14 @@ import numpy as np
 from mlm_jax import batches
 from mlm_jax import checkpoint
 from mlm_jax import config as config_lib
+from mlm_jax import masked_text
 from mlm_jax import masking
 from mlm_jax import models
 from mlm_jax import rng
 from mlm_jax import workdir as workdir_lib
 from mlm_jax.data import clean
+from mlm_jax.data import collocations
+from mlm_jax.data import statistics
 from mlm_jax.data import store
 from mlm_jax.data import tokenizer as tokenizer_lib
 
@@ -28,14 +32,6 @@ class Prediction:
   """A token that may stand at a [MASK], and its probability."""
   token: str
   probability: float
-
-
-@dataclasses.dataclass(frozen=True)
-class MaskedPiece:
-  """One piece of a text under a policy; action is '', 'mask', 'random' or 'keep'."""
-  piece: str
-  shown: str
-  action: str
 
 
 def open_run(workdir, step=None, log=functools.partial(print, file=sys.stderr)):
@@ -59,7 +55,17 @@ def open_run(workdir, step=None, log=functools.partial(print, file=sys.stderr)):
   if shapes(params) != shapes(expected):
     raise config_lib.UserError(
         f'{workdir}: the checkpoint does not fit config.json and a tokenizer of {tokenizer.size} pieces')
-  return Run(config, tokenizer, model, params, step, adapted)
+  joins = collocations.load(workdir / store.COLLOCATIONS, tokenizer)
+  return Run(config, tokenizer, tokenizer.table(_counts(workdir)), joins, model, params, step, adapted)
+
+
+def _counts(workdir):
+  """Returns counts_V of the pieces in the training text, or None where the run's folder has none."""
+  path = workdir / store.STATISTICS
+  try:
+    return statistics.read(path.read_bytes()).counts_V if path.exists() else None
+  except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+    raise config_lib.UserError(f'{path} is damaged; copy it again from the prepared data') from None
 
 
 def format_predictions(masks):
@@ -74,11 +80,13 @@ class Run:
 
   Attributes:
     config, tokenizer, model, params, step: what was read.
+    table: the vocabulary, with the counts of the training text.
     adapted: what the masking policy has learned, see step.TrainState.
   """
 
-  def __init__(self, config, tokenizer, model, params, step, adapted):
+  def __init__(self, config, tokenizer, table, joins, model, params, step, adapted):
     self.config, self.tokenizer, self.model = config, tokenizer, model
+    self.table, self._joins = table, joins
     self._last = config_lib.stages(config)[-1][1]   # what the model was made for in the end
     self.params, self.step, self.adapted = params, step, adapted
     self._static = (model, tokenizer.pad_id)
@@ -130,28 +138,23 @@ class Run:
 
     Args:
       texts: list of str.
-      policy: a masking.Policy; None for the one that the run trains with.
+      policy: a masking.Policy; None for the one that the run trains with, as it is at the
+        end of the training.
       seed: of the draws; text i is example (0, i) on its first visit.
+
+    Raises:
+      UserError: the policy selects by classes of words, which these texts do not have.
     """
-    table = self.tokenizer.table()
+    if (policy.select if policy else self._last.masking.select) == 'class':
+      raise config_lib.UserError("masking.select = 'class': the words of a text have classes only where it was "
+                                 'prepared with them')
     if policy is None:
-      policy = masking.make(table, **self._last.masking.to_dict())
+      policy = masking.make(self.table, **self._last.masking.to_dict())
+      policy = dataclasses.replace(policy, adapted=self.adapted)
     rows = self._rows(texts)
     return [pieces for i in range(0, len(rows), ROWS)
-            for pieces in self._masked(policy, rng.root_key(seed), rows[i:i + ROWS], first=i)]
-
-  def _masked(self, policy, key, rows, first):
-    """Returns the MaskedPieces of up to ROWS rows, the examples from `first` on."""
-    tokens_BL, starts_BS, _ = self._arrays(rows)
-    number_B = np.arange(first, first + len(tokens_BL))
-    example_B2 = np.stack([np.zeros_like(number_B), number_B], 1).astype(np.uint32)
-    batch = batches.Batch(tokens_BL, starts_BS, example_B2, np.zeros(len(tokens_BL), np.uint32))
-    masked = jax.device_get(_mask(policy, key, batch, 1.0))
-    names = ('', 'mask', 'random', 'keep')
-    piece = self.tokenizer.piece
-    return [[MaskedPiece(piece(masked.targets_BL[b, i]), piece(masked.inputs_BL[b, i]),
-                         names[masked.action_BL[b, i]]) for i in range(len(row))]
-            for b, row in enumerate(rows)]
+            for pieces in masked_text.mask_rows(policy, rows[i:i + ROWS], self.tokenizer.piece,
+                                                self.tokenizer.pad_id, seed=seed, first=i, joins=self._joins)]
 
   def _rows(self, texts):
     """Returns the ids of each text; [MASK] in a text is just these letters."""
@@ -191,9 +194,6 @@ class Run:
       log_BV = _log_probabilities(self._static, self.params, tokens_BL, starts_BS, index_B)
       parts.append(np.asarray(log_BV)[:len(rows[i:i + ROWS]), :self.tokenizer.size])
     return np.concatenate(parts)
-
-
-_mask = jax.jit(masking.mask_batch)
 
 
 def _encode(static, params, tokens_BL, starts_BS):

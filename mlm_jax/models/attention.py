@@ -34,6 +34,7 @@ class SelfAttention(nn.Module):
                              preferred_element_type=jnp.float32)
     scores_BHLL = jnp.where(visible_B1LL, scores_BHLL, jnp.finfo(jnp.float32).min)
     weights_BHLL = jax.nn.softmax(scores_BHLL, axis=-1).astype(config.dtype)
+    self.sow('intermediates', 'weights_BHLL', weights_BHLL)   # kept only where it is asked for
     weights_BHLL = layers.Dropout(config.dropout)(weights_BHLL, deterministic)
     mixed_BLHK = jnp.einsum('BHLM,BMHK->BLHK', weights_BHLL, value_BLHK)
     return layers.dense(D, config, 'out')(mixed_BLHK.reshape(B, L, D))

@@ -1,6 +1,7 @@
 """The encoder that BERT and RoBERTa share, and the face of every model."""
 
 import dataclasses
+import functools
 from typing import Any, Callable
 
 import flax.linen as nn
@@ -36,11 +37,22 @@ class Architecture:
     return -(-self.vocab_size // 128) * 128
 
 
+_DETAILS = 'intermediates'   # the collection in which a module leaves what is asked for
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-  """What an encoder gives: the last layer's output, in the compute dtype."""
+  """What an encoder gives, in the compute dtype.
+
+  Attributes:
+    hidden_BLD: the last layer's output.
+    layers_NBLD: each layer's output, where details are asked for.
+    attention_NBHLL: what each token (second to last axis) attends to, where they are asked for.
+  """
   hidden_BLD: jax.Array
+  layers_NBLD: jax.Array | None = None
+  attention_NBHLL: jax.Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +62,8 @@ class Model:
   Attributes:
     init: (key) -> params, nested dict of float32 arrays.
     apply: (params, tokens_BL, segments_BL, positions_BL, types_BL=None,
-      dropout_key=None) -> Encoded. Tokens attend only inside their own segment;
-      without a dropout_key nothing is dropped.
+      dropout_key=None, details=False) -> Encoded. Tokens attend only inside their own
+      segment; without a dropout_key nothing is dropped.
     head: (params, hidden_PD) -> float32 logits_PV, V padded to a multiple of
       128, -inf where there is no token.
     architecture: its numbers.
@@ -76,6 +88,7 @@ class PostNormBlock(nn.Module):
     inner_BLD = layers.FeedForward(self.config, name='feed_forward')(hidden_BLD)
     hidden_BLD = layers.layer_norm(self.config, 'feed_forward_norm')(
         hidden_BLD + drop(inner_BLD, deterministic))
+    self.sow(_DETAILS, 'hidden_BLD', hidden_BLD)
     return hidden_BLD, None
 
 
@@ -88,7 +101,7 @@ def stack(block, config):
   if config.remat:
     block = nn.remat(block, prevent_cse=False, static_argnums=(3,))
   return nn.scan(
-      block, variable_axes={'params': 0}, split_rngs={'params': True, 'dropout': True},
+      block, variable_axes={'params': 0, _DETAILS: 0}, split_rngs={'params': True, 'dropout': True},
       in_axes=(nn.broadcast, nn.broadcast), length=config.layers,
       unroll=1 if config.scan_layers else config.layers)(config)
 
@@ -118,6 +131,7 @@ class MaskedLanguageModel(nn.Module):
     return self.predict(hidden_BLD[:, 0])
 
 
+@functools.cache   # equal models are one, so what is compiled for one serves another
 def make(architecture):
   """Returns the Model of a post-norm encoder with learned positions."""
   module = MaskedLanguageModel(architecture)
@@ -125,10 +139,15 @@ def make(architecture):
   def init(key):
     return module.init({'params': key}, jnp.zeros((1, 1), jnp.int32))['params']
 
-  def apply(params, tokens_BL, segments_BL, positions_BL, types_BL=None, dropout_key=None):
+  def apply(params, tokens_BL, segments_BL, positions_BL, types_BL=None, dropout_key=None, details=False):
     rngs = None if dropout_key is None else {'dropout': dropout_key}
-    return Encoded(module.apply({'params': params}, tokens_BL, segments_BL, positions_BL, types_BL,
-                                dropout_key is None, rngs=rngs, method='encode'))
+    hidden_BLD, kept = module.apply(
+        {'params': params}, tokens_BL, segments_BL, positions_BL, types_BL, dropout_key is None,
+        rngs=rngs, method='encode', mutable=[_DETAILS] if details else [])
+    if not details:
+      return Encoded(hidden_BLD)
+    of_layers = kept[_DETAILS]['layers']
+    return Encoded(hidden_BLD, of_layers['hidden_BLD'][0], of_layers['attention']['weights_BHLL'][0])
 
   def head(params, hidden_PD):
     return module.apply({'params': params}, hidden_PD, method='predict')

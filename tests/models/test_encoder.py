@@ -138,3 +138,19 @@ def test_dropout_drops_26_in_256_and_keeps_the_mean():
   a, b, c = (encode(model, params, toys.batch(), key) for key in (rng.root_key(1), rng.root_key(1), rng.root_key(2)))
   np.testing.assert_array_equal(a, b)
   assert np.any(a != c)
+
+
+@pytest.mark.parametrize('scan_layers', (False, True))
+def test_details_are_those_of_the_computation(scan_layers):
+  model = toys.model(model__scan_layers=scan_layers)
+  params, batch = model.init(rng.root_key(0)), toys.batch()
+  segments_BL = batches.segments(batch.tokens_BL, batch.starts_BS, toys.PAD)
+  positions_BL = batches.positions(batch.starts_BS, batch.tokens_BL.shape[1])
+  seen = model.apply(params, batch.tokens_BL, segments_BL, positions_BL, details=True)
+  assert np.array_equal(seen.hidden_BLD, encode(model, params, batch))
+  assert np.array_equal(seen.layers_NBLD[-1], seen.hidden_BLD)
+  assert not np.allclose(seen.layers_NBLD[0], seen.hidden_BLD)
+  assert seen.attention_NBHLL.shape == (2, 8, 2, 16, 16)
+  same_BLL = np.asarray(segments_BL)[:, :, None] == np.asarray(segments_BL)[:, None]
+  assert np.allclose(np.sum(seen.attention_NBHLL, axis=-1), 1, atol=1e-5)
+  assert np.all(np.where(same_BLL[None, :, None], 0, seen.attention_NBHLL) == 0)

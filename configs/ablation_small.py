@@ -1,0 +1,28 @@
+"""A very small encoder that leaves its first plateau in two minutes on one CPU core.
+
+Where the ablations of experiments/ start from: small enough for dozens of runs, and yet
+far enough below what single words tell that masking policies can differ. Found in the
+search of experiments/novels_small/NOTES.md.
+
+  mlm-jax train --config=configs/ablation_small.py --workdir=runs/ablation_small
+  mlm-jax train --config=configs/ablation_small.py:smoke --workdir=runs/smoke   # a minute, CPU
+
+Expected: see experiments/masking_rate/NOTES.md.
+"""
+
+from mlm_jax import config
+
+
+def get_config(variant=None):
+  c = config.base()
+  c.batch_size, c.total_steps = 8, 4000
+  c.data.update(source='pydocs', vocab_size=4096, row_length=64, held_out=0.05, tokenizer_characters=3_000_000)
+  c.masking.split = (1.0, 0.0, 0.0)
+  c.model.update(layers=1, width=128, heads=2, feed_forward=512, max_positions=64, dropout=0.0,
+                 init='neighbours', init_std=0.088)
+  c.optim.update(learning_rate=2e-3, warmup_steps=400)
+  c.evaluation.update(every=500, rows=1024, batch_size=64)
+  c.checkpoint.update(every=2000, keep_latest=1, keep_best=0)
+  c.log.update(every=100, tensorboard=False)
+  c.mesh.devices = 1
+  return config.vary(c, variant)

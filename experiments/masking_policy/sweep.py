@@ -1,0 +1,16 @@
+"""Tokens, words, spans, collocations or rare pieces, at one budget: does it matter what is masked?"""
+
+from mlm_jax import config
+from mlm_jax import sweeps
+
+
+def get_sweep():
+  base = config.load('configs/ablation_small.py', [('masking.rate', '0.3'), ('data.collocations', '5000')])
+  arms = sweeps.chain(
+      sweeps.param('masking.unit', ['token', 'word', 'span', 'collocation']),
+      sweeps.param('masking.select', ['frequency']),
+      sweeps.param('masking.rate', [0.8]))   # must lose, else the runs can tell nothing
+  return sweeps.Sweep(
+      question='Does it matter what is masked, at one budget of predictions?',
+      base=base, runs=sweeps.product(arms, sweeps.seeds(3)),
+      budget='tokens', baseline='unit=token', must_lose='rate=0.8')
