@@ -10,8 +10,9 @@ demo: .venv/installed
 test: .venv/installed
 	.venv/bin/python -m pytest -q -n 2 --dist loadfile
 
-# What `make test` leaves out: kill loops, every recipe's smoke run, subprocesses.
-test-slow: .venv/installed
+# What `make test` leaves out: kill loops, every recipe's smoke run, a Ray cluster, notebooks, a
+# browser (chromium with its chromedriver; without them that test is skipped).
+test-slow: .venv/installed-all
 	.venv/bin/python -m pytest -q -n 2 --dist loadfile -m slow
 
 test-all: test test-slow
@@ -24,6 +25,7 @@ bench: .venv-peers/installed
 	.venv-peers/bin/mlm-jax bench masking
 	.venv-peers/bin/mlm-jax bench data
 	.venv-peers/bin/mlm-jax bench step
+	.venv-peers/bin/mlm-jax bench population
 
 # keras-hub asks for TensorFlow, for preprocessing that is not used here, so it comes
 # without what it asks for, and that is named one by one.
@@ -32,6 +34,10 @@ KERAS_HUB = keras-hub==0.32.0
 
 .venv/installed: setup.cfg pyproject.toml
 	$(call environment,.venv)
+	@touch $@
+
+.venv/installed-all: .venv/installed
+	$(call install,.venv,-e '.[test,notebooks,ray]')
 	@touch $@
 
 .venv-peers/installed: setup.cfg pyproject.toml Makefile

@@ -5,7 +5,9 @@ masks hang on a constant key: on the same prepared data they are the same in eve
 run, whatever its seed and its own policy.
 """
 
+import dataclasses
 import functools
+from typing import Any, Callable
 
 import jax
 
@@ -24,31 +26,53 @@ def reference_key():
   return rng.named(rng.root_key(0), 'reference evaluation')
 
 
-def evaluate(eval_step, params, policy, loaders, put, progress=0.0):
-  """Returns {metric: mean} over all held-out rows, with several sources also loss_on_SOURCE of each.
+@dataclasses.dataclass(frozen=True)
+class Evaluator:
+  """Scores a model on held-out rows under one policy; called as train.Problem says.
 
-  Args:
+  Attributes:
     eval_step: (params, policy, batch, root_key, progress) -> {metric: (sum, weight)}.
-    params: the model's.
     policy: how the held-out rows are masked.
     loaders: {source: loader}, each with len() and batch(i).
     put: host batch -> device batch.
-    progress: share of the training done; a policy's rate may depend on it.
   """
-  sums = {source: _sums(eval_step, params, policy, loader, put, progress)
-          for source, loader in loaders.items() if len(loader)}
-  means = metrics.means(functools.reduce(metrics.add, sums.values()))
-  if len(loaders) > 1:
+  eval_step: Callable
+  policy: Any
+  loaders: dict
+  put: Callable
+
+  def __call__(self, params, progress, adapted):
+    """Returns {metric: mean} over all held-out rows, with several sources also loss_on_SOURCE of each.
+
+    Args:
+      params: the model's.
+      progress: share of the training done; a policy's rate may depend on it.
+      adapted: what an adaptive policy has learned.
+    """
+    policy = dataclasses.replace(self.policy, adapted=adapted) if self.policy.adapted else self.policy
+    step = lambda batch: self.eval_step(params, policy, batch, reference_key(), progress)
+    return means(sums(step, self.loaders, self.put), len(self.loaders) > 1)
+
+
+def sums(score, loaders, put):
+  """Returns {source: {metric: (sum, weight)}} on the host, from score(batch) over all rows of each loader."""
+  return {source: _sums(score, loader, put) for source, loader in loaders.items() if len(loader)}
+
+
+def means(sums, several):
+  """Returns {metric: mean} of what `sums` gave; of several sources also loss_on_SOURCE of each."""
+  values = metrics.means(functools.reduce(metrics.add, sums.values()))
+  if several:
     each = {source: metrics.means(of_source) for source, of_source in sums.items()}
-    means |= {f'loss_on_{source}': values['loss'] for source, values in each.items() if 'loss' in values}
-  return means
+    values |= {f'loss_on_{source}': own['loss'] for source, own in each.items() if 'loss' in own}
+  return values
 
 
-def _sums(eval_step, params, policy, loader, put, progress):
+def _sums(score, loader, put):
   """Returns {metric: (sum, weight)} over all batches of a loader, on the host."""
   total = None
   for i in range(len(loader)):
-    sums = eval_step(params, policy, put(loader.batch(i)), reference_key(), progress)
+    sums = score(put(loader.batch(i)))
     total = sums if total is None else metrics.add(total, sums)
     # On a CPU queued steps with collectives can starve each other.
     jax.block_until_ready(total)
