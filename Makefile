@@ -48,7 +48,7 @@ KERAS_HUB = keras-hub==0.32.0
 define environment
 	@if command -v uv > /dev/null; then uv venv --quiet --allow-existing --python $(PYTHON) $(1); \
 	else $(PYTHON) -m venv $(1); fi
-	$(call install,$(1),-e '.[test]' $(2))
+	$(call install,$(1),-e '.[test,notebooks]' $(2))
 endef
 
 define install

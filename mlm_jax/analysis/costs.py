@@ -10,7 +10,7 @@ def spent(workdir, until):
   tokens: that entered the encoder, without padding.
   predictions: tokens that the loss was taken at.
   flops: model FLOPs (see models/flops.py).
-  seconds: of training, without compilation, evaluation and saving.
+  seconds: of training, without compilation, evaluation and saving; of a population's, its share.
   tokens_per_second: tokens / seconds.
   """
   stages = config_lib.stages(workdir_lib.read_config(workdir))
@@ -21,7 +21,7 @@ def spent(workdir, until):
   # A column of a log, or of a run of another version, may be missing or no number.
   tokens = _total(lines, lambda line, n: slots[n] * (1 - line['padding']))
   predictions = _total(lines, lambda line, n: slots[n] * line['predicted'])
-  seconds = _total(timing, lambda line, n: line['seconds'])
+  seconds = _total(timing, lambda line, n: line['seconds'] / line.get('replicas', 1))
   flops = _total(timing, lambda line, n: line['seconds'] * line['model_flops_per_second'])
   found = {'tokens': tokens, 'predictions': predictions, 'flops': flops, 'seconds': seconds}
   if tokens is not None and seconds:

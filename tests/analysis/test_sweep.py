@@ -44,6 +44,13 @@ def test_costs_are_added_up_over_the_logs(folder):
   assert float(row['tokens_per_second']) == 6 * 8 * 16 * 0.75 / 1.5
 
 
+def test_a_replica_takes_its_share_of_the_time_of_its_population(folder):
+  timing = folder / 'runs' / 'rate=0.3_seed=0' / 'timing.jsonl'
+  fake.lines(timing, [{**json.loads(line), 'replicas': 3} for line in timing.read_text().splitlines()])
+  row = results(folder)[3]
+  assert (float(row['seconds']), float(row['flops'])) == (0.5, 1.5e6)
+
+
 def test_costs_of_stages_count_each_stages_batch(folder):
   run = folder / 'runs' / 'rate=0.3_seed=1'
   fake.run(run, 3.9, 0.3, stages=({'steps': 3, 'batch_size': 32}, {'steps': 3, 'data.row_length': 32}))
