@@ -12,7 +12,7 @@ test: .venv/installed
 
 # What `make test` leaves out: kill loops, every recipe's smoke run, a Ray cluster, notebooks, a
 # browser (chromium with its chromedriver; without them that test is skipped).
-test-slow: .venv/installed-all
+test-slow: .venv/installed-ray
 	.venv/bin/python -m pytest -q -n 2 --dist loadfile -m slow
 
 test-all: test test-slow
@@ -36,8 +36,8 @@ KERAS_HUB = keras-hub==0.32.0
 	$(call environment,.venv)
 	@touch $@
 
-.venv/installed-all: .venv/installed
-	$(call install,.venv,-e '.[test,notebooks,ray]')
+.venv/installed-ray: .venv/installed
+	$(call install,.venv,-e '.[ray]')
 	@touch $@
 
 .venv-peers/installed: setup.cfg pyproject.toml Makefile

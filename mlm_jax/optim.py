@@ -6,6 +6,8 @@ counter inside the optimizer, so a skipped update does not shift the schedule.
 The model stacks the parameters of its layers along a leading axis, under the name
 `layers`. What an optimizer does tensor by tensor (a trust ratio, a clipped update)
 is done for each layer of the stack apart, as if the layers were separate.
+
+`config` is the group `optim`; its learning_rate and weight_decay may be traced numbers.
 """
 
 import jax

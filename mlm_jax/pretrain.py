@@ -26,6 +26,7 @@ from mlm_jax.data import store
 from mlm_jax.evaluate import guesses
 from mlm_jax.evaluate import masked as masked_evaluation
 from mlm_jax.evaluate import optimal
+from mlm_jax.evaluate import slices
 from mlm_jax.models import flops
 from mlm_jax.models import neighbours
 from mlm_jax.objectives import masked as masked_objective
@@ -168,24 +169,24 @@ def _init(config, model):
 
 def _evaluators(config, prepared, model, mesh):
   """Returns {'reference': ..., 'own': ...} over the held-out rows, and each source's loss where there are several."""
+  objective, policies, loaders, put = _scoring(config, prepared, model, mesh)
+  eval_step = jax.jit(step_lib.make_eval_step(objective))
+  return {name: masked_evaluation.Evaluator(eval_step, policy, loaders, put) for name, policy in policies.items()}
+
+
+def _scoring(config, prepared, model, mesh):
+  """Returns (objective, {name: policy}, {source: loader}, put): what scores of the held-out rows are made with."""
   size = config.evaluation.batch_size
   several = len(prepared.sources) > 1
   loaders = {name: pipeline.EvaluationLoader(prepared, size, config.evaluation.rows, number if several else None,
                                              sharding.local_rows(mesh, size))
              for number, name in enumerate(prepared.sources)}
   objective = masked_objective.Objective(model, prepared.tokenizer.pad_id, size // sharding.row_parts(mesh))
-  eval_step = jax.jit(step_lib.make_eval_step(objective))
   put = lambda batch: sharding.put(batch, mesh, size)
-
-  def score(policy, params, progress, adapted):
-    if policy.adapted:
-      policy = dataclasses.replace(policy, adapted=adapted)
-    return masked_evaluation.evaluate(eval_step, params, policy, loaders, put, progress)
-
   policies = {'reference': masked_evaluation.reference_policy(prepared.table),
               'own': make_policy(config.masking, prepared.table)}
-  return {name: functools.partial(score, jax.device_put(policy, sharding.replicated(mesh)))
-          for name, policy in policies.items()}
+  whole = sharding.replicated(mesh)
+  return objective, {name: jax.device_put(policy, whole) for name, policy in policies.items()}, loaders, put
 
 
 def run(config, workdir, log=print, profile=False):
@@ -205,21 +206,49 @@ def run(config, workdir, log=print, profile=False):
     processes.on_first(lambda: stack.enter_context(workdir_lib.locked(workdir)))
     processes.on_first(lambda: workdir_lib.check_same(workdir, config))
     if processes.from_first(processes.is_first() and train.is_finished(config, workdir, log)):
+      if jax.process_count() == 1:
+        _make_up_slices(config, workdir)
       return True
     make = lambda: prepare_data(config, workdir, log)
     prepared = processes.on_first(make) or make()   # the others open what the first has made
+    for each in prepared:
+      store.needs(each, config.masking)
     this = problem(config, prepared, mesh)
     processes.check_equal(this.facts, 'data')
     # Only now, when all that can be wrong with the input has been looked at.
-    processes.on_first(lambda: _found(workdir, config, this.facts, prepared[0]))
-    return train.run(this, config, workdir, mesh, log, profile)
+    processes.on_first(lambda: found(workdir, config, this.facts, prepared[0]))
+    is_complete = train.run(this, config, workdir, mesh, log, profile)
+    if is_complete and jax.process_count() == 1:   # reading a checkpoint again takes all processes
+      write_slices(workdir, prepared[-1])
+    return is_complete
 
 
-def _found(workdir, config, facts, prepared):
+def write_slices(workdir, prepared):
+  """Scores a finished run by slices of the held-out tokens, into its slices.json."""
+  opened = run_lib.open_run(workdir)
+  config = config_lib.stages(opened.config)[-1][1]
+  mesh = sharding.largest_mesh(config.evaluation.batch_size)
+  objective, policies, loaders, put = _scoring(config, prepared, opened.model, mesh)
+  if opened.adapted:
+    policies['own'] = dataclasses.replace(
+        policies['own'], adapted=jax.device_put(opened.adapted, sharding.replicated(mesh)))
+  params = jax.device_put(opened.params, sharding.replicated(mesh))
+  slices.write(workdir, opened.step, slices.score(objective, params, policies, prepared, loaders, put))
+
+
+def _make_up_slices(config, workdir):
+  """Writes the slices of a run that ended without: just stopped then, or several processes."""
+  folder = data_folder(config, workdir, config_lib.stages(config)[-1][1])
+  if not (workdir / slices.FILE).exists() and store.finished(folder):
+    write_slices(workdir, store.open_prepared(folder))
+
+
+def found(workdir, config, facts, prepared):
   """Writes what a run's folder holds before its first step."""
   workdir_lib.record_environment(workdir, facts)
   workdir_lib.write_config(workdir, config)
   shutil.copytree(prepared.directory / 'tokenizer', workdir / 'tokenizer', dirs_exist_ok=True)
+  shutil.copy(prepared.directory / store.STATISTICS, workdir)   # policies may hang on the counts
 
 
 def evaluate(workdir, step=None, data=None, with_guesses=False):
@@ -254,10 +283,10 @@ def evaluate(workdir, step=None, data=None, with_guesses=False):
       guessed['optimal'] = optimal.score(prepared, loader)
     guessed |= guesses.score(prepared, loader)
   mesh = sharding.largest_mesh(config.evaluation.batch_size)
-  params = jax.device_put(opened.params, sharding.replicated(mesh))
+  params, adapted = jax.device_put((opened.params, opened.adapted), sharding.replicated(mesh))
   scores = {'step': opened.step}
   for name, evaluator in _evaluators(config, prepared, opened.model, mesh).items():
-    values = evaluator(params, opened.step / config.total_steps, opened.adapted)
+    values = evaluator(params, opened.step / config.total_steps, adapted)
     if not math.isfinite(values.get('loss', math.nan)):
       raise config_lib.UserError(f'the {name} loss of step {opened.step} is not a number')
     scores |= {f'{name}_{metric}': value for metric, value in values.items()}

@@ -53,9 +53,9 @@ def make_mesh(config):
   return _mesh(devices[:count], shape)
 
 
-def largest_mesh(batch_size):
-  """Returns the mesh over as many of this process's devices as there are and divide the batch."""
-  devices = jax.local_devices()
+def largest_mesh(batch_size, most=0):
+  """Returns the mesh over as many of this process's devices (0: all) as there are and divide the batch."""
+  devices = jax.local_devices()[:most or None]
   count = max(n for n in range(1, len(devices) + 1) if batch_size % n == 0)
   return _mesh(devices[:count], (count, 1, 1))
 

@@ -7,30 +7,26 @@ scored comes in a Problem, so every kind of training shares this loop.
 import collections
 import contextlib
 import dataclasses
-import math
 import time
-import typing
 from typing import Any, Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from mlm_jax import checkpoint
 from mlm_jax import metrics as metrics_lib
 from mlm_jax import optim
 from mlm_jax import processes
+from mlm_jax import recorder
 from mlm_jax import reporter
 from mlm_jax import rng
 from mlm_jax import sharding
 from mlm_jax import spikes
 from mlm_jax import step as step_lib
-from mlm_jax import workdir as workdir_lib
 from mlm_jax.data import pipeline
 from mlm_jax.models import flops
 
-_PROFILED = 5        # steps of a trace, after as many that are left out
-_ROWS_OF_SPIKE = 64  # rows of a batch that spikes.jsonl names
+_PROFILED = 5   # steps of a trace, after as many that are left out
 
 
 class Diverged(Exception):
@@ -64,10 +60,12 @@ class Problem:
   Attributes:
     stages: tuple of Stage, in their order; the first begins with step 0.
     init: (key) -> params.
-    evaluators: {name: (params, progress) -> {metric: value}}.
+    evaluators: {name: (params, progress, adapted) -> {metric: value}}; see step.TrainState. Of
+      a population, a list with the dict of each run.
     ranked_by: (evaluator, metric) whose least value marks the best checkpoint.
     cost: ({metric: (sum, weight)}) -> FLOPs of the steps that they were summed over.
     facts: {name: text} that must be the same whenever the run is taken up again.
+    adapted: what the masking policy has learned before the first step; {} where it learns nothing.
   """
   stages: tuple
   init: Callable
@@ -75,6 +73,7 @@ class Problem:
   ranked_by: tuple
   cost: Callable
   facts: dict
+  adapted: dict = dataclasses.field(default_factory=dict)
 
   def stage_at(self, step):
     """Returns the number of the stage that a 0-based step belongs to."""
@@ -91,17 +90,24 @@ class Compiled:
     batch: (step) -> the step's global batch on the devices.
     state: the TrainState's shapes, dtypes and places.
     steps_ahead: steps that may be queued before the oldest must have ended.
+    peak: FLOP/s that the devices together can do; None where it is not known.
+    replicas: None where one run is trained; R where states and metrics have a leading axis
+      of R runs (see population.py).
+    part: (Carry, r) -> the Carry of run r.
   """
   init: Callable
   steps: tuple
   batch: Callable
   state: Any
   steps_ahead: int
+  peak: float | None
+  replicas: int | None = None
+  part: Callable = lambda carry, r: carry
 
 
 def compile_problem(problem, config, mesh):
   """Returns the jitted init and train steps of a problem."""
-  init = step_lib.make_init(problem.init, optim.make(config.optim, config.total_steps))
+  init = step_lib.make_init(problem.init, optim.make(config.optim, config.total_steps), problem.adapted)
   state = jax.eval_shape(init, rng.root_key(0))
   places = sharding.by_rules(mesh, state)
   whole, rows = sharding.replicated(mesh), sharding.by_rows(mesh)
@@ -123,11 +129,16 @@ def compile_problem(problem, config, mesh):
       init=jax.jit(init, out_shardings=places), steps=tuple(map(step, problem.stages)), batch=batch,
       state=_placed(state, places),
       # On a CPU, queued steps with collectives can starve each other of threads.
-      steps_ahead=0 if mesh.devices.flat[0].platform == 'cpu' else 2)
+      steps_ahead=0 if mesh.devices.flat[0].platform == 'cpu' else 2, peak=_peak(mesh))
 
 
 def _placed(tree, places):
   return jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), tree, places)
+
+
+def _peak(mesh):
+  one = flops.peak(mesh.devices.flat[0].device_kind)
+  return one and one * mesh.devices.size
 
 
 def run(problem, config, workdir, mesh, log=print, profile=False):
@@ -149,42 +160,66 @@ def run(problem, config, workdir, mesh, log=print, profile=False):
     UserError: a checkpoint cannot be written.
   """
   compiled = compile_problem(problem, config, mesh)
-  saved = checkpoint.Checkpoints(workdir / 'checkpoints', config.checkpoint, log)
-  carry, first = _start(problem, config, compiled, mesh, saved, log)
+  record = make_recorder(problem, config, workdir, log)
+  carry, first = start(problem, config, compiled, mesh, record)
+  if 0 < first < config.total_steps:
+    log(f'goes on from step {first}')
   root_key = rng.root_key(config.seed)
-  batches = pipeline.prefetch(compiled.batch, first, config.total_steps)
+  tracing = _Trace(workdir / 'profile', first + 1 + _PROFILED, log) if profile else contextlib.nullcontext()
+  with tracing as trace:
+    errors, stopped = advance(problem, config, compiled, [record], carry, first, config.total_steps, root_key,
+                              log, trace)
+  if errors:
+    raise Diverged(errors[0])
+  return not stopped
+
+
+def make_recorder(problem, config, workdir, log, name=''):
+  """Returns the recorder.Recorder of a run; `name` stands before what is said of it."""
+  examples = lambda step: problem.stages[problem.stage_at(step)].examples(step)
+  return recorder.Recorder(workdir, config, '_'.join(problem.ranked_by), examples, log, name)
+
+
+def advance(problem, config, compiled, records, carry, first, last, root_key, log, trace=None):
+  """Trains from step `first` to step `last`, which is saved.
+
+  Args:
+    problem, config, compiled: of the run; of a population, what its runs share.
+    records: a recorder.Recorder for each run.
+    carry: recorder.Carry at step `first`.
+    root_key: what the compiled steps take.
+    log: takes lines of text.
+    trace: _Trace or None.
+
+  Returns:
+    ({number of a run that diverged: why}, whether a signal stopped it before `last`).
+  """
+  batches = pipeline.prefetch(compiled.batch, first, last)
   with contextlib.ExitStack() as stack:
-    logs = stack.enter_context(workdir_lib.Logs(workdir, first, config.log.tensorboard, processes.is_first()))
-    stack.callback(saved.wait)
+    report = reporter.Reporter(config, first, log, compiled.peak, compiled.replicas)
+    for r, record in enumerate(records):
+      stack.enter_context(record.open(first, compiled.part(carry, r).losses_M, report))
     stack.callback(batches.close)
-    report = stack.enter_context(reporter.Reporter(config, first, log, _peak(mesh)))
+    stack.enter_context(report)
     stop = stack.enter_context(processes.StopSignal())
-    trace = stack.enter_context(_Trace(workdir / 'profile', first + 1 + _PROFILED, log)) if profile else None
-    loop = _Loop(problem, config, compiled, saved, logs, report, first, carry.losses_M)
+    loop = _Loop(problem, config, compiled, records, report)
     if first == 0 and config.checkpoint.log_spaced:
       loop.save(0, carry)
-    for step in range(first + 1, config.total_steps + 1):
+    for step in range(first + 1, last + 1):
       if trace:
         trace.at(step)
       carry = loop.advance(step, carry, loop.wait_for(batches), root_key)
-      is_best, loss = loop.evaluate(step, carry)
+      is_best = loop.evaluate(step, carry)
       stopping = stop.at(step)   # a signal that comes later counts at the next step
-      if stopping or loop.diverged or is_best or loop.save_is_due(step):
-        loop.save(step, carry, loss)
-      if loop.diverged:
-        raise Diverged(f'step {step}: {loop.diverged} gradients in a row were not finite; the state is '
-                       'saved; start anew in another --workdir with a lower '
-                       'config.optim.learning_rate, or with config.optim.clip_norm')
-      if stopping and step < config.total_steps:
+      if stopping or is_best or step == last or loop.save_is_due(step):
+        loop.save(step, carry)
+      loop.leave_diverged(step, carry)
+      if not loop.live:
+        break
+      if stopping and step < last:
         log(f'stopped by {stopping} at step {step}, which is saved; the same command goes on')
-        return False
-  return True
-
-
-def _peak(mesh):
-  """Returns the FLOP/s that the devices together can do, None where it is not known."""
-  one = flops.peak(mesh.devices.flat[0].device_kind)
-  return one and one * mesh.devices.size
+        return loop.errors, True
+  return loop.errors, False
 
 
 def is_finished(config, workdir, log):
@@ -196,48 +231,18 @@ def is_finished(config, workdir, log):
   return True
 
 
-def _start(problem, config, compiled, mesh, saved, log):
-  """Returns (the carry, the step): restored, or new at step 0."""
+def start(problem, config, compiled, mesh, record):
+  """Returns (the recorder.Carry, the step) of one run: restored, or new at step 0."""
   key = rng.named(rng.root_key(config.seed), 'init')
   batch = jax.eval_shape(lambda: compiled.batch(0))
   window = jax.eval_shape(compiled.steps[0], compiled.state, problem.stages[0].policy, batch, key)[1]
   whole = sharding.replicated(mesh)
   window = _placed(window, jax.tree.map(lambda _: whole, window))
   losses_M = jax.device_put(spikes.Watch(0).losses_M, whole)
-  parts = _to_parts(_Carry(compiled.state, window, losses_M))
-  step, parts = saved.restore_newest(parts)
-  if step is None:
-    return _Carry(compiled.init(key), _zeros(window), losses_M), 0
-  if step < config.total_steps:
-    log(f'goes on from step {step}')
-  return _from_parts(parts), step
-
-
-class _Carry(typing.NamedTuple):
-  """What a run taken up again needs in order to go on as if it had never stopped.
-
-  Attributes:
-    state: TrainState.
-    window: the metric sums since the last line of metrics.jsonl.
-    losses_M: of the last steps, see `spikes`.
-  """
-  state: Any
-  window: Any
-  losses_M: Any
-
-
-def _to_parts(carry):
-  """Returns a checkpoint's parts; whoever only uses the model reads `params` alone."""
-  state = carry.state
-  return {'params': state.params, 'optimizer': state.opt_state, 'window': carry.window,
-          'counters': {'step': state.step, 'skipped': state.skipped, 'losses_M': carry.losses_M}}
-
-
-def _from_parts(parts):
-  counters = dict(parts['counters'])
-  losses_M = counters.pop('losses_M')
-  state = step_lib.TrainState(params=parts['params'], opt_state=parts['optimizer'], **counters)
-  return _Carry(state, parts['window'], losses_M)
+  step, carry = record.restore(recorder.Carry(compiled.state, window, losses_M))
+  if carry is None:
+    carry = recorder.Carry(compiled.init(key), _zeros(window), losses_M)
+  return carry, step
 
 
 def _zeros(tree):
@@ -245,23 +250,26 @@ def _zeros(tree):
 
 
 class _Loop:
-  """The effects of one step, each a method; `run` puts them in order."""
+  """The effects of one step, each a method; `advance` puts them in order.
 
-  def __init__(self, problem, config, compiled, saved, logs, report, first, losses_M):
-    self._problem, self._config, self._compiled = problem, config, compiled
-    self._saved, self._logs, self._report = saved, logs, report
+  Attributes:
+    live: {number: Recorder} of the runs that have not diverged.
+    errors: {number: text} of those that have.
+  """
+
+  def __init__(self, problem, config, compiled, records, report):
+    self._problem, self._config, self._compiled, self._report = problem, config, compiled, report
     self._add = jax.jit(metrics_lib.add)
     self._in_flight = collections.deque()   # what tells that a step has ended, and how
     self._unwritten = []   # (step, window, timing), read when no longer new
-    self._watch = spikes.Watch(config.log.spike, np.asarray(losses_M))
     self._stage = None     # of the last step; the first step of each compiles
-    seen = [line.get(self._ranking) for line in logs.read('evaluations') if line['step'] <= first]
-    self._least = min([loss for loss in seen if loss is not None], default=float('inf'))
-    self.diverged = 0      # non-finite gradients in a row, once there are too many
+    self._saved = None     # the last step that was
+    self._is_alone = compiled.replicas is None
+    self.live, self.errors = dict(enumerate(records)), {}
 
-  @property
-  def _ranking(self):
-    return '_'.join(self._problem.ranked_by)
+  def _of(self, r, values):
+    """Returns run r's part of values on the host, which have an axis of runs where there are several."""
+    return values if self._is_alone else jax.tree.map(lambda x: x[r], values)
 
   def wait_for(self, batches):
     """Returns the next batch; the time that takes is the loader's to answer for."""
@@ -292,64 +300,63 @@ class _Loop:
     """Waits until no more steps than that are in flight; looks at how the others ended."""
     while len(self._in_flight) > in_flight:
       step, skipped, sums = self._in_flight.popleft()
-      skipped = int(skipped)
-      self.diverged = max(self.diverged, skipped if skipped >= self._config.optim.stop_after_skips else 0)
-      values = metrics_lib.means(jax.device_get({name: sums[name] for name in ('loss', 'gradient_norm')}))
-      median = self._watch.add(values['loss']) if 'loss' in values else None
-      if median is not None:
-        self._spiked(step, values, median)
-
-  def _spiked(self, step, values, median):
-    """Notes a step whose loss stands out, with the rows that were in its batch."""
-    stage = self._problem.stages[self._problem.stage_at(step - 1)]
-    rows = stage.examples(step - 1)[:_ROWS_OF_SPIKE].tolist()
-    self._logs.write('spikes', step, {'loss': values['loss'], 'median': median,
-                                      'gradient_norm': values['gradient_norm'], 'rows': rows})
-    self._report.say(f'step {step}: the loss spiked to {values["loss"]:.3f}, from {median:.3f} (median of the steps '
-                     'before it); its rows are in spikes.jsonl')
+      skipped, sums = jax.device_get((skipped, {name: sums[name] for name in ('loss', 'gradient_norm')}))
+      for r, record in self.live.items():
+        record.ended(step, int(self._of(r, skipped)), metrics_lib.means(self._of(r, sums)))
 
   def evaluate(self, step, carry):
-    """Evaluates where it is due; returns (whether none was better before, the ranking loss or None)."""
+    """Evaluates where it is due; returns whether it was some run's best, and so to be saved."""
     if step % self._config.evaluation.every and step != self._config.total_steps:
-      return False, None
+      return False
     self._read_steps(0)
     self._write_metrics()
-    results = {}
     with self._report.paused():
-      for name, evaluator in self._problem.evaluators.items():
-        results[name] = evaluator(carry.state.params, step / self._config.total_steps)
-    line = {f'{name}_{metric}': value for name, values in results.items()
-            for metric, value in values.items()}
-    self._logs.write('evaluations', step, line)
-    self._report.evaluated(step, results)
-    loss = line.get(self._ranking)
-    loss = loss if loss is not None and math.isfinite(loss) else None
-    is_best = self._config.checkpoint.keep_best > 0 and loss is not None and loss < self._least
-    self._least = min(self._least, float('inf') if loss is None else loss)
-    return is_best, loss
+      results = {name: evaluator(carry.state.params, step / self._config.total_steps, carry.state.adapted)
+                 for name, evaluator in self._problem.evaluators.items()}
+    is_best = False
+    for r, record in self.live.items():
+      own = results if self._is_alone else {name: each[r] for name, each in results.items()}
+      is_best |= record.evaluated(step, own)
+    return is_best
 
   def save_is_due(self, step):
     config = self._config.checkpoint
     return (step % config.every == 0 or step == self._config.total_steps
             or config.log_spaced and checkpoint.is_log_spaced(step))
 
-  def save(self, step, carry, loss=None):
-    """Starts to save; the logs up to here reach the disk before the step does."""
+  def save(self, step, carry):
+    """Starts to save every run; its logs up to here reach the disk before the step does."""
+    self._save(step, carry, self.live)
+
+  def leave_diverged(self, step, carry):
+    """Saves the runs with too many non-finite gradients in a row, and turns away from them."""
+    over = {r: record for r, record in self.live.items() if record.diverged}
+    if over and self._saved != step:
+      self._save(step, carry, over)
+    for r, record in over.items():
+      del self.live[r]
+      self.errors[r] = (
+          f'step {step}: {record.diverged} gradients in a row were not finite; the state is saved; start '
+          'anew in another --workdir with a lower config.optim.learning_rate, or with config.optim.clip_norm')
+
+  def _save(self, step, carry, records):
     self._read_steps(0)
     self._write_metrics()
-    losses_M = jax.device_put(self._watch.losses_M, carry.losses_M.sharding)
     with self._report.paused():
-      self._logs.flush()
-      self._saved.save(step, _to_parts(carry._replace(losses_M=losses_M)), loss)
+      for r, record in records.items():
+        record.save(step, self._compiled.part(carry, r))
+    if records is self.live:
+      self._saved = step
 
   def _write_metrics(self):
     for step, window, timing in self._unwritten:
-      sums = jax.device_get(window)
-      values = metrics_lib.means(sums)
-      timing |= self._report.rates(timing, values, self._problem.cost(sums))
-      self._logs.write('metrics', step, values)
-      self._logs.write('timing', step, timing)
-      self._report.logged(step, values, timing)
+      window, lines = jax.device_get(window), []
+      for r, record in self.live.items():
+        sums = self._of(r, window)
+        values = metrics_lib.means(sums)
+        lines.append((values, timing | self._report.rates(timing, values, self._problem.cost(sums))))
+        record.measured(step, *lines[-1])
+      self._report.logged(step, lines)
     self._unwritten = []
 
 

@@ -11,6 +11,8 @@ from mlm_jax import __main__ as main
 from mlm_jax import config
 from mlm_jax.benchmarks import clock
 from mlm_jax.benchmarks import contestants
+from mlm_jax.benchmarks import masking as masking_benchmark
+from mlm_jax.benchmarks import population
 from mlm_jax.benchmarks import step
 from mlm_jax.benchmarks import workers
 from tests.data import invented
@@ -43,10 +45,10 @@ def test_the_table_names_every_task_and_its_ratio():
   assert lines[2].split() == ['theirs', '5', '5', '1x', '1x']
 
 
-def test_bench_masking_prints_both_units_and_budgets(capsys):
+def test_bench_masking_prints_every_kind_of_policy(capsys):
   main.main(['bench', 'masking', '--rows=4', '--length=32', '--vocabulary=100', '--repetitions=1'])
   printed = capsys.readouterr().out
-  for name in ('token, independent', 'token, exact', 'word, independent', 'word, exact'):
+  for name in (*masking_benchmark._TOKENS, *masking_benchmark._WORDS):
     assert name in printed
 
 
@@ -169,3 +171,23 @@ def test_bench_step_refuses_what_cannot_work_in_a_line(flag, capsys):
   assert caught.value.code == 2
   error = capsys.readouterr().err
   assert error.count('\n') == 1 and 'must be' in error
+
+
+def test_bench_population_prints_a_run_alone_and_each_size(capsys):
+  main.main(['bench', 'population', '--layers=1', '--width=64', '--vocabulary=300', '--batch=4', '--length=16',
+             '--replicas', '2', '--repetitions=1'])
+  lines = capsys.readouterr().out.splitlines()
+  assert [line.split()[0] for line in lines[2:]] == ['alone', '2'] and lines[2].split()[-1] == '1'
+
+
+def test_the_price_of_replicas_is_theirs_each():
+  times = {'alone': clock.Times(np.full(3, 1.0), np.full(3, 2.0)),
+           '4 replicas': clock.Times(np.full(3, 2.0), np.full(3, 6.0))}
+  lines = population.report(times, {'alone': 1, '4 replicas': 4})
+  assert [line.split()[-3:] for line in lines[1:]] == [['2000', '1000', '1'], ['1500', '500', '0.75']]
+
+
+def test_bench_population_refuses_no_replicas(capsys):
+  with pytest.raises(SystemExit) as caught:
+    main.main(['bench', 'population', '--replicas', '0'])
+  assert caught.value.code == 2 and 'must be at least 1' in capsys.readouterr().err

@@ -8,12 +8,14 @@ PACKAGE = pathlib.Path(__file__).parents[1] / 'mlm_jax'
 # From the top down; a module imports from its own layer only where it is listed twice.
 LAYERS = (
     ('commands',),
-    ('demo', 'benchmarks'),
+    ('demo', 'benchmarks', 'sweeps'),
+    ('population',),
     ('pretrain',),
     ('run', 'analysis'),
     ('train',),
+    ('recorder', 'replicas'),
     ('step', 'evaluate', 'checkpoint', 'workdir', 'reporter'),
-    ('objectives',),
+    ('objectives', 'masked_text'),
     ('masking', 'models', 'data', 'optim', 'sharding', 'metrics', 'processes', 'spikes'),
     ('batches', 'vocabulary'),
     ('rng', 'trees', 'config'),
@@ -22,9 +24,9 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 ROOMS = {
     'flax': ('models',), 'grain': ('data',), 'orbax': ('checkpoint',),
     'ml_collections': ('config',), 'sentencepiece': ('data',), 'rensa': ('data',),
-    'matplotlib': ('analysis',),
-    'tensorboardX': ('workdir',), 'rich': ('reporter',), 'optax': ('optim', 'step'),
-    'pyarrow': ('data',), 'tensorflow_datasets': ('data',),
+    'matplotlib': ('analysis',), 'statsmodels': ('analysis',),
+    'tensorboardX': ('workdir',), 'rich': ('reporter', 'commands', 'sweeps'), 'optax': ('optim', 'step'),
+    'pyarrow': ('data',), 'tensorflow_datasets': ('data',), 'ray': ('sweeps',),
     'torch': ('benchmarks',), 'transformers': ('benchmarks',), 'keras': ('benchmarks',),
     'keras_hub': ('benchmarks',),
 }

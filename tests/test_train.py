@@ -81,7 +81,7 @@ def test_a_run_leaves_what_it_says(config, tmp_path, prepared):
   run = tmp_path / 'run'
   assert {each.name for each in run.iterdir()} == {
       'checkpoints', 'config.json', 'environment.json', 'evaluations.jsonl', 'lock', 'metrics.jsonl',
-      'spikes.jsonl', 'tensorboard', 'timing.jsonl', 'tokenizer'}
+      'slices.json', 'spikes.jsonl', 'statistics.npz', 'tensorboard', 'timing.jsonl', 'tokenizer'}
   assert [line['step'] for line in workdir_lib.read_log(run, 'metrics')] == [2, 4, 6]
   assert [line['step'] for line in workdir_lib.read_log(run, 'evaluations')] == [3, 6]
   assert config_lib.differences(workdir_lib.read_config(run), config(), ignore=('log',)) == []

@@ -29,5 +29,5 @@ def test_columns_of_another_size_are_refused():
 
 def test_columns_are_leaves_and_ids_are_structure():
   a, b = vocabulary.table(6, 0, (0,)), vocabulary.table(6, 0, (0, 1))
-  assert len(jax.tree.leaves(a)) == 3
+  assert len(jax.tree.leaves(a)) == 4
   assert jax.tree.structure(a) != jax.tree.structure(b)

@@ -5,7 +5,8 @@ step. The collator gets what a PyTorch DataLoader hands it and runs on one threa
 as in a DataLoader's worker (with more it is slower): a list of
 {'input_ids': int64 tensor}, one a row; besides, without the dicts, which it takes
 faster; and its masking alone, rows stacked and special tokens known beforehand.
-For words, which it finds by offsets, a list of dicts of Python lists, its fastest.
+For words, which it finds by offsets, a list of dicts of Python lists, its fastest; it
+knows no spans, collocations, sentences or weights, so all of these stand beside its words.
 Ours uses all cores, so the ratio by processor time is the one to quote.
 """
 
@@ -21,6 +22,22 @@ from mlm_jax import vocabulary
 from mlm_jax.benchmarks import clock
 
 _SPECIAL = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
+_CLASSES = ('NOUN', 'VERB', 'ADJ', 'DET', 'PUNCT')
+_TOKENS = {
+    'token, independent': {'budget': 'independent'},
+    'token, exact': {},
+    'token, exact, random ids by frequency': {'random_ids': 'frequency'}}
+_WORDS = {
+    'word, independent': {'unit': 'word', 'budget': 'independent'},
+    'word, exact': {'unit': 'word'},
+    'span of words': {'unit': 'span'},
+    'span of tokens': {'unit': 'span', 'span_of': 'token'},
+    'collocation': {'unit': 'collocation'},
+    'sentence': {'unit': 'sentence'},
+    'token by frequency': {'select': 'frequency'},
+    'word by frequency': {'unit': 'word', 'select': 'frequency'},
+    'word by class': {'unit': 'word', 'select': 'class'},
+    'token by accuracy': {'select': 'accuracy'}}
 
 
 def add_arguments(parser):
@@ -31,38 +48,45 @@ def add_arguments(parser):
 
 
 def run(args):
-  """Prints the table of token units, then that of word units."""
-  starts_V = np.arange(args.vocabulary) % 3 != 0  # words of 1.5 pieces
-  table = vocabulary.table(args.vocabulary, _SPECIAL.index('[MASK]'), range(len(_SPECIAL)), starts_V)
-  tokens_BL = np.random.default_rng(0).integers(len(_SPECIAL), args.vocabulary, (args.rows, args.length))
-  tokens_BL[:, 0], tokens_BL[:, -1] = _SPECIAL.index('[CLS]'), _SPECIAL.index('[SEP]')
+  """Prints the table of uniform tokens, then that of all other units and of weights."""
+  batch, table = _batch(args.rows, args.length, args.vocabulary)
   peers = all(importlib.util.find_spec(name) for name in ('torch', 'transformers'))
-  for unit in ('token', 'word'):
-    tasks = {f'{unit}, {budget}': _ours(table, tokens_BL, unit, budget)
-             for budget in ('independent', 'exact')}
+  for unit, policies in (('token', _TOKENS), ('word', _WORDS)):
+    tasks = {name: _ours(table, batch, settings) for name, settings in policies.items()}
     reference = None
     if peers:
-      theirs = _collator(table, tokens_BL, unit)
+      theirs = _collator(table, batch.tokens_BL.astype(np.int64), unit)
       reference = next(iter(theirs))
       tasks |= theirs
     times = clock.take_turns(tasks, args.repetitions)
     print(f'{args.rows} x {args.length} tokens, {args.vocabulary} ids, rate .15, '
           f'on {jax.devices()[0].device_kind}')
-    print('\n'.join(clock.table(times, tokens_BL.size / 1e6, 'Mtok', reference)), '\n')
+    print('\n'.join(clock.table(times, batch.tokens_BL.size / 1e6, 'Mtok', reference)), '\n')
   if not peers:
     print('torch and transformers are not installed, so there is nothing to compare with: '
           '`make bench` brings them in an environment of their own.')
 
 
-def _ours(table, tokens_BL, unit, budget):
-  """Returns a function that masks the batch once."""
-  rows = len(tokens_BL)
+def _batch(rows, length, size):
+  """Returns (Batch, Table): words of 1.5 pieces, sentences of 20; a fifth of the words joins the last."""
+  g = np.random.default_rng(0)
+  ids = np.arange(size)
+  table = vocabulary.table(
+      size, _SPECIAL.index('[MASK]'), range(len(_SPECIAL)), starts_V=ids % 3 != 0, closes_V=ids % 20 == 7,
+      counts_V=1e9 / (10 + ids), classes=_CLASSES)
+  tokens_BL = g.integers(len(_SPECIAL), size, (rows, length))
+  tokens_BL[:, 0], tokens_BL[:, -1] = _SPECIAL.index('[CLS]'), _SPECIAL.index('[SEP]')
   starts_BS = np.where(np.arange(8) == 0, 0, -1) + np.zeros((rows, 1), int)
   example_B2 = np.stack([np.zeros(rows), np.arange(rows)], axis=1)
-  batch = jax.device_put(batches.Batch(
+  return batches.Batch(
       tokens_BL.astype(np.int32), starts_BS.astype(np.int32), example_B2.astype(np.uint32),
-      np.zeros(rows, np.uint32)))
-  policy = jax.device_put(masking.make(table, unit=unit, budget=budget))
+      np.zeros(rows, np.uint32), joins_BL=g.random((rows, length)) < 0.2,
+      classes_BL=g.integers(0, len(_CLASSES) + 1, (rows, length)).astype(np.uint8)), table
+
+
+def _ours(table, batch, settings):
+  """Returns a function that masks the batch once."""
+  batch, policy = jax.device_put((batch, masking.make(table, **settings)))
   mask_batch, key = jax.jit(masking.mask_batch), rng.root_key(0)
   return lambda: jax.block_until_ready(mask_batch(policy, key, batch))
 

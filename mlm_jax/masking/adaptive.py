@@ -29,7 +29,9 @@ _STEEPNESS = 2.0
 
 def counted(policy):
   """Returns what the objective has to count for `adapt`: 'vocabulary', 'class' or ''."""
-  return {'weight_V': 'vocabulary', 'loss_C': 'class'}[next(iter(policy.adapted))] if policy.adapted else ''
+  if not policy.adapted:
+    return ''
+  return 'vocabulary' if 'weight_V' in policy.adapted else 'class'
 
 
 def start(select, table, rate, has_weights):
@@ -61,7 +63,8 @@ def _by_accuracy(policy, counts, step, progress):
   correct_V = before['correct_V'] + counts['correct_V'][:size]   # the head's padding is cut off
   wrong_V = before['wrong_V'] + counts['wrong_V'][:size]
   accuracy_V = (correct_V + 0.5) / (correct_V + wrong_V + 1)
-  rate = rates.at(policy, progress, jnp.zeros(1, jnp.uint32))[0]
+  # Where each row has its own rate, the mean.
+  rate = rates.at(policy, progress, jnp.full(1, 1 << 31, jnp.uint32))[0]
   weight_V = jnp.maximum(_KEPT * before['weight_V'] + (1 - _KEPT) * rate * (1 - accuracy_V), _LEAST)
   due = (step + 1) % _EVERY == 0
   return {'weight_V': jnp.where(due, weight_V, before['weight_V']),
@@ -75,7 +78,7 @@ def _by_loss(policy, counts, step, progress):
   seen_C = number_C > 0
   mean_C = loss_C / jnp.maximum(number_C, 1)
   return {'loss_C': jnp.where(seen_C, _DECAY * before['loss_C'] + (1 - _DECAY) * mean_C, before['loss_C']),
-          'steps_C': before['steps_C'] + seen_C}
+          'steps_C': before['steps_C'] + seen_C.astype(jnp.float32)}
 
 
 def class_weights(adapted):
@@ -83,7 +86,7 @@ def class_weights(adapted):
   steps_C = adapted['steps_C']
   loss_C = adapted['loss_C'] / jnp.maximum(1 - _DECAY ** steps_C, 1e-6)
   used_C = (steps_C > 0) & (jnp.arange(len(steps_C)) > 0)
-  number = jnp.maximum(used_C.sum(), 1)
+  number = jnp.maximum(used_C.sum(dtype=jnp.float32), 1)
   away_C = jnp.where(used_C, loss_C - jnp.where(used_C, loss_C, 0).sum() / number, 0)
   deviation = jnp.sqrt((away_C ** 2).sum() / number)
   return jax.nn.sigmoid(_STEEPNESS * away_C / jnp.maximum(deviation, 1e-6))

@@ -146,14 +146,14 @@ def make(table, **settings):
     raise config_lib.UserError("masking.select = 'class': the vocabulary has no classes of words; prepare the "
                                'data with config.data.classes')
   if ':' in c.select:
-    selection.load(c.select)
+    selection.check_own(c.select, table)
   a, b = rates.ends(c)
   law_K = units.span_law(c.span_law, c.span_p, c.span_max) if c.unit == 'span' else None
   weight_C = selection.class_weights(c, table) if c.select == 'class' else None
   number = np.float32
   return Policy(
       table, number(a), number(b), number(c.rate_power), np.asarray(c.split, np.float32), number(c.predicted),
-      below_K=None if law_K is None else (np.cumsum(law_K[:-1]) * 2.0**32).astype(np.uint32),
+      below_K=None if law_K is None else units.below(law_K),
       weight_V=selection.piece_weights(c.select, table, c), weight_C=weight_C,
       alias=corruption.alias_table(table) if c.random_ids == 'frequency' else None,
       adapted=adaptive.start(c.select, table, a, weight_C is not None),
@@ -176,8 +176,7 @@ def mask_batch(policy, root_key, batch, progress=0.0):
     progress: how far training is, 0 to 1; the rate may depend on it.
   """
   table, length = policy.table, batch.tokens_BL.shape[1]
-  visit_B = batch.visit_B % np.uint32(policy.copies) if policy.copies else batch.visit_B
-  keys_B = rng.example_keys(root_key, 'mask', visit_B, batch.example_B2)
+  keys_B = _keys(policy, root_key, batch)
   offset_B, rate_word_B = bits.for_rows(keys_B)
   select_BL, corrupt_BL = bits.for_tokens(keys_B, length, bits.SELECT)
   length_BL, replace_BL = bits.for_tokens(keys_B, length, bits.UNITS)   # computed only where used
@@ -194,6 +193,17 @@ def mask_batch(policy, root_key, batch, progress=0.0):
     pi_BL = jnp.broadcast_to(policy.predicted, units_BL.shape)
     chosen_BL &= draw.independent_units(pi_BL, units_BL, predict_BL)
   return Masked(inputs_BL, targets_BL, chosen_BL, action_BL, units_BL)
+
+
+def row_rates(policy, root_key, batch, progress=0.0):
+  """Returns rate_B, float32: the rate that `mask_batch` gives each row."""
+  return rates.at(policy, progress, bits.for_rows(_keys(policy, root_key, batch))[1])
+
+
+def _keys(policy, root_key, batch):
+  """Returns keys_B, what a row's draws descend from."""
+  visit_B = batch.visit_B % np.uint32(policy.copies) if policy.copies else batch.visit_B
+  return rng.example_keys(root_key, 'mask', visit_B, batch.example_B2)
 
 
 def make_units(policy, batch, length_BL):

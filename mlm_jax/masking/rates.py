@@ -41,7 +41,8 @@ def at(policy, progress, word_B):
              'polynomial': lambda: t ** policy.rate_power,
              'step': lambda: (t >= 0.5).astype(jnp.float32)}[policy.schedule]()
   rate = jnp.round((a + (b - a) * share) * _STEPS) / _STEPS
-  return jnp.broadcast_to(jnp.clip(rate, 0, 1), word_B.shape)
+  # Rounding must not pass the ends: the prediction buffer is sized by them.
+  return jnp.broadcast_to(jnp.clip(rate, jnp.minimum(a, b), jnp.maximum(a, b)), word_B.shape)
 
 
 def ends(masking):

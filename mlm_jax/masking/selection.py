@@ -9,7 +9,8 @@ such that the expected number of tokens is the row's budget (see `draw.inclusion
              punctuation, on the whole), weigh `function_weight`, the others 1. No tagger.
   class      a token weighs as the class of its word; fixed, or by the running loss.
   accuracy   a piece weighs by how often it was guessed wrong lately.
-  module:Class  a class of yours: Class(table).weights(row) -> float32_L, row a `Row`.
+  module:Class  a class of yours: Class(table).weights(row) -> weight_L, row a `Row`, under jax.jit;
+             what is negative, below 1e-30 or not a number counts as 0.
 
 Weights that are computed on the device are rounded to steps of 2**-12 of the largest, at
 least one: sums and powers end in other digits from one processor to the next.
@@ -29,6 +30,7 @@ from mlm_jax import config as config_lib
 from mlm_jax.masking import adaptive
 
 _STEPS = 2.0**12
+_LEAST, _LARGEST = 1e-30, 1e30   # weight of a unit of one's own: the inverse must be a float32 too
 
 
 class Row(typing.NamedTuple):
@@ -90,19 +92,21 @@ def weights(policy, batch, units_BL):
     return jnp.asarray(policy.weight_V)[tokens_BL]
   if policy.select == 'accuracy':
     return _rounded(policy.adapted['weight_V'])[tokens_BL]
+  classes_BL = batch.classes_BL if batch.classes_BL is not None else jnp.zeros(tokens_BL.shape, jnp.uint8)
   if policy.select == 'class':
     weight_C = policy.weight_C if policy.weight_C is not None else adaptive.class_weights(policy.adapted)
-    return _rounded(weight_C)[batch.classes_BL]
-  classes_BL = batch.classes_BL if batch.classes_BL is not None else jnp.zeros(tokens_BL.shape, jnp.uint8)
-  weigh = load(policy.select)(policy.table).weights
-  weight_BL = jax.vmap(lambda *row: weigh(Row(*row)))(tokens_BL.astype(jnp.int32), units_BL, classes_BL)
-  return jnp.maximum(weight_BL.astype(jnp.float32), 0)
+    return _rounded(weight_C)[classes_BL]
+  own = load(policy.select)(policy.table)
+  weigh = lambda *row: jnp.asarray(own.weights(Row(*row))).astype(jnp.float32)
+  weight_BL = jax.vmap(weigh)(tokens_BL.astype(jnp.int32), units_BL, classes_BL)
+  weight_BL = jnp.where((weight_BL >= _LEAST) & (units_BL >= 0), jnp.minimum(weight_BL, _LARGEST), 0)
+  return _rounded(weight_BL)
 
 
 def _rounded(weight_N):
-  """Returns weights from 2**-12 to 1, in steps of 2**-12; 0 stays 0."""
+  """Returns weights from 2**-12 to 1, in steps of 2**-12 of the largest (of the last axis); 0 stays 0."""
   weight_N = jnp.asarray(weight_N)
-  steps_N = jnp.round(weight_N / weight_N.max() * _STEPS)
+  steps_N = jnp.round(weight_N / weight_N.max(axis=-1, keepdims=True) * _STEPS)
   return jnp.where(weight_N > 0, jnp.maximum(steps_N, 1), 0) / _STEPS
 
 
@@ -119,8 +123,27 @@ def load(spec):
   try:
     found = getattr(importlib.import_module(module), name)
   except Exception as error:  # somebody's module may raise anything
-    raise config_lib.UserError(f'masking.select = {spec!r}: {type(error).__name__}: {error}') from error
+    raise _refused(spec, error) from error
   if not callable(getattr(found, 'weights', None)):
     raise config_lib.UserError(f'masking.select = {spec!r}: {name} must have a method weights(row) -> weights '
                                'of the tokens')
   return found
+
+
+def check_own(spec, table):
+  """Raises UserError where the class that 'module:Class' names does not give a weight for each token."""
+  found, length = load(spec), 8
+  words = jax.ShapeDtypeStruct((length,), jnp.int32)
+  row = Row(words, words, jax.ShapeDtypeStruct((length,), jnp.uint8))
+  try:
+    given = jax.eval_shape(lambda table, row: jnp.asarray(found(table).weights(row)), table, row)
+  except Exception as error:  # somebody's class may raise anything
+    raise _refused(spec, error) from error
+  if given.shape != (length,) or given.dtype.kind not in 'fiub':
+    raise config_lib.UserError(f'masking.select = {spec!r}: of a row of {length} tokens, weights(row) gave '
+                               f'{given.dtype}{list(given.shape)} instead of one number a token')
+
+
+def _refused(spec, error):
+  line = ' '.join(str(error).split())
+  return config_lib.UserError(f'masking.select = {spec!r}: {type(error).__name__}: {line}')

@@ -39,10 +39,8 @@ def words(table, batch):
   vocabulary, follows the end of one, follows a special token, or is the first of
   its row or document.
   """
-  tokens_BL = batch.tokens_BL
   maskable_BL, fresh_BL = _stretches(table, batch)
-  ended_BL = _after(jnp.asarray(table.ends_V)[tokens_BL])
-  return _from_starts(fresh_BL | ended_BL | jnp.asarray(table.starts_V)[tokens_BL], maskable_BL)
+  return _from_starts(_word_starts(table, batch) | fresh_BL, maskable_BL)
 
 
 def spans(table, batch, below_K, word_BL, of):
@@ -50,28 +48,30 @@ def spans(table, batch, below_K, word_BL, of):
 
   Args:
     table, batch: as for `words`.
-    below_K: uint32, 2**32 times the probability of a length of at most 1, 2, ..., K - 1;
-      see `span_law`. A length is independent of where its span stands.
+    below_K: uint32, from `below` of the law of the lengths, see `span_law`. A length is
+      independent of where its span stands.
     word_BL: uniform uint32 words; the one at a span's first token gives its length.
     of: 'word' or 'token', what lengths are counted in.
 
   Source: arXiv:1907.10529, section 3.1, for the geometric law.
   """
-  atoms_BL = (words if of == 'word' else tokens)(table, batch)
   maskable_BL, fresh_BL = _stretches(table, batch)
-  atom_BL = atoms_BL == jnp.arange(atoms_BL.shape[1])[None]
+  atom_BL = maskable_BL & (_word_starts(table, batch) | fresh_BL) if of == 'word' else maskable_BL
   length_BL = 1 + (word_BL[:, :, None] >= jnp.asarray(below_K)[None, None]).sum(axis=2, dtype=jnp.int32)
 
-  def walk(left_B, here):
-    atom_B, fresh_B, length_B = here
+  def walk(carry, here):
+    left_B, first_B = carry
+    index, atom_B, fresh_B, length_B = here
     starts_B = atom_B & (fresh_B | (left_B == 0))
-    left_B = jnp.where(starts_B, length_B, left_B) - atom_B
-    return left_B, starts_B
+    left_B = jnp.where(starts_B, length_B, left_B) - atom_B.astype(jnp.int32)
+    first_B = jnp.where(starts_B, index, first_B)
+    return (left_B, first_B), first_B
 
   # Whether a span starts here hangs on the one before it, so this is a walk along the row.
-  along = (atom_BL.T, fresh_BL.T, length_BL.T)
-  starts_LB = jax.lax.scan(walk, jnp.zeros_like(length_BL[:, 0]), along, unroll=_UNROLLED)[1]
-  return _from_starts(starts_LB.T, maskable_BL)
+  B, L = atom_BL.shape
+  along = (jnp.arange(L, dtype=jnp.int32), atom_BL.T, fresh_BL.T, length_BL.T)
+  first_LB = jax.lax.scan(walk, (jnp.zeros(B, jnp.int32),) * 2, along, unroll=_UNROLLED)[1]
+  return jnp.where(maskable_BL, first_LB.T, -1)
 
 
 def span_law(law, p, longest):
@@ -84,12 +84,15 @@ def span_law(law, p, longest):
   return weight_K / weight_K.sum()
 
 
+def below(law_K):
+  """Returns uint32 below_K for `spans`: 2**32 times the probability of at most 1, 2, ..., K - 1."""
+  return np.minimum(np.cumsum(law_K[:-1]) * 2.0**32, 2**32 - 1).astype(np.uint32)
+
+
 def collocations(table, batch):
   """Returns units_BL, int32: the words of one collocation together."""
-  words_BL = words(table, batch)
-  starts_BL = (words_BL == jnp.arange(words_BL.shape[1])[None]) & ~batch.joins_BL
   maskable_BL, fresh_BL = _stretches(table, batch)
-  return _from_starts(starts_BL | fresh_BL, maskable_BL)
+  return _from_starts(_word_starts(table, batch) & ~batch.joins_BL | fresh_BL, maskable_BL)
 
 
 def sentences(table, batch):
@@ -98,7 +101,7 @@ def sentences(table, batch):
   maskable_BL, fresh_BL = _stretches(table, batch)
   closes_BL = jnp.asarray(table.closes_V)[tokens_BL] & maskable_BL
   # Punctuation behind the end, such as a quotation mark, is still in the sentence.
-  aside_BL = jnp.asarray(table.ends_V)[tokens_BL] & ~closes_BL
+  aside_BL = jnp.asarray(table.ends_V)[tokens_BL] & ~closes_BL & maskable_BL & ~fresh_BL
   index_1L = jnp.arange(tokens_BL.shape[1], dtype=jnp.int32)[None]
   last_close_BL = jax.lax.cummax(jnp.where(closes_BL, index_1L, -1), axis=1)
   last_word_BL = jax.lax.cummax(jnp.where(~aside_BL & ~closes_BL, index_1L, -1), axis=1)
@@ -111,6 +114,12 @@ def _stretches(table, batch):
   maskable_BL = batches.maskable(batch.tokens_BL, table.special_ids)
   document_BL = batches.begins(batch.starts_BS, batch.tokens_BL.shape[1])
   return maskable_BL, maskable_BL & (_after(~maskable_BL) | document_BL)
+
+
+def _word_starts(table, batch):
+  """Returns bool_BL: where a word starts by the vocabulary alone."""
+  tokens_BL = batch.tokens_BL
+  return jnp.asarray(table.starts_V)[tokens_BL] | _after(jnp.asarray(table.ends_V)[tokens_BL])
 
 
 def _after(holds_BL):

@@ -69,3 +69,46 @@ def test_what_is_not_chosen_stays():
   table = vocabulary.table(300, 0, (0,))
   inputs_L, action_L = corrupt(table, np.arange(50) * 80_000_000, (0.8, 0.1, 0.1), chosen=False)
   assert (inputs_L == 9).all() and (action_L == corruption.NONE).all()
+
+
+def shares(alias, ordinary):
+  """Returns the exact probability of each ordinary number: a slot's own part, and what others give it."""
+  below_O, other_O = alias
+  own_O = below_O.astype(np.float64) / 2**32
+  total_O = own_O + np.bincount(other_O, weights=1 - own_O, minlength=ordinary)
+  return total_O / ordinary
+
+
+@pytest.mark.parametrize('counts', (
+    np.arange(50), 1 / (1 + np.arange(50)), np.ones(50), np.eye(50)[7] * 3, np.zeros(50),
+    np.random.default_rng(0).exponential(size=50) ** 5))
+def test_the_alias_table_gives_each_id_its_share_of_the_text(counts):
+  table = vocabulary.table(50, 4, (0, 4, 49), counts_V=counts)
+  counts_O = np.delete(np.asarray(table.counts_V, np.float64), table.special_ids)
+  expected_O = counts_O / counts_O.sum() if counts_O.any() else np.full(47, 1 / 47)
+  found_O = shares(corruption.alias_table(table), 47)
+  np.testing.assert_allclose(found_O, expected_O, atol=1e-9)
+  assert (found_O[expected_O == 0] == 0).all()
+
+
+def test_replacements_by_frequency_are_ordinary_ids_in_proportion():
+  """Words at equal distances over the 32 bits."""
+  table = vocabulary.table(50, 4, (0, 4, 49), counts_V=np.where(np.arange(50) % 5 == 2, 0, np.arange(50)))
+  words_1L = ((np.arange(200_000) + 0.5) * 2**32 / 200_000).astype(np.uint32)[None]
+  ids = np.asarray(corruption.by_frequency(corruption.alias_table(table), words_1L, table))[0]
+  expected = np.asarray(table.counts_V, np.float64)
+  expected[list(table.special_ids)] = 0
+  seen = np.bincount(ids, minlength=50)
+  np.testing.assert_allclose(seen / 200_000, expected / expected.sum(), atol=1e-4)
+  assert not seen[expected == 0].any()
+
+
+def test_a_unit_split_by_token_has_many_actions_and_by_unit_one():
+  table = vocabulary.table(300, 0, (0,))
+  words_1L = np.random.default_rng(0).integers(0, 2**32, (1, 60), dtype=np.uint64).astype(np.uint32)
+  units_1L = (np.arange(60) // 20 * 20).astype(np.int32)[None]
+  actions = [np.asarray(corruption.corrupt(
+      table, np.full(3, 1 / 3, np.float32), np.full((1, 60), 9, np.int32), np.ones((1, 60), bool), units_1L,
+      words_1L, by_unit=by_unit)[1])[0].reshape(3, 20) for by_unit in (False, True)]
+  assert all(len(set(each)) == 3 for each in actions[0])
+  assert all(len(set(each)) == 1 for each in actions[1])

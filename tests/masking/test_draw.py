@@ -129,3 +129,68 @@ def test_a_unit_is_chosen_at_all_its_tokens():
                     draw.independent_units(pi_BL, units_BL, random_words((50, 64)))):
     at_first_BL = np.take_along_axis(np.asarray(chosen_BL), np.maximum(units_BL, 0), axis=1)
     assert np.array_equal(chosen_BL, at_first_BL & (units_BL >= 0))
+
+
+def inclusion_by_hand(rate, weight_L, units_L):
+  """min(1, c w), by letting the heaviest be certain one after the other; rational numbers."""
+  firsts = [i for i in range(len(units_L)) if units_L[i] == i]
+  size = {i: int(np.sum(units_L == i)) for i in firsts}
+  heaviest = {i: fractions.Fraction(float(weight_L[units_L == i].max())) for i in firsts}
+  order = sorted((i for i in firsts if heaviest[i] > 0), key=lambda i: -heaviest[i])
+  budget = fractions.Fraction(float(rate)) * sum(size.values())
+  pi_L = np.zeros(len(units_L))
+  while order:
+    total = sum(size[i] * heaviest[i] for i in order)
+    if budget * heaviest[order[0]] < total:
+      pi_L[order] = [float(budget * heaviest[i] / total) for i in order]
+      break
+    first = order.pop(0)
+    pi_L[first], budget = 1, budget - size[first]
+  return np.where(units_L >= 0, pi_L[np.maximum(units_L, 0)], 0)
+
+
+def heavy_weights(shape, kind):
+  g = np.random.default_rng(11)
+  weight_BL = np.exp(2 * g.standard_normal(shape)).astype(np.float32)
+  return {'heavy': weight_BL, 'ties': np.ceil(weight_BL).clip(max=4),
+          'zeros': np.where(weight_BL > 2, weight_BL, 0), 'nothing': 0 * weight_BL,
+          'equal': np.full(shape, 0.37, np.float32),
+          'tiny': weight_BL * np.float32(1e-20)}[kind]
+
+
+@pytest.mark.parametrize('kind', ('heavy', 'ties', 'zeros', 'nothing', 'equal', 'tiny'))
+@pytest.mark.parametrize('rate', (0.0, 0.05, 0.3, 0.8, 1.0))
+def test_inclusion_is_proportional_to_weight_up_to_certainty_and_keeps_the_budget(rate, kind):
+  rate = np.float32(rate)
+  units_BL = random_units(12, 50)
+  weight_BL = heavy_weights(units_BL.shape, kind)
+  pi_BL = np.asarray(jax.jit(draw.inclusion)(np.full(12, rate), weight_BL, units_BL))
+  expected_BL = np.stack([inclusion_by_hand(rate, weight_BL[b], units_BL[b]) for b in range(12)])
+  np.testing.assert_allclose(pi_BL, expected_BL, rtol=2e-5, atol=1e-6)
+  feasible_B = ((units_BL >= 0) & (expected_BL > 0)).sum(axis=1) >= rate * (units_BL >= 0).sum(axis=1)
+  if kind in ('heavy', 'equal', 'tiny', 'ties'):
+    assert feasible_B.all()
+    np.testing.assert_allclose(pi_BL.sum(axis=1), rate * (units_BL >= 0).sum(axis=1), rtol=1e-5, atol=1e-4)
+
+
+def test_inclusion_is_the_same_at_any_scale_and_beside_any_row():
+  units_BL, weight_BL = random_units(8, 50), heavy_weights((8, 50), 'heavy')
+  pi_BL = np.asarray(draw.inclusion(np.full(8, 0.3, np.float32), weight_BL, units_BL))
+  scaled_BL = np.asarray(draw.inclusion(np.full(8, 0.3, np.float32), weight_BL * np.float32(2**20), units_BL))
+  assert np.array_equal(scaled_BL, pi_BL)
+  part = [6, 1]
+  alone_BL = draw.inclusion(np.full(2, 0.3, np.float32), weight_BL[part], units_BL[part])
+  assert np.array_equal(alone_BL, pi_BL[part])
+
+
+def test_weighted_systematic_samples_hold_each_units_probability():
+  """One row drawn 20,000 times; false-alarm rate below 1e-7: |z| < 6 for each of some 15 units."""
+  times, length = 20_000, 64
+  one_1L, weight_1L = random_units(1, length, seed=5), heavy_weights((1, length), 'heavy')
+  pi_L = np.asarray(draw.inclusion(np.full(1, 0.3, np.float32), weight_1L, one_1L))[0]
+  repeat = lambda x_1L: np.repeat(x_1L, times, axis=0)
+  chosen_BL = draw.exact_units(repeat(pi_L[None]), repeat(one_1L), random_words(times),
+                               random_words((times, length), 1))
+  firsts = np.flatnonzero(one_1L[0] == np.arange(length))
+  seen, pi = np.asarray(chosen_BL)[:, firsts].mean(axis=0), pi_L[firsts].astype(np.float64)
+  assert (np.abs(seen - pi) <= 6 * np.sqrt(pi * (1 - pi) / times)).all() and 0.01 < pi.min() < 0.3 < pi.max()

@@ -1,0 +1,144 @@
+"""The battery is red on each known defect (see defects.py)."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mlm_jax import masking
+from mlm_jax.masking import policy as policy_lib
+from tests.masking import conftest
+from tests.masking import defects
+
+ROWS = 2048
+
+
+def failed(policy, mask_batch=defects.mask_batch):
+  found = masking.check(conftest.adapted(policy), rows=ROWS, length=defects.LENGTH, mask_batch=mask_batch)
+  return {result.name for result in found if not result.passed}
+
+
+TOKEN, WORD, SPAN = dict(unit='token'), dict(unit='word'), dict(unit='span')
+EXACT, FREE = dict(budget='exact'), dict(budget='independent')
+RARE = dict(select='frequency', frequency_power=1.0, rate=0.4)
+OF_THE_TEXT = dict(random_ids='frequency')
+HALF = dict(predicted=0.5)
+LINEAR = dict(schedule='linear', rate=0.3, final_rate=0.1)
+ROW = dict(schedule='row', rate=0.0, final_rate=1.0)
+
+DEFECTS = (
+    (TOKEN | EXACT, defects.altering(defects.keyed_by_batch_position), 'the same in any row order'),
+    (TOKEN | EXACT, defects.altering(defects.keyed_by_batch_position), 'the same in any batch split'),
+    (TOKEN | EXACT, defects.altering(defects.neighbours_share_a_stream),
+     'independent of the neighbouring row'),
+    (WORD | EXACT, defects.altering(defects.sources_share_a_stream),
+     'independent of the same row of another source'),
+    (TOKEN | FREE, defects.altering(defects.visits_share_a_stream), 'independent of the visit before'),
+    (SPAN | EXACT, defects.altering(defects.visits_share_a_stream), 'spans independent of the visit before'),
+    (WORD | ROW, defects.altering(defects.visits_share_a_stream), 'independent of the visit before'),
+    (TOKEN | EXACT, defects.the_seed_is_ignored, 'independent of another seed'),
+    (TOKEN | EXACT, defects.padding_is_masked, 'special tokens and padding stay'),
+    (TOKEN | EXACT, defects.padding_is_masked, 'only special tokens are no unit'),
+    (TOKEN | EXACT, defects.replacing(defects.any_id), 'replacements are ordinary ids'),
+    (TOKEN | EXACT, defects.replacing(defects.up_to_the_largest_id_of_the_batch),
+     'replacements are uniform over ids'),
+    (TOKEN | EXACT, defects.replacing(defects.ids_of_the_row_before), 'replacements are uniform over ids'),
+    (TOKEN | OF_THE_TEXT, defects.replacing(defects.any_ordinary_id), 'replacements are ordinary ids'),
+    (TOKEN | OF_THE_TEXT, defects.replacing(defects.any_id_of_the_text),
+     'replacements are as frequent as in the text'),
+    (WORD | FREE, defects.choosing(defects.sub_words_are_chosen_apart), 'units are chosen whole'),
+    (WORD | EXACT, defects.choosing(defects.in_random_order_until_full), 'units have one action'),
+    (SPAN | EXACT, defects.with_policy(split_by='token'), 'units have one action'),
+    (SPAN | dict(split_by='token'), defects.with_policy(split_by='unit'), 'actions differ within a unit'),
+    (WORD | EXACT, defects.choosing(defects.in_random_order_until_full, by_unit=True),
+     'rate of each unit length'),
+    (SPAN | EXACT, defects.choosing(defects.in_random_order_until_full, by_unit=True),
+     'rate of each unit length'),
+    (dict(unit='sentence', rate=0.4), defects.choosing(defects.in_random_order_until_full, by_unit=True),
+     'rate of each unit length'),
+    (SPAN | EXACT, defects.choosing(defects.in_windows_from_the_left_until_full, by_unit=True),
+     'rate in each tenth of the row'),
+    (TOKEN | FREE, defects.choosing(defects.later_tokens_are_spared), 'rate in each tenth of the row'),
+    (TOKEN | FREE, defects.choosing(defects.low_ids_are_preferred), 'rate of each group of ids'),
+    (TOKEN | EXACT, defects.choosing(defects.the_budget_is_rounded_down),
+     'the budget is not rounded one way'),
+    (TOKEN | FREE, defects.choosing(defects.the_budget_is_exact_after_all),
+     'counts vary as independent draws'),
+    (WORD | EXACT, defects.with_policy(budget='independent'), 'each row keeps its budget'),
+    (TOKEN | FREE, defects.with_policy(rate=np.float32(0.165)), 'rate'),
+    (TOKEN | EXACT, defects.with_policy(rate=np.float32(0.2)), 'the prediction buffer suffices'),
+    (TOKEN | EXACT, defects.with_policy(split_3=np.float32([0.75, 0.15, 0.1])), 'share [MASK]'),
+    (TOKEN | EXACT, defects.with_policy(split_3=np.float32([0.75, 0.15, 0.1])), 'share random'),
+    (TOKEN | EXACT, defects.with_policy(split_3=np.float32([0.8, 0.15, 0.05])), 'share kept'),
+    (TOKEN | EXACT, defects.changing(defects.targets_are_overwritten), 'targets are the original tokens'),
+    (TOKEN | EXACT, defects.changing(defects.kept_tokens_are_replaced), 'inputs follow the action'),
+    (TOKEN | EXACT, defects.changing(defects.what_is_left_alone_is_predicted),
+     'an action where chosen, only there'),
+    (TOKEN | HALF, defects.changing(defects.what_is_left_alone_is_predicted),
+     'only the corrupted are predicted'),
+    (WORD | HALF, defects.changing(defects.tokens_are_predicted_apart), 'units are predicted whole'),
+    (WORD | HALF, defects.with_policy(predicted=np.float32(0.55)), 'share predicted'),
+    (WORD | HALF, defects.changing(defects.kept_units_are_predicted_more_often),
+     'share predicted of each action'),
+    (SPAN | EXACT, defects.with_span_law('geometric', 0.25, 10), 'lengths of spans'),
+    (SPAN | EXACT, defects.with_span_law('geometric', 0.2, 9), 'lengths of spans'),
+    (SPAN | EXACT, defects.with_span_law('geometric', 0.2, 11), 'no span is longer than the longest'),
+    (SPAN | EXACT, defects.with_policy(span_of='token'), 'spans are of whole words'),
+    (TOKEN | RARE, defects.with_policy(select='uniform'), 'rate of each probability'),
+    (TOKEN | RARE, defects.with_policy(select='uniform'), 'certain and impossible units'),
+    (TOKEN | RARE | FREE, defects.choosing(defects.what_the_cap_cuts_is_lost), 'rate'),
+    (TOKEN | RARE | FREE, defects.choosing(defects.weights_are_not_normalized), 'rate'),
+    (WORD | RARE | FREE, defects.choosing(defects.weights_are_flattened, by_unit=True),
+     'rate of each probability'),
+    (WORD | RARE, defects.a_unit_weighs_as_its_first_token, 'rate of each probability'),
+    (WORD | dict(select='class'), defects.altering(lambda batch: dataclasses.replace(
+        batch, classes_BL=np.roll(batch.classes_BL, 1, axis=1))), 'rate of each probability'),
+    (TOKEN | dict(select='accuracy'),
+     defects.with_policy(adapted=lambda adapted: jax.tree.map(jnp.ones_like, adapted)),
+     'rate of each probability'),
+    (TOKEN | LINEAR, defects.progress_is_ignored, 'rate at progress 0'),
+    (TOKEN | LINEAR, defects.progress_is_ignored, 'rate at progress 1'),
+    (TOKEN | LINEAR, defects.with_policy(schedule='cosine', rate=np.float32(0.32)), 'rate at progress 0'),
+    (TOKEN | LINEAR, defects.with_policy(schedule='polynomial'), 'rate'),
+    (TOKEN | ROW, defects.with_policy(schedule='linear'), 'each row keeps its budget'),
+    (TOKEN | ROW | FREE, defects.with_policy(schedule='linear'), 'counts vary as independent draws'),
+)
+
+
+@pytest.mark.parametrize('settings, defective, name', DEFECTS,
+                         ids=[f'{"-".join(map(str, d[0].values()))}-{d[2]}' for d in DEFECTS])
+def test_a_known_defect_is_found(table, settings, defective, name):
+  assert name in failed(masking.make(table, **settings), defective)
+
+
+@pytest.mark.parametrize('settings', ({}, dict(unit='span'), RARE, ROW, dict(predicted=0.5, **OF_THE_TEXT)))
+def test_maskers_without_a_defect_pass_here(table, settings):
+  """What finds the defects does so with these rows, not by itself."""
+  assert not failed(masking.make(table, **settings))
+
+
+def test_static_masks_that_change_are_found(table):
+  assert 'copies return' in failed(masking.make(table, copies=2), defects.with_policy(copies=0))
+
+
+def test_units_that_cross_documents_or_break_are_found(table):
+  def shifted(policy, masked, words_BL):
+    units_BL = masked.units_BL
+    return dataclasses.replace(masked, units_BL=np.where(units_BL >= 0, units_BL[:, :1].clip(1), -1))
+
+  found = failed(masking.make(table), defects.changing(shifted))
+  assert {'units are unbroken', 'units stay in their document'} <= found
+
+
+def test_rates_of_rows_that_are_not_uniform_are_found(table, monkeypatch):
+  """Both the masks and what they are held against come from the policy: the law is tested by itself."""
+  policy = masking.make(table, **ROW)
+  row_rates = policy_lib.row_rates
+  for change, name in ((lambda rate_B: rate_B**1.2, 'rates of rows are uniform'),
+                       (lambda rate_B: rate_B * 1.1, 'rates of rows keep their bounds'),
+                       (lambda rate_B: rate_B[:1] + 0 * rate_B, 'rates of rows are uniform')):
+    with monkeypatch.context() as patch:
+      patch.setattr(policy_lib, 'row_rates', lambda *a: change(np.asarray(row_rates(*a))))
+      assert name in failed(policy)
