@@ -160,9 +160,6 @@ def _catch_up(runs, log):
   for r, error in errors.items():
     log(f'{group[r].name} failed: {error}')
     ended[group[r]] = Outcome('failed', error)
-  for workdir, outcome in ended.items():
-    if outcome.state == 'done':
-      pretrain.write_slices(workdir, runs[workdir].prepared)
   return ended
 
 

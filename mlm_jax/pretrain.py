@@ -128,6 +128,7 @@ def problem(config, prepared, mesh):
       stages=tuple(_stage(first, stage, prepared[number], model, mesh, _rows_before(stages, prepared, number))
                    for number, (first, stage) in enumerate(stages)),
       init=_init(config.model, model), evaluators=_evaluators(stages[-1][1], prepared[-1], model, mesh),
+      slices=functools.partial(_slices, stages[-1][1], prepared[-1], model, mesh),
       ranked_by=('reference', 'loss'), cost=functools.partial(_cost, model.architecture), facts=facts,
       adapted=dict(make_policy(config.masking, prepared[0].table).adapted))
 
@@ -174,6 +175,14 @@ def _evaluators(config, prepared, model, mesh):
   return {name: masked_evaluation.Evaluator(eval_step, policy, loaders, put) for name, policy in policies.items()}
 
 
+def _slices(config, prepared, model, mesh, params, adapted):
+  """Returns what slices.json holds of a finished run."""
+  objective, policies, loaders, put = _scoring(config, prepared, model, mesh)
+  if adapted:
+    policies['own'] = dataclasses.replace(policies['own'], adapted=adapted)
+  return slices.score(objective, params, policies, prepared, loaders, put)
+
+
 def _scoring(config, prepared, model, mesh):
   """Returns (objective, {name: policy}, {source: loader}, put): what scores of the held-out rows are made with."""
   size = config.evaluation.batch_size
@@ -206,8 +215,6 @@ def run(config, workdir, log=print, profile=False):
     processes.on_first(lambda: stack.enter_context(workdir_lib.locked(workdir)))
     processes.on_first(lambda: workdir_lib.check_same(workdir, config))
     if processes.from_first(processes.is_first() and train.is_finished(config, workdir, log)):
-      if jax.process_count() == 1:
-        _make_up_slices(config, workdir)
       return True
     make = lambda: prepare_data(config, workdir, log)
     prepared = processes.on_first(make) or make()   # the others open what the first has made
@@ -217,30 +224,7 @@ def run(config, workdir, log=print, profile=False):
     processes.check_equal(this.facts, 'data')
     # Only now, when all that can be wrong with the input has been looked at.
     processes.on_first(lambda: found(workdir, config, this.facts, prepared[0]))
-    is_complete = train.run(this, config, workdir, mesh, log, profile)
-    if is_complete and jax.process_count() == 1:   # reading a checkpoint again takes all processes
-      write_slices(workdir, prepared[-1])
-    return is_complete
-
-
-def write_slices(workdir, prepared):
-  """Scores a finished run by slices of the held-out tokens, into its slices.json."""
-  opened = run_lib.open_run(workdir)
-  config = config_lib.stages(opened.config)[-1][1]
-  mesh = sharding.largest_mesh(config.evaluation.batch_size)
-  objective, policies, loaders, put = _scoring(config, prepared, opened.model, mesh)
-  if opened.adapted:
-    policies['own'] = dataclasses.replace(
-        policies['own'], adapted=jax.device_put(opened.adapted, sharding.replicated(mesh)))
-  params = jax.device_put(opened.params, sharding.replicated(mesh))
-  slices.write(workdir, opened.step, slices.score(objective, params, policies, prepared, loaders, put))
-
-
-def _make_up_slices(config, workdir):
-  """Writes the slices of a run that ended without: just stopped then, or several processes."""
-  folder = data_folder(config, workdir, config_lib.stages(config)[-1][1])
-  if not (workdir / slices.FILE).exists() and store.finished(folder):
-    write_slices(workdir, store.open_prepared(folder))
+    return train.run(this, config, workdir, mesh, log, profile)
 
 
 def found(workdir, config, facts, prepared):

@@ -13,6 +13,7 @@ from mlm_jax import processes
 from mlm_jax import spikes
 from mlm_jax import step as step_lib
 from mlm_jax import workdir as workdir_lib
+from mlm_jax.evaluate import slices
 
 _ROWS_OF_SPIKE = 64  # rows of a batch that spikes.jsonl names
 
@@ -121,6 +122,11 @@ class Recorder:
     is_best = self._config.checkpoint.keep_best > 0 and loss < self._least
     self._least = min(self._least, loss)
     return is_best
+
+  def sliced(self, step, scores):
+    """Writes the scores by slices."""
+    if processes.is_first():
+      slices.write(self._workdir, step, scores)
 
   def save(self, step, carry):
     """Starts to save a Carry; the logs up to here reach the disk before the step does."""

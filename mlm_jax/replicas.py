@@ -34,6 +34,7 @@ def assemble(configs, problems, compiled):
   config, R = configs[0], len(configs)
   mesh = sharding.largest_mesh(R, config.mesh.devices or config.mesh.data)
   whole, divided = (NamedSharding(mesh, spec) for spec in (PartitionSpec(), _DIVIDED))
+  whole_of_one = sharding.replicated(sharding.largest_mesh(1))
   seeds = sorted({each.seed for each in configs})
   stage = problems[0].stages[0]
   policies = alike([each.stages[0].policy for each in problems])
@@ -56,6 +57,8 @@ def assemble(configs, problems, compiled):
   problem = dataclasses.replace(
       problems[0], init=None,
       stages=(dataclasses.replace(stage, policy=over.leaves, batch=None, examples=None),),
+      slices=[lambda params, adapted, score=each.slices: score(*jax.device_put((params, adapted), whole_of_one))
+              for each in problems],
       evaluators={name: _evaluator([each.evaluators[name] for each in problems], mesh)
                   for name in problems[0].evaluators})
   return problem, together, jax.device_put(jnp.stack([rng.root_key(seed) for seed in seeds]), whole)

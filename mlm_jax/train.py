@@ -62,6 +62,8 @@ class Problem:
     init: (key) -> params.
     evaluators: {name: (params, progress, adapted) -> {metric: value}}; see step.TrainState. Of
       a population, a list with the dict of each run.
+    slices: (params, adapted) -> what slices.json holds, see evaluate/slices.py. Of a
+      population, a list of those of each run.
     ranked_by: (evaluator, metric) whose least value marks the best checkpoint.
     cost: ({metric: (sum, weight)}) -> FLOPs of the steps that they were summed over.
     facts: {name: text} that must be the same whenever the run is taken up again.
@@ -70,6 +72,7 @@ class Problem:
   stages: tuple
   init: Callable
   evaluators: dict
+  slices: Any
   ranked_by: tuple
   cost: Callable
   facts: dict
@@ -210,6 +213,8 @@ def advance(problem, config, compiled, records, carry, first, last, root_key, lo
         trace.at(step)
       carry = loop.advance(step, carry, loop.wait_for(batches), root_key)
       is_best = loop.evaluate(step, carry)
+      if step == config.total_steps:
+        loop.slice(step, carry)
       stopping = stop.at(step)   # a signal that comes later counts at the next step
       if stopping or is_best or step == last or loop.save_is_due(step):
         loop.save(step, carry)
@@ -318,6 +323,14 @@ class _Loop:
       own = results if self._is_alone else {name: each[r] for name, each in results.items()}
       is_best |= record.evaluated(step, own)
     return is_best
+
+  def slice(self, step, carry):
+    """Scores the runs by slices of the held-out tokens; before the last save, so that it has them."""
+    with self._report.paused():
+      for r, record in self.live.items():
+        state = self._compiled.part(carry, r).state
+        score = self._problem.slices if self._is_alone else self._problem.slices[r]
+        record.sliced(step, score(state.params, state.adapted))
 
   def save_is_due(self, step):
     config = self._config.checkpoint

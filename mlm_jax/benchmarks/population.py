@@ -106,4 +106,4 @@ def _problem(shape, config):
   policy = masking.make(shape.policy().table, **config.masking.to_dict())
   rows = shape.rows(1)
   stage = train.Stage(0, config, objective, policy, lambda step: rows, lambda step: rows.example_B2)
-  return train.Problem((stage,), model.init, {}, ('reference', 'loss'), lambda sums: 0.0, {})
+  return train.Problem((stage,), model.init, {}, None, ('reference', 'loss'), lambda sums: 0.0, {})

@@ -2,11 +2,14 @@
 
 import importlib.util
 import os
+import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -32,9 +35,10 @@ def start_node(folder, *flags):
 
 
 @pytest.fixture(scope='module')
-def cluster(tmp_path_factory):
+def cluster():
   """The address of a cluster of two nodes."""
-  folder = tmp_path_factory.mktemp('ray')
+  # Ray puts sockets below it, whose names may not be long.
+  folder = pathlib.Path(tempfile.mkdtemp(prefix='ray'))
   with socket.socket() as free:
     free.bind(('127.0.0.1', 0))
     port = free.getsockname()[1]
@@ -50,6 +54,7 @@ def cluster(tmp_path_factory):
     for node in reversed(nodes):
       node.terminate()
       node.wait(60)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _wait_until_said(log, text):
