@@ -66,7 +66,7 @@ def wait_for_lines(path, lines, running):
 
 
 def assert_equal_runs(a, b):
-  for name in ('metrics.jsonl', 'evaluations.jsonl', 'spikes.jsonl'):
+  for name in ('metrics.jsonl', 'evaluations.jsonl', 'spikes.jsonl', 'slices.json'):
     assert (a / name).read_text() == (b / name).read_text()
   params = [checkpoint.read_model(each / 'checkpoints')[1] for each in (a, b)]
   jax.tree.map(np.testing.assert_array_equal, *params)
