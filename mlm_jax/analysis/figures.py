@@ -67,7 +67,7 @@ def curves(sweep, width, arms):
 
   `arms` are those whose losses can be compared.
   """
-  lines = {arm: line for arm in arms if (line := _line(sweep, arm))}
+  lines = {arm: points for arm in arms if (points := line(sweep, arm))}
   points = [point for line in lines.values() for point in line]
   last = max((x for x, *_ in points), default=0)
   settled = [point for point in points if point[0] >= _SETTLED * last]
@@ -88,7 +88,7 @@ def _same_steps(sweep):
   return len({run.total_steps for run in sweep.runs}) == 1
 
 
-def _line(sweep, arm):
+def line(sweep, arm):
   """Returns [(x, least, mean, most)] over an arm's seeds, where all of them have been evaluated.
 
   The runs are those that are done, or all that have begun where none is.

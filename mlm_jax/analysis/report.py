@@ -5,15 +5,16 @@ import pathlib
 from mlm_jax import config as config_lib
 from mlm_jax.analysis import findings as findings_lib
 from mlm_jax.analysis import page
+from mlm_jax.analysis import picture
 from mlm_jax.analysis import sweep as sweep_lib
 from mlm_jax.analysis import tables
 
-_NAMES = ('results.csv', 'table.tex', 'report.html')
+_NAMES = ('results.csv', 'table.tex', 'report.html', 'figure.png')
 _FILES = ('.csv', '.tex', '.html', '.png', '.svg', '.pdf')
 
 
 def write(folder, out=None):
-  """Writes results.csv, table.tex and report.html of a sweep into `out`, its folder if not given.
+  """Writes results.csv, table.tex, report.html and figure.png of a sweep into `out`, its folder if not given.
 
   Returns the lines that a terminal shows.
 
@@ -26,15 +27,16 @@ def write(folder, out=None):
                                'written to')
   sweep = sweep_lib.read(folder)
   found = findings_lib.find(sweep)
-  rendered = tables.results(sweep), tables.latex(sweep, found), page.render(sweep, found, out)
-  texts = dict(zip(_NAMES, rendered))
+  texts = tables.results(sweep), tables.latex(sweep, found), page.render(sweep, found, out)
+  arms = [arm for arm in sweep.arms if arm not in found.refused]
+  files = dict(zip(_NAMES, [text.encode() for text in texts] + [picture.render(sweep, arms)]))
   try:
     out.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
+    for name, content in files.items():
       partial = out / (name + '.partial')
-      partial.write_text(text, encoding='utf-8', newline='\n')
+      partial.write_bytes(content)
       partial.rename(out / name)
   except OSError as error:
     raise config_lib.UserError(f'cannot write to {out}: {error.strerror or error}; give another folder '
                                'with --out') from None
-  return tables.lines(sweep, found) + [f'{name.split(".")[0]}: {out / name}' for name in texts]
+  return tables.lines(sweep, found) + [f'{name.split(".")[0]}: {out / name}' for name in files]

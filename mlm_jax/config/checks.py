@@ -44,11 +44,13 @@ _AT_LEAST = {
     'log.spike': 0, 'mesh.devices': 0, 'mesh.data': 0, 'mesh.fsdp': 1, 'mesh.tensor': 1,
 }
 _MOST_ROWS = 1 << 20
-_ABOVE_0 = ('masking.span_p', 'masking.predicted', 'model.init_std', 'data.held_out', 'optim.learning_rate', 'optim.epsilon',
+_ABOVE_0 = ('masking.span_p', 'masking.predicted', 'model.init_std', 'data.held_out',
+            'optim.learning_rate', 'optim.epsilon',
             'optim.power', 'optim.layer_decay')
 _BELOW_1 = ('data.held_out', 'optim.beta1', 'optim.beta2')
 _FRACTIONS = ('masking.rate', 'masking.final_rate', 'masking.mean_rate', 'masking.span_p',
-              'masking.function_weight', 'masking.predicted', 'model.dropout', 'optim.final_fraction', 'optim.layer_decay',
+              'masking.function_weight', 'masking.predicted', 'model.dropout', 'optim.final_fraction',
+              'optim.layer_decay',
               'data.size_exponent', 'data.max_repetition', 'data.max_symbols', 'data.near_duplicates',
               *_BELOW_1)
 
@@ -121,7 +123,8 @@ def _check_masking(flat):
     _refuse(flat, 'masking.select', f'one of {", ".join(selections)}, or module:Class of yours'
             + (f' (did you mean {near[0]}?)' if near else ''))
   if flat['masking.unit'] == 'collocation' and not flat['data.collocations']:
-    _refuse(flat, 'data.collocations', "above 0, such as 20000 for 10 million words, for masking.unit = 'collocation'")
+    _refuse(flat, 'data.collocations',
+            "above 0, such as 20000 for 10 million words, for masking.unit = 'collocation'")
   if flat['masking.select'] == 'class' and not flat['data.classes']:
     _refuse(flat, 'data.classes', "'conllu' or module:function, for masking.select = 'class'")
   weights = flat['masking.class_weights']

@@ -42,7 +42,8 @@ def inclusion(rate_B, weight_BL, units_BL):
   high_B, low_B = bits.multiply(maskable_BL.sum(axis=1, dtype=jnp.uint32), bits.fixed_point(rate_B))
   budget_B = (high_B << precision) | (low_B >> (32 - precision))
   budget_B = jnp.where(rate_B >= 1, maskable_BL.sum(axis=1, dtype=jnp.uint32) << precision, budget_B)
-  pi_BL = lambda word_B: jnp.minimum(jax.lax.bitcast_convert_type(word_B, jnp.float32)[:, None] * weight_BL, 1)
+  as_float = lambda word_B: jax.lax.bitcast_convert_type(word_B, jnp.float32)
+  pi_BL = lambda word_B: jnp.minimum(as_float(word_B)[:, None] * weight_BL, 1)
 
   # The bits of positive floats are ordered as they are.
   def add_bit(i, last_B):

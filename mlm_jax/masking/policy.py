@@ -106,7 +106,8 @@ class Policy:
     """Returns (the longest unit of a row, mean squared length / mean length), in tokens, at most."""
     if self.unit == 'sentence':
       return length, length
-    longest = {'token': 1, 'word': _LONGEST_WORD, 'collocation': _COLLOCATION_WORDS * _WORD_TOKENS}.get(self.unit)
+    longest = {'token': 1, 'word': _LONGEST_WORD,
+               'collocation': _COLLOCATION_WORDS * _WORD_TOKENS}.get(self.unit)
     if self.unit == 'span':
       longest = (len(self.below_K) + 1) * (_WORD_TOKENS if self.span_of == 'word' else 1)
     clustering = {'token': 1, 'word': _WORD_CLUSTERING}.get(self.unit, longest)

@@ -120,12 +120,12 @@ def test_lines_stop_where_not_all_seeds_have_been_evaluated(folder):
     (folder / 'runs' / f'rate=0.3_seed={seed}' / 'checkpoints').rename(folder / f'kept{seed}')
     fake.run(folder / 'runs' / f'rate=0.3_seed={seed}', 4.0 + seed, 0.3, until=until)
   read = sweep_lib.read(folder)
-  assert figures._line(read, 'rate=0.3') == [(2, 4.8, pytest.approx(5.8), 6.8)]
+  assert figures.line(read, 'rate=0.3') == [(2, 4.8, pytest.approx(5.8), 6.8)]
   fake.run(folder / 'runs' / 'rate=0.3_seed=1', 5.0, 0.3)   # done: the others leave the curve
   read = sweep_lib.read(folder)
-  assert figures._line(read, 'rate=0.3') == [(2, 5.8, 5.8, 5.8), (4, 5.4, 5.4, 5.4), (6, 5.0, 5.0, 5.0)]
+  assert figures.line(read, 'rate=0.3') == [(2, 5.8, 5.8, 5.8), (4, 5.4, 5.4, 5.4), (6, 5.0, 5.0, 5.0)]
   final = [fake.loss('rate=0.15', seed) for seed in range(3)]
-  assert figures._line(read, 'rate=0.15')[-1] == (6, min(final), pytest.approx(sum(final) / 3), max(final))
+  assert figures.line(read, 'rate=0.15')[-1] == (6, min(final), pytest.approx(sum(final) / 3), max(final))
 
 
 @pytest.mark.parametrize('low, high, most, expected', (
