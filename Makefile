@@ -45,10 +45,13 @@ KERAS_HUB = keras-hub==0.32.0
 	$(call install,.venv-peers,--no-deps $(KERAS_HUB))
 	@touch $@
 
+# A comma in the text of a call would end its argument.
+EXTRAS = .[test,notebooks]
+
 define environment
 	@if command -v uv > /dev/null; then uv venv --quiet --allow-existing --python $(PYTHON) $(1); \
 	else $(PYTHON) -m venv $(1); fi
-	$(call install,$(1),-e '.[test,notebooks]' $(2))
+	$(call install,$(1),-e '$(EXTRAS)' $(2))
 endef
 
 define install
