@@ -3,6 +3,7 @@
   defaults   every setting, with its meaning
   keys       settings spoken of by dotted keys
   checks     what cannot work
+  own        a researcher's own functions and classes
   presets    masking policies of published systems
   staging    the config of each stage of a run
   recipes    configs from files, changed on the command line
@@ -16,6 +17,8 @@ from mlm_jax.config.keys import flatten
 from mlm_jax.config.keys import is_config
 from mlm_jax.config.keys import is_number
 from mlm_jax.config.keys import UserError
+from mlm_jax.config.own import imported
+from mlm_jax.config.own import said
 from mlm_jax.config.presets import PRESETS
 from mlm_jax.config.presets import settings as preset_settings
 from mlm_jax.config.recipes import call

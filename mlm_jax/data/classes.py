@@ -11,10 +11,7 @@ A token has the class of the word that holds its first character that is no spac
 spaces alone go with what follows them.
 """
 
-import importlib
 import numbers
-import os
-import sys
 
 import numpy as np
 
@@ -90,13 +87,7 @@ class FromFunction(_Numbers):
   def __init__(self, spec):
     super().__init__()
     self._setting = f'config.data.classes = {spec!r}'
-    module, _, name = spec.partition(':')
-    if os.getcwd() not in sys.path:
-      sys.path.append(os.getcwd())
-    try:
-      self._function = getattr(importlib.import_module(module), name)
-    except (Exception, SystemExit) as error:  # somebody's module may raise anything
-      raise self._wrong(f'cannot be imported ({_said(error)})') from error
+    self._function = config.imported('data.classes', spec)
     if not callable(self._function):
       raise self._wrong(f'is no function, but {self._function!r}'[:200])
 
@@ -108,7 +99,7 @@ class FromFunction(_Numbers):
       spans = [(begin, end, name) for begin, end, name in self._function(text)]
     except Exception as error:
       raise self._wrong('must return (begin, end, class name) of each word; '
-                        f'{where}: {_said(error)}') from error
+                        f'{where}: {config.said(error)}') from error
     numbers_C = np.zeros(len(text), np.uint8)
     for span in spans:
       begin, end, name = span
@@ -149,7 +140,3 @@ def make(data, sources):
       raise config.UserError(f"config.data.classes = 'conllu': {source.spec} has no parts of speech; let "
                              'every source be conllu:GLOB, or give module:function')
   return FromTreebank(data)
-
-
-def _said(error):
-  return ' '.join(f'{type(error).__name__}: {error}'.split())

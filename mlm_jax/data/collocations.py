@@ -10,8 +10,6 @@ collocation and parts what stands before it from what follows, as the end of a s
 """
 
 import dataclasses
-import io
-import os
 from typing import NamedTuple
 import zipfile
 
@@ -19,6 +17,7 @@ import numpy as np
 
 from mlm_jax import config
 from mlm_jax.data import characters
+from mlm_jax.data import writing
 
 WORDS = (2, 3, 4, 5)  # that a collocation may have
 _FACTOR = 0xD6E8FEB86659FD93  # odd
@@ -67,16 +66,12 @@ class Entries:
 
 def write(path, entries):
   """Writes them as an .npz file: the same bytes for the same entries."""
-  with open(path, 'wb') as file:
-    np.savez(file, **vars(entries))
-    file.flush()
-    os.fsync(file.fileno())
+  writing.write_fields(path, entries)
 
 
 def read(data):
   """Returns the Entries from the bytes of such a file; KeyError where it lacks an array."""
-  with np.load(io.BytesIO(data)) as arrays:
-    return Entries(**{field.name: arrays[field.name] for field in dataclasses.fields(Entries)})
+  return writing.read_fields(Entries, data)
 
 
 def load(path, tokenizer):

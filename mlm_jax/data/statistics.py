@@ -1,12 +1,11 @@
 """What is counted over the training rows, and statistics.npz, which holds it."""
 
 import dataclasses
-import io
-import os
 
 import numpy as np
 
 from mlm_jax.data import ngrams
+from mlm_jax.data import writing
 
 NGRAMS = 10_000  # of each length that are kept
 LENGTHS = 32     # bins of a document's length
@@ -106,14 +105,10 @@ class _SourceCounter:
 
 
 def write(path, statistics):
-  """Writes statistics.npz: the same bytes for the same counts, since no time is in it."""
-  with open(path, 'wb') as file:
-    np.savez(file, **vars(statistics))
-    file.flush()
-    os.fsync(file.fileno())
+  """Writes statistics.npz: the same bytes for the same counts."""
+  writing.write_fields(path, statistics)
 
 
 def read(data):
   """Returns the Statistics from the bytes of statistics.npz; KeyError where it lacks one."""
-  with np.load(io.BytesIO(data)) as arrays:
-    return Statistics(**{field.name: arrays[field.name] for field in dataclasses.fields(Statistics)})
+  return writing.read_fields(Statistics, data)

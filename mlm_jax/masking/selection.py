@@ -17,9 +17,6 @@ least one: sums and powers end in other digits from one processor to the next.
 """
 
 import functools
-import importlib
-import os
-import sys
 import typing
 
 import jax
@@ -117,16 +114,10 @@ def load(spec):
   Raises:
     UserError: it cannot be imported, or has no method `weights`.
   """
-  module, _, name = spec.partition(':')
-  if os.getcwd() not in sys.path:
-    sys.path.append(os.getcwd())
-  try:
-    found = getattr(importlib.import_module(module), name)
-  except Exception as error:  # somebody's module may raise anything
-    raise _refused(spec, error) from error
+  found = config_lib.imported('masking.select', spec)
   if not callable(getattr(found, 'weights', None)):
-    raise config_lib.UserError(f'masking.select = {spec!r}: {name} must have a method weights(row) -> weights '
-                               'of the tokens')
+    raise config_lib.UserError(f'config.masking.select = {spec!r}: it must have a method weights(row) -> '
+                               'weights of the tokens')
   return found
 
 
@@ -138,12 +129,7 @@ def check_own(spec, table):
   try:
     given = jax.eval_shape(lambda table, row: jnp.asarray(found(table).weights(row)), table, row)
   except Exception as error:  # somebody's class may raise anything
-    raise _refused(spec, error) from error
+    raise config_lib.UserError(f'config.masking.select = {spec!r}: {config_lib.said(error)}') from error
   if given.shape != (length,) or given.dtype.kind not in 'fiub':
-    raise config_lib.UserError(f'masking.select = {spec!r}: of a row of {length} tokens, weights(row) gave '
-                               f'{given.dtype}{list(given.shape)} instead of one number a token')
-
-
-def _refused(spec, error):
-  line = ' '.join(str(error).split())
-  return config_lib.UserError(f'masking.select = {spec!r}: {type(error).__name__}: {line}')
+    raise config_lib.UserError(f'config.masking.select = {spec!r}: of a row of {length} tokens, weights(row) '
+                               f'gave {given.dtype}{list(given.shape)} instead of one number a token')

@@ -59,7 +59,7 @@ def _time(plan, workdir, costs):
       done += 1
       flops += cost
       timing = workdir_lib.read_log(folder.run_folder(workdir, run), 'timing')
-      seconds += sum(line['seconds'] for line in timing)
+      seconds += sum(line['seconds'] / line.get('replicas', 1) for line in timing)
     else:
       left += cost * (1 - folder.saved_step(workdir, run) / run.config.total_steps)
   if done == len(plan.runs):
