@@ -27,6 +27,9 @@ def run(plan, workdir, most=0, log=print):
   workdir = pathlib.Path(workdir).absolute()
   with workdir_lib.locked(workdir):
     folder.check(plan, workdir)
+    configs = {run.name: run.config for run in plan.runs}
+    if len(population.groups(configs)) == len(configs) > 1:   # no two go together
+      population.check(configs)
     left = {run.name: run for run in plan.runs if not folder.is_done(workdir, run)}
     together = _parts(population.groups({name: run.config for name, run in left.items()}), most)
     for names in together:

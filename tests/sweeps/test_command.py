@@ -80,7 +80,7 @@ def test_the_plan_of_a_sweep_that_stands_says_how_far_it_is(tmp_path):
   folder.write(plan, tmp_path)
   places = [folder.run_folder(tmp_path, run) for run in plan.runs]
   test_runner.finish(places[0])
-  (places[0] / 'timing.jsonl').write_text('{"step": 3, "seconds": 40.0}\n{"step": 6, "seconds": 20.0}\n')
+  (places[0] / 'timing.jsonl').write_text('{"step": 3, "seconds": 80.0, "replicas": 2}\n{"step": 6, "seconds": 20.0}\n')
   (places[1] / 'checkpoints' / '3').mkdir(parents=True)
   lines = overview.lines(plan, tmp_path)
   assert any(line.startswith('rate=0.15 ') and line.endswith('1 done, 1 at step 3') for line in lines)

@@ -74,6 +74,13 @@ def test_a_signal_ends_the_sweep(made, tmp_path):
   assert len(made[0]) == 1 and set(states(tmp_path).values()) == {'waiting'}
 
 
+def test_a_population_over_nothing_but_what_is_no_number_is_refused(made, tmp_path):
+  plan = experiments.plan(tmp_path, sweeps.product(sweeps.param('masking.unit', ['token', 'word']), sweeps.seeds(1)))
+  with pytest.raises(config_lib.UserError, match="config.masking.unit is 'token' in unit=token_seed=0, 'word' in"):
+    populations.run(plan, tmp_path / 'sweep', log=experiments.QUIET)
+  assert not made[0] and not (tmp_path / 'sweep').exists()
+
+
 def test_what_cannot_be_a_population_is_refused_before_anything_starts(made, tmp_path):
   base = toys.config(stages=({'steps': 3}, {'steps': 3}))
   with pytest.raises(config_lib.UserError, match='config.stages: a population trains in one stage'):
