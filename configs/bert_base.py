@@ -1,6 +1,7 @@
 """BERT-base, arXiv:1810.04805: ten static masks for each row, 80/10/10.
 
-  mlm-jax train --config=configs/bert_base.py --config.data.source='text:corpus/*.txt.zst' --workdir=runs/bert_base
+  mlm-jax train --config=configs/bert_base.py \
+    --config.data.source='text:corpus/*.txt.zst' --workdir=runs/bert_base
   mlm-jax train --config=configs/bert_base.py:smoke --workdir=runs/smoke   # a minute, CPU
 
 Expected: held-out masked perplexity 3.99 on Wikipedia + BooksCorpus (table 6 of the

@@ -1,6 +1,7 @@
 """BERT-large, arXiv:1810.04805: ten static masks for each row, 80/10/10.
 
-  mlm-jax train --config=configs/bert_large.py --config.data.source='text:corpus/*.txt.zst' --workdir=runs/bert_large
+  mlm-jax train --config=configs/bert_large.py \
+    --config.data.source='text:corpus/*.txt.zst' --workdir=runs/bert_large
   mlm-jax train --config=configs/bert_large.py:smoke --workdir=runs/smoke   # a minute, CPU
 
 Expected: held-out masked perplexity 3.23 on Wikipedia + BooksCorpus (table 6 of the

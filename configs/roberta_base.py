@@ -1,6 +1,7 @@
 """RoBERTa-base, arXiv:1907.11692: dynamic uniform masking, no sentence pairs.
 
-  mlm-jax train --config=configs/roberta_base.py --config.data.source='text:corpus/*.txt.zst' --workdir=runs/roberta_base
+  mlm-jax train --config=configs/roberta_base.py \
+    --config.data.source='text:corpus/*.txt.zst' --workdir=runs/roberta_base
   mlm-jax train --config=configs/roberta_base.py:smoke --workdir=runs/smoke   # a minute, CPU
 
 Expected: held-out perplexity by the size of the corpus, Wikipedia + BooksCorpus, best

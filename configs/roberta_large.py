@@ -1,6 +1,7 @@
 """RoBERTa-large, arXiv:1907.11692: dynamic uniform masking, no sentence pairs.
 
-  mlm-jax train --config=configs/roberta_large.py --config.data.source='text:corpus/*.txt.zst' --workdir=runs/roberta_large
+  mlm-jax train --config=configs/roberta_large.py \
+    --config.data.source='text:corpus/*.txt.zst' --workdir=runs/roberta_large
   mlm-jax train --config=configs/roberta_large.py:smoke --workdir=runs/smoke   # a minute, CPU
 
 Expected: no held-out perplexity of this run is published; the recipe is that of the

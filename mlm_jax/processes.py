@@ -43,10 +43,12 @@ def start(environment=os.environ):
   if arguments is None:
     return
   say = lambda text: print(f'mlm-jax: {text}', file=sys.stderr, flush=True)
-  where = 'the other processes' + (f' at {arguments["coordinator_address"]}' if 'coordinator_address' in arguments else '')
+  address = arguments.get('coordinator_address')
+  where = f'the other processes at {address}' if address else 'the other processes'
+  never_came = lambda: (say(f'{where} did not come within {_ARRIVAL} seconds'), os._exit(2))
   # JAX would say nothing, and abort in the end.
   timers = [threading.Timer(_SILENCE / 6, say, [f'waiting for {where}']),
-            threading.Timer(_ARRIVAL - 5, lambda: (say(f'{where} did not come within {_ARRIVAL} seconds'), os._exit(2)))]
+            threading.Timer(_ARRIVAL - 5, never_came)]
   try:
     for timer in timers:
       timer.start()
@@ -70,7 +72,8 @@ def _watch():
   me = f'process {jax.process_index()} of {jax.process_count()}'
   line = (f'mlm-jax: {me} has ended abruptly: it was killed, or another process is gone; start all of them again '
           'to go on from the newest checkpoint')
-  shell = subprocess.Popen(['sh', '-c', f'trap "" INT TERM; read farewell || echo "{line}" >&2'], stdin=subprocess.PIPE)
+  shell = subprocess.Popen(['sh', '-c', f'trap "" INT TERM; read farewell || echo "{line}" >&2'],
+                           stdin=subprocess.PIPE)
   _farewell.append(lambda: shell.stdin.closed or shell.communicate(b'\n'))
   atexit.register(_farewell[0])
 
@@ -139,7 +142,8 @@ def _on_gpus(environment):
   one task for all its GPUs, and where SLURM shows each task nothing but its own.
   """
   visible = [each for each in environment.get('CUDA_VISIBLE_DEVICES', '').split(',') if each]
-  tasks = re.match(r'\d+', environment.get('SLURM_STEP_TASKS_PER_NODE', environment.get('SLURM_TASKS_PER_NODE', '')))
+  per_node = environment.get('SLURM_STEP_TASKS_PER_NODE', environment.get('SLURM_TASKS_PER_NODE', ''))
+  tasks = re.match(r'\d+', per_node)
   if len(visible) == 1 or visible and tasks and tasks[0] == '1':
     return {'local_device_ids': list(range(len(visible)))}
   return {}
