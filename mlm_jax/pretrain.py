@@ -235,7 +235,7 @@ def found(workdir, config, facts, prepared):
   shutil.copy(prepared.directory / store.STATISTICS, workdir)   # policies may hang on the counts
 
 
-def evaluate(workdir, step=None, data=None, with_guesses=False):
+def evaluate(workdir, step=None, data=None, with_guesses=False, other=None):
   """Returns {'step': ..., 'reference_loss': ..., 'own_loss': ..., ...} of a checkpoint.
 
   It runs on as many of the devices as divide the evaluation batch, whatever mesh
@@ -247,6 +247,8 @@ def evaluate(workdir, step=None, data=None, with_guesses=False):
     data: folder of prepared data; None for the run's own.
     with_guesses: whether to add what counting alone scores (evaluate/guesses.py), and on
       synthetic languages the best there can be (evaluate/optimal.py).
+    other: settings of a masking policy (the group `masking` of a config as a dict) under
+      which to score too, as `other_loss` and so on; None for none.
 
   Raises:
     UserError: no run, checkpoint or data there; data made with another tokenizer or
@@ -254,7 +256,10 @@ def evaluate(workdir, step=None, data=None, with_guesses=False):
   """
   opened = run_lib.open_run(workdir, step)
   config = config_lib.stages(opened.config)[-1][1]
-  prepared = store.open_prepared(data or data_folder(opened.config, workdir, config))
+  folder = pathlib.Path(data or data_folder(opened.config, workdir, config))
+  if not folder.exists():
+    raise config_lib.UserError(f'the held-out text is not in {folder}: say with --data where it is')
+  prepared = store.open_prepared(folder)
   if prepared.tokenizer.sha256 != opened.tokenizer.sha256:
     raise config_lib.UserError(f'{prepared.directory} was prepared with another tokenizer than {workdir}')
   if prepared.row_length > config.model.max_positions:
@@ -269,7 +274,14 @@ def evaluate(workdir, step=None, data=None, with_guesses=False):
   mesh = sharding.largest_mesh(config.evaluation.batch_size)
   params, adapted = jax.device_put((opened.params, opened.adapted), sharding.replicated(mesh))
   scores = {'step': opened.step}
-  for name, evaluator in _evaluators(config, prepared, opened.model, mesh).items():
+  evaluators = _evaluators(config, prepared, opened.model, mesh)
+  if other:
+    store.needs(prepared, other)
+    policy = jax.device_put(masking.make(prepared.table, **other), sharding.replicated(mesh))
+    # What another policy would have learned is not known: it stands at its start.
+    evaluators['other'] = lambda params, progress, adapted: dataclasses.replace(
+        evaluators['own'], policy=policy)(params, progress, policy.adapted)
+  for name, evaluator in evaluators.items():
     values = evaluator(params, opened.step / config.total_steps, adapted)
     if not math.isfinite(values.get('loss', math.nan)):
       raise config_lib.UserError(f'the {name} loss of step {opened.step} is not a number')

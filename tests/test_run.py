@@ -155,6 +155,18 @@ def test_evaluate_repeats_the_last_line_of_the_log(workdir):
   assert set(guessed) - set(scores) == {'unigram_loss', 'unigram_accuracy', 'bigram_loss', 'bigram_accuracy'}
 
 
+def test_evaluate_scores_under_another_policy_too(workdir):
+  reference = config_lib.override(config_lib.base(), [('masking.rate', '0.15'), ('masking.split', '(1.0, 0.0, 0.0)')])
+  scores = pretrain.evaluate(workdir, other=reference.masking.to_dict())
+  assert [scores[f'other_{name}'] for name in ('loss', 'accuracy', 'rate')] == [
+      scores[f'reference_{name}'] for name in ('loss', 'accuracy', 'rate')] != [
+      scores[f'own_{name}'] for name in ('loss', 'accuracy', 'rate')]
+  adaptive = config_lib.override(config_lib.base(), [('masking', 'amlm')]).masking.to_dict()
+  assert pretrain.evaluate(workdir, other=adaptive)['other_loss'] > 0
+  with pytest.raises(config_lib.UserError, match='prepared without config.data.collocations'):
+    pretrain.evaluate(workdir, other=adaptive | {'unit': 'collocation', 'select': 'uniform'})
+
+
 def test_evaluate_refuses_rows_beyond_the_positions_and_losses_that_are_no_numbers(workdir, tmp_path, monkeypatch):
   corpus = toys.write_corpus(tmp_path / 'corpus.txt')
   model = next((workdir / 'tokenizer').iterdir())
@@ -163,6 +175,8 @@ def test_evaluate_refuses_rows_beyond_the_positions_and_losses_that_are_no_numbe
   pretrain.prepare_data(longer, None, lambda line: None)
   with pytest.raises(config_lib.UserError, match='rows of 64, beyond the 32 positions'):
     pretrain.evaluate(workdir, data=tmp_path / 'longer')
+  with pytest.raises(config_lib.UserError, match='nowhere: say with --data where it is'):
+    pretrain.evaluate(workdir, data=tmp_path / 'nowhere')
   opened = mlm_jax.open_run(workdir)
   opened.params = jax.tree.map(lambda x: x * np.nan, opened.params)
   monkeypatch.setattr(pretrain.run_lib, 'open_run', lambda *rest: opened)

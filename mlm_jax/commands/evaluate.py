@@ -3,11 +3,14 @@
 Example:
   mlm-jax evaluate --workdir=runs/demo --guesses
   mlm-jax evaluate --workdir=runs/demo --step=500 --data=runs/other/data
+  mlm-jax evaluate --workdir=runs/demo --policy=bert_whole_word --config.masking.split='(1.0,0.0,0.0)'
 
 Prints one line of JSON. The text must have been prepared with the run's own tokenizer.
 """
 
 import json
+
+from mlm_jax.commands import _config
 
 
 def add_arguments(parser):
@@ -17,8 +20,10 @@ def add_arguments(parser):
                       help='also score a unigram and a bigram guess of the same masked tokens, and on a '
                            'synthetic language the best there can be')
   parser.add_argument('--data', help="a folder of prepared data; the run's own if not given")
+  _config.add_policy(parser, 'also score under the masks of another policy, as other_loss and so on')
 
 
 def run(args):
   from mlm_jax import pretrain
-  print(json.dumps(pretrain.evaluate(args.workdir, args.step, args.data, args.guesses)))
+  other = _config.policy(args) if args.policy or args.config or args.overrides else None
+  print(json.dumps(pretrain.evaluate(args.workdir, args.step, args.data, args.guesses, other)))

@@ -19,13 +19,12 @@ _STYLES = {'mask': 'bold white on red', 'random': 'bold black on yellow', 'keep'
 
 
 def add_arguments(parser):
-  parser.add_argument('--policy', metavar='NAME', help='a preset: ' + ', '.join(config_lib.PRESETS))
   parser.add_argument('--text', required=True, help='any text')
   parser.add_argument('--workdir', metavar='DIR', help='of a run, or of prepared data')
   parser.add_argument('--visits', type=int, default=3, help='lines to show (default 3)')
   parser.add_argument('--seed', type=int, default=0, help='of the draws (default 0)')
   parser.add_argument('--progress', type=float, default=0.0, help='share of the training done (default 0)')
-  _config.add_arguments(parser)
+  _config.add_policy(parser, 'the policy to show')
 
 
 def run(args):
@@ -34,7 +33,7 @@ def run(args):
   if args.visits < 1 or not 0 <= args.progress <= 1 or not 0 <= args.seed < 2**32:
     raise config_lib.UserError('--visits must be at least 1, --progress between 0 and 1, --seed below 2**32')
   table, ids, tokenizer, joins = _of_workdir(args) if args.workdir else _plain(args)
-  settings = _settings(args)
+  settings = _config.policy(args)
   if settings['unit'] == 'collocation' and joins is None:
     raise config_lib.UserError(
         'collocations are found when data is prepared: mlm-jax prepare --workdir=DIR --config.data.source=... '
@@ -48,19 +47,6 @@ def run(args):
     pieces, = masked_text.mask_rows(policy, [row], tokenizer.piece, tokenizer.pad_id, seed=args.seed,
                                     visit=visit, progress=args.progress, joins=joins)
     _show(pieces[1:-1])
-
-
-def _settings(args):
-  """Returns the settings of the policy that the flags describe."""
-  for key, _ in args.overrides:
-    if key != 'masking' and not key.startswith('masking.'):
-      raise config_lib.UserError(f'--config.{key}: only --config.masking.KEY=VALUE decides here')
-  base = config_lib.load(args.config) if args.config else config_lib.base()
-  base = base.copy_and_resolve_references()
-  with base.unlocked():
-    base.data.update(collocations=1, classes='any')   # whether they are there is asked of the data
-  preset = [('masking', args.policy)] if args.policy else []
-  return config_lib.override(base, preset + args.overrides).masking.to_dict()
 
 
 def _plain(args):
