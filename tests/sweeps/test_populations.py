@@ -71,7 +71,7 @@ def test_what_fails_is_said_and_the_next_population_is_made(made, tmp_path):
 
 
 def test_a_run_that_diverges_is_called_so(made, tmp_path):
-  made[1].append('failed')
+  made[1].append('diverged')
   assert not populations.run(experiments.plan(tmp_path, _RUNS), tmp_path, log=experiments.QUIET)
   assert sorted(states(tmp_path).values()) == ['diverged'] * 4 + ['done'] * 4
 
