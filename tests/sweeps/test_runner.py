@@ -26,6 +26,18 @@ from tests import toys
 from tests.sweeps import experiments
 
 
+@pytest.fixture(autouse=True)
+def signals_are_heard():
+  """A shell that starts the tests in the background has them ignore SIGINT, and then a sweep does too."""
+  ignored = [number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+             if signal.getsignal(number) is signal.SIG_IGN]
+  for number in ignored:
+    signal.signal(number, signal.default_int_handler)
+  yield
+  for number in ignored:
+    signal.signal(number, signal.SIG_IGN)
+
+
 class Actor:
   """A launcher whose runs do what a script says.
 
