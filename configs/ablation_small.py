@@ -16,11 +16,24 @@ from mlm_jax import config
 def get_config(variant=None):
   c = config.base()
   c.batch_size, c.total_steps = 8, 4000
-  c.data.update(source='pydocs', vocab_size=4096, row_length=64, held_out=0.05,
-                tokenizer_characters=3_000_000)
-  c.masking.split = (1.0, 0.0, 0.0)
-  c.model.update(layers=1, width=128, heads=2, feed_forward=512, max_positions=64, dropout=0.0,
-                 init='neighbours', init_std=0.088)
+  c.data.update(
+    source='pydocs',
+    vocab_size=4096,
+    row_length=64,
+    validation_fraction=0.05,
+    tokenizer_characters=3_000_000,
+  )
+  c.masking.corruption_probs = (1.0, 0.0, 0.0)
+  c.model.update(
+    layers=1,
+    width=128,
+    heads=2,
+    feed_forward=512,
+    max_positions=64,
+    dropout=0.0,
+    init='neighbours',
+    init_std=0.088,
+  )
   c.optim.update(learning_rate=2e-3, warmup_steps=400)
   c.evaluation.update(every=500, rows=1024, batch_size=64)
   c.checkpoint.update(every=2000, keep_latest=1, keep_best=0)

@@ -22,10 +22,17 @@ def get_config(variant=None):
   c.batch_size = 256
   c.total_steps = 1_000_000
   c.stages = ({'steps': 900_000, 'data.row_length': 128}, {'steps': 100_000})
-  c.masking.update(unit='token', rate=0.15, split=(0.8, 0.1, 0.1), copies=10)
+  c.masking.update(unit='token', rate=0.15, corruption_probs=(0.8, 0.1, 0.1), static_copies=10)
   c.model.update(family='bert', size='large', dropout=0.1, dtype='bfloat16')
-  c.optim.update(learning_rate=1e-4, beta2=0.999, epsilon=1e-6, weight_decay=0.01,
-                 warmup_steps=10_000, clip_norm=1.0, bias_correction=False)
+  c.optim.update(
+    learning_rate=1e-4,
+    beta2=0.999,
+    epsilon=1e-6,
+    weight_decay=0.01,
+    warmup_steps=10_000,
+    clip_norm=1.0,
+    bias_correction=False,
+  )
   c.evaluation.update(every=10_000, rows=10_000, batch_size=256)
   c.checkpoint.every = 10_000
   c.log.every = 100

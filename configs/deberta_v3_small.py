@@ -1,4 +1,5 @@
-"""DeBERTa-v3-small, arXiv:2111.09543: replaced-token detection with gradient-disentangled embeddings.
+"""DeBERTa-v3-small, arXiv:2111.09543: replaced-token detection with gradient-disentangled
+embeddings.
 
   mlm-jax train --config=configs/deberta_v3_small.py \
     --config.data.source='text:corpus/*.txt.zst' --workdir=runs/deberta_v3_small
@@ -7,7 +8,7 @@
 Expected: MNLI 88.3 matched, 87.7 mismatched after fine-tuning (the published model card of
 DeBERTa-v3-xsmall lists all sizes).
 
-The generator is as wide and half as deep; the detector's table of tokens is a difference to
+The generator is as wide and half as deep; the discriminator's table of tokens is a difference to
 the generator's, which its loss does not move; each has a gradient norm of its own. Batch,
 steps and rate are the paper's (table 11, quoted from memory).
 """
@@ -19,11 +20,18 @@ def get_config(variant=None):
   c = config.base()
   c.data.update(source='text:corpus/*.txt.zst', vocab_size=128_000, row_length=512)
   c.batch_size, c.total_steps = 8192, 500_000
-  c.masking.update(unit='token', rate=0.15, split=(1.0, 0.0, 0.0))
+  c.masking.update(unit='token', rate=0.15, corruption_probs=(1.0, 0.0, 0.0))
   c.model.update(family='deberta_v3', size='small', dropout=0.1, dtype='bfloat16')
-  c.objective.update(name='replaced', sharing='disentangled', generator_layers=0.5, generator_width=1.0)
-  c.optim.update(learning_rate=6e-4, beta2=0.98, epsilon=1e-6, weight_decay=0.01, warmup_steps=10_000,
-                 clip_norm=1.0, clip_apart=True)
+  c.objective.update(name='rtd', sharing='gdes', generator_layers=0.5, generator_width=1.0)
+  c.optim.update(
+    learning_rate=6e-4,
+    beta2=0.98,
+    epsilon=1e-6,
+    weight_decay=0.01,
+    warmup_steps=10_000,
+    clip_norm=1.0,
+    clip_separately=True,
+  )
   c.evaluation.update(every=10_000, rows=16_384, batch_size=1024)
   c.checkpoint.every = 10_000
   c.log.every = 100

@@ -17,15 +17,31 @@ from mlm_jax import config
 
 def get_config(variant=None):
   c = config.base()
-  c.data.update(source='text:corpus/*.txt.zst', tokenizer='byte_bpe', vocab_size=50_368, row_length=8192,
-                max_segments=32)
+  c.data.update(
+    source='text:corpus/*.txt.zst',
+    tokenizer='byte_bpe',
+    vocab_size=50_368,
+    row_length=8192,
+    max_segments=32,
+  )
   c.batch_size = 576
   c.stages = ({'steps': 360_000, 'data.row_length': 1024, 'batch_size': 4608}, {'steps': 60_000})
   c.total_steps = 420_000
-  c.masking.update(unit='token', rate=0.3, split=(0.8, 0.1, 0.1))
-  c.model.update(family='modernbert', size='base', max_positions=8192, dropout=0.1, dtype='bfloat16')
-  c.optim.update(name='stable_adamw', learning_rate=8e-4, schedule='one_minus_sqrt', decay_steps=12_000,
-                 beta2=0.98, epsilon=1e-6, weight_decay=1e-5, warmup_steps=640, clip_norm=0.0)
+  c.masking.update(unit='token', rate=0.3, corruption_probs=(0.8, 0.1, 0.1))
+  c.model.update(
+    family='modernbert', size='base', max_positions=8192, dropout=0.1, dtype='bfloat16'
+  )
+  c.optim.update(
+    name='stable_adamw',
+    learning_rate=8e-4,
+    schedule='one_minus_sqrt',
+    decay_steps=12_000,
+    beta2=0.98,
+    epsilon=1e-6,
+    weight_decay=1e-5,
+    warmup_steps=640,
+    clip_norm=0.0,
+  )
   c.evaluation.update(every=10_000, rows=4608, batch_size=576)
   c.checkpoint.every = 10_000
   c.log.every = 100

@@ -12,27 +12,47 @@ Expected: see experiments/families/NOTES.md.
 
 from mlm_jax import config
 
-_REPLACED = {'objective.name': 'replaced', 'objective.generator_layers': 0.5, 'objective.generator_width': 1.0}
+_REPLACED = {
+  'objective.name': 'rtd',
+  'objective.generator_layers': 0.5,
+  'objective.generator_width': 1.0,
+}
 FAMILIES = {
-    'bert': {'model.init': 'neighbours'},
-    'roberta': {'model.init': 'neighbours'},
-    'electra': _REPLACED | {'model.init': 'neighbours'},
-    'deberta': {},
-    'deberta_v3': _REPLACED | {'objective.sharing': 'disentangled', 'model.deberta.buckets': 64},
-    'modernbert': {'model.modernbert.window': 32},
+  'bert': {'model.init': 'neighbours'},
+  'roberta': {'model.init': 'neighbours'},
+  'electra': _REPLACED | {'model.init': 'neighbours'},
+  'deberta': {},
+  'deberta_v3': _REPLACED | {'objective.sharing': 'gdes', 'model.deberta.buckets': 64},
+  'modernbert': {'model.modernbert.window': 32},
 }
 
 
 def get_config(variant=None):
   family = variant if variant in FAMILIES else 'bert'
   c = config.base()
-  c.data.update(source='text:novels/*.txt', document='blocks', block_characters=4000,
-                vocab_size=8192, row_length=128, held_out=0.01, tokenizer_characters=10_000_000)
+  c.data.update(
+    source='text:novels/*.txt',
+    document='blocks',
+    block_characters=4000,
+    vocab_size=8192,
+    row_length=128,
+    validation_fraction=0.01,
+    tokenizer_characters=10_000_000,
+  )
   c.batch_size = 8
   c.total_steps = 3_000
-  c.masking.update(rate=0.3, split=(1.0, 0.0, 0.0))
-  c.model.update(family=family, size='base', layers=2, width=128, heads=2, feed_forward=512, init_std=0.09,
-                 max_positions=128, dropout=0.0)
+  c.masking.update(rate=0.3, corruption_probs=(1.0, 0.0, 0.0))
+  c.model.update(
+    family=family,
+    size='base',
+    layers=2,
+    width=128,
+    heads=2,
+    feed_forward=512,
+    init_std=0.09,
+    max_positions=128,
+    dropout=0.0,
+  )
   c.optim.update(learning_rate=2e-3, warmup_steps=300)
   c.evaluation.update(every=1000, rows=512, batch_size=64)
   c.checkpoint.every = 2000

@@ -1,14 +1,15 @@
 """A small encoder on a few dozen novels, for two CPU cores.
 
-  mlm-jax train --config=configs/novels_small.py --config.data.source='text:novels/*.txt' --workdir=runs/novels
-  mlm-jax train --config=configs/novels_small.py:smoke --workdir=runs/smoke   # a minute, CPU
+  mlm-jax train --config=configs/novels_small.py --config.data.source='text:novels/*.txt'
+  --workdir=runs/novels mlm-jax train --config=configs/novels_small.py:smoke --workdir=runs/smoke
+  # a minute, CPU
 
 Expected: on 67 English novels (51 MB) the reference loss ends at 4.546, 2.003 nats
 below a unigram and .375 below a bigram guess, after about ten minutes; see
 experiments/novels_small/NOTES.md.
 
 What makes it learn within minutes: the start from neighbours (see
-mlm_jax/models/neighbours.py), since a post-norm encoder of this size otherwise predicts
+mlm_jax/models/neighbour_init.py), since a post-norm encoder of this size otherwise predicts
 token frequencies for thousands of steps; small batches, since it is the number of steps
 that counts; and a rate of 30 %, which makes more of each step.
 """
@@ -18,11 +19,18 @@ from mlm_jax import config
 
 def get_config(variant=None):
   c = config.base()
-  c.data.update(source='text:novels/*.txt', document='blocks', block_characters=4000,
-                vocab_size=8192, row_length=128, held_out=0.01, tokenizer_characters=10_000_000)
+  c.data.update(
+    source='text:novels/*.txt',
+    document='blocks',
+    block_characters=4000,
+    vocab_size=8192,
+    row_length=128,
+    validation_fraction=0.01,
+    tokenizer_characters=10_000_000,
+  )
   c.batch_size = 8
   c.total_steps = 8_000
-  c.masking.update(rate=0.3, split=(1.0, 0.0, 0.0))
+  c.masking.update(rate=0.3, corruption_probs=(1.0, 0.0, 0.0))
   c.model.update(family='bert', size='tiny', init='neighbours', init_std=0.09, dropout=0.0)
   c.optim.update(learning_rate=2e-3, schedule='linear', warmup_steps=300)
   c.evaluation.update(every=1000, rows=512, batch_size=64)

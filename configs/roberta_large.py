@@ -17,14 +17,22 @@ from mlm_jax import config
 
 def get_config(variant=None):
   c = config.base()
-  c.data.update(source='text:corpus/*.txt.zst', vocab_size=50_000, row_length=512,
-                packing='contiguous')
+  c.data.update(
+    source='text:corpus/*.txt.zst', vocab_size=50_000, row_length=512, packing='contiguous'
+  )
   c.batch_size = 8192
   c.total_steps = 500_000
-  c.masking.update(unit='token', rate=0.15, split=(0.8, 0.1, 0.1))
+  c.masking.update(unit='token', rate=0.15, corruption_probs=(0.8, 0.1, 0.1))
   c.model.update(family='roberta', size='large', dropout=0.1, dtype='bfloat16')
-  c.optim.update(learning_rate=4e-4, beta2=0.98, epsilon=1e-6, weight_decay=0.01,
-                 warmup_steps=30_000, clip_norm=0.0, decay_rules=((r'.*', True),))
+  c.optim.update(
+    learning_rate=4e-4,
+    beta2=0.98,
+    epsilon=1e-6,
+    weight_decay=0.01,
+    warmup_steps=30_000,
+    clip_norm=0.0,
+    decay_rules=((r'.*', True),),
+  )
   c.evaluation.update(every=5_000, rows=10_000, batch_size=256)
   c.checkpoint.every = 5_000
   c.log.every = 100

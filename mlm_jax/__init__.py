@@ -1,6 +1,8 @@
 """mlm_jax: masked language modelling in JAX."""
 
+
 def open_run(workdir, step=None):
-  """Returns the run in a work directory, opened for use; see mlm_jax.run."""
-  from mlm_jax import run   # here, so that `import mlm_jax` stays quick
-  return run.open_run(workdir, step)
+  """Returns the run in a work directory, opened for use; see mlm_jax.inference.predictor."""
+  from mlm_jax.inference import predictor  # here, so that `import mlm_jax` stays quick
+
+  return predictor.open_run(workdir, step)

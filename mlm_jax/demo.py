@@ -7,21 +7,21 @@ import time
 import jax
 
 from mlm_jax import config as config_lib
-from mlm_jax import pretrain
-from mlm_jax import rng
-from mlm_jax import run as run_lib
-from mlm_jax import sharding
-from mlm_jax import train
-from mlm_jax import workdir as workdir_lib
-from mlm_jax.data import pipeline
-from mlm_jax.evaluate import guesses
+from mlm_jax.core import rng
+from mlm_jax.data import loader as loader_lib
+from mlm_jax.evaluation import baselines
+from mlm_jax.inference import predictor as run_lib
+from mlm_jax.tasks import pretraining
+from mlm_jax.training import loop
+from mlm_jax.training import sharding
+from mlm_jax.training import workdir as workdir_lib
 
 SENTENCES = (
-    'This function returns [MASK] if the two arrays are equal.',
-    'Return the number [MASK] elements in the list.',
-    'The default [MASK] is None.',
-    'The shape of [MASK] input array.',
-    'A [MASK] of integers.',
+  'This function returns [MASK] if the two arrays are equal.',
+  'Return the number [MASK] elements in the list.',
+  'The default [MASK] is None.',
+  'The shape of [MASK] input array.',
+  'A [MASK] of integers.',
 )
 _TIMED_STEPS = 12
 
@@ -35,13 +35,27 @@ def config():
   """
   c = config_lib.base()
   c.batch_size = 8
-  c.data.update(source='pydocs', vocab_size=4096, row_length=64, held_out=0.02, tokenizer_characters=3_000_000)
-  c.masking.update(rate=0.3, split=(1.0, 0.0, 0.0))
-  c.model.update(family='bert', layers=1, width=192, heads=3, feed_forward=768, init='neighbours',
-                 init_std=0.072, dropout=0.0)
+  c.data.update(
+    source='pydocs',
+    vocab_size=4096,
+    row_length=64,
+    validation_fraction=0.02,
+    tokenizer_characters=3_000_000,
+  )
+  c.masking.update(rate=0.3, corruption_probs=(1.0, 0.0, 0.0))
+  c.model.update(
+    family='bert',
+    layers=1,
+    width=192,
+    heads=3,
+    feed_forward=768,
+    init='neighbours',
+    init_std=0.072,
+    dropout=0.0,
+  )
   c.optim.update(learning_rate=2e-3, schedule='linear')
   c.evaluation.update(rows=512, batch_size=64)
-  c.mesh.devices = sharding.largest_mesh(c.batch_size).devices.size   # whatever machine this is
+  c.mesh.devices = sharding.largest_mesh(c.batch_size).devices.size  # whatever machine this is
   return c
 
 
@@ -64,18 +78,22 @@ def run(workdir, minutes, log=print):
   workdir = pathlib.Path(workdir)
   if (workdir / 'config.json').exists():
     settings = workdir_lib.read_config(workdir)
-    log(f'Taking up the run in {workdir}, whose {settings.total_steps} steps are fixed; '
-        'remove the folder to start anew.')
+    log(
+      f'Taking up the run in {workdir}, whose {settings.total_steps} steps are fixed; '
+      'remove the folder to start anew.'
+    )
   else:
-    settings = pretrain.resolve(config())
+    settings = pretraining.resolve(config())
     log('1. The corpus: the documentation of Python and of the packages installed here.')
     with workdir_lib.locked(workdir):
-      prepared = pretrain.prepare_data(settings, workdir, log)
+      prepared = pretraining.prepare_data(settings, workdir, log)
       seconds_per_step = time_steps(settings, prepared)
     settings = fit_to(settings, 60 * minutes, seconds_per_step)
-    log(f'2. Training: {settings.total_steps} steps of {1000 * seconds_per_step:.0f} ms '
-        f'make {minutes:g} minutes.')
-  if not pretrain.run(settings, workdir, log):
+    log(
+      f'2. Training: {settings.total_steps} steps of {1000 * seconds_per_step:.0f} ms '
+      f'make {minutes:g} minutes.'
+    )
+  if not pretraining.run(settings, workdir, log):
     return False
   _tell(settings, workdir, log)
   return True
@@ -84,8 +102,8 @@ def run(workdir, minutes, log=print):
 def time_steps(config, prepared):
   """Returns the seconds that one training step takes, compilation aside."""
   mesh = sharding.make_mesh(config.mesh)
-  problem = pretrain.problem(config, prepared, mesh)
-  compiled = train.compile_problem(problem, config, mesh)
+  problem = pretraining.problem(config, prepared, mesh)
+  compiled = loop.compile_problem(problem, config, mesh)
   key = rng.root_key(config.seed)
   state = compiled.init(key)
   seconds = []
@@ -99,13 +117,17 @@ def time_steps(config, prepared):
 
 def _tell(config, workdir, log):
   """Says how the run stands against counting, fills masks, and what to type next."""
-  prepared, = pretrain.prepare_data(config, workdir, lambda line: None)
-  loader = pipeline.EvaluationLoader(prepared, config.evaluation.batch_size, config.evaluation.rows)
+  (prepared,) = pretraining.prepare_data(config, workdir, lambda line: None)
+  loader = loader_lib.EvaluationLoader(
+    prepared, config.evaluation.batch_size, config.evaluation.rows
+  )
   last = workdir_lib.read_log(workdir, 'evaluations')[-1]
-  scores = guesses.score(prepared, loader)
+  scores = baselines.score(prepared, loader)
   scores['the model'] = {'loss': last['reference_loss'], 'accuracy': last['reference_accuracy']}
   log('')
-  log(f'3. Held-out text, 15 % of its tokens hidden ({loader.rows} rows of {config.data.row_length}):')
+  log(
+    f'3. Held-out text, 15 % of its tokens hidden ({loader.rows} rows of {config.data.row_length}):'
+  )
   log(f'   {"":<12} {"loss (nats)":>12} {"accuracy":>10}')
   for name, score in scores.items():
     log(f'   {name:<12} {score["loss"]:>12.3f} {score["accuracy"]:>10.3f}')
@@ -122,7 +144,10 @@ def _tell(config, workdir, log):
   program = sys.argv[0] if pathlib.Path(sys.argv[0]).name == 'mlm-jax' else 'mlm-jax'
   log(f"   {program} fill --workdir={workdir} 'Raised when the file cannot be [MASK].'")
   log(f'   {program} report {workdir} --out=curve.png')
-  log(f"   {program} train --config=configs/novels_small.py --config.data.source='text:MY/*.txt' --workdir=runs/mine")
+  log(
+    f"   {program} train --config=configs/novels_small.py --config.data.source='text:MY/*.txt' "
+    '--workdir=runs/mine'
+  )
 
 
 def verdict(scores):

@@ -10,12 +10,12 @@ import tempfile
 import jax
 import numpy as np
 
-from mlm_jax import batches
 from mlm_jax import config as config_lib
 from mlm_jax import models
 from mlm_jax import objectives
-from mlm_jax import rng
-from mlm_jax import vocabulary
+from mlm_jax.core import batches
+from mlm_jax.core import rng
+from mlm_jax.core import vocabulary
 
 PAD, UNK, CLS, SEP, MASK = range(5)
 SPECIAL = (PAD, UNK, CLS, SEP, MASK)
@@ -88,7 +88,9 @@ def read_only_folder(*files):
 def write_corpus(path, documents=300, seed=0, words=80):
   """Writes a .txt file of one-line documents of made-up words with a bit of order."""
   random = np.random.default_rng(seed)
-  words = [''.join(random.choice(list('abcdefghijklmnop'), random.integers(2, 7))) for _ in range(words)]
+  words = [
+    ''.join(random.choice(list('abcdefghijklmnop'), random.integers(2, 7))) for _ in range(words)
+  ]
   lines = []
   for _ in range(documents):
     first = random.integers(len(words))
@@ -100,34 +102,44 @@ def write_corpus(path, documents=300, seed=0, words=80):
 
 def training_config(corpus, **settings):
   """Returns the config of a run on a corpus that takes seconds."""
-  return config(**{
-      'data__source': f'text:{corpus}', 'data__document': 'lines', 'data__vocab_size': 320,
-      'data__held_out': 0.1, 'data__tokenizer_threads': 1, **settings})
+  return config(
+    **{
+      'data__source': f'text:{corpus}',
+      'data__document': 'lines',
+      'data__vocab_size': 320,
+      'data__validation_fraction': 0.1,
+      'data__tokenizer_threads': 1,
+      **settings,
+    }
+  )
 
 
 def model(**settings):
   return models.make(config(**settings).model, VOCAB)
 
 
-# What a very small model of each family sets; the DeBERTas differ from their own numbers where rows are this short.
+# What a very small model of each family sets; the DeBERTas differ from their own numbers where rows
+# are this short.
 _DEBERTA = {'model__family': 'deberta_v2', 'model__size': 'xlarge', 'model__deberta__buckets': 12}
 FAMILIES = {
-    'bert': {},
-    'roberta': {'model__family': 'roberta'},
-    'electra': {'model__family': 'electra', 'model__embedding_width': 16},
-    'deberta': {'model__family': 'deberta', 'model__size': 'base'},
-    'deberta_v2': _DEBERTA,
-    'deberta_v2_own': _DEBERTA | {'model__deberta__projections': 'own', 'model__deberta__relative_norm': 'none'},
-    'deberta_v2_enhanced': _DEBERTA | {'model__deberta__decoder': 'enhanced'},
-    'deberta_v3': _DEBERTA | {'model__family': 'deberta_v3', 'model__size': 'base'},
-    'deberta_v3_enhanced': _DEBERTA | {'model__family': 'deberta_v3', 'model__size': 'base',
-                                       'model__deberta__decoder': 'enhanced'},
-    'modernbert': {'model__family': 'modernbert', 'model__layers': 4, 'model__modernbert__window': 6},
+  'bert': {},
+  'roberta': {'model__family': 'roberta'},
+  'electra': {'model__family': 'electra', 'model__embedding_width': 16},
+  'deberta': {'model__family': 'deberta', 'model__size': 'base'},
+  'deberta_v2': _DEBERTA,
+  'deberta_v2_own': _DEBERTA
+  | {'model__deberta__projections': 'own', 'model__deberta__relative_norm': 'none'},
+  'deberta_v2_enhanced': _DEBERTA | {'model__deberta__decoder': 'enhanced'},
+  'deberta_v3': _DEBERTA | {'model__family': 'deberta_v3', 'model__size': 'base'},
+  'deberta_v3_enhanced': _DEBERTA
+  | {'model__family': 'deberta_v3', 'model__size': 'base', 'model__deberta__decoder': 'enhanced'},
+  'modernbert': {'model__family': 'modernbert', 'model__layers': 4, 'model__modernbert__window': 6},
 }
 
 
 def pair_batch(rows=8, length=24, seed=0, ordered=False):
-  """Returns a Batch whose rows hold two pairs, [CLS] a [SEP] b [SEP], some no pair, and end in padding.
+  """Returns a Batch whose rows hold two pairs, [CLS] a [SEP] b [SEP], some no pair, and end in
+  padding.
 
   Labels are random, or, if `ordered`, 1 where ids rise from the first sentence to the second and 2
   where they fall.
@@ -146,21 +158,31 @@ def pair_batch(rows=8, length=24, seed=0, ordered=False):
         parts = [random.integers(5, VOCAB, size) for size in sizes]
         label = label if random.random() < 0.8 else 0
       row = [CLS, *parts[0], SEP, *parts[1], SEP]
-      tokens_BL[b, begin:begin + len(row)] = row
+      tokens_BL[b, begin : begin + len(row)] = row
       starts_BS[b, s], pairs_BS[b, s] = begin, label
       begin += len(row)
   example_B2 = np.stack([np.zeros(rows), np.arange(rows)], 1).astype(np.uint32)
-  return batches.Batch(tokens_BL, starts_BS, example_B2, np.full(rows, seed, np.uint32), pairs_BS=pairs_BS)
+  return batches.Batch(
+    tokens_BL, starts_BS, example_B2, np.full(rows, seed, np.uint32), pairs_BS=pairs_BS
+  )
 
 
-def objective(head_rows=1, counted='', over='', **settings):
+def objective(head_rows=1, counted='', predict_all=None, **settings):
   """Returns the objectives.Objective of a config of one layer and these settings."""
-  return objectives.make(config(**{'model__layers': 1} | settings), VOCAB, PAD, SEP, head_rows, counted, over)
+  return objectives.make(
+    config(**{'model__layers': 1} | settings), VOCAB, PAD, SEP, head_rows, counted, predict_all
+  )
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def scored(objective, params, policy, batch):
-  """Returns (inputs, {term: weight}, {term: sum}, metrics, counts, hidden_BLD) of a batch at rng.root_key(1)."""
+  """Returns (inputs, {term: weight}, {term: sum}, metrics, counts, hidden_BLD) of a batch at
+  rng.root_key(1).
+  """
   inputs = objective.prepare(policy, batch, rng.root_key(1), 0.0)
-  return (inputs, objective.weights(inputs), *objective.loss(params, inputs),
-          objective.encode(params, inputs, None).hidden_BLD)
+  return (
+    inputs,
+    objective.weights(inputs),
+    *objective.loss(params, inputs),
+    objective.encode(params, inputs, None).hidden_BLD,
+  )

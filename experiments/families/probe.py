@@ -1,4 +1,5 @@
-"""What the runs of this experiment know of parts of speech: a linear probe on the hidden states of words.
+"""What the runs of this experiment know of parts of speech: a linear probe on the hidden states of
+words.
 
   python experiments/families/probe.py RUNS --train=TREEBANK.conllu --test=TREEBANK.conllu
 
@@ -18,9 +19,9 @@ from sklearn import preprocessing
 
 import mlm_jax
 from mlm_jax import objectives
-from mlm_jax import rng
+from mlm_jax.core import rng
 
-WORDS = 20_000   # of each treebank
+WORDS = 20_000  # of each treebank
 
 
 def words_of(path):
@@ -36,7 +37,9 @@ def words_of(path):
 
 
 def features(model, params, tokenizer, sentences, length):
-  """Returns (float32 [n, D], n tags): what the last layer says at the first piece of each word that fits a row."""
+  """Returns (float32 [n, D], n tags): what the last layer says at the first piece of each word that
+  fits a row.
+  """
   apply = jax.jit(lambda *arrays: model.apply(params, *arrays).hidden_BLD)
   found, tags = [], []
   for sentence in sentences:
@@ -44,12 +47,14 @@ def features(model, params, tokenizer, sentences, length):
     for word, _ in sentence:
       places.append(len(ids))
       ids += tokenizer.encode(word)
-    ids = [*ids[:length - 1], tokenizer.sep_id]
+    ids = [*ids[: length - 1], tokenizer.sep_id]
     row_L = np.array(ids + [tokenizer.pad_id] * (length - len(ids)))
-    hidden_LD = np.asarray(apply(row_L[None], (row_L != tokenizer.pad_id)[None].astype(int), np.arange(length)[None]))[0]
+    hidden_LD = np.asarray(
+      apply(row_L[None], (row_L != tokenizer.pad_id)[None].astype(int), np.arange(length)[None])
+    )[0]
     inside = [place for place in places if place < len(ids) - 1]
     found.append(hidden_LD[inside])
-    tags += [tag for _, tag in sentence[:len(inside)]]
+    tags += [tag for _, tag in sentence[: len(inside)]]
     if len(tags) >= WORDS:
       break
   return np.concatenate(found), tags
@@ -58,13 +63,17 @@ def features(model, params, tokenizer, sentences, length):
 def accuracy(model, params, run, train, test):
   """Returns the share of the test words whose part of speech a linear probe finds."""
   length = run.config.data.row_length
-  probe = pipeline.make_pipeline(preprocessing.StandardScaler(), linear_model.LogisticRegression(max_iter=300))
+  probe = pipeline.make_pipeline(
+    preprocessing.StandardScaler(), linear_model.LogisticRegression(max_iter=300)
+  )
   probe.fit(*features(model, params, run.tokenizer, train, length))
   return probe.score(*features(model, params, run.tokenizer, test, length))
 
 
 def main():
-  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('runs', type=pathlib.Path)
   parser.add_argument('--train', type=pathlib.Path, required=True)
   parser.add_argument('--test', type=pathlib.Path, required=True)
@@ -72,12 +81,13 @@ def main():
   train, test = list(words_of(args.train)), list(words_of(args.test))
   for workdir in sorted(each.parent for each in args.runs.glob('*/config.json')):
     run = mlm_jax.open_run(workdir)
-    objective = objectives.make(run.config, run.tokenizer.size, run.tokenizer.pad_id,
-                                run.tokenizer.sep_id, head_rows=1)
+    objective = objectives.make(
+      run.config, run.tokenizer.size, run.tokenizer.pad_id, run.tokenizer.sep_id, head_rows=1
+    )
     start = objective.init(rng.named(rng.root_key(run.config.seed), 'init'))
     encoders = {workdir.name: (run.model, run.params, objective.encoder_params(start))}
-    if run.filler is not run.model:
-      encoders[f'{workdir.name}, generator'] = run.filler, run.filler_params, objective.filler_params(start)
+    if run.mlm is not run.model:
+      encoders[f'{workdir.name}, generator'] = run.mlm, run.mlm_params, objective.mlm_params(start)
     for name, (model, trained, untrained) in encoders.items():
       scores = [accuracy(model, params, run, train, test) for params in (trained, untrained)]
       print(f'{name:24s} trained {scores[0]:.3f}   untrained {scores[1]:.3f}', flush=True)

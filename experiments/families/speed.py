@@ -11,24 +11,30 @@ import pathlib
 
 import jax
 
-from mlm_jax import optim
-from mlm_jax import pretrain
-from mlm_jax import rng
-from mlm_jax import sharding
-from mlm_jax import step as step_lib
-from mlm_jax import trees
-from mlm_jax import workdir
 from mlm_jax.benchmarks import clock
+from mlm_jax.core import rng
+from mlm_jax.core import trees
+from mlm_jax.tasks import pretraining
+from mlm_jax.training import optim
+from mlm_jax.training import sharding
+from mlm_jax.training import step as step_lib
+from mlm_jax.training import workdir
 
 
 def task(config, prepared):
   """Returns (function that trains a step, number of parameters)."""
   mesh = sharding.make_mesh(config.mesh)
-  stage = pretrain.problem(config, [prepared], mesh).stages[0]
+  stage = pretraining.problem(config, [prepared], mesh).stages[0]
   optimizer = optim.make(config.optim, config.total_steps)
-  train_step = jax.jit(step_lib.make_train_step(
-      stage.objective, optimizer, optim.schedule(config.optim, config.total_steps), config.total_steps),
-      donate_argnums=0)
+  train_step = jax.jit(
+    step_lib.make_train_step(
+      stage.objective,
+      optimizer,
+      optim.schedule(config.optim, config.total_steps),
+      config.total_steps,
+    ),
+    donate_argnums=0,
+  )
   key = rng.root_key(config.seed)
   state = jax.jit(step_lib.make_init(stage.objective.init, optimizer))(key)
   batch = sharding.put(stage.batch(0), mesh, config.batch_size)
@@ -42,13 +48,15 @@ def task(config, prepared):
 
 
 def main():
-  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('runs', type=pathlib.Path)
   args = parser.parse_args()
   tasks, tokens = {}, 0
   for folder in sorted(each.parent for each in args.runs.glob('*/config.json')):
     config = workdir.read_config(folder)
-    prepared, = pretrain.prepare_data(config, folder)
+    (prepared,) = pretraining.prepare_data(config, folder)
     train, parameters = task(config, prepared)
     tasks[f'{folder.name}, {parameters:,} parameters'] = train
     tokens = config.batch_size * config.data.row_length

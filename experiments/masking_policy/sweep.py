@@ -1,16 +1,25 @@
-"""Tokens, words, spans, collocations or rare pieces, at equal tokens: does it matter what is masked?"""
+"""Tokens, words, spans, collocations or rare pieces, at equal tokens: does it matter what is
+masked?
+"""
 
 from mlm_jax import config
 from mlm_jax import sweeps
 
 
 def get_sweep():
-  base = config.load('configs/ablation_small.py', [('masking.rate', '0.3'), ('data.collocations', '5000')])
+  base = config.load(
+    'configs/ablation_small.py', [('masking.rate', '0.3'), ('data.collocations', '5000')]
+  )
   arms = sweeps.chain(
-      sweeps.param('masking.unit', ['token', 'word', 'span', 'collocation']),
-      sweeps.param('masking.select', ['frequency']),
-      sweeps.param('masking.rate', [0.8]))   # must lose, else the runs can tell nothing
+    sweeps.param('masking.unit', ['token', 'word', 'span', 'collocation']),
+    sweeps.param('masking.selection', ['frequency']),
+    sweeps.param('masking.rate', [0.8]),
+  )  # must lose, else the runs can tell nothing
   return sweeps.Sweep(
-      question='Does it matter what is masked, at equal tokens?',
-      base=base, runs=sweeps.product(arms, sweeps.seeds(3)),
-      budget='tokens', baseline='unit=token', must_lose='rate=0.8')
+    question='Does it matter what is masked, at equal tokens?',
+    base=base,
+    runs=sweeps.product(arms, sweeps.seeds(3)),
+    budget='tokens',
+    baseline='unit=token',
+    negative_control='rate=0.8',
+  )

@@ -7,7 +7,10 @@ from mlm_jax import sweeps
 def get_sweep():
   rates = sweeps.param('masking.rate', [0.05, 0.15, 0.3, 0.4, 0.5, 0.6, 0.8])
   return sweeps.Sweep(
-      question='How much of a text should be masked?',
-      base=config.load('configs/ablation_small.py'),
-      runs=sweeps.product(rates, sweeps.seeds(3)),
-      budget='tokens', baseline='rate=0.15', must_lose='rate=0.8')
+    question='How much of a text should be masked?',
+    base=config.load('configs/ablation_small.py'),
+    runs=sweeps.product(rates, sweeps.seeds(3)),
+    budget='tokens',
+    baseline='rate=0.15',
+    negative_control='rate=0.8',
+  )

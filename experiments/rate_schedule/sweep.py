@@ -7,11 +7,19 @@ from mlm_jax import sweeps
 def get_sweep():
   falling, rising = (0.45, 0.15), (0.15, 0.45)
   arms = sweeps.chain(
-      [{'masking.schedule': 'constant', 'masking.rate': 0.3}],
-      [{'masking.schedule': shape, 'masking.rate': a, 'masking.final_rate': b}
-       for shape in ('linear', 'cosine') for a, b in (falling, rising)],
-      [{'masking.schedule': 'constant', 'masking.rate': 0.8}])   # must lose, else the runs can tell nothing
+    [{'masking.schedule': 'constant', 'masking.rate': 0.3}],
+    [
+      {'masking.schedule': shape, 'masking.rate': a, 'masking.final_rate': b}
+      for shape in ('linear', 'cosine')
+      for a, b in (falling, rising)
+    ],
+    [{'masking.schedule': 'constant', 'masking.rate': 0.8}],
+  )  # must lose, else the runs can tell nothing
   return sweeps.Sweep(
-      question='Should the masking rate fall, rise or stay, at an equal number of predictions?',
-      base=config.load('configs/ablation_small.py'), runs=sweeps.product(arms, sweeps.seeds(3)),
-      budget='predictions', baseline='schedule=constant_rate=0.3', must_lose='schedule=constant_rate=0.8')
+    question='Should the masking rate fall, rise or stay, at an equal number of predictions?',
+    base=config.load('configs/ablation_small.py'),
+    runs=sweeps.product(arms, sweeps.seeds(3)),
+    budget='predictions',
+    baseline='schedule=constant_rate=0.3',
+    negative_control='schedule=constant_rate=0.8',
+  )

@@ -23,6 +23,7 @@ class Times:
     wall_R: elapsed seconds of each repetition.
     processor_R: processor seconds of this process, over all its threads.
   """
+
   wall_R: np.ndarray
   processor_R: np.ndarray
 
@@ -74,11 +75,15 @@ def table(times, amount, unit, reference=None):
   width = max(map(len, times))
   lines = [' ' * width + ''.join(f'{head:>20}' for head in heads)]
   for name, each in times.items():
-    cells = [f'{amount / np.median(each.wall_R):.4g}',
-             f'{amount / np.median(each.processor_R):.4g}']
+    cells = [
+      f'{amount / np.median(each.wall_R):.4g}',
+      f'{amount / np.median(each.processor_R):.4g}',
+    ]
     if reference:
-      cells += [f'{ratio(times[reference].wall_R, each.wall_R):.3g}x',
-                f'{ratio(times[reference].processor_R, each.processor_R):.3g}x']
+      cells += [
+        f'{ratio(times[reference].wall_R, each.wall_R):.3g}x',
+        f'{ratio(times[reference].processor_R, each.processor_R):.3g}x',
+      ]
     lines.append(f'{name:<{width}}' + ''.join(f'{cell:>20}' for cell in cells))
   return lines
 

@@ -16,17 +16,17 @@ import warnings
 import jax
 import numpy as np
 
-from mlm_jax import batches
 from mlm_jax import config as config_lib
 from mlm_jax import masking
 from mlm_jax import models
-from mlm_jax import optim
-from mlm_jax import rng
-from mlm_jax import step as step_lib
-from mlm_jax import vocabulary
 from mlm_jax.benchmarks import clock
+from mlm_jax.core import batches
+from mlm_jax.core import rng
+from mlm_jax.core import vocabulary
 from mlm_jax.models import flops
 from mlm_jax.objectives import masked as masked_objective
+from mlm_jax.training import optim
+from mlm_jax.training import step as step_lib
 
 _PAD, _CLS, _SEP, _MASK = 0, 2, 3, 4
 _SPECIAL = range(5)
@@ -36,6 +36,7 @@ _RATE, _DECAY, _CLIP = 1e-4, 0.01, 1.0
 @dataclasses.dataclass(frozen=True)
 class Shape:
   """What is trained: the sizes of the encoder, of the batch and of its documents."""
+
   layers: int
   width: int
   heads: int
@@ -43,8 +44,8 @@ class Shape:
   vocabulary: int
   batch: int
   length: int
-  documents: int     # a row of ours; the others' have one of the same length
-  masked: float      # share of the tokens that are predicted
+  documents: int  # a row of ours; the others' have one of the same length
+  masked: float  # share of the tokens that are predicted
   dropout: float
   dtype: str
 
@@ -53,11 +54,18 @@ class Shape:
     """The config of ours."""
     c = config_lib.base()
     c.batch_size, c.data.row_length, c.masking.rate = self.batch, self.length, self.masked
-    c.model.update(layers=self.layers, width=self.width, heads=self.heads,
-                   feed_forward=self.feed_forward, dropout=self.dropout, dtype=self.dtype,
-                   max_positions=max(self.length, c.model.max_positions))
-    c.optim.update(learning_rate=_RATE, warmup_steps=0, schedule='constant', weight_decay=_DECAY,
-                   clip_norm=_CLIP)
+    c.model.update(
+      layers=self.layers,
+      width=self.width,
+      heads=self.heads,
+      feed_forward=self.feed_forward,
+      dropout=self.dropout,
+      dtype=self.dtype,
+      max_positions=max(self.length, c.model.max_positions),
+    )
+    c.optim.update(
+      learning_rate=_RATE, warmup_steps=0, schedule='constant', weight_decay=_DECAY, clip_norm=_CLIP
+    )
     models.resolve(c.model)
     config_lib.check(c)
     return c
@@ -66,10 +74,14 @@ class Shape:
     """Returns the Batch of rows that hold `documents`, random tokens, and padding."""
     size = self.length // self.documents
     random = np.random.default_rng(0)
-    tokens_BL = np.full((self.batch, self.length), _PAD, np.uint16 if self.vocabulary <= 2**16 else np.int32)
+    tokens_BL = np.full(
+      (self.batch, self.length), _PAD, np.uint16 if self.vocabulary <= 2**16 else np.int32
+    )
     starts_BS = np.zeros((self.batch, 1), np.int32) + size * np.arange(documents, dtype=np.int32)
     for start in starts_BS[0]:
-      tokens_BL[:, start:start + size] = random.integers(len(_SPECIAL), self.vocabulary, (self.batch, size))
+      tokens_BL[:, start : start + size] = random.integers(
+        len(_SPECIAL), self.vocabulary, (self.batch, size)
+      )
       tokens_BL[:, start], tokens_BL[:, start + size - 1] = _CLS, _SEP
     example_B2 = np.stack([np.zeros(self.batch), np.arange(self.batch)], axis=1).astype(np.uint32)
     return batches.Batch(tokens_BL, starts_BS, example_B2, np.zeros(self.batch, np.uint32))
@@ -90,7 +102,9 @@ class Shape:
     size = self.length // self.documents
     used = self.batch * documents
     architecture = models.make(self.config.model, self.vocabulary).architecture
-    return flops.training(architecture, used * size, used * size ** 2, self.masked * used * (size - 2))
+    return flops.training(
+      architecture, used * size, used * size**2, self.masked * used * (size - 2)
+    )
 
 
 def ours(shape):
@@ -100,8 +114,10 @@ def ours(shape):
   objective = masked_objective.Objective(model, _PAD, shape.batch)
   steps = config.total_steps
   optimizer = optim.make(config.optim, steps)
-  train_step = jax.jit(step_lib.make_train_step(
-      objective, optimizer, optim.schedule(config.optim, steps), steps), donate_argnums=0)
+  train_step = jax.jit(
+    step_lib.make_train_step(objective, optimizer, optim.schedule(config.optim, steps), steps),
+    donate_argnums=0,
+  )
   key = rng.root_key(0)
   state = jax.jit(step_lib.make_init(model.init, optimizer))(key)
   policy, batch = jax.device_put((shape.policy(), shape.rows(shape.documents)))
@@ -125,22 +141,39 @@ def transformers_compiled(shape):
   os.environ['TORCHINDUCTOR_FORCE_DISABLE_CACHES'] = '1'  # or the second run would not compile
   warnings.filterwarnings('ignore', '.*force_disable_caches')
   import torch
+
   return _transformers(shape, torch.compile)
 
 
 def _transformers(shape, compiled):
   import torch
   import transformers
+
   device = 'cuda' if torch.cuda.is_available() else 'cpu'
-  model = transformers.BertForMaskedLM(transformers.BertConfig(
-      vocab_size=shape.vocabulary, hidden_size=shape.width, num_hidden_layers=shape.layers,
-      num_attention_heads=shape.heads, intermediate_size=shape.feed_forward,
-      max_position_embeddings=shape.config.model.max_positions, hidden_dropout_prob=shape.dropout,
-      attention_probs_dropout_prob=shape.dropout)).to(device).train()
+  model = (
+    transformers.BertForMaskedLM(
+      transformers.BertConfig(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.width,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.feed_forward,
+        max_position_embeddings=shape.config.model.max_positions,
+        hidden_dropout_prob=shape.dropout,
+        attention_probs_dropout_prob=shape.dropout,
+      )
+    )
+    .to(device)
+    .train()
+  )
   optimizer = torch.optim.AdamW(
-      [{'params': [p for p in model.parameters() if p.ndim > 1], 'weight_decay': _DECAY},
-       {'params': [p for p in model.parameters() if p.ndim < 2], 'weight_decay': 0.0}],
-      lr=_RATE, fused=True)
+    [
+      {'params': [p for p in model.parameters() if p.ndim > 1], 'weight_decay': _DECAY},
+      {'params': [p for p in model.parameters() if p.ndim < 2], 'weight_decay': 0.0},
+    ],
+    lr=_RATE,
+    fused=True,
+  )
   inputs_BL, labels_BL, padding_BL = (torch.tensor(each).to(device) for each in shape.masked_rows())
   batch = {'input_ids': inputs_BL, 'labels': labels_BL}
   if padding_BL.any():
@@ -166,20 +199,34 @@ def keras_hub(shape):
   os.environ['KERAS_BACKEND'] = 'jax'
   import keras
   import keras_hub
+
   keras.config.set_dtype_policy('mixed_bfloat16' if shape.dtype == 'bfloat16' else 'float32')
-  model = keras_hub.models.BertMaskedLM(backbone=keras_hub.models.BertBackbone(
-      vocabulary_size=shape.vocabulary, num_layers=shape.layers, num_heads=shape.heads,
-      hidden_dim=shape.width, intermediate_dim=shape.feed_forward, dropout=shape.dropout,
-      max_sequence_length=shape.config.model.max_positions))
+  model = keras_hub.models.BertMaskedLM(
+    backbone=keras_hub.models.BertBackbone(
+      vocabulary_size=shape.vocabulary,
+      num_layers=shape.layers,
+      num_heads=shape.heads,
+      hidden_dim=shape.width,
+      intermediate_dim=shape.feed_forward,
+      dropout=shape.dropout,
+      max_sequence_length=shape.config.model.max_positions,
+    )
+  )
   optimizer = keras.optimizers.AdamW(_RATE, weight_decay=_DECAY, global_clipnorm=_CLIP)
   optimizer.exclude_from_weight_decay(var_names=['bias', 'gamma', 'beta'])
-  model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=True)
+  model.compile(
+    optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=True
+  )
   inputs_BL, labels_BL, padding_BL = shape.masked_rows()
   chosen_BL = labels_BL >= 0
-  index_BP = np.argsort(~chosen_BL, axis=1, kind='stable')[:, :chosen_BL.sum(1).max()]
+  index_BP = np.argsort(~chosen_BL, axis=1, kind='stable')[:, : chosen_BL.sum(1).max()]
   used_BP = np.take_along_axis(chosen_BL, index_BP, axis=1)
-  inputs = {'token_ids': inputs_BL, 'segment_ids': np.zeros_like(inputs_BL), 'padding_mask': 1 - padding_BL,
-            'mask_positions': index_BP}
+  inputs = {
+    'token_ids': inputs_BL,
+    'segment_ids': np.zeros_like(inputs_BL),
+    'padding_mask': 1 - padding_BL,
+    'mask_positions': index_BP,
+  }
   inputs = {name: each.astype(np.int32) for name, each in inputs.items()}
   labels_BP = np.where(used_BP, np.take_along_axis(labels_BL, index_BP, axis=1), 0)
 
@@ -195,6 +242,9 @@ def peak_memory(task):
   del task
   if 'torch' in sys.modules:
     import torch
-    return torch.cuda.max_memory_allocated() / 1e6 if torch.cuda.is_available() else clock.peak_memory()
+
+    return (
+      torch.cuda.max_memory_allocated() / 1e6 if torch.cuda.is_available() else clock.peak_memory()
+    )
   stats = jax.local_devices()[0].memory_stats()
   return stats['peak_bytes_in_use'] / 1e6 if stats else clock.peak_memory()

@@ -9,13 +9,13 @@ import numpy as np
 
 from mlm_jax import config
 from mlm_jax.benchmarks import clock
-from mlm_jax.data import clean
-from mlm_jax.data import duplicates
+from mlm_jax.data import loader as loader_lib
 from mlm_jax.data import pack
-from mlm_jax.data import pipeline
 from mlm_jax.data import prepare
 from mlm_jax.data import rows as rows_lib
-from mlm_jax.data import sources as sources_lib
+from mlm_jax.data.corpus import clean
+from mlm_jax.data.corpus import duplicates
+from mlm_jax.data.corpus import sources as sources_lib
 
 _LOAD_SECONDS = 3
 
@@ -23,8 +23,9 @@ _LOAD_SECONDS = 3
 def add_arguments(parser):
   parser.add_argument('--source', default='pydocs', help='text:GLOB or pydocs')
   parser.add_argument('--document', default='blocks', help='how text is cut: file, lines or blocks')
-  parser.add_argument('--characters', type=int, default=50_000_000,
-                      help='how much of it is measured at most')
+  parser.add_argument(
+    '--characters', type=int, default=50_000_000, help='how much of it is measured at most'
+  )
   parser.add_argument('--batch-size', type=int, default=512, help='rows, for loading')
 
 
@@ -40,8 +41,10 @@ def run(args):
   with tempfile.TemporaryDirectory() as folder:
     directory = pathlib.Path(folder) / 'data'
     seconds, prepared = _timed(lambda: prepare.prepare(data, directory, log=print))
-    print(f'prepared in {seconds:.1f} s, tokenizer training included; '
-          f'peak resident memory {clock.peak_memory():.0f} MB\n')
+    print(
+      f'prepared in {seconds:.1f} s, tokenizer training included; '
+      f'peak resident memory {clock.peak_memory():.0f} MB\n'
+    )
     print(f'{"stage":14}{"seconds":>9}{"MB/s":>9}{"Mtok/s":>9}')
     _stages(data, prepared, args)
   print(f'peak resident memory {clock.peak_memory():.0f} MB, with all texts held')
@@ -58,11 +61,15 @@ def _stages(data, prepared, args):
 
   seen = duplicates.Seen()
   seconds, kept = _timed(
-      lambda: [text for text in cleaned if text and seen.add(duplicates.digest(text)[0])])
+    lambda: [text for text in cleaned if text and seen.add(duplicates.digest(text)[0])]
+  )
   lines.append(('deduplicate', seconds))
 
-  seconds, ids = _timed(lambda: [each for texts in rows_lib.batched(kept)
-                                 for each in prepared.tokenizer.encode_batch(texts)])
+  seconds, ids = _timed(
+    lambda: [
+      each for texts in rows_lib.batched(kept) for each in prepared.tokenizer.encode_batch(texts)
+    ]
+  )
   lines.append(('tokenize', seconds))
 
   lengths = np.array([len(each) for each in ids])
@@ -81,14 +88,17 @@ def _timed(function):
 
 
 def _print(name, seconds, size, tokens):
-  print(f'{name:14}{seconds:9.2f}{size / seconds / 1e6:9.1f}{tokens / seconds / 1e6:9.2f}', flush=True)
+  print(
+    f'{name:14}{seconds:9.2f}{size / seconds / 1e6:9.1f}{tokens / seconds / 1e6:9.2f}', flush=True
+  )
 
 
 def _read(data, characters):
   """Returns raw documents of about so many characters."""
   counts, skipped = clean.Counts(), sources_lib.Skipped()
   documents = itertools.chain.from_iterable(
-      source.documents(data, counts, skipped) for source in sources_lib.parse(data))
+    source.documents(data, counts, skipped) for source in sources_lib.parse(data)
+  )
   texts, total = [], 0
   for text in documents:
     texts.append(text)
@@ -105,13 +115,24 @@ def _pack(lengths, pieces_T, data, prepared):
   special = tokenizer.cls_id, tokenizer.sep_id, tokenizer.pad_id
   begins = np.cumsum(lengths) - lengths
   for begin in range(0, plan.rows, 8192):
-    pack.fill(plan, begin, min(begin + 8192, plan.rows), pieces_T, begins, data.row_length,
-              data.max_segments, special, (rows.tokens_RL.dtype, rows.starts_RS.dtype))
+    pack.fill(
+      plan,
+      begin,
+      min(begin + 8192, plan.rows),
+      pieces_T,
+      begins,
+      data.row_length,
+      data.max_segments,
+      special,
+      (rows.tokens_RL.dtype, rows.starts_RS.dtype),
+    )
 
 
 def _load(prepared, batch_size, bytes_a_token):
   """Measures batches from the store to host arrays."""
-  loader = pipeline.Loader(prepared, 'train', min(batch_size, sum(map(len, prepared.train))), seed=0)
+  loader = loader_lib.Loader(
+    prepared, 'train', min(batch_size, sum(map(len, prepared.train))), seed=0
+  )
   tokens, step = 0, 0
   begin = time.perf_counter()
   while time.perf_counter() - begin < _LOAD_SECONDS:

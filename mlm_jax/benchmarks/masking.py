@@ -15,29 +15,31 @@ import importlib.util
 import jax
 import numpy as np
 
-from mlm_jax import batches
 from mlm_jax import masking
-from mlm_jax import rng
-from mlm_jax import vocabulary
 from mlm_jax.benchmarks import clock
+from mlm_jax.core import batches
+from mlm_jax.core import rng
+from mlm_jax.core import vocabulary
 
 _SPECIAL = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
 _CLASSES = ('NOUN', 'VERB', 'ADJ', 'DET', 'PUNCT')
 _TOKENS = {
-    'token, independent': {'budget': 'independent'},
-    'token, exact': {},
-    'token, exact, random ids by frequency': {'random_ids': 'frequency'}}
+  'token, independent': {'sampling': 'bernoulli'},
+  'token, exact': {},
+  'token, exact, random ids by frequency': {'replacement_distribution': 'frequency'},
+}
 _WORDS = {
-    'word, independent': {'unit': 'word', 'budget': 'independent'},
-    'word, exact': {'unit': 'word'},
-    'span of words': {'unit': 'span'},
-    'span of tokens': {'unit': 'span', 'span_of': 'token'},
-    'collocation': {'unit': 'collocation'},
-    'sentence': {'unit': 'sentence'},
-    'token by frequency': {'select': 'frequency'},
-    'word by frequency': {'unit': 'word', 'select': 'frequency'},
-    'word by class': {'unit': 'word', 'select': 'class'},
-    'token by accuracy': {'select': 'accuracy'}}
+  'word, independent': {'unit': 'word', 'sampling': 'bernoulli'},
+  'word, exact': {'unit': 'word'},
+  'span of words': {'unit': 'span'},
+  'span of tokens': {'unit': 'span', 'span_of': 'token'},
+  'collocation': {'unit': 'collocation'},
+  'sentence': {'unit': 'sentence'},
+  'token by frequency': {'selection': 'frequency'},
+  'word by frequency': {'unit': 'word', 'selection': 'frequency'},
+  'word by class': {'unit': 'word', 'selection': 'class'},
+  'token by accuracy': {'selection': 'accuracy'},
+}
 
 
 def add_arguments(parser):
@@ -59,29 +61,45 @@ def run(args):
       reference = next(iter(theirs))
       tasks |= theirs
     times = clock.take_turns(tasks, args.repetitions)
-    print(f'{args.rows} x {args.length} tokens, {args.vocabulary} ids, rate .15, '
-          f'on {jax.devices()[0].device_kind}')
+    print(
+      f'{args.rows} x {args.length} tokens, {args.vocabulary} ids, rate .15, '
+      f'on {jax.devices()[0].device_kind}'
+    )
     print('\n'.join(clock.table(times, batch.tokens_BL.size / 1e6, 'Mtok', reference)), '\n')
   if not peers:
-    print('torch and transformers are not installed, so there is nothing to compare with: '
-          '`make bench` brings them in an environment of their own.')
+    print(
+      'torch and transformers are not installed, so there is nothing to compare with: '
+      '`make bench` brings them in an environment of their own.'
+    )
 
 
 def _batch(rows, length, size):
-  """Returns (Batch, Table): words of 1.5 pieces, sentences of 20; a fifth of the words joins the last."""
+  """Returns (Batch, Table): words of 1.5 pieces, sentences of 20; a fifth of the words joins the
+  last.
+  """
   g = np.random.default_rng(0)
   ids = np.arange(size)
   table = vocabulary.table(
-      size, _SPECIAL.index('[MASK]'), range(len(_SPECIAL)), starts_V=ids % 3 != 0, closes_V=ids % 20 == 7,
-      counts_V=1e9 / (10 + ids), classes=_CLASSES)
+    size,
+    _SPECIAL.index('[MASK]'),
+    range(len(_SPECIAL)),
+    starts_V=ids % 3 != 0,
+    closes_V=ids % 20 == 7,
+    counts_V=1e9 / (10 + ids),
+    classes=_CLASSES,
+  )
   tokens_BL = g.integers(len(_SPECIAL), size, (rows, length))
   tokens_BL[:, 0], tokens_BL[:, -1] = _SPECIAL.index('[CLS]'), _SPECIAL.index('[SEP]')
   starts_BS = np.where(np.arange(8) == 0, 0, -1) + np.zeros((rows, 1), int)
   example_B2 = np.stack([np.zeros(rows), np.arange(rows)], axis=1)
   return batches.Batch(
-      tokens_BL.astype(np.int32), starts_BS.astype(np.int32), example_B2.astype(np.uint32),
-      np.zeros(rows, np.uint32), joins_BL=g.random((rows, length)) < 0.2,
-      classes_BL=g.integers(0, len(_CLASSES) + 1, (rows, length)).astype(np.uint8)), table
+    tokens_BL.astype(np.int32),
+    starts_BS.astype(np.int32),
+    example_B2.astype(np.uint32),
+    np.zeros(rows, np.uint32),
+    joins_BL=g.random((rows, length)) < 0.2,
+    classes_BL=g.integers(0, len(_CLASSES) + 1, (rows, length)).astype(np.uint8),
+  ), table
 
 
 def _ours(table, batch, settings):
@@ -96,26 +114,46 @@ def _collator(table, tokens_BL, unit):
   import tokenizers
   import torch
   import transformers
+
   torch.set_num_threads(1)
   ids = {name: i for i, name in enumerate(_SPECIAL)}
-  ids |= {('' if table.starts_V[i] else '##') + f'p{i}': i for i in range(len(_SPECIAL), table.size)}
+  ids |= {
+    ('' if table.starts_V[i] else '##') + f'p{i}': i for i in range(len(_SPECIAL), table.size)
+  }
   tokenizer = transformers.PreTrainedTokenizerFast(
-      tokenizer_object=tokenizers.Tokenizer(tokenizers.models.WordPiece(ids, unk_token='[UNK]')),
-      pad_token='[PAD]', unk_token='[UNK]', cls_token='[CLS]', sep_token='[SEP]', mask_token='[MASK]')
+    tokenizer_object=tokenizers.Tokenizer(tokenizers.models.WordPiece(ids, unk_token='[UNK]')),
+    pad_token='[PAD]',
+    unk_token='[UNK]',
+    cls_token='[CLS]',
+    sep_token='[SEP]',
+    mask_token='[MASK]',
+  )
   special_BL = tokens_BL < len(_SPECIAL)
   if unit == 'token':
     collator = transformers.DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15)
     rows = [{'input_ids': torch.tensor(row)} for row in tokens_BL]
     stacked, special = torch.tensor(tokens_BL), torch.tensor(special_BL)
-    return {'transformers collator': lambda: collator(rows),
-            'the same, fed without dicts': lambda: collator([row['input_ids'] for row in rows]),
-            'its torch_mask_tokens alone': lambda: collator.torch_mask_tokens(stacked.clone(), special)}
+    return {
+      'transformers collator': lambda: collator(rows),
+      'the same, fed without dicts': lambda: collator([row['input_ids'] for row in rows]),
+      'its torch_mask_tokens alone': lambda: collator.torch_mask_tokens(stacked.clone(), special),
+    }
   # It replaces by nothing but [MASK], and says so by a warning unless told to.
   collator = transformers.DataCollatorForLanguageModeling(
-      tokenizer, mlm_probability=0.15, whole_word_mask=True, mask_replace_prob=1.0, random_replace_prob=0.0)
-  rows = [{'input_ids': row.tolist(), 'special_tokens_mask': special.astype(int).tolist(),
-           'offset_mapping': offsets}
-          for row, special, offsets in zip(tokens_BL, special_BL, _offsets(table, tokens_BL))]
+    tokenizer,
+    mlm_probability=0.15,
+    whole_word_mask=True,
+    mask_replace_prob=1.0,
+    random_replace_prob=0.0,
+  )
+  rows = [
+    {
+      'input_ids': row.tolist(),
+      'special_tokens_mask': special.astype(int).tolist(),
+      'offset_mapping': offsets,
+    }
+    for row, special, offsets in zip(tokens_BL, special_BL, _offsets(table, tokens_BL))
+  ]
   return {'transformers whole-word collator': lambda: collator(rows)}
 
 

@@ -1,8 +1,9 @@
 """Parts of the encoders beside the plain forms that they stand for: forward, and with the gradient.
 
   relative positions  shifted blocks beside a gather over all pairs (models/disentangled.py)
-  local attention     bands of blocks beside whole rows under a mask (models/local.py)
-  replacements        the inverse of the distribution function beside Gumbel noise (objectives/replaced.py)
+  local attention     bands of blocks beside whole rows under a mask (models/sliding_window.py)
+  replacements        the inverse of the distribution function beside Gumbel noise
+    (objectives/replaced_token.py)
 
 Each pair gives the same numbers, the last one the same distribution. The ratio by processor
 time is the one to quote.
@@ -17,13 +18,14 @@ import numpy as np
 from mlm_jax.benchmarks import clock
 from mlm_jax.models import attention
 from mlm_jax.models import disentangled
-from mlm_jax.models import local
-from mlm_jax.objectives import replaced
+from mlm_jax.models import sliding_window
+from mlm_jax.objectives import replaced_token
 
 
 def add_arguments(parser):
   number = lambda name, default, text: parser.add_argument(
-      f'--{name}', type=int, default=default, help=f'{text} (default {default})')
+    f'--{name}', type=int, default=default, help=f'{text} (default {default})'
+  )
   number('rows', 8, 'a batch')
   number('heads', 4, 'of attention, of 64 each')
   number('length', 512, 'tokens a row')
@@ -34,13 +36,20 @@ def add_arguments(parser):
 
 def run(args):
   """Prints a table for each part, forward and with the gradient."""
-  print(f'{args.rows} rows of {args.length} tokens, {args.heads} heads, on {jax.devices()[0].device_kind}')
+  print(
+    f'{args.rows} rows of {args.length} tokens, {args.heads} heads, on '
+    f'{jax.devices()[0].device_kind}'
+  )
   for name, (ours, plain), arrays in (_relative(args), _local(args)):
     print()
-    forward = {f'{name}, {kind}': _forward(function, arrays)
-               for kind, function in (('ours', ours), ('plain', plain))}
-    both = {f'{name} and its gradient, {kind}': _gradient(function, arrays)
-            for kind, function in (('ours', ours), ('plain', plain))}
+    forward = {
+      f'{name}, {kind}': _forward(function, arrays)
+      for kind, function in (('ours', ours), ('plain', plain))
+    }
+    both = {
+      f'{name} and its gradient, {kind}': _gradient(function, arrays)
+      for kind, function in (('ours', ours), ('plain', plain))
+    }
     for tasks in (forward, both):
       _print(tasks, args)
   print()
@@ -61,35 +70,51 @@ def _relative(args):
   """Returns (name, (ours, plain), arrays) of the scores of queries with relative positions."""
   span, most = args.length // 2, args.length
   row_of = functools.partial(disentangled.row_of_distance, span=span, buckets=(span, most))
-  ours, plain = (functools.partial(function, row_of=row_of, sign=1)
-                 for function in (disentangled.scores, disentangled.gathered_scores))
-  return 'relative positions', (ours, plain), (
-      _random(args.rows, args.length, args.heads, 64), _random(2 * span, args.heads, 64, seed=1))
+  ours, plain = (
+    functools.partial(function, row_of=row_of, sign=1)
+    for function in (disentangled.scores, disentangled.gathered_scores)
+  )
+  return (
+    'relative positions',
+    (ours, plain),
+    (_random(args.rows, args.length, args.heads, 64), _random(2 * span, args.heads, 64, seed=1)),
+  )
 
 
 def _local(args):
   """Returns (name, (ours, plain), arrays) of attention to a window."""
   reach = args.window // 2
   segments_BL = jnp.ones((args.rows, args.length), jnp.int32)
-  visible_B1LL = attention.same_document(segments_BL) & local.near(args.length, reach)[None, None]
+  visible_B1LL = (
+    attention.same_document(segments_BL) & sliding_window.near(args.length, reach)[None, None]
+  )
 
   def plain(query_BLHK, key_BLHK, value_BLHK):
-    weights_BHLL = attention.softmax(attention.scores(query_BLHK, key_BLHK), visible_B1LL, value_BLHK.dtype)
+    weights_BHLL = attention.softmax(
+      attention.scores(query_BLHK, key_BLHK), visible_B1LL, value_BLHK.dtype
+    )
     return attention.mean(weights_BHLL, value_BLHK)
 
-  ours = functools.partial(local.mix, segments_BL=segments_BL, reach=reach)
-  return 'local attention', (ours, plain), tuple(
-      _random(args.rows, args.length, args.heads, 64, seed=seed) / 8 for seed in range(3))
+  ours = functools.partial(sliding_window.mix, segments_BL=segments_BL, reach=reach)
+  return (
+    'local attention',
+    (ours, plain),
+    tuple(_random(args.rows, args.length, args.heads, 64, seed=seed) / 8 for seed in range(3)),
+  )
 
 
 def _draws(args):
   """Returns {name: task} of drawing a token at 15 % of the positions."""
   predicted = max(1, round(0.15 * args.rows * args.length))
   logits_PV = _random(predicted, -(-args.vocabulary // 128) * 128)
-  draw = lambda key, logits_PV: replaced.draw(logits_PV, jax.random.uniform(key, (predicted,)))
+  draw = lambda key, logits_PV: replaced_token.draw(
+    logits_PV, jax.random.uniform(key, (predicted,))
+  )
   arrays = jax.random.key(0), logits_PV
-  return {'replacements, ours': _forward(draw, arrays),
-          'replacements, plain': _forward(jax.random.categorical, arrays)}
+  return {
+    'replacements, ours': _forward(draw, arrays),
+    'replacements, plain': _forward(jax.random.categorical, arrays),
+  }
 
 
 def _forward(function, arrays):
@@ -100,4 +125,6 @@ def _forward(function, arrays):
 
 def _gradient(function, arrays):
   """Returns a task that runs the function and its gradient by all arrays once."""
-  return _forward(jax.grad(lambda *arrays: (function(*arrays) ** 2).sum(), range(len(arrays))), arrays)
+  return _forward(
+    jax.grad(lambda *arrays: (function(*arrays) ** 2).sum(), range(len(arrays))), arrays
+  )

@@ -1,9 +1,9 @@
 """The price of replicas: a population's step beside that of one run.
 
 R runs of one encoder, each with a seed, a rate of masking and a learning rate of its own, train
-as one vmapped step (see replicas.py). They take turns with one run alone; the ratio is that of
-a replica's share of the step to the step alone, below 1 where a population is cheaper than R
-runs one after another. On a CPU it is that of processor time, on an accelerator of wall time.
+as one vmapped step (see training/vectorized.py). They take turns with one run alone; the ratio is
+that of a replica's share of the step to the step alone, below 1 where a population is cheaper than
+R runs one after another. On a CPU it is that of processor time, on an accelerator of wall time.
 """
 
 import jax
@@ -12,13 +12,13 @@ import numpy as np
 from mlm_jax import config as config_lib
 from mlm_jax import masking
 from mlm_jax import models
-from mlm_jax import replicas as replicas_lib
-from mlm_jax import rng
-from mlm_jax import sharding
-from mlm_jax import train
 from mlm_jax.benchmarks import clock
 from mlm_jax.benchmarks import contestants
+from mlm_jax.core import rng
 from mlm_jax.objectives import masked as masked_objective
+from mlm_jax.training import loop
+from mlm_jax.training import sharding
+from mlm_jax.training import vectorized as replicas_lib
 
 _ALONE = 'alone'
 _PAD = 0
@@ -26,14 +26,21 @@ _PAD = 0
 
 def add_arguments(parser):
   number = lambda name, default, text: parser.add_argument(
-      f'--{name}', type=type(default), default=default, help=f'{text} (default {default})')
+    f'--{name}', type=type(default), default=default, help=f'{text} (default {default})'
+  )
   number('layers', 2, 'of the encoder')
   number('width', 128, 'of the encoder; a head for every 64')
   number('vocabulary', 2048, 'ids')
   number('batch', 16, 'rows a step')
   number('length', 64, 'tokens a row')
-  parser.add_argument('--replicas', type=int, nargs='+', default=[1, 2, 4, 8], metavar='R',
-                      help='sizes of population (default 1 2 4 8)')
+  parser.add_argument(
+    '--replicas',
+    type=int,
+    nargs='+',
+    default=[1, 2, 4, 8],
+    metavar='R',
+    help='sizes of population (default 1 2 4 8)',
+  )
   number('repetitions', 9, 'turns each gets')
 
 
@@ -42,14 +49,25 @@ def run(args):
   if min(args.replicas) < 1:
     raise config_lib.UserError(f'--replicas={min(args.replicas)}: must be at least 1')
   shape = contestants.Shape(
-      layers=args.layers, width=args.width, heads=max(1, args.width // 64), feed_forward=4 * args.width,
-      vocabulary=args.vocabulary, batch=args.batch, length=args.length, documents=1, masked=0.15, dropout=0.1,
-      dtype='float32')
+    layers=args.layers,
+    width=args.width,
+    heads=max(1, args.width // 64),
+    feed_forward=4 * args.width,
+    vocabulary=args.vocabulary,
+    batch=args.batch,
+    length=args.length,
+    documents=1,
+    masked=0.15,
+    dropout=0.1,
+    dtype='float32',
+  )
   tasks = {_ALONE: _task(shape, None)} | {f'{R} replicas': _task(shape, R) for R in args.replicas}
   sizes = dict(zip(tasks, [1, *args.replicas]))
   times = clock.take_turns(tasks, args.repetitions)
-  print(f'{shape.layers} layers x {shape.width}, {shape.batch} rows of {shape.length} tokens, '
-        f'{shape.vocabulary} ids, on {len(jax.devices())} x {jax.devices()[0].device_kind}')
+  print(
+    f'{shape.layers} layers x {shape.width}, {shape.batch} rows of {shape.length} tokens, '
+    f'{shape.vocabulary} ids, on {len(jax.devices())} x {jax.devices()[0].device_kind}'
+  )
   print('\n'.join(report(times, sizes)))
 
 
@@ -66,9 +84,11 @@ def report(times, sizes):
   kind = 'processor-ms' if by_processor else 'ms'
   lines = [f'{"":<14}{kind + " a replica-step":>28}{"ms, wall":>12}{"of a run alone":>18}']
   for name, each in times.items():
-    lines.append(f'{name:<14}{1e3 * np.median(share[name]):>28.4g}'
-                 f'{1e3 * np.median(each.wall_R / sizes[name]):>12.4g}'
-                 f'{1 / clock.ratio(share[_ALONE], share[name]):>18.3g}')
+    lines.append(
+      f'{name:<14}{1e3 * np.median(share[name]):>28.4g}'
+      f'{1e3 * np.median(each.wall_R / sizes[name]):>12.4g}'
+      f'{1 / clock.ratio(share[_ALONE], share[name]):>18.3g}'
+    )
   return lines
 
 
@@ -77,12 +97,15 @@ def _task(shape, replicas):
   configs = [_config(shape, r) for r in range(replicas or 1)]
   problems = [_problem(shape, config) for config in configs]
   problem, mesh = problems[0], sharding.largest_mesh(1)
-  compiled = train.compile_problem(problem, configs[0], mesh)
+  compiled = loop.compile_problem(problem, configs[0], mesh)
   state, key = compiled.init(rng.root_key(0)), rng.root_key(0)
   if replicas:
     problem, compiled, key = replicas_lib.assemble(configs, problems, compiled)
-    state = jax.tree.map(lambda x, place: jax.device_put(np.stack([x] * replicas), place.sharding),
-                         jax.device_get(state), compiled.state)
+    state = jax.tree.map(
+      lambda x, place: jax.device_put(np.stack([x] * replicas), place.sharding),
+      jax.device_get(state),
+      compiled.state,
+    )
   policy, batch = problem.stages[0].policy, compiled.batch(0)
 
   def task():
@@ -105,5 +128,5 @@ def _problem(shape, config):
   objective = masked_objective.Objective(model, _PAD, shape.batch)
   policy = masking.make(shape.policy().table, **config.masking.to_dict())
   rows = shape.rows(1)
-  stage = train.Stage(0, config, objective, policy, lambda step: rows, lambda step: rows.example_B2)
-  return train.Problem((stage,), model.init, {}, None, ('reference', 'loss'), lambda sums: 0.0, {})
+  stage = loop.Stage(0, config, objective, policy, lambda step: rows, lambda step: rows.example_B2)
+  return loop.Problem((stage,), model.init, {}, None, ('reference', 'loss'), lambda sums: 0.0, {})

@@ -25,16 +25,20 @@ from mlm_jax.benchmarks import workers
 _OURS = 'ours'
 # Name -> (what makes it, the packages it needs).
 _CONTESTANTS = {
-    _OURS: (contestants.ours, ('jax',)),
-    'transformers, eager': (contestants.transformers_eager, ('torch', 'transformers')),
-    'transformers, compiled': (contestants.transformers_compiled, ('torch', 'transformers')),
-    'keras-hub on JAX': (contestants.keras_hub, ('keras', 'keras_hub')),
+  _OURS: (contestants.ours, ('jax',)),
+  'transformers, eager': (contestants.transformers_eager, ('torch', 'transformers')),
+  'transformers, compiled': (contestants.transformers_compiled, ('torch', 'transformers')),
+  'keras-hub on JAX': (contestants.keras_hub, ('keras', 'keras_hub')),
 }
 
 
 def add_arguments(parser):
   number = lambda name, default, text: parser.add_argument(
-      f'--{name}', type=type(default), default=default, help=f'{text} (default {default or "by width"})')
+    f'--{name}',
+    type=type(default),
+    default=default,
+    help=f'{text} (default {default or "by width"})',
+  )
   number('layers', 4, 'of the encoder')
   number('width', 256, 'of the encoder')
   number('heads', 0, 'of attention; one for every 64 of the width')
@@ -44,8 +48,9 @@ def add_arguments(parser):
   number('length', 128, 'tokens a row')
   number('documents', 1, 'packed into a row of ours; rows of the others hold one, and padding')
   number('masked', 0.15, 'share of the tokens that is predicted')
-  parser.add_argument('--dropout', type=float, nargs='+', default=[0.0, 0.1],
-                      help='one or more (default 0 .1)')
+  parser.add_argument(
+    '--dropout', type=float, nargs='+', default=[0.0, 0.1], help='one or more (default 0 .1)'
+  )
   parser.add_argument('--dtype', default='float32', help='of the computation: float32 or bfloat16')
   number('cores', 1, 'of the processor, for each when its turn comes')
   number('repetitions', 9, 'turns each gets')
@@ -53,13 +58,20 @@ def add_arguments(parser):
 
 def run(args):
   """Prints, for each dropout, the ratios, then the table."""
-  os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'] = 'false'  # an accelerator's memory is for all of them
+  # an accelerator's memory is for all of them
+  os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'] = 'false'
   shapes = [_shape(args, dropout) for dropout in args.dropout]
-  available = sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else range(os.cpu_count())
+  available = (
+    sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else range(os.cpu_count())
+  )
   if not 1 <= args.cores <= len(available):
-    raise config_lib.UserError(f'--cores={args.cores}: must be from 1 to the {len(available)} that there are')
-  cores = available[-args.cores:]
-  names = [name for name, (_, needs) in _CONTESTANTS.items() if all(map(importlib.util.find_spec, needs))]
+    raise config_lib.UserError(
+      f'--cores={args.cores}: must be from 1 to the {len(available)} that there are'
+    )
+  cores = available[-args.cores :]
+  names = [
+    name for name, (_, needs) in _CONTESTANTS.items() if all(map(importlib.util.find_spec, needs))
+  ]
   print(_title(shapes[0], cores))
   for shape in shapes:
     print(f'\ndropout {shape.dropout:g}')
@@ -68,8 +80,10 @@ def run(args):
     except workers.Failed as error:
       raise config_lib.UserError(f'a contestant failed: {error}') from None
   if len(names) < len(_CONTESTANTS):
-    print(f'\nNot installed: {"; ".join(name for name in _CONTESTANTS if name not in names)}. '
-          '`make bench` brings all in an environment of their own.')
+    print(
+      f'\nNot installed: {"; ".join(name for name in _CONTESTANTS if name not in names)}. '
+      '`make bench` brings all in an environment of their own.'
+    )
 
 
 def _shape(args, dropout):
@@ -78,6 +92,7 @@ def _shape(args, dropout):
   Raises:
     UserError: a flag that cannot work, by itself or with the others.
   """
+
   def need(name, holds, allowed):
     if not holds(getattr(args, name)):
       raise config_lib.UserError(f'--{name}={getattr(args, name)}: must be {allowed}')
@@ -88,10 +103,16 @@ def _shape(args, dropout):
   need('width', lambda width: heads > 0 and width % heads == 0, f'a multiple of the {heads} heads')
   need('vocabulary', lambda size: size >= 300, 'at least 300')
   most = args.length // 8
-  need('documents', lambda count: 1 <= count <= most,
-       f'from 1 to {most}, an eighth of --length={args.length}')
-  values = vars(args) | {'heads': heads, 'dropout': dropout,
-                         'feed_forward': args.feed_forward or 4 * args.width}
+  need(
+    'documents',
+    lambda count: 1 <= count <= most,
+    f'from 1 to {most}, an eighth of --length={args.length}',
+  )
+  values = vars(args) | {
+    'heads': heads,
+    'dropout': dropout,
+    'feed_forward': args.feed_forward or 4 * args.width,
+  }
   names = [field.name for field in dataclasses.fields(contestants.Shape)]
   shape = contestants.Shape(**{name: values[name] for name in names})
   shape.config  # it refuses the rest
@@ -99,14 +120,22 @@ def _shape(args, dropout):
 
 
 def _title(shape, cores):
-  versions = [f'{name} {importlib.metadata.version(name)}'
-              for name in ('jax', 'torch', 'transformers', 'keras-hub')
-              if importlib.util.find_spec(name.replace('-', '_'))]
-  packed = f"{shape.documents} documents in a row of ours, one in the others'; " * (shape.documents > 1)
-  return (f'{shape.layers} layers x {shape.width}, {shape.heads} heads, feed-forward {shape.feed_forward}; '
-          f'{shape.batch} rows of {shape.length} tokens, {shape.vocabulary} ids, {shape.masked:g} masked, '
-          f'{shape.dtype}\n{packed}pinned to {len(cores)} core{"s" * (len(cores) > 1)}, '
-          f'load {os.getloadavg()[0]:.1f}; {", ".join(versions)}')
+  versions = [
+    f'{name} {importlib.metadata.version(name)}'
+    for name in ('jax', 'torch', 'transformers', 'keras-hub')
+    if importlib.util.find_spec(name.replace('-', '_'))
+  ]
+  packed = f"{shape.documents} documents in a row of ours, one in the others'; " * (
+    shape.documents > 1
+  )
+  return (
+    f'{shape.layers} layers x {shape.width}, {shape.heads} heads, feed-forward '
+    f'{shape.feed_forward}; '
+    f'{shape.batch} rows of {shape.length} tokens, {shape.vocabulary} ids, {shape.masked:g} '
+    'masked, '
+    f'{shape.dtype}\n{packed}pinned to {len(cores)} core{"s" * (len(cores) > 1)}, '
+    f'load {os.getloadavg()[0]:.1f}; {", ".join(versions)}'
+  )
 
 
 def _measure(shape, names, cores, repetitions):
@@ -120,14 +149,22 @@ def _measure(shape, names, cores, repetitions):
         if name == _OURS:
           raise
         failed[name] = error
-    times = clock.take_turns(team, repetitions, turn=1.0, timer=lambda worker, calls: worker.time(calls))
+    times = clock.take_turns(
+      team, repetitions, turn=1.0, timer=lambda worker, calls: worker.time(calls)
+    )
     memory = {name: worker.do(contestants.peak_memory) for name, worker in team.items()}
     first = {name: worker.first_seconds for name, worker in team.items()}
   finally:
     for worker in team.values():
       worker.close()
-  print('\n'.join([*report(shape, times, memory, first),
-                   *(f'{name}: not measured ({reason})' for name, reason in failed.items())]))
+  print(
+    '\n'.join(
+      [
+        *report(shape, times, memory, first),
+        *(f'{name}: not measured ({reason})' for name, reason in failed.items()),
+      ]
+    )
+  )
 
 
 def report(shape, times, memory, first):
@@ -141,17 +178,32 @@ def report(shape, times, memory, first):
   """
   by_processor = jax.default_backend() == 'cpu'
   spent = {name: each.processor_R if by_processor else each.wall_R for name, each in times.items()}
-  lines = [f'ours / {name}: {clock.ratio(spent_R, spent[_OURS]):.2f}'
-           for name, spent_R in spent.items() if name != _OURS]
+  lines = [
+    f'ours / {name}: {clock.ratio(spent_R, spent[_OURS]):.2f}'
+    for name, spent_R in spent.items()
+    if name != _OURS
+  ]
   width = max(map(len, times))
   second = 'processor-s' if by_processor else 's'
-  heads = (f'ktok/{second}', f'useful/{second}', f'GFLOP/{second}', 'ktok/s, wall', 'memory, MB', 'first, s')
+  heads = (
+    f'ktok/{second}',
+    f'useful/{second}',
+    f'GFLOP/{second}',
+    'ktok/s, wall',
+    'memory, MB',
+    'first, s',
+  )
   lines.append(' ' * width + ''.join(f'{head:>20}' for head in heads))
   for name, spent_R in spent.items():
     documents = shape.documents if name == _OURS else 1
     seconds, tokens = np.median(spent_R), shape.batch * shape.length
-    cells = (tokens / seconds / 1e3, tokens * documents / shape.documents / seconds / 1e3,
-             shape.model_flops(documents) / seconds / 1e9, tokens / np.median(times[name].wall_R) / 1e3,
-             memory[name], first[name])
+    cells = (
+      tokens / seconds / 1e3,
+      tokens * documents / shape.documents / seconds / 1e3,
+      shape.model_flops(documents) / seconds / 1e9,
+      tokens / np.median(times[name].wall_R) / 1e3,
+      memory[name],
+      first[name],
+    )
     lines.append(f'{name:<{width}}' + ''.join(f'{cell:>20.4g}' for cell in cells))
   return lines

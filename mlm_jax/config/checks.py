@@ -6,93 +6,181 @@ import re
 from mlm_jax.config import defaults
 from mlm_jax.config import keys
 from mlm_jax.config import staging
-from mlm_jax.config.keys import is_number
 from mlm_jax.config.keys import UserError
+from mlm_jax.config.keys import is_number
 
 _CHOICES = {
-    'data.document': ('file', 'lines', 'blocks', 'regex'),
-    'data.unicode': ('NFC', 'NFKC', 'none'),
-    'data.control_characters': ('remove', 'keep'),
-    'data.white_space': ('collapse', 'keep'),
-    'data.packing': ('best_fit', 'contiguous'),
-    'data.pairs': ('', 'next', 'order'),
-    'masking.unit': ('token', 'word', 'span', 'collocation', 'sentence'),
-    'masking.span_of': ('word', 'token'),
-    'masking.span_law': ('geometric', 'uniform', 'harmonic'),
-    'masking.budget': ('exact', 'independent'),
-    'masking.schedule': ('constant', 'linear', 'cosine', 'polynomial', 'early_polynomial', 'step', 'row'),
-    'masking.split_by': ('unit', 'token'),
-    'masking.random_ids': ('uniform', 'frequency'),
-    'model.family': ('bert', 'roberta', 'electra', 'deberta', 'deberta_v2', 'deberta_v3', 'modernbert'),
-    'model.deberta.projections': ('', 'shared', 'own'),
-    'model.deberta.relative_norm': ('', 'none', 'layer_norm'),
-    'model.deberta.convolution_act': ('gelu', 'tanh'),
-    'model.deberta.decoder': ('plain', 'enhanced'),
-    'model.init': ('normal', 'neighbours'),
-    'model.dtype': ('float32', 'bfloat16'),
-    'objective.name': ('masked', 'replaced'),
-    'objective.over': ('chosen', 'everywhere'),
-    'objective.sharing': ('tied', 'none', 'disentangled'),
-    'optim.name': ('adamw', 'lamb', 'stable_adamw'),
-    'optim.schedule': ('linear', 'cosine', 'polynomial', 'one_minus_sqrt', 'constant'),
+  'data.document': ('file', 'lines', 'blocks', 'regex'),
+  'data.unicode': ('NFC', 'NFKC', 'none'),
+  'data.control_characters': ('remove', 'keep'),
+  'data.white_space': ('collapse', 'keep'),
+  'data.packing': ('best_fit', 'contiguous'),
+  'data.pairs': ('', 'nsp', 'sop'),
+  'masking.unit': ('token', 'word', 'span', 'collocation', 'sentence'),
+  'masking.span_of': ('word', 'token'),
+  'masking.span_length_distribution': ('geometric', 'uniform', 'harmonic'),
+  'masking.sampling': ('fixed_count', 'bernoulli'),
+  'masking.schedule': (
+    'constant',
+    'linear',
+    'cosine',
+    'polynomial',
+    'early_polynomial',
+    'step',
+    'row',
+  ),
+  'masking.corruption_per': ('unit', 'token'),
+  'masking.replacement_distribution': ('uniform', 'frequency'),
+  'model.family': (
+    'bert',
+    'roberta',
+    'electra',
+    'deberta',
+    'deberta_v2',
+    'deberta_v3',
+    'modernbert',
+  ),
+  'model.deberta.projections': ('', 'shared', 'own'),
+  'model.deberta.relative_norm': ('', 'none', 'layer_norm'),
+  'model.deberta.convolution_act': ('gelu', 'tanh'),
+  'model.deberta.decoder': ('plain', 'enhanced'),
+  'model.init': ('normal', 'neighbours'),
+  'model.dtype': ('float32', 'bfloat16'),
+  'objective.name': ('masked', 'rtd'),
+  'objective.sharing': ('tied', 'none', 'gdes'),
+  'optim.name': ('adamw', 'lamb', 'stable_adamw'),
+  'optim.schedule': ('linear', 'cosine', 'polynomial', 'one_minus_sqrt', 'constant'),
 }
 _AT_LEAST = {
-    'batch_size': 1, 'micro_batches': 1, 'total_steps': 1,
-    'data.block_characters': 1, 'data.min_characters': 1, 'data.max_characters': 0,
-    'data.vocab_size': 300, 'data.tokenizer_characters': 1000,
-    'data.tokenizer_threads': 1, 'data.row_length': 8, 'data.max_segments': 1,
-    'masking.copies': 0, 'masking.span_max': 1, 'masking.frequency_power': 0,
-    'masking.rate_power': 0.1, 'data.collocations': 0, 'model.layers': 0, 'model.width': 0, 'model.heads': 0,
-    'model.feed_forward': 0, 'model.max_positions': 1, 'model.head_rows': 0,
-    'model.vocab_size': 0, 'model.embedding_width': 0, 'model.types': -1, 'model.position_offset': -1,
-    'model.norm_epsilon': 0,
-    'model.deberta.span': 0, 'model.deberta.buckets': -1, 'model.deberta.convolution': -1,
-    'model.modernbert.window': 2, 'model.modernbert.global_every': 1,
-    'objective.pairs_weight': 0, 'objective.boundary_weight': 0,
-    'optim.warmup_steps': 0, 'optim.decay_steps': 0, 'optim.weight_decay': 0,
-    'optim.clip_norm': 0, 'optim.stop_after_skips': 1, 'evaluation.every': 1,
-    'evaluation.rows': 0, 'evaluation.batch_size': 1, 'checkpoint.every': 1,
-    'checkpoint.keep_latest': 1, 'checkpoint.keep_best': 0, 'log.every': 1,
-    'log.spike': 0, 'mesh.devices': 0, 'mesh.data': 0, 'mesh.fsdp': 1, 'mesh.tensor': 1,
+  'batch_size': 1,
+  'grad_accumulation_steps': 1,
+  'total_steps': 1,
+  'data.block_characters': 1,
+  'data.min_characters': 1,
+  'data.max_characters': 0,
+  'data.vocab_size': 300,
+  'data.tokenizer_characters': 1000,
+  'data.tokenizer_threads': 1,
+  'data.row_length': 8,
+  'data.max_segments': 1,
+  'masking.static_copies': 0,
+  'masking.span_max': 1,
+  'masking.frequency_power': 0,
+  'masking.rate_power': 0.1,
+  'data.collocations': 0,
+  'model.layers': 0,
+  'model.width': 0,
+  'model.heads': 0,
+  'model.feed_forward': 0,
+  'model.max_positions': 1,
+  'model.head_rows': 0,
+  'model.vocab_size': 0,
+  'model.embedding_width': 0,
+  'model.types': -1,
+  'model.position_offset': -1,
+  'model.norm_epsilon': 0,
+  'model.deberta.span': 0,
+  'model.deberta.buckets': -1,
+  'model.deberta.convolution': -1,
+  'model.modernbert.window': 2,
+  'model.modernbert.global_every': 1,
+  'objective.pairs_weight': 0,
+  'objective.sbo_weight': 0,
+  'optim.warmup_steps': 0,
+  'optim.decay_steps': 0,
+  'optim.weight_decay': 0,
+  'optim.clip_norm': 0,
+  'optim.max_consecutive_nonfinite': 1,
+  'evaluation.every': 1,
+  'evaluation.rows': 0,
+  'evaluation.batch_size': 1,
+  'checkpoint.every': 1,
+  'checkpoint.keep_latest': 1,
+  'checkpoint.keep_best': 0,
+  'log.every': 1,
+  'log.spike': 0,
+  'mesh.devices': 0,
+  'mesh.data': 0,
+  'mesh.fsdp': 1,
+  'mesh.tensor': 1,
 }
 _MOST_ROWS = 1 << 20
-_ABOVE_0 = ('masking.span_p', 'masking.predicted', 'model.init_std', 'model.modernbert.global_theta',
-            'model.modernbert.local_theta', 'data.held_out', 'optim.learning_rate', 'optim.epsilon',
-            'optim.power', 'optim.layer_decay', 'optim.generator_rate', 'objective.masked_weight',
-            'objective.replaced_weight', 'objective.generator_layers', 'objective.generator_width')
-_BELOW_1 = ('data.held_out', 'optim.beta1', 'optim.beta2')
+_ABOVE_0 = (
+  'masking.span_p',
+  'masking.predict_fraction',
+  'model.init_std',
+  'model.modernbert.global_theta',
+  'model.modernbert.local_theta',
+  'data.validation_fraction',
+  'optim.learning_rate',
+  'optim.epsilon',
+  'optim.power',
+  'optim.layerwise_lr_decay',
+  'optim.generator_lr_multiplier',
+  'objective.masked_weight',
+  'objective.rtd_weight',
+  'objective.generator_layers',
+  'objective.generator_width',
+)
+_BELOW_1 = ('data.validation_fraction', 'optim.beta1', 'optim.beta2')
 # What only some choices of another setting read: (the setting, the other, its choices that do).
 _READ_WITH = (
-    ('masking.span_of', 'masking.unit', ('span',)),
-    ('masking.span_law', 'masking.unit', ('span',)),
-    ('masking.span_p', 'masking.unit', ('span',)),
-    ('masking.span_p', 'masking.span_law', ('geometric',)),
-    ('masking.span_max', 'masking.unit', ('span',)),
-    ('masking.frequency_power', 'masking.select', ('frequency',)),
-    ('masking.function_weight', 'masking.select', ('content',)),
-    ('masking.class_weights', 'masking.select', ('class',)),
-    ('masking.rate_power', 'masking.schedule', ('polynomial', 'early_polynomial')),
-    ('masking.split_by', 'masking.unit', ('word', 'span', 'collocation', 'sentence')),
-    ('optim.power', 'optim.schedule', ('polynomial',)),
-    *((f'objective.{key}', 'objective.name', ('masked',)) for key in ('over', 'pairs_weight', 'boundary_weight')),
-    *((key, 'objective.name', ('replaced',)) for key in (
-        'objective.replaced_weight', 'objective.sharing', 'objective.generator_layers', 'objective.generator_width',
-        'optim.generator_rate', 'optim.clip_apart')),
+  ('masking.span_of', 'masking.unit', ('span',)),
+  ('masking.span_length_distribution', 'masking.unit', ('span',)),
+  ('masking.span_p', 'masking.unit', ('span',)),
+  ('masking.span_p', 'masking.span_length_distribution', ('geometric',)),
+  ('masking.span_max', 'masking.unit', ('span',)),
+  ('masking.frequency_power', 'masking.selection', ('frequency',)),
+  ('masking.function_weight', 'masking.selection', ('content',)),
+  ('masking.class_weights', 'masking.selection', ('class',)),
+  ('masking.rate_power', 'masking.schedule', ('polynomial', 'early_polynomial')),
+  ('masking.corruption_per', 'masking.unit', ('word', 'span', 'collocation', 'sentence')),
+  ('optim.power', 'optim.schedule', ('polynomial',)),
+  *(
+    (f'objective.{key}', 'objective.name', ('masked',))
+    for key in ('predict_all', 'pairs_weight', 'sbo_weight')
+  ),
+  *(
+    (key, 'objective.name', ('rtd',))
+    for key in (
+      'objective.rtd_weight',
+      'objective.sharing',
+      'objective.generator_layers',
+      'objective.generator_width',
+      'optim.generator_lr_multiplier',
+      'optim.clip_separately',
+    )
+  ),
 )
-_FRACTIONS = ('masking.rate', 'masking.final_rate', 'masking.mean_rate', 'masking.span_p',
-              'masking.function_weight', 'masking.predicted', 'model.dropout', 'optim.final_fraction',
-              'optim.layer_decay',
-              'data.size_exponent', 'data.max_repetition', 'data.max_symbols', 'data.near_duplicates',
-              *_BELOW_1)
+_FRACTIONS = (
+  'masking.rate',
+  'masking.final_rate',
+  'masking.mean_rate',
+  'masking.span_p',
+  'masking.function_weight',
+  'masking.predict_fraction',
+  'model.dropout',
+  'optim.final_lr_ratio',
+  'optim.layerwise_lr_decay',
+  'data.sampling_alpha',
+  'data.max_repetition',
+  'data.max_symbols',
+  'data.near_duplicates',
+  *_BELOW_1,
+)
 
 
 def check(config):
   """Raises UserError for the first setting that cannot work."""
   _check_stage(config)
   staging.check_stages(config, _check_stage)
-  random = any(stage.masking.split[1] for _, stage in staging.stages(config))
-  if config.masking.random_ids != 'uniform' and not random:
-    _refuse(keys.flatten(config), 'masking.random_ids', "'uniform' where masking.split has no random share")
+  random = any(stage.masking.corruption_probs[1] for _, stage in staging.stages(config))
+  if config.masking.replacement_distribution != 'uniform' and not random:
+    _refuse(
+      keys.flatten(config),
+      'masking.replacement_distribution',
+      "'uniform' where masking.corruption_probs has no random share",
+    )
 
 
 def _check_stage(config):
@@ -134,7 +222,9 @@ def _check_ranges(flat):
   for key, choices in _CHOICES.items():
     if flat[key] not in choices:
       near = difflib.get_close_matches(str(flat[key]), choices, 1)
-      _refuse(flat, key, f'one of {", ".join(choices)}' + (f' (did you mean {near[0]}?)' if near else ''))
+      _refuse(
+        flat, key, f'one of {", ".join(choices)}' + (f' (did you mean {near[0]}?)' if near else '')
+      )
   for key, least in _AT_LEAST.items():
     if not flat[key] >= least:
       _refuse(flat, key, f'at least {least}')
@@ -159,21 +249,35 @@ def _check_ranges(flat):
 def _check_masking(flat):
   _check_rate(flat)
   selections = ('uniform', 'frequency', 'content', 'class', 'accuracy')
-  if flat['masking.select'] not in selections and ':' not in flat['masking.select']:
-    near = difflib.get_close_matches(flat['masking.select'], selections, 1)
-    _refuse(flat, 'masking.select', f'one of {", ".join(selections)}, or module:Class of yours'
-            + (f' (did you mean {near[0]}?)' if near else ''))
+  if flat['masking.selection'] not in selections and ':' not in flat['masking.selection']:
+    near = difflib.get_close_matches(flat['masking.selection'], selections, 1)
+    _refuse(
+      flat,
+      'masking.selection',
+      f'one of {", ".join(selections)}, or module:Class of yours'
+      + (f' (did you mean {near[0]}?)' if near else ''),
+    )
   if flat['masking.unit'] == 'collocation' and not flat['data.collocations']:
-    _refuse(flat, 'data.collocations',
-            "above 0, such as 20000 for 10 million words, for masking.unit = 'collocation'")
-  if flat['masking.select'] == 'class' and not flat['data.classes']:
-    _refuse(flat, 'data.classes', "'conllu' or module:function, for masking.select = 'class'")
+    _refuse(
+      flat,
+      'data.collocations',
+      "above 0, such as 20000 for 10 million words, for masking.unit = 'collocation'",
+    )
+  if flat['masking.selection'] == 'class' and not flat['data.classes']:
+    _refuse(flat, 'data.classes', "'conllu' or module:function, for masking.selection = 'class'")
   weights = flat['masking.class_weights']
-  if not all(is_number(weight) and weight >= 0 for weight in weights) or weights and not any(weights):
+  if (
+    not all(is_number(weight) and weight >= 0 for weight in weights) or weights and not any(weights)
+  ):
     _refuse(flat, 'masking.class_weights', 'numbers from 0 on, not all 0, one a class, or ()')
-  split = flat['masking.split']
-  if len(split) != 3 or not all(map(is_number, split)) or min(split) < 0 or abs(sum(split) - 1) > 1e-6:
-    _refuse(flat, 'masking.split', 'three shares ([MASK], random, kept) that sum to 1')
+  split = flat['masking.corruption_probs']
+  if (
+    len(split) != 3
+    or not all(map(is_number, split))
+    or min(split) < 0
+    or abs(sum(split) - 1) > 1e-6
+  ):
+    _refuse(flat, 'masking.corruption_probs', 'three shares ([MASK], random, kept) that sum to 1')
 
 
 def _check_rate(flat):
@@ -185,18 +289,25 @@ def _check_rate(flat):
       if flat[key]:
         _refuse(flat, key, "0 when masking.schedule is 'constant'")
   elif rate == final:
-    _refuse(flat, 'masking.final_rate', f'another than masking.rate = {rate} when masking.schedule is '
-            f'{flat["masking.schedule"]!r}')
+    _refuse(
+      flat,
+      'masking.final_rate',
+      f'another than masking.rate = {rate} when masking.schedule is {flat["masking.schedule"]!r}',
+    )
 
 
 def _check_data(flat):
   if flat['data.document'] == 'regex' and not flat['data.document_regex']:
     _refuse(flat, 'data.document_regex', "a regular expression when data.document is 'regex'")
   weights = flat['data.weights']
-  if not all(is_number(weight) and weight >= 0 for weight in weights) or weights and not any(weights):
-    _refuse(flat, 'data.weights', 'numbers from 0 on, not all 0, one a source, or () for shares by size')
-  if weights and flat['data.size_exponent'] != 1:
-    _refuse(flat, 'data.size_exponent', '1 where config.data.weights says the shares')
+  if (
+    not all(is_number(weight) and weight >= 0 for weight in weights) or weights and not any(weights)
+  ):
+    _refuse(
+      flat, 'data.weights', 'numbers from 0 on, not all 0, one a source, or () for shares by size'
+    )
+  if weights and flat['data.sampling_alpha'] != 1:
+    _refuse(flat, 'data.sampling_alpha', '1 where config.data.weights says the shares')
   if flat['data.max_characters'] and flat['data.max_characters'] < flat['data.min_characters']:
     _refuse(flat, 'data.max_characters', 'at least data.min_characters, or 0 for no limit')
 
@@ -208,23 +319,42 @@ def _check_objective(flat):
     _refuse(flat, 'model.types', 'at least 2, or 0, for config.data.pairs')
   if flat['objective.pairs_weight']:
     if not flat['data.pairs']:
-      _refuse(flat, 'data.pairs', "'next' or 'order', for config.objective.pairs_weight above 0")
+      _refuse(flat, 'data.pairs', "'nsp' or 'sop', for config.objective.pairs_weight above 0")
     if flat['model.types'] == 0:
-      _refuse(flat, 'model.types', 'at least 2, which tell the two sentences of a pair apart, for '
-              'config.objective.pairs_weight above 0')
-  if flat['objective.boundary_weight'] and flat['masking.unit'] == 'token':
-    _refuse(flat, 'masking.unit', "one of several tokens, such as 'span', for config.objective.boundary_weight "
-            'above 0')
-  if flat['objective.over'] == 'everywhere' and flat['masking.predicted'] != 1:
-    _refuse(flat, 'masking.predicted', "1.0 where config.objective.over = 'everywhere': all is predicted")
+      _refuse(
+        flat,
+        'model.types',
+        'at least 2, which tell the two sentences of a pair apart, for '
+        'config.objective.pairs_weight above 0',
+      )
+  if flat['objective.sbo_weight'] and flat['masking.unit'] == 'token':
+    _refuse(
+      flat,
+      'masking.unit',
+      "one of several tokens, such as 'span', for config.objective.sbo_weight above 0",
+    )
+  if flat['objective.predict_all'] and flat['masking.predict_fraction'] != 1:
+    _refuse(
+      flat,
+      'masking.predict_fraction',
+      '1.0 where config.objective.predict_all = True: all is predicted',
+    )
 
 
 def _check_batch(flat):
-  if flat['batch_size'] % flat['micro_batches']:
-    _refuse(flat, 'batch_size', f'a multiple of micro_batches = {flat["micro_batches"]}')
+  if flat['batch_size'] % flat['grad_accumulation_steps']:
+    _refuse(
+      flat,
+      'batch_size',
+      f'a multiple of grad_accumulation_steps = {flat["grad_accumulation_steps"]}',
+    )
   if flat['data.row_length'] > flat['model.max_positions']:
-    _refuse(flat, 'data.row_length',
-            f'at most model.max_positions = {flat["model.max_positions"]}; raise that or shorten the rows')
+    _refuse(
+      flat,
+      'data.row_length',
+      f'at most model.max_positions = {flat["model.max_positions"]}; raise that or shorten the '
+      'rows',
+    )
 
 
 def _check_optim(flat):
@@ -235,11 +365,15 @@ def _check_optim(flat):
         raise TypeError
   except (re.error, TypeError, ValueError):
     _refuse(flat, 'optim.decay_rules', 'pairs of a regular expression and True or False')
-  for key in ('optim.decay_steps', 'optim.final_fraction'):
+  for key in ('optim.decay_steps', 'optim.final_lr_ratio'):
     if flat[key] and flat['optim.schedule'] == 'constant':
       _refuse(flat, key, "0 when optim.schedule is 'constant'")
   if flat['optim.warmup_steps'] + flat['optim.decay_steps'] > flat['total_steps']:
-    _refuse(flat, 'optim.warmup_steps', f'with optim.decay_steps at most total_steps = {flat["total_steps"]}')
+    _refuse(
+      flat,
+      'optim.warmup_steps',
+      f'with optim.decay_steps at most total_steps = {flat["total_steps"]}',
+    )
 
 
 def _check_read(flat):

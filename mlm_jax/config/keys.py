@@ -10,6 +10,11 @@ class UserError(Exception):
   """Wrong input: its one-line message says what is wrong and how to mend it."""
 
 
+def one_line(error: object, most: int = 200) -> str:
+  """Returns an error's message as one line of at most so many characters."""
+  return ' '.join(str(error).split())[:most]
+
+
 def flatten(config):
   """Returns {dotted key: value} in the config's order."""
   flat = {}
@@ -30,17 +35,21 @@ def find(config, key):
   if not isinstance(group, ml_collections.ConfigDict) or name not in group:
     raise UserError(unknown_key(key, flatten(config)))
   if isinstance(group[name], ml_collections.ConfigDict):
-    raise UserError(f'config.{key} is a group; set one of: '
-                    + ', '.join(f'config.{key}.{each}' for each in group[name]))
+    raise UserError(
+      f'config.{key} is a group; set one of: '
+      + ', '.join(f'config.{key}.{each}' for each in group[name])
+    )
   return group, name
 
 
 def unknown_key(key, known):
   """Returns the message for a key that does not exist, with the nearest that does."""
   last = key.split('.')[-1]
-  near = (difflib.get_close_matches(key, known, 1)
-          or [k for k in known if k.split('.')[-1] == last]
-          or difflib.get_close_matches(last, [k.split('.')[-1] for k in known], 1))
+  near = (
+    difflib.get_close_matches(key, known, 1)
+    or [k for k in known if k.split('.')[-1] == last]
+    or difflib.get_close_matches(last, [k.split('.')[-1] for k in known], 1)
+  )
   return f'unknown setting config.{key}' + (f'; did you mean config.{near[0]}?' if near else '')
 
 

@@ -8,10 +8,11 @@ from mlm_jax.config.keys import UserError
 
 
 def imported(setting, spec):
-  """Returns what `spec`, module:name, names; it is imported as Python does, from the working directory too.
+  """Returns what `spec`, module:name, names; it is imported as Python does, from the working
+  directory too.
 
   Raises:
-    UserError: it cannot be imported; names the setting, such as masking.select.
+    UserError: it cannot be imported; names the setting, such as masking.selection.
   """
   module, _, name = spec.partition(':')
   if os.getcwd() not in sys.path:

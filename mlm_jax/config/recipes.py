@@ -18,7 +18,9 @@ from mlm_jax.config.keys import UserError
 
 
 def load(path, overrides=()):
-  """Reads FILE[:variant] or a saved FILE.json, applies (key, text) overrides, checks; returns it locked."""
+  """Reads FILE[:variant] or a saved FILE.json, applies (key, text) overrides, checks; returns it
+  locked.
+  """
   path, variant = _split_variant(str(path))
   if path.endswith('.json'):
     return override(saved.from_json(pathlib.Path(path).read_bytes(), path), overrides)
@@ -50,9 +52,13 @@ def call(path, function, *arguments):
   except UserError as error:
     raise UserError(f'{path}: {error}') from None
   except (Exception, SystemExit) as error:
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    lines = [
+      frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path
+    ]
     where = f' line {lines[-1]}' if lines else ''
-    raise UserError(f'{path}{where}: {type(error).__name__}: {" ".join(str(error).split())}') from error
+    raise UserError(
+      f'{path}{where}: {type(error).__name__}: {" ".join(str(error).split())}'
+    ) from error
 
 
 def _split_variant(path):
@@ -63,8 +69,10 @@ def _split_variant(path):
   if not pathlib.Path(file).is_file():
     raise UserError(f'no such config file: {file} (looked for from {pathlib.Path.cwd()})')
   if not file.endswith('.py') and (variant or not file.endswith('.json')):
-    raise UserError(f'{file} is no recipe: it must be a .py file with get_config(variant=None), or the '
-                    'config.json of a run')
+    raise UserError(
+      f'{file} is no recipe: it must be a .py file with get_config(variant=None), or the '
+      'config.json of a run'
+    )
   return file, variant or None
 
 
@@ -72,7 +80,7 @@ def override(config, overrides=()):
   """Applies (dotted key, text) pairs, in their order, to a copy of the config and checks it."""
   config = config.copy_and_resolve_references()
   for key, text in overrides:
-    if key == 'masking':   # the one group that has presets
+    if key == 'masking':  # the one group that has presets
       presets.apply(config.masking, text)
       continue
     group, name = keys.find(config, key)
@@ -108,21 +116,27 @@ def _converted(key, value, present):
   if kind is float and type(value) is int:
     return float(value)
   if type(value) is not kind:
-    raise UserError(f'config.{key} = {value!r}: must be of type {kind.__name__}, such as {present!r}')
+    raise UserError(
+      f'config.{key} = {value!r}: must be of type {kind.__name__}, such as {present!r}'
+    )
   return value
 
 
 def masking(settings):
-  """Returns the group `masking` of a config: the default but for {name: value}, checked by itself."""
+  """Returns the group `masking` of a config: the default but for {name: value}, checked by
+  itself.
+  """
   config = defaults.base()
-  config.data.update(collocations=1, classes='any')   # what the data has is not asked here
+  config.data.update(collocations=1, classes='any')  # what the data has is not asked here
   for name, value in settings.items():
     group, last = keys.find(config, f'masking.{name}')
     try:
       group[last] = value
     except TypeError:
-      raise UserError(f'config.masking.{name} = {value!r}: must be of type {type(group[last]).__name__}, '
-                      f'such as {group[last]!r}') from None
+      raise UserError(
+        f'config.masking.{name} = {value!r}: must be of type {type(group[last]).__name__}, '
+        f'such as {group[last]!r}'
+      ) from None
   checks.check(config)
   return config.masking
 
@@ -140,4 +154,6 @@ def _parse(key, text, present):
       return tuple(value) if isinstance(value, (tuple, list)) else (value,)
     return kind(text.replace('_', '')) if kind is int else kind(text)
   except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError):
-    raise UserError(f'config.{key} = {text}: must be of type {kind.__name__}, such as {present!r}') from None
+    raise UserError(
+      f'config.{key} = {text}: must be of type {kind.__name__}, such as {present!r}'
+    ) from None

@@ -17,7 +17,9 @@ def to_json(config):
 
 
 def from_json(text, name='config.json'):
-  """Returns the config that `to_json` wrote, as text or bytes; UserError names what does not fit."""
+  """Returns the config that `to_json` wrote, as text or bytes; UserError names what does not
+  fit.
+  """
   config = defaults.base()
   try:
     saved = keys.flatten(json.loads(text))
@@ -31,8 +33,10 @@ def from_json(text, name='config.json'):
     try:
       group[last] = keys.as_tuples(value)
     except TypeError:
-      raise UserError(f'{name}: config.{key} = {value!r}: must be of type {type(known[key]).__name__}, '
-                      f'such as {known[key]!r}') from None
+      raise UserError(
+        f'{name}: config.{key} = {value!r}: must be of type {type(known[key]).__name__}, '
+        f'such as {known[key]!r}'
+      ) from None
   missing = sorted(set(known) - set(saved))
   if missing:
     raise UserError(f'{name} lacks config.{missing[0]}')
@@ -46,10 +50,17 @@ def from_json(text, name='config.json'):
 
 def differences(ours, theirs, ignore=OPERATIONAL):
   """Returns [(key, our value, their value)] of what is not operational and differs."""
-  a, b = ({key: keys.as_tuples(value) for key, value in keys.flatten(each).items()} for each in (ours, theirs))
+  a, b = (
+    {key: keys.as_tuples(value) for key, value in keys.flatten(each).items()}
+    for each in (ours, theirs)
+  )
   for flat in (a, b):
-    flat['stages'] = tuple({key: value for key, value in stage.items() if key not in ignore}
-                           for stage in flat['stages'])
+    flat['stages'] = tuple(
+      {key: value for key, value in stage.items() if key not in ignore} for stage in flat['stages']
+    )
   skipped = lambda key: any(key == each or key.startswith(each + '.') for each in ignore)
-  return [(key, a.get(key), b.get(key)) for key in {**a, **b}
-          if not skipped(key) and a.get(key) != b.get(key)]
+  return [
+    (key, a.get(key), b.get(key))
+    for key in {**a, **b}
+    if not skipped(key) and a.get(key) != b.get(key)
+  ]

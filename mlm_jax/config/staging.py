@@ -7,8 +7,16 @@ from mlm_jax.config.keys import UserError
 
 # What a stage may change.
 STAGE_KEYS = (
-    'batch_size', 'micro_batches', 'data.row_length', 'data.max_segments', 'data.prepared', 'masking.rate',
-    'masking.split', 'model.head_rows', 'optim.learning_rate')
+  'batch_size',
+  'grad_accumulation_steps',
+  'data.row_length',
+  'data.max_segments',
+  'data.prepared',
+  'masking.rate',
+  'masking.corruption_probs',
+  'model.head_rows',
+  'optim.learning_rate',
+)
 
 
 def stages(config):
@@ -36,8 +44,10 @@ def check_stages(config, check):
   for number, stage in enumerate(config.stages):
     name = f'config.stages[{number}]'
     if not isinstance(stage, dict) or type(stage.get('steps')) is not int or stage['steps'] < 1:
-      raise UserError(f"{name} = {stage!r}: must be a dict with a whole number of steps, such as "
-                      "{'steps': 1000, 'data.row_length': 512}")
+      raise UserError(
+        f'{name} = {stage!r}: must be a dict with a whole number of steps, such as '
+        "{'steps': 1000, 'data.row_length': 512}"
+      )
     steps += stage['steps']
     for key in stage:
       if key not in ('steps', *STAGE_KEYS):
@@ -45,8 +55,10 @@ def check_stages(config, check):
         what = f'did you mean {near[0]!r}?' if near else f'it may change {", ".join(STAGE_KEYS)}'
         raise UserError(f'{name}: {key!r} is not for a stage to change; {what}')
   if config.stages and steps != config.total_steps:
-    raise UserError(f'config.total_steps = {config.total_steps}: must be the {steps} steps of config.stages '
-                    'together')
+    raise UserError(
+      f'config.total_steps = {config.total_steps}: must be the {steps} steps of config.stages '
+      'together'
+    )
   for number, (_, stage) in enumerate(stages(config) if config.stages else ()):
     try:
       check(stage)

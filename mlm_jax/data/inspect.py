@@ -1,31 +1,46 @@
-"""A prepared corpus as lines of text: sizes, drops, histograms, pieces, n-grams, marks, pairs, some rows."""
+"""A prepared corpus as lines of text: sizes, drops, histograms, pieces, n-grams, marks, pairs, some
+rows.
+"""
 
 import collections
 import itertools
 
 import numpy as np
 
-from mlm_jax.data import clean
-from mlm_jax.data import collocations
 from mlm_jax.data import statistics as statistics_lib
 from mlm_jax.data import store
+from mlm_jax.data.annotations import collocations
+from mlm_jax.data.corpus import clean
 
-_BAR = 40          # characters of the longest bar
-_MOST = 24         # pieces, n-grams and characters that are shown
-_SHOWN_ROWS = 3    # of each source
+_BAR = 40  # characters of the longest bar
+_MOST = 24  # pieces, n-grams and characters that are shown
+_SHOWN_ROWS = 3  # of each source
 _SHOWN_TEXT = 300  # characters of a segment
 _SCANNED = 20_000  # rows of each source in which bytes are read
-_BEST = 10         # collocations of each length
+_BEST = 10  # collocations of each length
 
 
 def lines(prepared):
   """Yields what there is to see of a store.Prepared."""
   settings = prepared.manifest['settings']
   yield f'{prepared.directory} ({prepared.fingerprint[:12]})'
-  yield (f'tokenizer {settings["tokenizer"]} of {prepared.tokenizer.size:,} pieces, rows of '
-         f'{prepared.row_length}, documents by {settings["document"]}')
-  for part in (_sizes, _rules, _lengths, _fills, _pieces, _fallback, _ngrams, _collocations, _classes,
-               _pairs, _rows):
+  yield (
+    f'tokenizer {settings["tokenizer"]} of {prepared.tokenizer.size:,} pieces, rows of '
+    f'{prepared.row_length}, documents by {settings["document"]}'
+  )
+  for part in (
+    _sizes,
+    _rules,
+    _lengths,
+    _fills,
+    _pieces,
+    _fallback,
+    _ngrams,
+    _collocations,
+    _classes,
+    _pairs,
+    _rows,
+  ):
     for number, line in enumerate(part(prepared)):
       if not number:
         yield ''
@@ -34,15 +49,34 @@ def lines(prepared):
 
 def _sizes(prepared):
   words_S = prepared.statistics.words_S
-  table = [('source', 'split', 'documents', 'characters', 'pieces', 'rows', 'tokens', 'fill',
-            'pieces/word', 'characters/piece')]
+  table = [
+    (
+      'source',
+      'split',
+      'documents',
+      'characters',
+      'pieces',
+      'rows',
+      'tokens',
+      'fill',
+      'pieces/word',
+      'characters/piece',
+    )
+  ]
   for source, words in zip(prepared.manifest['sources'], words_S):
     for split in store.SPLITS:
       entry = source[split]
       per_word = f'{entry["pieces"] / words:.2f}' if split == 'train' and words else ''
-      table.append((source['name'], split, *(f'{entry[key]:,}' for key in (
-          'documents', 'characters', 'pieces', 'rows', 'tokens')), f'{entry["fill"]:.1%}', per_word,
-                    f'{entry["characters"] / max(1, entry["pieces"]):.2f}'))
+      table.append(
+        (
+          source['name'],
+          split,
+          *(f'{entry[key]:,}' for key in ('documents', 'characters', 'pieces', 'rows', 'tokens')),
+          f'{entry["fill"]:.1%}',
+          per_word,
+          f'{entry["characters"] / max(1, entry["pieces"]):.2f}',
+        )
+      )
   yield from _aligned(table, left=2)
 
 
@@ -51,17 +85,26 @@ def _rules(prepared):
   for source in prepared.manifest['sources']:
     for rule, entry in source['rules'].items():
       if entry['documents']:
-        table.append((source['name'], rule, f'{entry["documents"]:,}', f'{entry["characters"]:,}',
-                      'drop' if rule in clean.DROPPING else 'change'))
+        table.append(
+          (
+            source['name'],
+            rule,
+            f'{entry["documents"]:,}',
+            f'{entry["characters"]:,}',
+            'drop' if rule in clean.DROPPING else 'change',
+          )
+        )
   read = sum(source['documents_read'] for source in prepared.manifest['sources'])
-  yield f'rules, of {read:,} documents read' + ('' if len(table) > 1 else ': none had anything to do')
+  yield f'rules, of {read:,} documents read' + (
+    '' if len(table) > 1 else ': none had anything to do'
+  )
   yield from _aligned(table if len(table) > 1 else [], left=2)
 
 
 def _lengths(prepared):
   counts_K = prepared.statistics.lengths_SK.sum(axis=0)
   yield 'training documents by their pieces'
-  names = [f'{2**k:,} to {2**(k + 1) - 1:,}' if k else '1' for k in range(len(counts_K))]
+  names = [f'{2**k:,} to {2 ** (k + 1) - 1:,}' if k else '1' for k in range(len(counts_K))]
   yield from _bars(names, counts_K)
 
 
@@ -86,7 +129,8 @@ def _fallback(prepared):
   total = sum(int(prepared.counts_V[i]) for i in tokenizer.byte_ids)
   pieces = sum(source['train']['pieces'] for source in prepared.manifest['sources'])
   unknown = 0 if tokenizer.unk_id is None else int(prepared.counts_V[tokenizer.unk_id])
-  yield f'unknown pieces: {unknown:,}; bytes: {total:,} ({total / max(1, pieces):.3%} of all pieces)'
+  share = total / max(1, pieces)
+  yield f'unknown pieces: {unknown:,}; bytes: {total:,} ({share:.3%} of all pieces)'
   if total:
     spelled, rows = _spelled(prepared)
     shown = ', '.join(f'{_named(text)} {count:,}' for text, count in spelled.most_common(_MOST))
@@ -112,18 +156,24 @@ def _spelled(prepared):
 def _ngrams(prepared):
   statistics = prepared.statistics
   for name, ids_Nn, counts_N, missed in (
-      ('pairs', statistics.bigrams_N2, statistics.bigram_counts_N, statistics.missed_2[0]),
-      ('triples', statistics.trigrams_N3, statistics.trigram_counts_N, statistics.missed_2[1])):
-    yield f'most common {name} of pieces' + (f' (counts may be {missed:,} too low)' if missed else '')
+    ('pairs', statistics.bigrams_N2, statistics.bigram_counts_N, statistics.missed_2[0]),
+    ('triples', statistics.trigrams_N3, statistics.trigram_counts_N, statistics.missed_2[1]),
+  ):
+    yield f'most common {name} of pieces' + (
+      f' (counts may be {missed:,} too low)' if missed else ''
+    )
     yield from _listed(prepared, ids_Nn[:_MOST], counts_N[:_MOST])
 
 
 def _listed(prepared, grams, counts):
   """Yields pieces or n-grams with their counts, in columns."""
-  cells = [f'{" ".join(_named(prepared.tokenizer.piece(i)) for i in gram)} {count:,}'
-           for gram, count in zip(grams, counts) if count]
+  cells = [
+    f'{" ".join(_named(prepared.tokenizer.piece(i)) for i in gram)} {count:,}'
+    for gram, count in zip(grams, counts)
+    if count
+  ]
   columns = 4
-  yield from _aligned([cells[i:i + columns] for i in range(0, len(cells), columns)], left=columns)
+  yield from _aligned([cells[i : i + columns] for i in range(0, len(cells), columns)], left=columns)
 
 
 def _collocations(prepared):
@@ -134,17 +184,25 @@ def _collocations(prepared):
   for source in prepared.manifest['sources']:
     for split in store.SPLITS:
       counts = source[split]['collocations']
-      shares.append((source['name'], split, f'{counts["collocations"]:,}',
-                     f'{counts["words"] / max(1, counts["of_words"]):.1%}',
-                     f'{counts["tokens"] / max(1, source[split]["pieces"]):.1%}'))
+      shares.append(
+        (
+          source['name'],
+          split,
+          f'{counts["collocations"]:,}',
+          f'{counts["words"] / max(1, counts["of_words"]):.1%}',
+          f'{counts["tokens"] / max(1, source[split]["pieces"]):.1%}',
+        )
+      )
   yield f'{len(entries.words_N):,} collocations, and how much of the text stands in one'
   yield from _aligned([('source', 'split', 'found', 'words', 'pieces'), *shares], left=2)
   pieces = entries.pieces()
   columns = []
   for n, candidates in zip(collocations.WORDS, entries.candidates_4):
     number_M = np.flatnonzero(entries.words_N == n)
-    named = [f'{_named(prepared.tokenizer.decode(pieces[i]))} {entries.counts_N[i]:,}'
-             for i in number_M[:_BEST]]
+    named = [
+      f'{_named(prepared.tokenizer.decode(pieces[i]))} {entries.counts_N[i]:,}'
+      for i in number_M[:_BEST]
+    ]
     columns.append([f'{n} words, {len(number_M):,} of {candidates:,}:', *named])
   yield 'the best of each length, and how often they occur in training'
   yield from _aligned(list(itertools.zip_longest(*columns, fillvalue='')), left=len(columns))
@@ -159,8 +217,13 @@ def _classes(prepared):
   pieces = max(1, sum(source['train']['pieces'] for source in prepared.manifest['sources']))
   none = 1 - counts_C.sum() / pieces
   yield f'classes of words, and their share of the training pieces ({none:.1%} have none)'
-  yield from _aligned([(name, f'{count:,}', f'{count / pieces:.2%}')
-                       for name, count in zip(prepared.classes, counts_C)], left=1)
+  yield from _aligned(
+    [
+      (name, f'{count:,}', f'{count / pieces:.2%}')
+      for name, count in zip(prepared.classes, counts_C)
+    ],
+    left=1,
+  )
 
 
 def _pairs(prepared):
@@ -221,8 +284,13 @@ def _bars(names, counts):
 
 def _aligned(table, left):
   """Yields the rows of a table in columns, the first `left` of them and bars to the left."""
-  widths = [max(len(row[i]) for row in table if i < len(row)) for i in range(max(map(len, table), default=0))]
+  widths = [
+    max(len(row[i]) for row in table if i < len(row))
+    for i in range(max(map(len, table), default=0))
+  ]
   for row in table:
-    cells = [cell.ljust(width) if i < left or cell.startswith('#') else cell.rjust(width)
-             for i, (cell, width) in enumerate(zip(row, widths))]
+    cells = [
+      cell.ljust(width) if i < left or cell.startswith('#') else cell.rjust(width)
+      for i, (cell, width) in enumerate(zip(row, widths))
+    ]
     yield '  ' + '  '.join(cells).rstrip()

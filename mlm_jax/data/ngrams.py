@@ -37,8 +37,8 @@ class Counter:
     whole_RL = np.ones(grams_RL.shape, bool)
     for i in range(self._n):
       grams_RL *= self._dtype(self._size)
-      grams_RL += tokens_RL[:, i:i + width].astype(self._dtype)
-      whole_RL &= ordinary_RL[:, i:i + width]
+      grams_RL += tokens_RL[:, i : i + width].astype(self._dtype)
+      whole_RL &= ordinary_RL[:, i : i + width]
     self._waiting.append(grams_RL[whole_RL])
     self._number += len(self._waiting[-1])
     if self._number >= _BLOCK:
@@ -48,8 +48,9 @@ class Counter:
     """Adds what waits to the counts, and forgets the rarest where there are too many."""
     grams_M, counts_M = _summed(np.concatenate([np.zeros(0, self._dtype), *self._waiting]))
     self._waiting, self._number = [], 0
-    self._grams_M, self._counts_M = _summed(np.concatenate([self._grams_M, grams_M]),
-                                            np.concatenate([self._counts_M, counts_M]))
+    self._grams_M, self._counts_M = _summed(
+      np.concatenate([self._grams_M, grams_M]), np.concatenate([self._counts_M, counts_M])
+    )
     if len(self._counts_M) > _LIMIT:
       above = len(self._counts_M) - np.cumsum(np.bincount(np.minimum(self._counts_M, _COMMON)))
       rarest = int(np.argmax(above <= _LIMIT // 2))
@@ -62,19 +63,27 @@ class Counter:
     self._settle()
     order = np.lexsort((self._grams_M, -self._counts_M))[:number]
     powers = [self._size**i for i in range(self._n)][::-1]
-    ids_Mn = np.stack([self._grams_M[order] // self._dtype(power) % self._dtype(self._size)
-                       for power in powers], axis=1)
+    ids_Mn = np.stack(
+      [self._grams_M[order] // self._dtype(power) % self._dtype(self._size) for power in powers],
+      axis=1,
+    )
     return ids_Mn.astype(np.int32), self._counts_M[order]
 
 
 def _summed(grams_M, counts_M=None):
-  """Returns the different n-grams in ascending order and the sums of their counts (1 each if not given)."""
+  """Returns the different n-grams in ascending order and the sums of their counts (1 each if not
+  given).
+  """
   if counts_M is None:
     grams_M = np.sort(grams_M)
   else:
     order = np.argsort(grams_M, kind='stable')
     grams_M, counts_M = grams_M[order], counts_M[order]
-  begins = np.flatnonzero(np.append(True, grams_M[1:] != grams_M[:-1])) if len(grams_M) else np.zeros(0, int)
+  begins = (
+    np.flatnonzero(np.append(True, grams_M[1:] != grams_M[:-1]))
+    if len(grams_M)
+    else np.zeros(0, int)
+  )
   if counts_M is None:
     return grams_M[begins], np.diff(np.append(begins, len(grams_M)))
   return grams_M[begins], np.add.reduceat(counts_M, begins) if len(begins) else counts_M

@@ -23,6 +23,7 @@ class Plan:
     row_N: int32, the row it stands in, ascending.
     rows: the number of rows.
   """
+
   document_N: np.ndarray
   offset_N: np.ndarray
   pieces_N: np.ndarray
@@ -82,8 +83,9 @@ def best_fit(lengths, length, max_segments):
   rows = int(counts.sum())
   size_R = np.repeat(sizes, counts)
   row_N = np.repeat(np.arange(rows, dtype=np.int64), size_R)
-  need_N = np.concatenate([np.tile(np.array(kind, np.int32), count) for kind, count in kinds]
-                          or [np.zeros(0, np.int32)])
+  need_N = np.concatenate(
+    [np.tile(np.array(kind, np.int32), count) for kind, count in kinds] or [np.zeros(0, np.int32)]
+  )
   # Both sides sorted by length, stably: the first place of a length takes the first
   # segment of that length.
   segment_N = np.empty(len(need_N), np.int64)
@@ -158,8 +160,13 @@ def contiguous(lengths, length, max_segments):
       at, left = at + n, left - n
       used, segments = used + n + OVERHEAD, segments + 1
   asarray = lambda values, dtype: np.array(values, dtype)
-  return Plan(asarray(document, np.int32), asarray(offset, np.int64), asarray(pieces, np.int32),
-              asarray(row_of, np.int32), row + bool(segments))
+  return Plan(
+    asarray(document, np.int32),
+    asarray(offset, np.int64),
+    asarray(pieces, np.int32),
+    asarray(row_of, np.int32),
+    row + bool(segments),
+  )
 
 
 def fill(plan, begin, end, pieces_T, document_starts, length, max_segments, ids, dtypes):
@@ -189,7 +196,9 @@ def fill(plan, begin, end, pieces_T, document_starts, length, max_segments, ids,
   flat[at_N + pieces_N + 1] = sep_id
   within_T = np.arange(pieces_N.sum()) - np.repeat(np.cumsum(pieces_N) - pieces_N, pieces_N)
   source_N = document_starts[plan.document_N[first:last]] + plan.offset_N[first:last]
-  flat[np.repeat(at_N + 1, pieces_N) + within_T] = pieces_T[np.repeat(source_N, pieces_N) + within_T]
+  flat[np.repeat(at_N + 1, pieces_N) + within_T] = pieces_T[
+    np.repeat(source_N, pieces_N) + within_T
+  ]
   return tokens_RL, starts_RS
 
 

@@ -20,20 +20,20 @@ import json
 import numpy as np
 
 from mlm_jax import config
-from mlm_jax.data import classes as classes_lib
-from mlm_jax.data import collocations as collocations_lib
-from mlm_jax.data import duplicates
-from mlm_jax.data import near_duplicates
-from mlm_jax.data import pmi
-from mlm_jax.data import reading as reading_lib
 from mlm_jax.data import rows as rows_lib
-from mlm_jax.data import sources as sources_lib
 from mlm_jax.data import statistics
 from mlm_jax.data import store
-from mlm_jax.data import tokenizer as tokenizer_lib
 from mlm_jax.data import writing
+from mlm_jax.data.annotations import collocations as collocations_lib
+from mlm_jax.data.annotations import pmi
+from mlm_jax.data.annotations import word_classes as classes_lib
+from mlm_jax.data.corpus import duplicates
+from mlm_jax.data.corpus import near_duplicates
+from mlm_jax.data.corpus import reading as reading_lib
+from mlm_jax.data.corpus import sources as sources_lib
+from mlm_jax.data.tokenizers import registry as tokenizer_lib
 
-_NOT_COMPARED = ('prepared', 'weights', 'size_exponent')  # they do not change what is prepared
+_NOT_COMPARED = ('prepared', 'weights', 'sampling_alpha')  # they do not change what is prepared
 
 
 def prepare(data, directory, log=print, model=None):
@@ -66,7 +66,9 @@ def prepare(data, directory, log=print, model=None):
     return prepared
   inputs = [source.inputs() for source in sources]
   classes = classes_lib.make(data, sources)
-  given = model or (None if data.tokenizer in tokenizer_lib.TRAINED else tokenizer_lib.load(data.tokenizer).model)
+  given = model or (
+    None if data.tokenizer in tokenizer_lib.TRAINED else tokenizer_lib.load(data.tokenizer).model
+  )
   with writing.building(directory) as folder:
     _build(data, sources, inputs, classes, given, folder, log)
   prepared = store.open_prepared(directory)
@@ -86,27 +88,40 @@ def _check_reuse(data, sources, directory, model):
   ours, theirs = settings(data), manifest['settings']
   differing = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
   if differing:
-    what = ', '.join(f'config.data.{key} (prepared with {theirs.get(key)!r}, now {ours.get(key)!r})'
-                     for key in differing)
-    raise config.UserError(f'{directory} was prepared with other settings: {what}; '
-                           'set them back, or give another config.data.prepared')
+    what = ', '.join(
+      f'config.data.{key} (prepared with {theirs.get(key)!r}, now {ours.get(key)!r})'
+      for key in differing
+    )
+    raise config.UserError(
+      f'{directory} was prepared with other settings: {what}; '
+      'set them back, or give another config.data.prepared'
+    )
   if model and hashlib.sha256(model).hexdigest() != manifest['tokenizer']['sha256']:
-    raise config.UserError(f'{directory} was prepared with another tokenizer than that of the first stage; '
-                           'remove the folder')
+    raise config.UserError(
+      f'{directory} was prepared with another tokenizer than that of the first stage; '
+      'remove the folder'
+    )
   # The inputs may be gone, since the rows made of them are not.
   with contextlib.suppress(OSError):
-    if data.tokenizer not in tokenizer_lib.TRAINED and store.sha256(data.tokenizer) != manifest['tokenizer']['sha256']:
-      raise config.UserError(f'{directory} was prepared with another model than config.data.tokenizer = '
-                             f'{data.tokenizer} holds now; give another config.data.prepared')
+    if (
+      data.tokenizer not in tokenizer_lib.TRAINED
+      and store.sha256(data.tokenizer) != manifest['tokenizer']['sha256']
+    ):
+      raise config.UserError(
+        f'{directory} was prepared with another model than config.data.tokenizer = '
+        f'{data.tokenizer} holds now; give another config.data.prepared'
+      )
   for source, digest in zip(sources, manifest['inputs']):
     try:
       inputs = source.inputs()
     except config.UserError:
       continue
     if _digest(inputs) != digest:
-      raise config.UserError(f'{directory} was prepared from other files than {source.spec} names now '
-                             '(names, sizes, or the first or last MiB differ); '
-                             'give another config.data.prepared')
+      raise config.UserError(
+        f'{directory} was prepared from other files than {source.spec} names now '
+        '(names, sizes, or the first or last MiB differ); '
+        'give another config.data.prepared'
+      )
 
 
 def _digest(inputs):
@@ -127,11 +142,20 @@ def _build(data, sources, inputs, classes, given, folder, log):
 
   counter = statistics.Counter(tokenizer, len(readings))
   class_of = classes and classes.sorted_from
-  splits = {split: [rows_lib.write(reading.annotated(split), data, tokenizer,
-                                   folder / reading.source.name / split,
-                                   counter.source(i) if split == 'train' else None, class_of)
-                    for i, reading in enumerate(readings)]
-            for split in store.SPLITS}
+  splits = {
+    split: [
+      rows_lib.write(
+        reading.annotated(split),
+        data,
+        tokenizer,
+        folder / reading.source.name / split,
+        counter.source(i) if split == 'train' else None,
+        class_of,
+      )
+      for i, reading in enumerate(readings)
+    ]
+    for split in store.SPLITS
+  }
   for split in store.SPLITS:
     _log_split(split, splits[split], data, log)
   _check_rows(splits, data)
@@ -141,30 +165,49 @@ def _build(data, sources, inputs, classes, given, folder, log):
   for path in scratch.iterdir():
     path.unlink()
   scratch.rmdir()
-  store.finish(folder, {
-      'settings': settings(data), 'inputs': [_digest(each) for each in inputs],
+  store.finish(
+    folder,
+    {
+      'settings': settings(data),
+      'inputs': [_digest(each) for each in inputs],
       'tokenizer': {'sha256': tokenizer.sha256, 'size': tokenizer.size},
       **({'classes': classes.names} if classes else {}),
-      'sources': [_describe(reading, {split: splits[split][i].describe(data) | marked[names[i], split]
-                                      for split in store.SPLITS})
-                  for i, reading in enumerate(readings)]})
+      'sources': [
+        _describe(
+          reading,
+          {
+            split: splits[split][i].describe(data) | marked[names[i], split]
+            for split in store.SPLITS
+          },
+        )
+        for i, reading in enumerate(readings)
+      ],
+    },
+  )
 
 
 def _mark(names, data, tokenizer, classes, folder, scratch, log):
-  """Marks collocations, and counts classes, in all rows; returns {(source, split): for the manifest}."""
+  """Marks collocations, and counts classes, in all rows; returns {(source, split): for the
+  manifest}.
+  """
   marked = {(name, split): {} for name in names for split in store.SPLITS}
   rows = {(name, split): store.rows(folder / name / split) for name, split in marked}
   if data.collocations:
-    entries = pmi.find(tokenizer, [rows[name, 'train'] for name in names], data.collocations, scratch)
+    entries = pmi.find(
+      tokenizer, [rows[name, 'train'] for name in names], data.collocations, scratch
+    )
     collocations_lib.write(folder / store.COLLOCATIONS, entries)
     found = collocations_lib.Collocations(tokenizer, entries)
     for name, split in marked:
       counts = rows_lib.write_joins(rows[name, split], found, folder / name / split)
       marked[name, split]['collocations'] = counts
-    inside, words = (sum(each['collocations'][key] for each in marked.values())
-                     for key in ('words', 'of_words'))
-    log(f'collocations: {len(entries.counts_N):,} of {entries.candidates_4.sum():,} candidates; '
-        f'{inside / max(1, words):.1%} of all words stand in one')
+    inside, words = (
+      sum(each['collocations'][key] for each in marked.values()) for key in ('words', 'of_words')
+    )
+    log(
+      f'collocations: {len(entries.counts_N):,} of {entries.candidates_4.sum():,} candidates; '
+      f'{inside / max(1, words):.1%} of all words stand in one'
+    )
   if classes:
     for name, split in marked:
       marked[name, split]['classes'] = rows_lib.count_classes(rows[name, split], classes.names)
@@ -186,24 +229,29 @@ def _read(sources, data, scratch, classes, log):
 
 def _drop_near_duplicates(readings, data, log):
   """Drops the training documents that resemble a held-out one or each other, over all sources."""
-  signatures_NH = np.empty((sum(reading.kept for reading in readings), near_duplicates.HASHES), np.uint32)
+  signatures_NH = np.empty(
+    (sum(reading.kept for reading in readings), near_duplicates.HASHES), np.uint32
+  )
   digest_N = np.empty(len(signatures_NH), np.uint64)
-  held_out_N = np.zeros(len(signatures_NH), bool)
+  validation_N = np.zeros(len(signatures_NH), bool)
   at, parts = 0, []
   for reading, split in itertools.product(readings, store.SPLITS):
     begin = at
     for texts in rows_lib.batched(reading.texts(split)):
-      signatures_NH[at:at + len(texts)] = near_duplicates.signatures(texts)
-      digest_N[at:at + len(texts)] = [duplicates.digest(text)[0] for text in texts]
+      signatures_NH[at : at + len(texts)] = near_duplicates.signatures(texts)
+      digest_N[at : at + len(texts)] = [duplicates.digest(text)[0] for text in texts]
       at += len(texts)
-    held_out_N[begin:at] = split == 'held_out'
+    validation_N[begin:at] = split == 'validation'
     parts.append((reading, split, slice(begin, at)))
-  dropped_N = near_duplicates.dropped(signatures_NH, digest_N, held_out_N, data.near_duplicates)
+  dropped_N = near_duplicates.dropped(signatures_NH, digest_N, validation_N, data.near_duplicates)
   for reading, split, part in parts:
     if split == 'train':
       reading.drop(dropped_N[part], 'near_duplicates')
-      log(f'{reading.source.name}: dropped {dropped_N[part].sum():,} of {part.stop - part.start:,} training '
-          'documents by near_duplicates')
+      log(
+        f'{reading.source.name}: dropped {dropped_N[part].sum():,} of {part.stop - part.start:,} '
+        'training '
+        'documents by near_duplicates'
+      )
 
 
 def _train_tokenizer(readings, data, log):
@@ -217,35 +265,56 @@ def _train_tokenizer(readings, data, log):
 def _describe(reading, splits):
   """Returns what a manifest says of one source."""
   return {
-      'name': reading.source.name, 'source': reading.source.spec,
-      'documents_read': reading.read,
-      'rules': {rule: {'documents': documents, 'characters': characters}
-                for rule, (documents, characters) in reading.counts.touched.items()},
-      'skipped': dataclasses.asdict(reading.skipped),
-      **{split: {'documents': reading.documents[split], 'characters': reading.characters[split],
-                 **splits[split]} for split in store.SPLITS}}
+    'name': reading.source.name,
+    'source': reading.source.spec,
+    'documents_read': reading.read,
+    'rules': {
+      rule: {'documents': documents, 'characters': characters}
+      for rule, (documents, characters) in reading.counts.touched.items()
+    },
+    'skipped': dataclasses.asdict(reading.skipped),
+    **{
+      split: {
+        'documents': reading.documents[split],
+        'characters': reading.characters[split],
+        **splits[split],
+      }
+      for split in store.SPLITS
+    },
+  }
 
 
 # What is said, and what is refused
 
 
 def _log_split(split, packed, data, log):
-  total = rows_lib.Packed(*(sum(getattr(each, f.name) for each in packed)
-                            for f in dataclasses.fields(rows_lib.Packed)))
+  total = rows_lib.Packed(
+    *(sum(getattr(each, f.name) for each in packed) for f in dataclasses.fields(rows_lib.Packed))
+  )
   what = total.describe(data)
-  log(f'{split}: {total.rows:,} rows of {data.row_length}, {total.tokens:,} tokens, filled '
-      f'{what["fill"]:.2%} of {what["fill_ceiling"]:.2%} possible')
+  log(
+    f'{split}: {total.rows:,} rows of {data.row_length}, {total.tokens:,} tokens, filled '
+    f'{what["fill"]:.2%} of {what["fill_ceiling"]:.2%} possible'
+  )
   if data.pairs:
-    log(f'{split}: {total.right_pairs:,} right and {total.wrong_pairs:,} wrong pairs; {total.in_no_pair:,} pieces '
-        'of the documents stand in none')
+    log(
+      f'{split}: {total.right_pairs:,} right and {total.wrong_pairs:,} wrong pairs; '
+      f'{total.in_no_pair:,} pieces '
+      'of the documents stand in none'
+    )
 
 
 def _check_rows(splits, data):
-  if data.pairs and not all(sum(getattr(each, name) for each in splits['train'])
-                            for name in ('right_pairs', 'wrong_pairs')):
-    raise config.UserError(f'config.data.pairs = {data.pairs!r}: the training text does not give both right and wrong '
-                           'pairs; it must have several documents of several sentences each, see config.data.document')
+  if data.pairs and not all(
+    sum(getattr(each, name) for each in splits['train']) for name in ('right_pairs', 'wrong_pairs')
+  ):
+    raise config.UserError(
+      f'config.data.pairs = {data.pairs!r}: the training text does not give both right and wrong '
+      'pairs; it must have several documents of several sentences each, see config.data.document'
+    )
   tokens = sum(each.tokens for each in splits['train'])
   if tokens < data.row_length:
-    raise config.UserError(f'the corpus is too small for a row: {tokens:,} training tokens, config.data.'
-                           f'row_length = {data.row_length}; give more text or shorten the rows')
+    raise config.UserError(
+      f'the corpus is too small for a row: {tokens:,} training tokens, config.data.'
+      f'row_length = {data.row_length}; give more text or shorten the rows'
+    )

@@ -1,23 +1,26 @@
-"""From documents to rows on disk, one window of documents after another, and what is marked in them."""
+"""From documents to rows on disk, one window of documents after another, and what is marked in
+them.
+"""
 
 import dataclasses
 
 import numpy as np
 
 from mlm_jax.data import pack
-from mlm_jax.data import pairs as pairs_lib
 from mlm_jax.data import store
 from mlm_jax.data import writing
+from mlm_jax.data.annotations import sentence_pairs as pairs_lib
 
-_WINDOW_PIECES = 1 << 25     # pieces, and documents, that are packed together at most
+_WINDOW_PIECES = 1 << 25  # pieces, and documents, that are packed together at most
 _WINDOW_DOCUMENTS = 1 << 20
 _BATCH_CHARACTERS = 1 << 20  # encoded in one call
-_BLOCK_ROWS = 1 << 13        # written in one piece
+_BLOCK_ROWS = 1 << 13  # written in one piece
 
 
 @dataclasses.dataclass
 class Packed:
   """Counts of one source's rows in one split."""
+
   rows: int = 0
   segments: int = 0
   tokens: int = 0  # special ones included, padding not
@@ -29,10 +32,18 @@ class Packed:
   def describe(self, data):
     """Returns what a manifest says of them."""
     length, most = data.row_length, data.max_segments
-    pairs = {'pairs': {'right': self.right_pairs, 'wrong': self.wrong_pairs, 'left_out': self.in_no_pair}}
-    return {'rows': self.rows, 'segments': self.segments, 'tokens': self.tokens,
-            'pieces': self.pieces, 'fill': self.tokens / (self.rows * length) if self.rows else 0.0,
-            'fill_ceiling': pack.ceiling(self.tokens, self.segments, length, most), **(pairs if data.pairs else {})}
+    pairs = {
+      'pairs': {'right': self.right_pairs, 'wrong': self.wrong_pairs, 'left_out': self.in_no_pair}
+    }
+    return {
+      'rows': self.rows,
+      'segments': self.segments,
+      'tokens': self.tokens,
+      'pieces': self.pieces,
+      'fill': self.tokens / (self.rows * length) if self.rows else 0.0,
+      'fill_ceiling': pack.ceiling(self.tokens, self.segments, length, most),
+      **(pairs if data.pairs else {}),
+    }
 
 
 def write(documents, data, tokenizer, folder, counter=None, class_of=None):
@@ -44,8 +55,8 @@ def write(documents, data, tokenizer, folder, counter=None, class_of=None):
     tokenizer: Tokenizer.
     folder: pathlib.Path, of one source's split.
     counter: counts the documents and rows; see `statistics.Counter.source`.
-    class_of: uint8 [256], the class that each number of a character stands for; None where there are no
-      classes.
+    class_of: uint8 [256], the class that each number of a character stands for; None where there
+      are no classes.
 
   Returns:
     Packed.
@@ -54,8 +65,10 @@ def write(documents, data, tokenizer, folder, counter=None, class_of=None):
   dtypes = store.dtypes(tokenizer.size, data.row_length)
   planner = pack.best_fit if data.packing == 'best_fit' else pack.contiguous
   special = tokenizer.cls_id, tokenizer.sep_id, tokenizer.pad_id
-  out = [writing.ArrayWriter(folder / store.ROWS, data.row_length, dtypes[0]),
-         writing.ArrayWriter(folder / store.STARTS, data.max_segments, dtypes[1])]
+  out = [
+    writing.ArrayWriter(folder / store.ROWS, data.row_length, dtypes[0]),
+    writing.ArrayWriter(folder / store.STARTS, data.max_segments, dtypes[1]),
+  ]
   if class_of is not None:
     out.append(writing.ArrayWriter(folder / store.CLASSES, data.row_length, np.uint8))
   if data.pairs:
@@ -64,13 +77,24 @@ def write(documents, data, tokenizer, folder, counter=None, class_of=None):
     if counter is not None:
       counter.add_documents(lengths)
     if data.pairs:
-      lengths, pieces_T, classes_T, label_N = _paired(lengths, pieces_T, classes_T, data, tokenizer, packed)
+      lengths, pieces_T, classes_T, label_N = _paired(
+        lengths, pieces_T, classes_T, data, tokenizer, packed
+      )
     plan = planner(lengths, data.row_length, data.max_segments)
     begins = np.cumsum(lengths) - lengths
 
     def filled(values_T, ids, dtypes):
-      return pack.fill(plan, begin, min(begin + _BLOCK_ROWS, plan.rows), values_T, begins, data.row_length,
-                       data.max_segments, ids, dtypes)
+      return pack.fill(
+        plan,
+        begin,
+        min(begin + _BLOCK_ROWS, plan.rows),
+        values_T,
+        begins,
+        data.row_length,
+        data.max_segments,
+        ids,
+        dtypes,
+      )
 
     for begin in range(0, plan.rows, _BLOCK_ROWS):
       blocks = filled(pieces_T, special, dtypes)
@@ -86,7 +110,7 @@ def write(documents, data, tokenizer, folder, counter=None, class_of=None):
     packed.segments += len(plan.row_N)
     packed.pieces += len(pieces_T)
   packed.tokens = packed.pieces + pack.OVERHEAD * packed.segments
-  if data.pairs:   # each segment is one, and the [SEP] inside it no piece
+  if data.pairs:  # each segment is one, and the [SEP] inside it no piece
     packed.pieces -= pairs_lib.OVERHEAD * packed.segments
   for writer in out:
     writer.close()
@@ -94,13 +118,19 @@ def write(documents, data, tokenizer, folder, counter=None, class_of=None):
 
 
 def _paired(lengths, pieces_T, classes_T, data, tokenizer, packed):
-  """Returns (lengths, pieces, classes, labels) of the pairs made of some documents; adds to the counts."""
+  """Returns (lengths, pieces, classes, labels) of the pairs made of some documents; adds to the
+  counts.
+  """
   pairs = pairs_lib.make(lengths, pieces_T, tokenizer, data.row_length - pack.OVERHEAD, data.pairs)
   packed.right_pairs += int((pairs.label_N == pairs_lib.RIGHT).sum())
   packed.wrong_pairs += int((pairs.label_N == pairs_lib.WRONG).sum())
   packed.in_no_pair += pairs.left_out(len(pieces_T))
-  return (pairs.lengths, pairs.written(pieces_T, tokenizer.sep_id),
-          pairs.written(classes_T, 0) if len(classes_T) else classes_T, pairs.label_N)
+  return (
+    pairs.lengths,
+    pairs.written(pieces_T, tokenizer.sep_id),
+    pairs.written(classes_T, 0) if len(classes_T) else classes_T,
+    pairs.label_N,
+  )
 
 
 def _labels(plan, begin, starts_RS, label_N):
@@ -112,13 +142,16 @@ def _labels(plan, begin, starts_RS, label_N):
 
 
 def write_joins(rows, collocations, folder):
-  """Marks the collocations in rows; returns what `Collocations.match` counts, and `tokens`, those in them."""
+  """Marks the collocations in rows; returns what `Collocations.match` counts, and `tokens`, those
+  in them.
+  """
   length = rows.tokens_RL.shape[1]
   writer = writing.ArrayWriter(folder / store.JOINS, -(-length // 8), np.uint8)
   counts = dict.fromkeys(('collocations', 'words', 'of_words', 'tokens'), 0)
   for begin in range(0, len(rows), _BLOCK_ROWS):
-    joins_RL, found = collocations.match(rows.tokens_RL[begin:begin + _BLOCK_ROWS],
-                                         rows.starts_RS[begin:begin + _BLOCK_ROWS])
+    joins_RL, found = collocations.match(
+      rows.tokens_RL[begin : begin + _BLOCK_ROWS], rows.starts_RS[begin : begin + _BLOCK_ROWS]
+    )
     writer.write(np.packbits(joins_RL, axis=1))
     for key, value in found.items():
       counts[key] += value
@@ -131,7 +164,7 @@ def count_classes(rows, names):
   """Returns {name: tokens} of each class in some rows."""
   counts = np.zeros(256, np.int64)
   for begin in range(0, len(rows), _BLOCK_ROWS):
-    counts += np.bincount(rows.classes_RL[begin:begin + _BLOCK_ROWS].reshape(-1), minlength=256)
+    counts += np.bincount(rows.classes_RL[begin : begin + _BLOCK_ROWS].reshape(-1), minlength=256)
   return dict(zip(names, counts[1:].tolist()))
 
 

@@ -8,8 +8,8 @@ from mlm_jax.data import ngrams
 from mlm_jax.data import writing
 
 NGRAMS = 10_000  # of each length that are kept
-LENGTHS = 32     # bins of a document's length
-FILLS = 20       # bins of a row's fill
+LENGTHS = 32  # bins of a document's length
+FILLS = 20  # bins of a row's fill
 _PART = 1 << 20  # tokens counted at once
 
 
@@ -28,6 +28,7 @@ class Statistics:
       ones in the last.
     words_S: words, as masking by words takes them; one that two segments share counts twice.
   """
+
   counts_V: np.ndarray
   bigrams_N2: np.ndarray
   bigram_counts_N: np.ndarray
@@ -59,13 +60,19 @@ class Counter:
   def result(self):
     """Returns the Statistics."""
     (bigrams_N2, bigram_counts_N), (trigrams_N3, trigram_counts_N) = (
-        each.most_common(NGRAMS) for each in self._ngrams)
+      each.most_common(NGRAMS) for each in self._ngrams
+    )
     return Statistics(
-        self._counts_V, bigrams_N2, bigram_counts_N, trigrams_N3, trigram_counts_N,
-        missed_2=np.array([each.missed for each in self._ngrams]),
-        lengths_SK=np.stack([each.lengths_K for each in self._sources]),
-        fills_SF=np.stack([each.fills_F for each in self._sources]),
-        words_S=np.array([each.words for each in self._sources]))
+      self._counts_V,
+      bigrams_N2,
+      bigram_counts_N,
+      trigrams_N3,
+      trigram_counts_N,
+      missed_2=np.array([each.missed for each in self._ngrams]),
+      lengths_SK=np.stack([each.lengths_K for each in self._sources]),
+      fills_SF=np.stack([each.fills_F for each in self._sources]),
+      words_S=np.array([each.words for each in self._sources]),
+    )
 
 
 class _SourceCounter:
@@ -89,7 +96,7 @@ class _SourceCounter:
     """Counts rows, in parts that bound the memory."""
     length = tokens_RL.shape[1]
     step = max(1, _PART // length)
-    for part_RL in (tokens_RL[begin:begin + step] for begin in range(0, len(tokens_RL), step)):
+    for part_RL in (tokens_RL[begin : begin + step] for begin in range(0, len(tokens_RL), step)):
       used_R = (part_RL != self._tokenizer.pad_id).sum(axis=1)
       bins = np.minimum(used_R * FILLS // length, FILLS - 1)
       self.fills_F += np.bincount(bins, minlength=FILLS)

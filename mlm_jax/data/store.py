@@ -17,7 +17,8 @@ with config.data.classes
 
 with config.data.pairs
 
-  SOURCE/SPLIT/pairs.npy    [n, S] uint8: 1 for a right pair of sentences, 2 for a wrong one, 0 for none
+  SOURCE/SPLIT/pairs.npy    [n, S] uint8: 1 for a right pair of sentences, 2 for a wrong one, 0 for
+  none
 
 It is built beside its place and renamed into it, the manifest written last: a folder
 with a manifest is whole.
@@ -32,17 +33,23 @@ import pathlib
 import numpy as np
 
 from mlm_jax import config
-from mlm_jax.data import collocations as collocations_lib
 from mlm_jax.data import statistics as statistics_lib
-from mlm_jax.data import tokenizer as tokenizer_lib
+from mlm_jax.data.annotations import collocations as collocations_lib
+from mlm_jax.data.tokenizers import registry as tokenizer_lib
 
 VERSION = 4
-SPLITS = ('train', 'held_out')
+SPLITS = ('train', 'validation')
 MANIFEST = 'manifest.json'
 TOKENIZER = 'tokenizer/tokenizer.model'
 COLLOCATIONS = 'tokenizer/collocations.npz'  # where a run's copy of the tokenizer has them too
 STATISTICS = 'statistics.npz'
-ROWS, STARTS, JOINS, CLASSES, PAIRS = 'rows.npy', 'starts.npy', 'joins.npy', 'classes.npy', 'pairs.npy'
+ROWS, STARTS, JOINS, CLASSES, PAIRS = (
+  'rows.npy',
+  'starts.npy',
+  'joins.npy',
+  'classes.npy',
+  'pairs.npy',
+)
 _BLOCK = 1 << 22  # bytes hashed at a time
 
 
@@ -57,6 +64,7 @@ class Rows:
     classes_RL: uint8, the class of the token's word, from 1 on, 0 for none; None without.
     pairs_RS: uint8, what each segment is as a pair (see `pairs`); None without.
   """
+
   tokens_RL: np.ndarray
   starts_RS: np.ndarray
   joins_RK: np.ndarray | None = None
@@ -81,21 +89,22 @@ class Prepared:
     tokenizer: tokenizer.Tokenizer.
     statistics: statistics.Statistics, counted over the training rows.
     sources: names, in the order of config.data.source.
-    train, held_out: a Rows for each source.
-    joins: (tokens_BL, starts_BS) -> bool_BL, which tokens are in one collocation with the token before
-      them (see `collocations.Collocations`); None without collocations.
+    train, validation: a Rows for each source.
+    joins: (tokens_BL, starts_BS) -> bool_BL, which tokens are in one collocation with the token
+      before them (see `collocations.Collocations`); None without collocations.
   """
+
   directory: pathlib.Path
   manifest: dict
   tokenizer: tokenizer_lib.Tokenizer
   statistics: statistics_lib.Statistics
   sources: tuple
   train: tuple
-  held_out: tuple
+  validation: tuple
   joins: collocations_lib.Collocations | None = None
 
   def split(self, name):
-    return {'train': self.train, 'held_out': self.held_out}[name]
+    return {'train': self.train, 'validation': self.validation}[name]
 
   @property
   def counts_V(self):
@@ -122,8 +131,10 @@ class Prepared:
 
 def dtypes(vocab_size, length):
   """Returns the dtypes of (tokens, starts)."""
-  return (np.uint16 if vocab_size <= 1 << 16 else np.int32,
-          np.int16 if length < 1 << 15 else np.int32)
+  return (
+    np.uint16 if vocab_size <= 1 << 16 else np.int32,
+    np.int16 if length < 1 << 15 else np.int32,
+  )
 
 
 def sha256(path):
@@ -138,8 +149,10 @@ def sha256(path):
 def finish(folder, manifest):
   """Writes the manifest of a folder whose other files are all there."""
   paths = sorted(path for path in folder.rglob('*') if path.is_file() and path.name != '.lock')
-  files = {path.relative_to(folder).as_posix(): {'bytes': path.stat().st_size, 'sha256': sha256(path)}
-           for path in paths}
+  files = {
+    path.relative_to(folder).as_posix(): {'bytes': path.stat().st_size, 'sha256': sha256(path)}
+    for path in paths
+  }
   contents = json.dumps({name: entry['sha256'] for name, entry in files.items()}, sort_keys=True)
   fingerprint = hashlib.sha256(contents.encode()).hexdigest()
   manifest = {'version': VERSION, 'fingerprint': fingerprint, **manifest, 'files': files}
@@ -164,12 +177,16 @@ def read_manifest(directory):
     if version == VERSION:
       _check_manifest(manifest)
   except OSError as error:
-    raise config.UserError(f'{directory} holds no prepared data ({path.name}: {error.strerror}); '
-                           'make it with mlm-jax prepare') from None
+    raise config.UserError(
+      f'{directory} holds no prepared data ({path.name}: {error.strerror}); '
+      'make it with mlm-jax prepare'
+    ) from None
   except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
     raise config.UserError(f'{path} is damaged; {_AGAIN}') from None
   if version != VERSION:
-    raise config.UserError(f'{path} is of version {version}, this program reads {VERSION}; {_AGAIN}')
+    raise config.UserError(
+      f'{path} is of version {version}, this program reads {VERSION}; {_AGAIN}'
+    )
   return manifest
 
 
@@ -178,6 +195,7 @@ _AGAIN = 'remove the folder and prepare again'
 
 def _check_manifest(manifest):
   """Raises KeyError, TypeError or AttributeError where a manifest lacks what is read from it."""
+
   def string(entry, key):
     if not isinstance(entry[key], str):
       raise TypeError(key)
@@ -191,11 +209,23 @@ def _check_manifest(manifest):
   inputs = manifest['inputs']
   if not isinstance(inputs, list) or [type(each) for each in inputs] != [str] * len(sources):
     raise TypeError('inputs')
-  has_joins, has_classes, has_pairs = (bool(manifest['settings'][key]) for key in ('collocations', 'classes', 'pairs'))
+  has_joins, has_classes, has_pairs = (
+    bool(manifest['settings'][key]) for key in ('collocations', 'classes', 'pairs')
+  )
   if has_classes and not all(isinstance(each, str) for each in manifest['classes']):
     raise TypeError('classes')
-  arrays = {f'{name}/{split}/{array}' for name in sources for split in SPLITS
-            for array in (ROWS, STARTS, *(JOINS,) * has_joins, *(CLASSES,) * has_classes, *(PAIRS,) * has_pairs)}
+  arrays = {
+    f'{name}/{split}/{array}'
+    for name in sources
+    for split in SPLITS
+    for array in (
+      ROWS,
+      STARTS,
+      *(JOINS,) * has_joins,
+      *(CLASSES,) * has_classes,
+      *(PAIRS,) * has_pairs,
+    )
+  }
   for name in {TOKENIZER, STATISTICS, *(COLLOCATIONS,) * has_joins, *arrays, *manifest['files']}:
     string(manifest['files'][name], 'sha256')
     if not isinstance(manifest['files'][name]['bytes'], int):
@@ -241,13 +271,16 @@ def needs(prepared, masking):
     masking: `config.masking`.
   """
   for setting, value, has, key, example in (
-      ('unit', 'collocation', prepared.joins is not None, 'collocations', '20000'),
-      ('select', 'class', bool(prepared.classes), 'classes', 'conllu')):
+    ('unit', 'collocation', prepared.joins is not None, 'collocations', '20000'),
+    ('selection', 'class', bool(prepared.classes), 'classes', 'conllu'),
+  ):
     if masking[setting] == value and not has:
       raise config.UserError(
-          f'config.masking.{setting} = {value!r}: {prepared.directory} was prepared without '
-          f'config.data.{key}; make others with mlm-jax prepare --workdir=NEW --config.data.{key}={example} '
-          'and the settings of these')
+        f'config.masking.{setting} = {value!r}: {prepared.directory} was prepared without '
+        f'config.data.{key}; make others with mlm-jax prepare --workdir=NEW '
+        f'--config.data.{key}={example} '
+        'and the settings of these'
+      )
 
 
 def _check(directory, name, entry, verify):
@@ -271,7 +304,9 @@ def _read_verified(directory, name, manifest):
 
 def rows(folder):
   """Returns the Rows of the folder of one source's split, with what is marked in them so far."""
-  marks = (_mapped(folder / name) if (folder / name).exists() else None for name in (JOINS, CLASSES, PAIRS))
+  marks = (
+    _mapped(folder / name) if (folder / name).exists() else None for name in (JOINS, CLASSES, PAIRS)
+  )
   return Rows(_mapped(folder / ROWS), _mapped(folder / STARTS), *marks)
 
 

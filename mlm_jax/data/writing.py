@@ -26,8 +26,9 @@ class ArrayWriter:
   def _header(self):
     """The header keeps its length: numpy leaves room for a growing first axis."""
     np.lib.format.write_array_header_1_0(
-        self._file, {'descr': self._dtype.str, 'fortran_order': False,
-                     'shape': (self.rows, self._columns)})
+      self._file,
+      {'descr': self._dtype.str, 'fortran_order': False, 'shape': (self.rows, self._columns)},
+    )
 
   def write(self, rows):
     self._file.write(np.ascontiguousarray(rows, self._dtype))
@@ -42,7 +43,9 @@ class ArrayWriter:
 
 
 def write_fields(path, holder):
-  """Writes a dataclass of arrays as an .npz file: the same bytes for the same arrays, since no time is in it."""
+  """Writes a dataclass of arrays as an .npz file: the same bytes for the same arrays, since no time
+  is in it.
+  """
   with open(path, 'wb') as file:
     np.savez(file, **vars(holder))
     file.flush()
@@ -50,7 +53,9 @@ def write_fields(path, holder):
 
 
 def read_fields(kind, data):
-  """Returns the dataclass `kind` from the bytes of such a file; KeyError where it lacks an array."""
+  """Returns the dataclass `kind` from the bytes of such a file; KeyError where it lacks an
+  array.
+  """
   with np.load(io.BytesIO(data)) as arrays:
     return kind(**{field.name: arrays[field.name] for field in dataclasses.fields(kind)})
 
@@ -69,8 +74,9 @@ def building(directory):
   with contextlib.ExitStack() as stack:
     try:
       if place.exists() and not _is_free(place):
-        raise config.UserError(f'{directory} exists and holds no prepared data; '
-                               'give another folder, or remove it')
+        raise config.UserError(
+          f'{directory} exists and holds no prepared data; give another folder, or remove it'
+        )
       folder = place.with_name(place.name + '.building')
       stack.callback(_remove_empty, [each for each in folder.parents if not each.exists()])
       folder.mkdir(parents=True, exist_ok=True)
@@ -80,8 +86,9 @@ def building(directory):
     try:
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-      raise config.UserError(f'another process is preparing {directory}; wait for it, '
-                             'or give another folder') from None
+      raise config.UserError(
+        f'another process is preparing {directory}; wait for it, or give another folder'
+      ) from None
     made = stack.enter_context(contextlib.ExitStack())
     made.callback(shutil.rmtree, folder, ignore_errors=True)
     try:
@@ -113,5 +120,7 @@ def _remove_empty(folders):
 
 
 def _cannot_write(directory, error):
-  return config.UserError(f'cannot write the prepared data to {directory}: '
-                          f'{error.strerror or error}; give a folder that can be written')
+  return config.UserError(
+    f'cannot write the prepared data to {directory}: '
+    f'{error.strerror or error}; give a folder that can be written'
+  )

@@ -1,6 +1,12 @@
 """Masking policies: what is hidden from the model, and what it sees instead."""
 
-from mlm_jax.masking.adaptive import adapt, counted
-from mlm_jax.masking.battery import Result, check
-from mlm_jax.masking.policy import Masked, Policy, make, mask_batch, preset
+from mlm_jax.masking.adaptive import adapt
+from mlm_jax.masking.adaptive import counted
+from mlm_jax.masking.checks import Result
+from mlm_jax.masking.checks import check
+from mlm_jax.masking.policy import Masked
+from mlm_jax.masking.policy import Policy
+from mlm_jax.masking.policy import make
+from mlm_jax.masking.policy import mask_batch
+from mlm_jax.masking.policy import preset
 from mlm_jax.masking.selection import Row

@@ -3,12 +3,21 @@
 import jax.numpy as jnp
 import numpy as np
 
-from mlm_jax.masking import bits
+from mlm_jax.masking import random_words
 
 NONE, MASK, RANDOM, KEEP = 0, 1, 2, 3
 
 
-def corrupt(table, split_3, tokens_BL, chosen_BL, units_BL, corrupt_BL, by_unit, replacement_BL=None):
+def corrupt(
+  table,
+  corruption_probs_3,
+  tokens_BL,
+  chosen_BL,
+  units_BL,
+  corrupt_BL,
+  by_unit,
+  replacement_BL=None,
+):
   """Returns (inputs_BL int32, action_BL int8).
 
   One random word a token gives both its replacement and its action: in the
@@ -18,7 +27,7 @@ def corrupt(table, split_3, tokens_BL, chosen_BL, units_BL, corrupt_BL, by_unit,
 
   Args:
     table: vocabulary.Table; special ids never become replacements.
-    split_3: float32 shares of [MASK], random, kept; they sum to 1.
+    corruption_probs_3: float32 shares of [MASK], random, kept; they sum to 1.
     tokens_BL: int32.
     chosen_BL: bool.
     units_BL: int32, the position of the first token of each token's unit, or -1.
@@ -27,19 +36,28 @@ def corrupt(table, split_3, tokens_BL, chosen_BL, units_BL, corrupt_BL, by_unit,
     replacement_BL: int32 ids to replace by (see `by_frequency`); None for uniform ones.
   """
   ordinary = jnp.uint32(table.size - len(table.special_ids))
-  random_BL, fraction_BL = bits.multiply(corrupt_BL, ordinary)
+  random_BL, fraction_BL = random_words.multiply(corrupt_BL, ordinary)
   if replacement_BL is None:
     replacement_BL = _ordinary(random_BL.astype(jnp.int32), table)
   if by_unit:
     fraction_BL = jnp.take_along_axis(fraction_BL, jnp.maximum(units_BL, 0), axis=1)
-  share_mask, share_random, share_keep = split_3[0], split_3[1], split_3[2]
+  share_mask, share_random, share_keep = (
+    corruption_probs_3[0],
+    corruption_probs_3[1],
+    corruption_probs_3[2],
+  )
   # Where the later shares are 0, rounding must not give them anything.
-  is_mask_BL = (fraction_BL < bits.fixed_point(share_mask)) | (share_random + share_keep <= 0)
-  is_random_BL = (fraction_BL < bits.fixed_point(share_mask + share_random)) | (share_keep <= 0)
+  is_mask_BL = (fraction_BL < random_words.fixed_point(share_mask)) | (
+    share_random + share_keep <= 0
+  )
+  is_random_BL = (fraction_BL < random_words.fixed_point(share_mask + share_random)) | (
+    share_keep <= 0
+  )
   action_BL = jnp.where(is_mask_BL, MASK, jnp.where(is_random_BL, RANDOM, KEEP))
   action_BL = jnp.where(chosen_BL, action_BL, NONE).astype(jnp.int8)
-  inputs_BL = jnp.where(action_BL == MASK, table.mask_id,
-                        jnp.where(action_BL == RANDOM, replacement_BL, tokens_BL))
+  inputs_BL = jnp.where(
+    action_BL == MASK, table.mask_id, jnp.where(action_BL == RANDOM, replacement_BL, tokens_BL)
+  )
   return inputs_BL, action_BL
 
 
@@ -52,13 +70,14 @@ def by_frequency(alias, word_BL, table):
     table: vocabulary.Table.
   """
   below_O, other_O = map(jnp.asarray, alias)
-  slot_BL, fraction_BL = bits.multiply(word_BL, jnp.uint32(len(below_O)))
+  slot_BL, fraction_BL = random_words.multiply(word_BL, jnp.uint32(len(below_O)))
   slot_BL = slot_BL.astype(jnp.int32)
   return _ordinary(jnp.where(fraction_BL < below_O[slot_BL], slot_BL, other_O[slot_BL]), table)
 
 
 def alias_table(table):
-  """Returns (below_O uint32, other_O int32): a draw lands in a slot and stays there or goes on once.
+  """Returns (below_O uint32, other_O int32): a draw lands in a slot and stays there or goes on
+  once.
 
   O are the ordinary ids, numbered without the special ones. Ids that stand nowhere in the
   text are never drawn; without any count all are equal.
@@ -67,7 +86,7 @@ def alias_table(table):
   """
   counts_O = np.delete(np.asarray(table.counts_V, np.float64), table.special_ids)
   counts_O = counts_O if counts_O.sum() else np.ones_like(counts_O)
-  share_O = counts_O / counts_O.sum() * len(counts_O)   # of a slot
+  share_O = counts_O / counts_O.sum() * len(counts_O)  # of a slot
   below_O, other_O = np.ones(len(share_O)), np.arange(len(share_O), dtype=np.int32)
   small, large = (list(np.flatnonzero(where)) for where in (share_O < 1, share_O >= 1))
   while small and large:

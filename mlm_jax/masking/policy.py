@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlm_jax import config as config_lib
-from mlm_jax import rng
-from mlm_jax import vocabulary
+from mlm_jax.core import rng
+from mlm_jax.core import vocabulary
 from mlm_jax.masking import adaptive
-from mlm_jax.masking import bits
 from mlm_jax.masking import corruption
-from mlm_jax.masking import draw
-from mlm_jax.masking import rates
+from mlm_jax.masking import random_words
+from mlm_jax.masking import sampling
+from mlm_jax.masking import schedules
 from mlm_jax.masking import selection
 from mlm_jax.masking import units
 
@@ -23,7 +23,7 @@ from mlm_jax.masking import units
 # pieces have words of 6.4 and 2.2; shorter words need less. A batch beyond it overflows,
 # which is counted. Sentences may be as long as a row.
 _LONGEST_WORD, _WORD_CLUSTERING = 8, 3
-_WORD_TOKENS = 3          # of a word inside a longer unit
+_WORD_TOKENS = 3  # of a word inside a longer unit
 _COLLOCATION_WORDS = 5
 
 
@@ -39,41 +39,43 @@ class Policy:
     table: the vocabulary.
     rate, final_rate, rate_power: float32 scalars, see `rates`; without a schedule `rate` is
       the share of the tokens, and of the units, that is chosen.
-    split_3: float32, shares of the chosen: [MASK], random, kept.
-    predicted: float32 scalar, share of the chosen units that is predicted.
+    corruption_probs_3: float32, shares of the chosen: [MASK], random, kept.
+    predict_fraction: float32 scalar, share of the chosen units that is predicted.
     below_K: uint32, the law of the spans' lengths, see units.spans; None without spans.
     weight_V, weight_C: float32 weights of pieces or classes, see `selection`; None where not used.
     alias: see corruption.alias_table; None for uniform replacements.
     adapted: what was learned up to now, see `adaptive`; {} where nothing is.
-    select: which units are preferred, see `selection`.
+    selection: which units are preferred, see `selection`.
     unit: what is chosen as a whole, see `units`.
     span_of: 'word' or 'token', what spans are made of.
-    budget: 'exact' (a count for each row) or 'independent' (one Bernoulli draw a unit).
+    sampling: 'fixed_count' (a count for each row) or 'independent' (one Bernoulli draw a unit).
     schedule: of the rate, see `rates`.
-    split_by: 'unit' or 'token', what is masked, replaced or kept as one.
-    max_predicted: `predicted` never exceeds it; below 1, some of the chosen are not predicted.
-    copies: k > 0 masks a row in k ways only, by its visit modulo k; 0 = always anew.
+    corruption_per: 'unit' or 'token', what is masked, replaced or kept as one.
+    max_predict_fraction: `predict_fraction` never exceeds it; below 1, some of the chosen are not
+      predicted.
+    static_copies: k > 0 masks a row in k ways only, by its visit modulo k; 0 = always anew.
     max_rate: the rate never exceeds it; sizes the prediction buffer.
   """
+
   table: vocabulary.Table
   rate: jax.Array
   final_rate: jax.Array
   rate_power: jax.Array
-  split_3: jax.Array
-  predicted: jax.Array
+  corruption_probs_3: jax.Array
+  predict_fraction: jax.Array
   below_K: jax.Array | None
   weight_V: jax.Array | None
   weight_C: jax.Array | None
   alias: tuple | None
   adapted: dict
-  select: str = dataclasses.field(metadata={'static': True})
+  selection: str = dataclasses.field(metadata={'static': True})
   unit: str = dataclasses.field(metadata={'static': True})
   span_of: str = dataclasses.field(metadata={'static': True})
-  budget: str = dataclasses.field(metadata={'static': True})
+  sampling: str = dataclasses.field(metadata={'static': True})
   schedule: str = dataclasses.field(metadata={'static': True})
-  split_by: str = dataclasses.field(metadata={'static': True})
-  max_predicted: float = dataclasses.field(metadata={'static': True})
-  copies: int = dataclasses.field(metadata={'static': True})
+  corruption_per: str = dataclasses.field(metadata={'static': True})
+  max_predict_fraction: float = dataclasses.field(metadata={'static': True})
+  static_copies: int = dataclasses.field(metadata={'static': True})
   max_rate: float = dataclasses.field(metadata={'static': True})
 
   def cap(self, rows, length):
@@ -83,16 +85,16 @@ class Policy:
     tokens, rounded up to a multiple of 8. Where each row has its own rate, all tokens.
     """
     tokens = rows * length
-    p, q = min(self.max_rate, 1.0), self.max_predicted
+    p, q = min(self.max_rate, 1.0), self.max_predict_fraction
     if self.schedule == 'row':
       return tokens
     longest, clustering = self._unit_lengths(length)
     one_row = length
-    if self.budget == 'independent':
+    if self.sampling == 'bernoulli':
       deviation = math.sqrt(p * (1 - p) * tokens * clustering)
     elif self.unit == 'token':
       deviation = 0.5 * math.sqrt(rows)
-      if self.select == 'uniform':
+      if self.selection == 'uniform':
         one_row = math.ceil(p * length * (1 + 1e-6))
     else:
       # A row's error is a sum of uniforms whose weights' squares sum to at most
@@ -103,11 +105,16 @@ class Policy:
     return min(8 * math.ceil(room / 8), tokens)
 
   def _unit_lengths(self, length):
-    """Returns (the longest unit of a row, mean squared length / mean length), in tokens, at most."""
+    """Returns (the longest unit of a row, mean squared length / mean length), in tokens, at
+    most.
+    """
     if self.unit == 'sentence':
       return length, length
-    longest = {'token': 1, 'word': _LONGEST_WORD,
-               'collocation': _COLLOCATION_WORDS * _WORD_TOKENS}.get(self.unit)
+    longest = {
+      'token': 1,
+      'word': _LONGEST_WORD,
+      'collocation': _COLLOCATION_WORDS * _WORD_TOKENS,
+    }.get(self.unit)
     if self.unit == 'span':
       longest = (len(self.below_K) + 1) * (_WORD_TOKENS if self.span_of == 'word' else 1)
     clustering = {'token': 1, 'word': _WORD_CLUSTERING}.get(self.unit, longest)
@@ -127,6 +134,7 @@ class Masked:
       predicts only a part of what it corrupts predicts nothing.
     units_BL: int32, the position of the first token of each token's unit; -1 = no unit.
   """
+
   inputs_BL: jax.Array
   targets_BL: jax.Array
   chosen_BL: jax.Array
@@ -147,23 +155,43 @@ def make(table, *, length=128, **settings):
   c = config_lib.masking(settings)
   if table.size <= len(table.special_ids):
     raise config_lib.UserError('the vocabulary has only special tokens: there is nothing to mask')
-  if c.select == 'class' and not table.classes:
-    raise config_lib.UserError("masking.select = 'class': the vocabulary has no classes of words; prepare the "
-                               'data with config.data.classes')
-  if ':' in c.select:
-    selection.check_own(c.select, table, length)
-  a, b = rates.ends(c)
-  law_K = units.span_law(c.span_law, c.span_p, c.span_max) if c.unit == 'span' else None
-  weight_C = selection.class_weights(c, table) if c.select == 'class' else None
+  if c.selection == 'class' and not table.classes:
+    raise config_lib.UserError(
+      "masking.selection = 'class': the vocabulary has no classes of words; prepare the "
+      'data with config.data.classes'
+    )
+  if ':' in c.selection:
+    selection.check_own(c.selection, table, length)
+  a, b = schedules.ends(c)
+  law_K = (
+    units.span_length_distribution(c.span_length_distribution, c.span_p, c.span_max)
+    if c.unit == 'span'
+    else None
+  )
+  weight_C = selection.class_weights(c, table) if c.selection == 'class' else None
   number = np.float32
   return Policy(
-      table, number(a), number(b), number(c.rate_power), np.asarray(c.split, np.float32), number(c.predicted),
-      below_K=None if law_K is None else units.below(law_K),
-      weight_V=selection.piece_weights(c.select, table, c), weight_C=weight_C,
-      alias=corruption.alias_table(table) if c.random_ids == 'frequency' else None,
-      adapted=adaptive.start(c.select, table, a, weight_C is not None),
-      select=c.select, unit=c.unit, span_of=c.span_of, budget=c.budget, schedule=c.schedule,
-      split_by=c.split_by, max_predicted=float(c.predicted), copies=c.copies, max_rate=float(max(a, b)))
+    table,
+    number(a),
+    number(b),
+    number(c.rate_power),
+    np.asarray(c.corruption_probs, np.float32),
+    number(c.predict_fraction),
+    below_K=None if law_K is None else units.below(law_K),
+    weight_V=selection.piece_weights(c.selection, table, c),
+    weight_C=weight_C,
+    alias=corruption.alias_table(table) if c.replacement_distribution == 'frequency' else None,
+    adapted=adaptive.start(c.selection, table, a, weight_C is not None),
+    selection=c.selection,
+    unit=c.unit,
+    span_of=c.span_of,
+    sampling=c.sampling,
+    schedule=c.schedule,
+    corruption_per=c.corruption_per,
+    max_predict_fraction=float(c.predict_fraction),
+    static_copies=c.static_copies,
+    max_rate=float(max(a, b)),
+  )
 
 
 def preset(name, table, **settings):
@@ -182,32 +210,47 @@ def mask_batch(policy, root_key, batch, progress=0.0):
   """
   table, length = policy.table, batch.tokens_BL.shape[1]
   keys_B = _keys(policy, root_key, batch)
-  offset_B, rate_word_B = bits.for_rows(keys_B)
-  select_BL, corrupt_BL = bits.for_tokens(keys_B, length, bits.SELECT)
-  length_BL, replace_BL = bits.for_tokens(keys_B, length, bits.UNITS)   # computed only where used
+  offset_B, rate_word_B = random_words.for_rows(keys_B)
+  select_BL, corrupt_BL = random_words.for_tokens(keys_B, length, random_words.SELECT)
+  length_BL, replace_BL = random_words.for_tokens(
+    keys_B, length, random_words.UNITS
+  )  # computed only where used
 
   units_BL = make_units(policy, batch, length_BL)
-  chosen_BL = _choose(policy, batch, units_BL, rates.at(policy, progress, rate_word_B), offset_B, select_BL)
+  chosen_BL = _choose(
+    policy, batch, units_BL, schedules.at(policy, progress, rate_word_B), offset_B, select_BL
+  )
   targets_BL = batch.tokens_BL.astype(jnp.int32)
-  replacement_BL = corruption.by_frequency(policy.alias, replace_BL, table) if policy.alias else None
+  replacement_BL = (
+    corruption.by_frequency(policy.alias, replace_BL, table) if policy.alias else None
+  )
   inputs_BL, action_BL = corruption.corrupt(
-      table, jnp.asarray(policy.split_3), targets_BL, chosen_BL, units_BL, corrupt_BL,
-      by_unit=policy.unit != 'token' and policy.split_by == 'unit', replacement_BL=replacement_BL)
-  if policy.max_predicted < 1:
-    predict_BL, _ = bits.for_tokens(keys_B, length, bits.PREDICT)
-    pi_BL = jnp.broadcast_to(policy.predicted, units_BL.shape)
-    chosen_BL &= draw.independent_units(pi_BL, units_BL, predict_BL)
+    table,
+    jnp.asarray(policy.corruption_probs_3),
+    targets_BL,
+    chosen_BL,
+    units_BL,
+    corrupt_BL,
+    by_unit=policy.unit != 'token' and policy.corruption_per == 'unit',
+    replacement_BL=replacement_BL,
+  )
+  if policy.max_predict_fraction < 1:
+    predict_BL, _ = random_words.for_tokens(keys_B, length, random_words.PREDICT)
+    pi_BL = jnp.broadcast_to(policy.predict_fraction, units_BL.shape)
+    chosen_BL &= sampling.independent_units(pi_BL, units_BL, predict_BL)
   return Masked(inputs_BL, targets_BL, chosen_BL, action_BL, units_BL)
 
 
 def row_rates(policy, root_key, batch, progress=0.0):
   """Returns rate_B, float32: the rate that `mask_batch` gives each row."""
-  return rates.at(policy, progress, bits.for_rows(_keys(policy, root_key, batch))[1])
+  return schedules.at(policy, progress, random_words.for_rows(_keys(policy, root_key, batch))[1])
 
 
 def _keys(policy, root_key, batch):
   """Returns keys_B, what a row's draws descend from."""
-  visit_B = batch.visit_B % np.uint32(policy.copies) if policy.copies else batch.visit_B
+  visit_B = (
+    batch.visit_B % np.uint32(policy.static_copies) if policy.static_copies else batch.visit_B
+  )
   return rng.example_keys(root_key, 'mask', visit_B, batch.example_B2)
 
 
@@ -215,21 +258,25 @@ def make_units(policy, batch, length_BL):
   """Returns units_BL, see `units`; length_BL, uniform uint32 words, gives spans their lengths."""
   if policy.unit == 'span':
     return units.spans(policy.table, batch, policy.below_K, length_BL, policy.span_of)
-  return {'token': units.tokens, 'word': units.words, 'collocation': units.collocations,
-          'sentence': units.sentences}[policy.unit](policy.table, batch)
+  return {
+    'token': units.tokens,
+    'word': units.words,
+    'collocation': units.collocations,
+    'sentence': units.sentences,
+  }[policy.unit](policy.table, batch)
 
 
 def _choose(policy, batch, units_BL, rate_B, offset_B, select_BL):
   """Returns chosen_BL, by the sampler that is fastest for the policy."""
   weight_BL = selection.weights(policy, batch, units_BL)
   if policy.unit == 'token' and weight_BL is None:
-    if policy.budget == 'independent':
-      return draw.independent_tokens(rate_B, units_BL, select_BL)
-    return draw.exact_tokens(rate_B, units_BL, offset_B, select_BL)
+    if policy.sampling == 'bernoulli':
+      return sampling.independent_tokens(rate_B, units_BL, select_BL)
+    return sampling.exact_tokens(rate_B, units_BL, offset_B, select_BL)
   if weight_BL is None:
     pi_BL = jnp.broadcast_to(rate_B[:, None], units_BL.shape)
   else:
-    pi_BL = draw.inclusion(rate_B, weight_BL, units_BL)
-  if policy.budget == 'independent':
-    return draw.independent_units(pi_BL, units_BL, select_BL)
-  return draw.exact_units(pi_BL, units_BL, offset_B, select_BL)
+    pi_BL = sampling.inclusion(rate_B, weight_BL, units_BL)
+  if policy.sampling == 'bernoulli':
+    return sampling.independent_units(pi_BL, units_BL, select_BL)
+  return sampling.exact_units(pi_BL, units_BL, offset_B, select_BL)

@@ -11,7 +11,7 @@ document into the next.
   span         the text of a document, tiled from its beginning by runs of words (or tokens)
                whose lengths are drawn anew at each visit; its last one may be cut short.
   collocation  what was found to belong together when the data was prepared (see
-               data/collocations.py); every other word by itself.
+               data/annotations/collocations.py); every other word by itself.
   sentence     up to a piece that closes one (. ! ? and the like) and the punctuation
                that follows it; an abbreviation's dot closes one too.
 """
@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlm_jax import batches
+from mlm_jax.core import batches
 
 _UNROLLED = 16  # steps of the walk along a row that are compiled as one
 
@@ -48,8 +48,8 @@ def spans(table, batch, below_K, word_BL, of):
 
   Args:
     table, batch: as for `words`.
-    below_K: uint32, from `below` of the law of the lengths, see `span_law`. A length is
-      independent of where its span stands.
+    below_K: uint32, from `below` of the law of the lengths, see `span_length_distribution`. A
+      length is independent of where its span stands.
     word_BL: uniform uint32 words; the one at a span's first token gives its length.
     of: 'word' or 'token', what lengths are counted in.
 
@@ -57,7 +57,9 @@ def spans(table, batch, below_K, word_BL, of):
   """
   maskable_BL, fresh_BL = _stretches(table, batch)
   atom_BL = maskable_BL & (_word_starts(table, batch) | fresh_BL) if of == 'word' else maskable_BL
-  length_BL = 1 + (word_BL[:, :, None] >= jnp.asarray(below_K)[None, None]).sum(axis=2, dtype=jnp.int32)
+  length_BL = 1 + (word_BL[:, :, None] >= jnp.asarray(below_K)[None, None]).sum(
+    axis=2, dtype=jnp.int32
+  )
 
   def walk(carry, here):
     left_B, first_B = carry
@@ -74,13 +76,17 @@ def spans(table, batch, below_K, word_BL, of):
   return jnp.where(maskable_BL, first_LB.T, -1)
 
 
-def span_law(law, p, longest):
+def span_length_distribution(law, p, longest):
   """Returns float64 probabilities of the lengths 1 to `longest`.
 
   geometric: p (1 - p)**(n - 1), renormalised; uniform: all alike; harmonic: 1 / n.
   """
   n_K = np.arange(1, longest + 1)
-  weight_K = {'geometric': p * (1 - p) ** (n_K - 1.0), 'uniform': np.ones(longest), 'harmonic': 1 / n_K}[law]
+  weight_K = {
+    'geometric': p * (1 - p) ** (n_K - 1.0),
+    'uniform': np.ones(longest),
+    'harmonic': 1 / n_K,
+  }[law]
   return weight_K / weight_K.sum()
 
 

@@ -12,8 +12,12 @@ def _size(layers, width):
 
 
 SIZES = {
-    'tiny': _size(2, 128), 'mini': _size(4, 256), 'small': _size(4, 512),
-    'medium': _size(8, 512), 'base': _size(12, 768), 'large': _size(24, 1024),
+  'tiny': _size(2, 128),
+  'mini': _size(4, 256),
+  'small': _size(4, 512),
+  'medium': _size(8, 512),
+  'base': _size(12, 768),
+  'large': _size(24, 1024),
 }
 OWN = dict(types=2, position_offset=0, norm_epsilon=1e-12)
 

@@ -21,12 +21,19 @@ from mlm_jax.models import encoder
 from mlm_jax.models import layers
 
 SIZES = {
-    'base': dict(layers=12, width=768, heads=12, feed_forward=3072),
-    'large': dict(layers=24, width=1024, heads=16, feed_forward=4096),
-    'xlarge': dict(layers=48, width=1024, heads=16, feed_forward=4096),
+  'base': dict(layers=12, width=768, heads=12, feed_forward=3072),
+  'large': dict(layers=24, width=1024, heads=16, feed_forward=4096),
+  'xlarge': dict(layers=48, width=1024, heads=16, feed_forward=4096),
 }
-OWN = {'types': 0, 'position_offset': 0, 'norm_epsilon': 1e-7, 'deberta.buckets': 0, 'deberta.projections': 'own',
-       'deberta.relative_norm': 'none', 'deberta.convolution': 0}
+OWN = {
+  'types': 0,
+  'position_offset': 0,
+  'norm_epsilon': 1e-7,
+  'deberta.buckets': 0,
+  'deberta.projections': 'own',
+  'deberta.relative_norm': 'none',
+  'deberta.convolution': 0,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +48,7 @@ class Architecture(encoder.Architecture):
     convolution, convolution_act: tokens of the kernel beside the first layer, 0 for none, and
       the function behind it.
   """
+
   span: int
   buckets: tuple | None
   shared_projections: bool
@@ -49,9 +57,11 @@ class Architecture(encoder.Architecture):
   convolution_act: str
 
   def flops(self, tokens, attended, predicted):
-    """Two more products a pair than others; the projected table serves all rows and is not counted."""
+    """Two more products a pair than others; the projected table serves all rows and is not
+    counted.
+    """
     of_positions = self.layers * attended * 4 * self.width
-    of_convolution = tokens * 2 * self.convolution * self.width ** 2
+    of_convolution = tokens * 2 * self.convolution * self.width**2
     return super().flops(tokens, attended, predicted) + of_positions + of_convolution
 
 
@@ -60,14 +70,21 @@ def architecture(config, vocab_size):
   own = config.deberta
   farthest = own.span or config.max_positions
   if own.buckets and not 4 <= own.buckets <= 2 * farthest - 4:
-    raise config_lib.UserError(f'config.model.deberta.buckets = {own.buckets}: must be 0, or from 4 to '
-                               f'{2 * farthest - 4} where distances reach to {farthest}')
+    raise config_lib.UserError(
+      f'config.model.deberta.buckets = {own.buckets}: must be 0, or from 4 to '
+      f'{2 * farthest - 4} where distances reach to {farthest}'
+    )
   return encoder.architecture(
-      config, vocab_size, Architecture, span=own.buckets or farthest,
-      buckets=(own.buckets, farthest) if own.buckets else None,
-      shared_projections=own.projections == 'shared',
-      relative_norm=own.relative_norm == 'layer_norm', convolution=own.convolution,
-      convolution_act=own.convolution_act)
+    config,
+    vocab_size,
+    Architecture,
+    span=own.buckets or farthest,
+    buckets=(own.buckets, farthest) if own.buckets else None,
+    shared_projections=own.projections == 'shared',
+    relative_norm=own.relative_norm == 'layer_norm',
+    convolution=own.convolution,
+    convolution_act=own.convolution_act,
+  )
 
 
 def module(config, vocab_size):
@@ -87,6 +104,7 @@ class View:
     convolved: (what the convolution beside the first layer gave, scale and bias of the norm
       behind it), or None.
   """
+
   visible_B1LL: jax.Array
   relative_SD: jax.Array
   convolved: Any
@@ -97,6 +115,7 @@ class DisentangledAttention(nn.Module):
 
   Source: arXiv:2006.03654, equation 4. What projects contents and positions stands in `setup`.
   """
+
   config: object
 
   def setup(self):
@@ -121,12 +140,20 @@ class DisentangledAttention(nn.Module):
     config = self.config
     relative_SD = layers.Dropout(config.dropout)(view.relative_SD, deterministic)
     query_BLHK, key_BLHK, value_BLHK, position_key_SHK, position_query_SHK = (
-        attention.by_heads(x, config.heads) for x in (self.query(asking_BLD), self.key(hidden_BLD),
-                                                      self.value(hidden_BLD), *self.of_positions(relative_SD)))
+      attention.by_heads(x, config.heads)
+      for x in (
+        self.query(asking_BLD),
+        self.key(hidden_BLD),
+        self.value(hidden_BLD),
+        *self.of_positions(relative_SD),
+      )
+    )
     # The sum of three scores has three times the variance of one.
     scale = (3 * config.width // config.heads) ** -0.5
     query_BLHK, position_query_SHK = query_BLHK * scale, position_query_SHK * scale
-    row_of = functools.partial(disentangled.row_of_distance, span=config.span, buckets=config.buckets)
+    row_of = functools.partial(
+      disentangled.row_of_distance, span=config.span, buckets=config.buckets
+    )
     scores_BHLL = attention.scores(query_BLHK, key_BLHK)
     scores_BHLL += disentangled.scores(query_BLHK, position_key_SHK, row_of, sign=1)
     scores_BHLL += disentangled.scores(key_BLHK, position_query_SHK, row_of, sign=-1).swapaxes(2, 3)
@@ -139,6 +166,7 @@ class Block(nn.Module):
 
   The first block's output is joined by the convolution of its input, where there is one.
   """
+
   config: Architecture
   attention = DisentangledAttention
 
@@ -147,10 +175,16 @@ class Block(nn.Module):
     """Returns (hidden_BLD, its input); asking_BLD asks in place of hidden_BLD where it is given."""
     config, drop = self.config, layers.Dropout(self.config.dropout)
     asking_BLD = hidden_BLD if asking_BLD is None else asking_BLD
-    mixed_BLD = self.attention(config, name='attention')(asking_BLD, hidden_BLD, view, deterministic)
-    after_BLD = layers.layer_norm(config, 'attention_norm')(asking_BLD + drop(mixed_BLD, deterministic))
+    mixed_BLD = self.attention(config, name='attention')(
+      asking_BLD, hidden_BLD, view, deterministic
+    )
+    after_BLD = layers.layer_norm(config, 'attention_norm')(
+      asking_BLD + drop(mixed_BLD, deterministic)
+    )
     inner_BLD = layers.FeedForward(config, name='feed_forward')(after_BLD)
-    after_BLD = layers.layer_norm(config, 'feed_forward_norm')(after_BLD + drop(inner_BLD, deterministic))
+    after_BLD = layers.layer_norm(config, 'feed_forward_norm')(
+      after_BLD + drop(inner_BLD, deterministic)
+    )
     if view.convolved:
       convolved_BLD, scale_D, bias_D = view.convolved
       joined_BLD = layers.normalise(after_BLD + convolved_BLD, scale_D, bias_D, config)
@@ -161,6 +195,7 @@ class Block(nn.Module):
 
 class Embeddings(nn.Module):
   """Token embeddings, without positions, and type embeddings where there are types; normalised."""
+
   config: object
 
   def setup(self):
@@ -180,6 +215,7 @@ class Embeddings(nn.Module):
 
 class RelativePositions(nn.Module):
   """The table of relative positions that all layers share."""
+
   config: object
 
   @nn.compact
@@ -187,12 +223,15 @@ class RelativePositions(nn.Module):
     """Returns [2 x span, D]."""
     config = self.config
     init = nn.initializers.truncated_normal(config.init_std)
-    table_SD = self.param('embedding', init, (2 * config.span, config.width), jnp.float32).astype(config.dtype)
+    table_SD = self.param('embedding', init, (2 * config.span, config.width), jnp.float32).astype(
+      config.dtype
+    )
     return layers.layer_norm(config)(table_SD) if config.relative_norm else table_SD
 
 
 class Deberta(encoder.Encoder):
   """An encoder whose blocks know relative positions only."""
+
   block: Any = Block
 
   def setup(self):
@@ -207,7 +246,8 @@ class Deberta(encoder.Encoder):
 
 
 class EnhancedDeberta(Deberta):
-  """With the enhanced mask decoder (arXiv:2006.03654, section 3.2): absolute positions enter before the head.
+  """With the enhanced mask decoder (arXiv:2006.03654, section 3.2): absolute positions enter before
+  the head.
 
   The last block runs twice over what it was given, asked first by that with the positions added
   and then by its own answer. Fine-tuning goes without it.
@@ -220,11 +260,13 @@ class EnhancedDeberta(Deberta):
   def finish(self, hidden_BLD, besides, view, positions_BL, deterministic):
     before_BLD = besides[-1]
     asking_BLD = before_BLD + self.position(positions_BL).astype(before_BLD.dtype)
-    if self.is_initializing():   # the blocks have no parameters yet
+    if self.is_initializing():  # the blocks have no parameters yet
       return hidden_BLD, hidden_BLD
     block, last = self.block(self.config, parent=None), self.config.layers - 1
     variables = {'params': jax.tree.map(lambda x: x[last], self.layers.variables['params'])}
     for _ in range(2):
       rngs = {} if deterministic else {'dropout': self.make_rng('dropout')}
-      asking_BLD, _ = block.apply(variables, before_BLD, last, view, deterministic, asking_BLD, rngs=rngs)
+      asking_BLD, _ = block.apply(
+        variables, before_BLD, last, view, deterministic, asking_BLD, rngs=rngs
+      )
     return hidden_BLD, asking_BLD

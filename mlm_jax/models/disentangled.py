@@ -13,7 +13,7 @@ import numpy as np
 
 from mlm_jax.models import layers
 
-_BLOCK = 64   # positions; a block of Q multiplies with L + Q distances
+_BLOCK = 64  # positions; a block of Q multiplies with L + Q distances
 
 
 def row_of_distance(distance, span, buckets):
@@ -51,26 +51,36 @@ def scores(one_BLHK, position_SHK, row_of, sign):
   B, L, H, K = one_BLHK.shape
   Q = min(_BLOCK, L)
   N = -(-L // Q)
-  # The rows of a block are one axis: with two, XLA on a CPU copies its operands for the product that
-  # makes the table's gradient, which takes twice the time of all the rest.
+  # The rows of a block are one axis: with two, XLA on a CPU copies its operands for the product
+  # that makes the table's gradient, which takes twice the time of all the rest.
   blocks_BNQHK = jnp.pad(one_BLHK, ((0, 0), (0, N * Q - L), (0, 0), (0, 0))).reshape(B, N, Q, H, K)
   blocks_NHRK = blocks_BNQHK.transpose(1, 3, 0, 2, 4).reshape(N, H, B * Q, K)
   distance_X = N * Q - 1 - np.arange(N * Q + L)
   position_HXK = position_SHK.swapaxes(0, 1)[:, row_of(sign * distance_X)]
-  position_NHTK = jnp.stack([position_HXK[:, Q * n:Q * n + L + Q] for n in reversed(range(N))])
-  products_NHRT = jnp.einsum('NHRK,NHTK->NHRT', blocks_NHRK, position_NHTK,
-                             preferred_element_type=layers.at_least_float32(one_BLHK.dtype))
-  flat_NHBX = products_NHRT.reshape(N, H, B, -1)[..., Q - 1:]
-  width = L + Q - 1   # of a row after the shift; what is behind its L numbers is not used
-  shifted_NHBQL = flat_NHBX[..., :Q * width].reshape(N, H, B, Q, width)[..., :L]
+  position_NHTK = jnp.stack([position_HXK[:, Q * n : Q * n + L + Q] for n in reversed(range(N))])
+  products_NHRT = jnp.einsum(
+    'NHRK,NHTK->NHRT',
+    blocks_NHRK,
+    position_NHTK,
+    preferred_element_type=layers.at_least_float32(one_BLHK.dtype),
+  )
+  flat_NHBX = products_NHRT.reshape(N, H, B, -1)[..., Q - 1 :]
+  width = L + Q - 1  # of a row after the shift; what is behind its L numbers is not used
+  shifted_NHBQL = flat_NHBX[..., : Q * width].reshape(N, H, B, Q, width)[..., :L]
   return shifted_NHBQL.transpose(2, 1, 0, 3, 4).reshape(B, H, N * Q, L)[:, :, :L]
 
 
 def gathered_scores(one_BLHK, position_SHK, row_of, sign):
-  """Returns what `scores` does, by products with the whole table and a gather: slower, and plain to see."""
+  """Returns what `scores` does, by products with the whole table and a gather: slower, and plain to
+  see.
+  """
   L = one_BLHK.shape[1]
-  products_BHLS = jnp.einsum('BLHK,SHK->BHLS', one_BLHK, position_SHK,
-                             preferred_element_type=layers.at_least_float32(one_BLHK.dtype))
+  products_BHLS = jnp.einsum(
+    'BLHK,SHK->BHLS',
+    one_BLHK,
+    position_SHK,
+    preferred_element_type=layers.at_least_float32(one_BLHK.dtype),
+  )
   distance_LL = np.arange(L)[:, None] - np.arange(L)[None]
   rows_LL = jnp.asarray(row_of(sign * distance_LL))
   return jax.vmap(lambda x_BHS, rows_L: x_BHS[..., rows_L], (2, 0), 2)(products_BHLS, rows_LL)

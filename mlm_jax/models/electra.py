@@ -4,9 +4,9 @@ from mlm_jax.models import bert
 from mlm_jax.models import encoder
 
 SIZES = {
-    'small': dict(layers=12, width=256, heads=4, feed_forward=1024, embedding_width=128),
-    'base': dict(layers=12, width=768, heads=12, feed_forward=3072),
-    'large': dict(layers=24, width=1024, heads=16, feed_forward=4096),
+  'small': dict(layers=12, width=256, heads=4, feed_forward=1024, embedding_width=128),
+  'base': dict(layers=12, width=768, heads=12, feed_forward=3072),
+  'large': dict(layers=24, width=1024, heads=16, feed_forward=4096),
 }
 OWN = bert.OWN
 

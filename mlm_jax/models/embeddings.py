@@ -8,8 +8,12 @@ from mlm_jax.models import layers
 
 def table(rows, config):
   """Returns a table of `rows` embeddings."""
-  return nn.Embed(rows, config.embedding_width, param_dtype=jnp.float32,
-                  embedding_init=nn.initializers.truncated_normal(config.init_std))
+  return nn.Embed(
+    rows,
+    config.embedding_width,
+    param_dtype=jnp.float32,
+    embedding_init=nn.initializers.truncated_normal(config.init_std),
+  )
 
 
 class Embeddings(nn.Module):
@@ -19,6 +23,7 @@ class Embeddings(nn.Module):
   leaves its first rows to padding (arXiv:1907.11692, in its published code). Where the
   tables are narrower than the layers, the normalised sum is projected (ELECTRA).
   """
+
   config: object
 
   def setup(self):

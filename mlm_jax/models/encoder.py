@@ -6,7 +6,8 @@ whole here; the other families replace its parts (see Encoder).
 
 import dataclasses
 import functools
-from typing import Any, Callable
+from typing import Any
+from typing import Callable
 
 import flax.linen as nn
 import jax
@@ -21,10 +22,11 @@ from mlm_jax.models import layers
 @dataclasses.dataclass(frozen=True)
 class Architecture:
   """The numbers of an encoder; `make` of a family fills them in, and adds its own in a subclass."""
+
   vocab_size: int
   max_positions: int
   position_offset: int
-  types: int          # 0: the family has none
+  types: int  # 0: the family has none
   embedding_width: int
   layers: int
   width: int
@@ -33,7 +35,7 @@ class Architecture:
   norm_epsilon: float
   init_std: float
   dropout: float
-  dtype: Any          # of the computation; parameters are float32
+  dtype: Any  # of the computation; parameters are float32
   scan_layers: bool
   remat: bool
 
@@ -42,7 +44,8 @@ class Architecture:
     return -(-self.vocab_size // 128) * 128
 
   def pairs(self, positions):
-    """Returns how many pairs a token adds, on average over the layers, to those that see each other.
+    """Returns how many pairs a token adds, on average over the layers, to those that see each
+    other.
 
     Args:
       positions: array, the token's, counted from 0 inside its document. 1 + 3 + 5 + ... is the
@@ -53,15 +56,21 @@ class Architecture:
   def flops(self, tokens, attended, predicted):
     """Returns the FLOPs of one forward pass; see models/flops.py."""
     width, embedding = self.width, self.embedding_width
-    linear = 8 * width ** 2 + 4 * width * self.feed_forward   # a token: query, key, value, out; in, out
-    attention = 4 * width                                     # a pair: its score, its value's share
+    linear = (
+      8 * width**2 + 4 * width * self.feed_forward
+    )  # a token: query, key, value, out; in, out
+    attention = 4 * width  # a pair: its score, its value's share
     project = 2 * embedding * width if embedding != width else 0
     head = 2 * width * embedding + 2 * embedding * self.vocab_size
-    return self.layers * (tokens * linear + attended * attention) + tokens * project + predicted * head
+    return (
+      self.layers * (tokens * linear + attended * attention) + tokens * project + predicted * head
+    )
 
 
 def architecture(config, vocab_size, kind=Architecture, **own):
-  """Returns the Architecture that a config (the group `model`, resolved) and a family's own numbers describe."""
+  """Returns the Architecture that a config (the group `model`, resolved) and a family's own numbers
+  describe.
+  """
   common = {field.name: config[field.name] for field in dataclasses.fields(Architecture)}
   common |= {'vocab_size': vocab_size, 'embedding_width': config.embedding_width or config.width}
   return kind(**common, **own)
@@ -79,6 +88,7 @@ class Encoded:
     layers_NBLD: each layer's output, where details are asked for.
     attention_NBHLL: what each token (second to last axis) attends to, where they are asked for.
   """
+
   hidden_BLD: jax.Array
   decoded_BLD: jax.Array
   layers_NBLD: jax.Array | None = None
@@ -95,9 +105,10 @@ class Model:
       dropout_key=None, details=False) -> Encoded. Tokens attend only inside their own
       segment; without a dropout_key nothing is dropped.
     head: (params, hidden_PD) -> float32 logits_PV, V padded to a multiple of
-      128, -inf where there is no token; of a detector logits_P.
+      128, -inf where there is no token; of a discriminator logits_P.
     architecture: its numbers.
   """
+
   init: Callable
   apply: Callable
   head: Callable
@@ -106,6 +117,7 @@ class Model:
 
 class PostNormBlock(nn.Module):
   """Attention, then feed-forward; each added to its input, then normalised."""
+
   config: Architecture
 
   @nn.compact
@@ -120,24 +132,35 @@ class PostNormBlock(nn.Module):
     """
     drop = layers.Dropout(self.config.dropout)
     mixed_BLD = attention.SelfAttention(self.config, name='attention')(
-        hidden_BLD, view, deterministic)
+      hidden_BLD, view, deterministic
+    )
     hidden_BLD = layers.layer_norm(self.config, 'attention_norm')(
-        hidden_BLD + drop(mixed_BLD, deterministic))
+      hidden_BLD + drop(mixed_BLD, deterministic)
+    )
     inner_BLD = layers.FeedForward(self.config, name='feed_forward')(hidden_BLD)
     hidden_BLD = layers.layer_norm(self.config, 'feed_forward_norm')(
-        hidden_BLD + drop(inner_BLD, deterministic))
+      hidden_BLD + drop(inner_BLD, deterministic)
+    )
     self.sow(attention.DETAILS, 'hidden_BLD', hidden_BLD)
     return hidden_BLD, None
 
 
 def stack(block, config):
-  """Returns config.layers blocks in a row as one module, whose parameters have a leading axis of layers."""
-  return nn.scan(block, variable_axes={'params': 0}, split_rngs={'params': True, 'dropout': True},
-                 in_axes=(0, nn.broadcast, nn.broadcast), length=config.layers)(config)
+  """Returns config.layers blocks in a row as one module, whose parameters have a leading axis of
+  layers.
+  """
+  return nn.scan(
+    block,
+    variable_axes={'params': 0},
+    split_rngs={'params': True, 'dropout': True},
+    in_axes=(0, nn.broadcast, nn.broadcast),
+    length=config.layers,
+  )(config)
 
 
 def run_stack(block, config, stacked, hidden_BLD, view, deterministic, key, details):
-  """Returns (hidden_BLD, (what each block gave besides, its details), both with a leading axis of layers).
+  """Returns (hidden_BLD, (what each block gave besides, its details), both with a leading axis of
+  layers).
 
   The layers are scanned or unrolled: then their numbers are no arrays, and what hangs on
   them is decided while tracing.
@@ -155,15 +178,25 @@ def run_stack(block, config, stacked, hidden_BLD, view, deterministic, key, deta
 
   def body(layer, hidden_BLD, params, key):
     rngs = {} if key is None else {'dropout': key}
-    (hidden_BLD, besides), kept = module.apply({'params': params}, hidden_BLD, layer, view, deterministic, rngs=rngs,
-                                               mutable=[attention.DETAILS] if details else [])
+    (hidden_BLD, besides), kept = module.apply(
+      {'params': params},
+      hidden_BLD,
+      layer,
+      view,
+      deterministic,
+      rngs=rngs,
+      mutable=[attention.DETAILS] if details else [],
+    )
     return hidden_BLD, (besides, kept)
 
   if config.scan_layers:
     if config.remat:
       body = jax.checkpoint(body, prevent_cse=False)
-    return jax.lax.scan(lambda hidden_BLD, x: body(x[0], hidden_BLD, *x[1:]), hidden_BLD,
-                        (jnp.arange(N), stacked, keys_N))
+    return jax.lax.scan(
+      lambda hidden_BLD, x: body(x[0], hidden_BLD, *x[1:]),
+      hidden_BLD,
+      (jnp.arange(N), stacked, keys_N),
+    )
   # The gradient of a split is one concatenation; that of N slices would be N sums of whole stacks.
   parts = jax.tree.map(lambda x: [part[0] for part in jax.lax.split(x, (1,) * N)], stacked)
   outputs = []
@@ -182,8 +215,9 @@ class Encoder(nn.Module):
   A family replaces the parts that differ: `block`, `make_embeddings`, `make_head`, `view` (what
   the blocks need to know of the rows), `finish` (what comes after the last block).
   """
+
   config: Architecture
-  head_kind: Any = None   # class of another head than the family's own
+  head_kind: Any = None  # class of another head than the family's own
   block = PostNormBlock
 
   def setup(self):
@@ -217,12 +251,20 @@ class Encoder(nn.Module):
 
   def run_layers(self, hidden_BLD, view, deterministic):
     """Returns (hidden_BLD, what each block gave besides)."""
-    if self.is_initializing():   # this makes the parameters
+    if self.is_initializing():  # this makes the parameters
       return self.layers(hidden_BLD, jnp.arange(self.config.layers), view, deterministic)
     details = self.is_mutable_collection(attention.DETAILS)
     key = None if deterministic else self.make_rng('dropout')
-    hidden_BLD, (besides, kept) = run_stack(self.block, self.config, self.layers.variables['params'], hidden_BLD,
-                                            view, deterministic, key, details)
+    hidden_BLD, (besides, kept) = run_stack(
+      self.block,
+      self.config,
+      self.layers.variables['params'],
+      hidden_BLD,
+      view,
+      deterministic,
+      key,
+      details,
+    )
     if details:
       self.sow(attention.DETAILS, 'of_layers', kept[attention.DETAILS])
     return hidden_BLD, besides
@@ -240,20 +282,31 @@ class Encoder(nn.Module):
     return self.predict(decoded_BLD[:, 0])
 
 
-@functools.cache   # equal models are one, so what is compiled for one serves another
+@functools.cache  # equal models are one, so what is compiled for one serves another
 def make(module):
   """Returns the Model of an Encoder."""
+
   def init(key):
     return module.init({'params': key}, jnp.zeros((1, 1), jnp.int32))['params']
 
-  def apply(params, tokens_BL, segments_BL, positions_BL, types_BL=None, dropout_key=None, details=False):
+  def apply(
+    params, tokens_BL, segments_BL, positions_BL, types_BL=None, dropout_key=None, details=False
+  ):
     rngs = None if dropout_key is None else {'dropout': dropout_key}
     outputs, kept = module.apply(
-        {'params': params}, tokens_BL, segments_BL, positions_BL, types_BL, dropout_key is None,
-        rngs=rngs, method='encode', mutable=[attention.DETAILS] if details else [])
+      {'params': params},
+      tokens_BL,
+      segments_BL,
+      positions_BL,
+      types_BL,
+      dropout_key is None,
+      rngs=rngs,
+      method='encode',
+      mutable=[attention.DETAILS] if details else [],
+    )
     if not details:
       return Encoded(*outputs)
-    of_layers, = kept[attention.DETAILS]['of_layers']
+    (of_layers,) = kept[attention.DETAILS]['of_layers']
     return Encoded(*outputs, of_layers['hidden_BLD'][0], of_layers['attention']['weights_BHLL'][0])
 
   def head(params, hidden_PD):

@@ -10,20 +10,20 @@ places of the prediction buffer and layers computed again in the backward pass.
 # Dense bfloat16 FLOP/s by jax.Device.device_kind, from the vendors' data sheets. Those of
 # NVIDIA quote Hopper with sparsity, twice this. A part of a device is not listed.
 _PEAK = {
-    'NVIDIA A100-SXM4-40GB': 312e12,
-    'NVIDIA A100-SXM4-80GB': 312e12,
-    'NVIDIA A100-PCIE-40GB': 312e12,
-    'NVIDIA A100 80GB PCIe': 312e12,
-    'NVIDIA H100 80GB HBM3': 989.5e12,
-    'NVIDIA H100 PCIe': 756.5e12,
-    'NVIDIA H200': 989.5e12,
-    'TPU v4': 275e12,
-    'TPU v5 lite': 197e12,   # v5e
-    'TPU v5e': 197e12,
-    'TPU v5': 459e12,        # v5p
-    'TPU v5p': 459e12,
-    'TPU v6 lite': 918e12,   # v6e
-    'TPU v6e': 918e12,
+  'NVIDIA A100-SXM4-40GB': 312e12,
+  'NVIDIA A100-SXM4-80GB': 312e12,
+  'NVIDIA A100-PCIE-40GB': 312e12,
+  'NVIDIA A100 80GB PCIe': 312e12,
+  'NVIDIA H100 80GB HBM3': 989.5e12,
+  'NVIDIA H100 PCIe': 756.5e12,
+  'NVIDIA H200': 989.5e12,
+  'TPU v4': 275e12,
+  'TPU v5 lite': 197e12,  # v5e
+  'TPU v5e': 197e12,
+  'TPU v5': 459e12,  # v5p
+  'TPU v5p': 459e12,
+  'TPU v6 lite': 918e12,  # v6e
+  'TPU v6e': 918e12,
 }
 
 

@@ -1,7 +1,8 @@
-"""What stands on an encoder: the masked-language-model head, tied to the input embedding, and a detector."""
+"""What stands on an encoder: the masked-language-model head, tied to the input embedding, and a
+discriminator.
+"""
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from mlm_jax.models import layers
@@ -13,8 +14,9 @@ class MaskedHead(nn.Module):
   The table is padded to a multiple of 128 rows for the matrix units; the
   columns of no token are -inf, so that they take no share of any softmax.
   """
+
   config: object
-  use_bias: bool = True   # in the transform
+  use_bias: bool = True  # in the transform
 
   @nn.compact
   def __call__(self, hidden_PD, embedding_VE):
@@ -26,17 +28,27 @@ class MaskedHead(nn.Module):
 
 
 def scores(module, hidden_PE, embedding_VE):
-  """Returns logits_PV, float32 at least: the products with each token's embedding, and the module's bias."""
+  """Returns logits_PV, float32 at least: the products with each token's embedding, and the module's
+  bias.
+  """
   config = module.config
   bias_V = module.param('bias', nn.initializers.zeros, (config.padded_vocab_size,), jnp.float32)
-  logits_PV = jnp.einsum('PE,VE->PV', hidden_PE, embedding_VE.astype(config.dtype),
-                         preferred_element_type=layers.at_least_float32(config.dtype)) + bias_V[None]
+  logits_PV = (
+    jnp.einsum(
+      'PE,VE->PV',
+      hidden_PE,
+      embedding_VE.astype(config.dtype),
+      preferred_element_type=layers.at_least_float32(config.dtype),
+    )
+    + bias_V[None]
+  )
   alive_V = jnp.arange(config.padded_vocab_size) < config.vocab_size
   return jnp.where(alive_V[None], logits_PV, -jnp.inf)
 
 
-class DetectorHead(nn.Module):
+class DiscriminatorHead(nn.Module):
   """Says of each position whether its token was put in for another (arXiv:2003.10555)."""
+
   config: object
 
   @nn.compact
@@ -49,6 +61,7 @@ class DetectorHead(nn.Module):
 
 class PairHead(nn.Module):
   """Tells two kinds of sentence pairs apart by their [CLS] (arXiv:1810.04805, section 3.1)."""
+
   config: object
 
   @nn.compact
@@ -60,16 +73,24 @@ class PairHead(nn.Module):
 
 
 class BoundaryHead(nn.Module):
-  """Scores a token of a span by what stands at the span's two ends (arXiv:1907.10529, section 3.2)."""
+  """Scores a token of a span by what stands at the span's two ends (arXiv:1907.10529, section
+  3.2).
+  """
+
   config: object
-  places: int   # of a token in its span that are told apart
+  places: int  # of a token in its span that are told apart
 
   @nn.compact
   def __call__(self, left_PD, right_PD, place_P, embedding_VE):
     """Returns logits_PV; place_P counts from 0 inside the span."""
     config = self.config
-    table = nn.Embed(self.places, config.width, param_dtype=jnp.float32, name='place',
-                     embedding_init=nn.initializers.truncated_normal(config.init_std))
+    table = nn.Embed(
+      self.places,
+      config.width,
+      param_dtype=jnp.float32,
+      name='place',
+      embedding_init=nn.initializers.truncated_normal(config.init_std),
+    )
     place_PD = table(jnp.minimum(place_P, self.places - 1)).astype(config.dtype)
     hidden_PX = jnp.concatenate([left_PD, right_PD, place_PD], axis=-1)
     for name, width in (('first', config.width), ('second', config.embedding_width)):

@@ -18,8 +18,14 @@ class Dense(nn.Dense):
 
 def dense(features, config, name=None, use_bias=True):
   """A linear layer with float32 parameters that computes in config.dtype."""
-  return Dense(features, use_bias=use_bias, dtype=config.dtype, param_dtype=jnp.float32, name=name,
-               kernel_init=nn.initializers.truncated_normal(config.init_std))
+  return Dense(
+    features,
+    use_bias=use_bias,
+    dtype=config.dtype,
+    param_dtype=jnp.float32,
+    name=name,
+    kernel_init=nn.initializers.truncated_normal(config.init_std),
+  )
 
 
 def at_least_float32(dtype):
@@ -34,29 +40,39 @@ def gelu(x):
   the result is next to 0. Computed in float32, since 1 + erf keeps few there.
   """
   wide = x.astype(at_least_float32(x.dtype))
-  return (0.5 * wide * (1 + jax.lax.erf(wide * 0.5 ** 0.5))).astype(x.dtype)
+  return (0.5 * wide * (1 + jax.lax.erf(wide * 0.5**0.5))).astype(x.dtype)
 
 
 def layer_norm(config, name='norm', use_bias=True):
   """Layer normalisation; its statistics are float32 at least, whatever the compute dtype."""
-  return nn.LayerNorm(epsilon=config.norm_epsilon, use_bias=use_bias, dtype=config.dtype,
-                      param_dtype=jnp.float32, name=name)
+  return nn.LayerNorm(
+    epsilon=config.norm_epsilon,
+    use_bias=use_bias,
+    dtype=config.dtype,
+    param_dtype=jnp.float32,
+    name=name,
+  )
 
 
 class NormParameters(nn.Module):
   """Scale and bias of a layer norm that is applied elsewhere, by `normalise`."""
+
   config: object
 
   @nn.compact
   def __call__(self):
     shape = (self.config.width,)
-    return (self.param('scale', nn.initializers.ones, shape, jnp.float32),
-            self.param('bias', nn.initializers.zeros, shape, jnp.float32))
+    return (
+      self.param('scale', nn.initializers.ones, shape, jnp.float32),
+      self.param('bias', nn.initializers.zeros, shape, jnp.float32),
+    )
 
 
 def normalise(x, scale_D, bias_D, config):
   """Returns what a layer norm with these parameters gives."""
-  norm = nn.LayerNorm(epsilon=config.norm_epsilon, dtype=config.dtype, param_dtype=jnp.float32, parent=None)
+  norm = nn.LayerNorm(
+    epsilon=config.norm_epsilon, dtype=config.dtype, param_dtype=jnp.float32, parent=None
+  )
   return norm.apply({'params': {'scale': scale_D, 'bias': bias_D}}, x)
 
 
@@ -66,6 +82,7 @@ class Dropout(nn.Module):
   The rate is therefore a multiple of 1/256: .1 becomes 26/256 = .1016, and the
   kept elements are scaled by the inverse of what is really kept.
   """
+
   rate: float
 
   @nn.compact
@@ -84,6 +101,7 @@ class Dropout(nn.Module):
 
 class FeedForward(nn.Module):
   """Two linear layers around an exact (erf) GELU."""
+
   config: object
 
   @nn.compact

@@ -1,4 +1,5 @@
-"""ModernBERT (arXiv:2412.13663): pre-norm without biases, rotary positions, GeGLU, mostly local attention.
+"""ModernBERT (arXiv:2412.13663): pre-norm without biases, rotary positions, GeGLU, mostly local
+attention.
 
 Every third layer sees whole documents, the others a window; the two kinds turn queries and keys
 by wavelengths of their own. Dropout is on the attention's output alone.
@@ -16,13 +17,13 @@ from mlm_jax.models import embeddings
 from mlm_jax.models import encoder
 from mlm_jax.models import heads
 from mlm_jax.models import layers
-from mlm_jax.models import local
 from mlm_jax.models import rotary
+from mlm_jax.models import sliding_window
 
 SIZES = {
-    'small': dict(layers=12, width=384, heads=6, feed_forward=576),   # not published: half of base
-    'base': dict(layers=22, width=768, heads=12, feed_forward=1152),
-    'large': dict(layers=28, width=1024, heads=16, feed_forward=2624),
+  'small': dict(layers=12, width=384, heads=6, feed_forward=576),  # not published: half of base
+  'base': dict(layers=22, width=768, heads=12, feed_forward=1152),
+  'large': dict(layers=28, width=1024, heads=16, feed_forward=2624),
 }
 OWN = dict(types=0, position_offset=0, norm_epsilon=1e-5)
 
@@ -36,6 +37,7 @@ class Architecture(encoder.Architecture):
     global_every: the layers 0, global_every, ... see whole documents.
     global_theta, local_theta: bases of the wavelengths of rotary positions.
   """
+
   reach: int
   global_every: int
   global_theta: float
@@ -48,21 +50,35 @@ class Architecture(encoder.Architecture):
 
   def flops(self, tokens, attended, predicted):
     """A gated feed-forward layer has a product more than others."""
-    return super().flops(tokens, attended, predicted) + self.layers * tokens * 2 * self.width * self.feed_forward
+    return (
+      super().flops(tokens, attended, predicted)
+      + self.layers * tokens * 2 * self.width * self.feed_forward
+    )
 
 
 def module(config, vocab_size):
   """Returns the Encoder; config is the resolved group `model`."""
   own = config.modernbert
-  return ModernBert(encoder.architecture(
-      config, vocab_size, Architecture, reach=own.window // 2, global_every=own.global_every,
-      global_theta=own.global_theta, local_theta=own.local_theta))
+  return ModernBert(
+    encoder.architecture(
+      config,
+      vocab_size,
+      Architecture,
+      reach=own.window // 2,
+      global_every=own.global_every,
+      global_theta=own.global_theta,
+      local_theta=own.local_theta,
+    )
+  )
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class View:
-  """What every block is given: the rows' segments, and (cosine_BLX, sine_BLX) for global and local layers."""
+  """What every block is given: the rows' segments, and (cosine_BLX, sine_BLX) for global and local
+  layers.
+  """
+
   segments_BL: jax.Array
   global_turn: Any
   local_turn: Any
@@ -70,29 +86,38 @@ class View:
 
 class Attention(nn.Module):
   """Multi-head attention to the whole document or to a window, by the layer's number."""
+
   config: object
 
   @nn.compact
   def __call__(self, hidden_BLD, layer, view, deterministic):
     config, K = self.config, self.config.width // self.config.heads
     project = lambda name: attention.by_heads(
-        layers.dense(config.width, config, name, use_bias=False)(hidden_BLD), config.heads)
+      layers.dense(config.width, config, name, use_bias=False)(hidden_BLD), config.heads
+    )
     query_BLHK, key_BLHK, value_BLHK = project('query'), project('key'), project('value')
     is_global = layer % config.global_every == 0
     turn = _either(is_global, lambda: view.global_turn, lambda: view.local_turn)
-    query_BLHK, key_BLHK = rotary.turn(query_BLHK, *turn) * K ** -0.5, rotary.turn(key_BLHK, *turn)
+    query_BLHK, key_BLHK = rotary.turn(query_BLHK, *turn) * K**-0.5, rotary.turn(key_BLHK, *turn)
     same_B1LL = attention.same_document(view.segments_BL)
-    if self.is_mutable_collection(attention.DETAILS):   # what is looked at may be slow
-      near_11LL = local.near(hidden_BLD.shape[1], config.reach)[None, None]
-      self.sow(attention.DETAILS, 'weights_BHLL', attention.softmax(
-          attention.scores(query_BLHK, key_BLHK), same_B1LL & (near_11LL | is_global), config.dtype))
+    if self.is_mutable_collection(attention.DETAILS):  # what is looked at may be slow
+      near_11LL = sliding_window.near(hidden_BLD.shape[1], config.reach)[None, None]
+      self.sow(
+        attention.DETAILS,
+        'weights_BHLL',
+        attention.softmax(
+          attention.scores(query_BLHK, key_BLHK), same_B1LL & (near_11LL | is_global), config.dtype
+        ),
+      )
 
     def whole():
-      weights_BHLL = attention.softmax(attention.scores(query_BLHK, key_BLHK), same_B1LL, config.dtype)
+      weights_BHLL = attention.softmax(
+        attention.scores(query_BLHK, key_BLHK), same_B1LL, config.dtype
+      )
       return attention.mean(weights_BHLL, value_BLHK)
 
     def window():
-      return local.mix(query_BLHK, key_BLHK, value_BLHK, view.segments_BL, config.reach)
+      return sliding_window.mix(query_BLHK, key_BLHK, value_BLHK, view.segments_BL, config.reach)
 
     mixed_BLD = _either(is_global, whole, window)
     out_BLD = layers.dense(config.width, config, 'out', use_bias=False)(mixed_BLD)
@@ -108,6 +133,7 @@ def _either(condition, yes, no):
 
 class GatedFeedForward(nn.Module):
   """GeGLU (arXiv:2002.05202): half of the inner layer, after a GELU, gates the other."""
+
   config: object
 
   @nn.compact
@@ -124,6 +150,7 @@ class Block(nn.Module):
 
   The first layer's input is normalised already: its own attention norm is not used.
   """
+
   config: Architecture
 
   @nn.compact
@@ -140,6 +167,7 @@ class Block(nn.Module):
 
 class Embeddings(nn.Module):
   """Token embeddings, normalised."""
+
   config: object
 
   def setup(self):
@@ -153,6 +181,7 @@ class Embeddings(nn.Module):
 
 class ModernBert(encoder.Encoder):
   """An encoder of such blocks, with a norm behind the last one."""
+
   block = Block
 
   def setup(self):
@@ -167,7 +196,10 @@ class ModernBert(encoder.Encoder):
 
   def view(self, hidden_BLD, segments_BL, positions_BL, deterministic):
     K = self.config.width // self.config.heads
-    turns = [rotary.angles(positions_BL, K, theta) for theta in (self.config.global_theta, self.config.local_theta)]
+    turns = [
+      rotary.angles(positions_BL, K, theta)
+      for theta in (self.config.global_theta, self.config.local_theta)
+    ]
     return View(segments_BL, *turns)
 
   def finish(self, hidden_BLD, besides, view, positions_BL, deterministic):

@@ -2,16 +2,15 @@
 
 from mlm_jax import config as config_lib
 from mlm_jax import models
-from mlm_jax.objectives import boundary
 from mlm_jax.objectives import masked
-from mlm_jax.objectives import pairs
-from mlm_jax.objectives import replaced
+from mlm_jax.objectives import replaced_token
+from mlm_jax.objectives import sentence_pairs
+from mlm_jax.objectives import span_boundary
+
+ADDED = (sentence_pairs.Term.name, span_boundary.Term.name)  # losses with heads of their own
 
 
-ADDED = (pairs.Term.name, boundary.Term.name)   # losses with heads of their own
-
-
-def make(config, vocab_size, pad_id, sep_id, head_rows, counted='', over=''):
+def make(config, vocab_size, pad_id, sep_id, head_rows, counted='', predict_all=None):
   """Returns the Objective that a resolved config describes.
 
   Args:
@@ -19,7 +18,7 @@ def make(config, vocab_size, pad_id, sep_id, head_rows, counted='', over=''):
     vocab_size: pieces of the tokenizer.
     pad_id, sep_id: the padding token, and the one that ends a sentence of a pair.
     head_rows, counted: see masked.Objective.
-    over: 'chosen' or 'everywhere', instead of config.objective.over.
+    predict_all: instead of config.objective.predict_all; None for that.
 
   Raises:
     UserError: a generator that cannot be made.
@@ -27,30 +26,53 @@ def make(config, vocab_size, pad_id, sep_id, head_rows, counted='', over=''):
   own, vocab_size = config.objective, config.model.vocab_size or vocab_size
   if own.name == 'masked':
     model = models.make(config.model, vocab_size)
-    return masked.Objective(model, pad_id, head_rows, counted, own.masked_weight,
-                            (over or own.over) == 'everywhere', _terms(own, model), sep_id)
+    return masked.Objective(
+      model,
+      pad_id,
+      head_rows,
+      counted,
+      own.masked_weight,
+      own.predict_all if predict_all is None else predict_all,
+      _terms(own, model),
+      sep_id,
+    )
   generator = models.make(generator_config(config), vocab_size)
-  return replaced.Objective(
-      masked.Objective(generator, pad_id, head_rows, counted, sep_id=sep_id),
-      models.make_detector(config.model, vocab_size), own.sharing, own.masked_weight, own.replaced_weight)
+  return replaced_token.Objective(
+    masked.Objective(generator, pad_id, head_rows, counted, sep_id=sep_id),
+    models.make_discriminator(config.model, vocab_size),
+    own.sharing,
+    own.masked_weight,
+    own.rtd_weight,
+  )
 
 
 def _terms(own, model):
   """Returns the added losses that a config (the group `objective`) asks for."""
-  terms = pairs.Term(model.architecture, own.pairs_weight), boundary.Term(model, own.boundary_weight)
+  terms = (
+    sentence_pairs.Term(model.architecture, own.pairs_weight),
+    span_boundary.Term(model, own.sbo_weight),
+  )
   return tuple(term for term in terms if term.weight)
 
 
 def generator_config(config):
-  """Returns the group `model` of the generator: the detector's, with its shares of layers and width."""
+  """Returns the group `model` of the generator: the discriminator's, with its shares of layers and
+  width.
+  """
   own, model = config.objective, config.model.copy_and_resolve_references()
   share = lambda name, part: max(1, round(model[name] * part))
   with model.unlocked():
-    model.embedding_width = model.embedding_width or model.width   # the tables are shared
-    model.update(layers=share('layers', own.generator_layers), heads=share('heads', own.generator_width),
-                 width=share('width', own.generator_width), feed_forward=share('feed_forward', own.generator_width))
+    model.embedding_width = model.embedding_width or model.width  # the tables are shared
+    model.update(
+      layers=share('layers', own.generator_layers),
+      heads=share('heads', own.generator_width),
+      width=share('width', own.generator_width),
+      feed_forward=share('feed_forward', own.generator_width),
+    )
   if model.width % model.heads:
     raise config_lib.UserError(
-        f'config.objective.generator_width = {own.generator_width}: the generator would be {model.width} wide, '
-        f'which its {model.heads} heads do not divide')
+      f'config.objective.generator_width = {own.generator_width}: the generator would be '
+      f'{model.width} wide, '
+      f'which its {model.heads} heads do not divide'
+    )
   return model

@@ -10,12 +10,12 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from mlm_jax import batches
 from mlm_jax import masking
-from mlm_jax import rng
+from mlm_jax.core import batches
+from mlm_jax.core import rng
 from mlm_jax.models import Model
 
-SEEN = 4   # besides the actions of masking/corruption.py: not chosen, and predicted all the same
+SEEN = 4  # besides the actions of masking/corruption.py: not chosen, and predicted all the same
 
 
 @jax.tree_util.register_dataclass
@@ -27,13 +27,14 @@ class Inputs:
     tokens_BL, segments_BL, positions_BL: what the encoder reads.
     index_GP: where the predictions stand in a group's rows laid end to end.
     targets_GP: the original tokens there.
-    action_GP: 1 [MASK], 2 random, 3 kept, 4 not chosen (see Objective.everywhere); 0 where the
+    action_GP: 1 [MASK], 2 random, 3 kept, 4 not chosen (see Objective.predict_all); 0 where the
       buffer is not used.
     class_GP: the classes of the words there; None where the data has none.
     maskable_B, padding_B, attended_B, overflow_G: counts, for the metrics.
     types_BL: 1 from a pair's second sentence on; None where the data has no pairs.
     terms: {name: what an added term is given}.
   """
+
   tokens_BL: jax.Array
   segments_BL: jax.Array
   positions_BL: jax.Array
@@ -70,17 +71,18 @@ class Objective:
     counted: what the policy learns from: 'vocabulary' (how often each piece was guessed),
       'class' (the loss of each class of words), or ''.
     weight: coefficient of the masked loss.
-    everywhere: whether all that can be chosen is predicted (arXiv:2003.10555, section 3.4, there
+    predict_all: whether all that can be chosen is predicted (arXiv:2003.10555, section 3.4, there
       with a mechanism that copies).
     terms: of other losses on the same encoding, see pairs.Term and boundary.Term.
     sep_id: the token behind each sentence of a pair.
   """
+
   model: Model
   pad_id: int
   head_rows: int
   counted: str = ''
   weight: float = 1.0
-  everywhere: bool = False
+  predict_all: bool = False
   terms: tuple = ()
   sep_id: int = -1
 
@@ -89,17 +91,19 @@ class Objective:
     return {'masked': self.weight} | {term.name: term.weight for term in self.terms}
 
   @property
-  def filler(self):
-    """The masked.Objective that predicts masked tokens; its parameters are `filler_params`."""
+  def mlm(self):
+    """The masked.Objective that predicts masked tokens; its parameters are `mlm_params`."""
     return self
 
   @property
   def encoder(self):
-    """The Model whose hidden states are used after pretraining; its parameters are `encoder_params`."""
+    """The Model whose hidden states are used after pretraining; its parameters are
+    `encoder_params`.
+    """
     return self.model
 
-  def filler_params(self, params):
-    """Returns the parameters of `filler`, from those that are trained."""
+  def mlm_params(self, params):
+    """Returns the parameters of `mlm`, from those that are trained."""
     return params
 
   def encoder_params(self, params):
@@ -108,7 +112,9 @@ class Objective:
 
   def init(self, key):
     """Returns the parameters that are trained."""
-    return self.model.init(key) | {term.name: term.init(rng.named(key, term.name)) for term in self.terms}
+    return self.model.init(key) | {
+      term.name: term.init(rng.named(key, term.name)) for term in self.terms
+    }
 
   def flops(self, tokens, attended, predicted):
     """Returns the FLOPs of one forward pass; see models/flops.py."""
@@ -123,32 +129,40 @@ class Objective:
     positions_BL = batches.positions(batch.starts_BS, L)
     pairs_BL = jnp.where(segments_BL > 0, self.model.architecture.pairs(positions_BL), 0)
     chosen_BL, action_BL = masked.chosen_BL, masked.action_BL
-    if self.everywhere:
+    if self.predict_all:
       chosen_BL = masked.units_BL >= 0
       action_BL = jnp.where(chosen_BL & (action_BL == 0), SEEN, action_BL)
     G = B // self.head_rows
     group = lambda x_BL: x_BL.reshape(G, self.head_rows * L)
     chosen_GR = group(chosen_BL)
-    P = self.head_rows * L if self.everywhere else policy.cap(self.head_rows, L)
+    P = self.head_rows * L if self.predict_all else policy.cap(self.head_rows, L)
     index_GP = jax.vmap(lambda chosen_R: jnp.nonzero(chosen_R, size=P, fill_value=-1)[0])(chosen_GR)
     used_GP = index_GP >= 0
     index_GP = jnp.maximum(index_GP, 0)
     at_index = lambda x_BL: jnp.take_along_axis(group(x_BL), index_GP, axis=1)
     return Inputs(
-        tokens_BL=masked.inputs_BL, segments_BL=segments_BL,
-        positions_BL=positions_BL, index_GP=index_GP,
-        targets_GP=at_index(masked.targets_BL),
-        action_GP=jnp.where(used_GP, at_index(action_BL), 0),
-        class_GP=None if batch.classes_BL is None else at_index(batch.classes_BL),
-        maskable_B=(masked.units_BL >= 0).sum(1), padding_B=(segments_BL == 0).sum(1),
-        attended_B=pairs_BL.sum(1), overflow_G=chosen_GR.sum(1) - used_GP.sum(1),
-        types_BL=None if batch.pairs_BS is None else batches.types(batch.tokens_BL, segments_BL, self.sep_id),
-        terms={term.name: term.prepare(batch, masked, index_GP) for term in self.terms})
+      tokens_BL=masked.inputs_BL,
+      segments_BL=segments_BL,
+      positions_BL=positions_BL,
+      index_GP=index_GP,
+      targets_GP=at_index(masked.targets_BL),
+      action_GP=jnp.where(used_GP, at_index(action_BL), 0),
+      class_GP=None if batch.classes_BL is None else at_index(batch.classes_BL),
+      maskable_B=(masked.units_BL >= 0).sum(1),
+      padding_B=(segments_BL == 0).sum(1),
+      attended_B=pairs_BL.sum(1),
+      overflow_G=chosen_GR.sum(1) - used_GP.sum(1),
+      types_BL=None
+      if batch.pairs_BS is None
+      else batches.types(batch.tokens_BL, segments_BL, self.sep_id),
+      terms={term.name: term.prepare(batch, masked, index_GP) for term in self.terms},
+    )
 
   def weights(self, inputs):
     """Returns {term: number of predictions}."""
     return {'masked': inputs.used_P.sum().astype(jnp.float32)} | {
-        term.name: term.total(inputs.terms[term.name], inputs) for term in self.terms}
+      term.name: term.total(inputs.terms[term.name], inputs) for term in self.terms
+    }
 
   def loss(self, params, inputs, dropout_key=None):
     """Returns ({term: sum}, {metric: (sum, weight)}, counts), all float32.
@@ -174,8 +188,14 @@ class Objective:
 
   def encode(self, params, inputs, dropout_key=None):
     """Returns the Encoded rows."""
-    return self.model.apply(params, inputs.tokens_BL, inputs.segments_BL, inputs.positions_BL, inputs.types_BL,
-                            dropout_key=dropout_key)
+    return self.model.apply(
+      params,
+      inputs.tokens_BL,
+      inputs.segments_BL,
+      inputs.positions_BL,
+      inputs.types_BL,
+      dropout_key=dropout_key,
+    )
 
   def predict(self, params, encoded, inputs):
     """Returns logits_PV of the predictions of all groups, one group behind the other."""
@@ -187,9 +207,13 @@ class Objective:
 
 
 def gathered(hidden_BLD, index_GP):
-  """Returns [G x P, D]: what stands at places of the rows of each group, which are laid end to end."""
+  """Returns [G x P, D]: what stands at places of the rows of each group, which are laid end to
+  end.
+  """
   G, D = len(index_GP), hidden_BLD.shape[-1]
-  return jnp.take_along_axis(hidden_BLD.reshape(G, -1, D), index_GP[:, :, None], axis=1).reshape(-1, D)
+  return jnp.take_along_axis(hidden_BLD.reshape(G, -1, D), index_GP[:, :, None], axis=1).reshape(
+    -1, D
+  )
 
 
 def score(logits_PV, inputs):
@@ -209,12 +233,17 @@ def score(logits_PV, inputs):
 
 def _counts(counted, size, inputs, loss_P, better_P):
   """Returns {name: float32 sums} of what a policy learns from (see masking/adaptive.py)."""
-  total = lambda index_P, value_P, length: jnp.zeros(length, jnp.float32).at[index_P].add(
-      jnp.where(inputs.hidden_P, value_P, 0).astype(jnp.float32))
+  total = lambda index_P, value_P, length: (
+    jnp.zeros(length, jnp.float32)
+    .at[index_P]
+    .add(jnp.where(inputs.hidden_P, value_P, 0).astype(jnp.float32))
+  )
   if counted == 'vocabulary':
     targets_P = inputs.targets_GP.reshape(-1)
-    return {'correct_V': total(targets_P, better_P == 0, size),
-            'wrong_V': total(targets_P, better_P > 0, size)}
+    return {
+      'correct_V': total(targets_P, better_P == 0, size),
+      'wrong_V': total(targets_P, better_P > 0, size),
+    }
   if counted == 'class':
     class_P = inputs.class_GP.reshape(-1).astype(jnp.int32)
     return {'loss_C': total(class_P, loss_P, 256), 'number_C': total(class_P, 1, 256)}
@@ -224,22 +253,24 @@ def _counts(counted, size, inputs, loss_P, better_P):
 def _metrics(inputs, loss_P, better_P):
   """Returns {name: (sum, weight)}; better_P counts the tokens ranked above the target."""
   used_P, action_P = inputs.used_P, inputs.action_GP.reshape(-1)
-  over = lambda value, chosen: (jnp.where(chosen, value, 0).sum(dtype=jnp.float32),
-                                chosen.sum(dtype=jnp.float32))
+  over = lambda value, chosen: (
+    jnp.where(chosen, value, 0).sum(dtype=jnp.float32),
+    chosen.sum(dtype=jnp.float32),
+  )
   size = jnp.float32(inputs.tokens_BL.size)
   predicted, hidden = used_P.sum(dtype=jnp.float32), inputs.hidden_P.sum(dtype=jnp.float32)
   overflow = inputs.overflow_G.sum(dtype=jnp.float32)
   padding = inputs.padding_B.sum(dtype=jnp.float32)
   return {
-      'loss': over(loss_P, used_P),
-      'accuracy': over(better_P == 0, used_P),
-      'top5': over(better_P < 5, used_P),
-      'loss_masked': over(loss_P, action_P == 1),
-      'loss_random': over(loss_P, action_P == 2),
-      'loss_kept': over(loss_P, action_P == 3),
-      'predicted': (predicted, size),
-      'rate': (hidden + overflow, inputs.maskable_B.sum(dtype=jnp.float32)),
-      'padding': (padding, size),
-      'attended': (inputs.attended_B.sum(dtype=jnp.float32), size - padding),
-      'overflow': (overflow, predicted + overflow),
+    'loss': over(loss_P, used_P),
+    'accuracy': over(better_P == 0, used_P),
+    'top5_accuracy': over(better_P < 5, used_P),
+    'loss_masked': over(loss_P, action_P == 1),
+    'loss_random': over(loss_P, action_P == 2),
+    'loss_kept': over(loss_P, action_P == 3),
+    'predicted': (predicted, size),
+    'rate': (hidden + overflow, inputs.maskable_B.sum(dtype=jnp.float32)),
+    'padding': (padding, size),
+    'attended': (inputs.attended_B.sum(dtype=jnp.float32), size - padding),
+    'overflow': (overflow, predicted + overflow),
   }

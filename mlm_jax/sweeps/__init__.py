@@ -28,7 +28,7 @@ from mlm_jax.sweeps.algebra import param
 from mlm_jax.sweeps.algebra import product
 from mlm_jax.sweeps.algebra import seeds
 from mlm_jax.sweeps.algebra import zip
+from mlm_jax.sweeps.planning import Sweep
 from mlm_jax.sweeps.planning import load
 from mlm_jax.sweeps.planning import plan
-from mlm_jax.sweeps.planning import Sweep
 from mlm_jax.sweeps.runner import run

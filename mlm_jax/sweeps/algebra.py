@@ -61,7 +61,9 @@ def _listed(values, what):
 
 
 def _plain(value):
-  """Returns a number or an array of NumPy as Python's own number or lists, anything else as it is."""
+  """Returns a number or an array of NumPy as Python's own number or lists, anything else as it
+  is.
+  """
   return value.tolist() if hasattr(value, 'tolist') else value
 
 

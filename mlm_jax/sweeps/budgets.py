@@ -6,22 +6,22 @@ import numpy as np
 
 from mlm_jax import config as config_lib
 from mlm_jax import objectives
-from mlm_jax import pretrain
-from mlm_jax.data import pipeline
+from mlm_jax.data import loader
 from mlm_jax.data import store
-from mlm_jax.masking import rates
+from mlm_jax.masking import schedules
 from mlm_jax.models import flops
+from mlm_jax.tasks import pretraining
 
 KINDS = ('tokens', 'predictions', 'flops')
-_SAMPLE = 4096   # rows that are looked at
+_SAMPLE = 4096  # rows that are looked at
 
 
 def cost(config):
   """Returns {'tokens', 'predictions', 'flops'}: what a whole run will spend, about.
 
   tokens: batch_size x row_length a step, padding included.
-  predictions: the mean of the masking rate over the training x masking.predicted x the tokens that
-    may be hidden.
+  predictions: the mean of the masking rate over the training x masking.predict_fraction x the
+    tokens that may be hidden.
   flops: as models/flops.py counts them.
   For these two, rows are measured where the data is prepared; before that they count as full, each
   with one document and without special tokens.
@@ -44,15 +44,18 @@ def steps(config, kind, spent):
 
 def _step(config, stage):
   """Returns what one step of a stage spends."""
-  everywhere = stage.objective.over == 'everywhere'
-  rate = 1.0 if everywhere else rates.mean_rate(stage.masking) * stage.masking.predicted
-  rows, vocab_size = _rows(pretrain.data_folder(config, None, stage), stage)
+  predict_all = stage.objective.predict_all
+  rate = 1.0 if predict_all else schedules.mean_rate(stage.masking) * stage.masking.predict_fraction
+  rows, vocab_size = _rows(pretraining.data_folder(config, None, stage), stage)
   # Making its functions computes nothing.
   objective = objectives.make(stage, vocab_size, pad_id=0, sep_id=0, head_rows=1)
   at_P, predictions = rows['at_P'], rows['maskable'] * rate
   attended = at_P @ objective.encoder.architecture.pairs(np.arange(len(at_P)))
-  row = {'tokens': stage.data.row_length, 'predictions': predictions,
-         'flops': flops.training(objective, at_P.sum(), attended, predictions)}
+  row = {
+    'tokens': stage.data.row_length,
+    'predictions': predictions,
+    'flops': flops.training(objective, at_P.sum(), attended, predictions),
+  }
   return {kind: stage.batch_size * value for kind, value in row.items()}
 
 
@@ -64,16 +67,16 @@ def _rows(folder, stage):
   """
   data, length = stage.data, stage.data.row_length
   if store.finished(folder):
-    return _measured(folder, tuple(data.weights), data.size_exponent)
+    return _measured(folder, tuple(data.weights), data.sampling_alpha)
   return {'at_P': np.ones(length), 'maskable': length}, data.vocab_size
 
 
 @functools.cache
-def _measured(folder, weights, size_exponent):
+def _measured(folder, weights, sampling_alpha):
   """Returns what `_rows` does of the first rows that training with seed 0 draws."""
   prepared = store.open_prepared(folder)
   size = min(_SAMPLE, sum(map(len, prepared.train)))
-  batch = pipeline.Loader(prepared, 'train', size, 0, weights, size_exponent).batch(0)
+  batch = loader.Loader(prepared, 'train', size, 0, weights, sampling_alpha).batch(0)
   tokenizer = prepared.tokenizer
   # In numpy: a sweep's own process leaves the accelerators to its runs.
   index_1L = np.arange(batch.tokens_BL.shape[1])[None]
@@ -81,5 +84,4 @@ def _measured(folder, weights, size_exponent):
   positions_BL = index_1L - np.maximum.accumulate(np.where(begins_BL, index_1L, 0), axis=1)
   at_P = np.bincount(positions_BL[batch.tokens_BL != tokenizer.pad_id])
   maskable_BL = np.isin(batch.tokens_BL, tokenizer.special_ids, invert=True)
-  return {'at_P': at_P / size,
-          'maskable': maskable_BL.sum(1).mean()}, tokenizer.size
+  return {'at_P': at_P / size, 'maskable': maskable_BL.sum(1).mean()}, tokenizer.size

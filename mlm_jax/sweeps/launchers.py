@@ -18,11 +18,11 @@ import sys
 import time
 
 from mlm_jax import config as config_lib
-from mlm_jax.sweeps import folder as folder_lib
+from mlm_jax.sweeps import layout as folder_lib
 
 _OUTPUT = 'output.log'
-_PASSED_ON = ('JAX_', 'XLA_')   # what the environment says about how a run computes
-_PAUSE = 0.2   # seconds
+_PASSED_ON = ('JAX_', 'XLA_')  # what the environment says about how a run computes
+_PAUSE = 0.2  # seconds
 
 
 def output(folder):
@@ -32,11 +32,18 @@ def output(folder):
 
 def _popen(folder, **settings):
   """Starts to train in a process of its own; a terminal's Ctrl-C does not reach it."""
-  command = [sys.executable, '-m', 'mlm_jax', 'train', f'--config={folder}/config.json',
-             f'--workdir={folder}']
+  command = [
+    sys.executable,
+    '-m',
+    'mlm_jax',
+    'train',
+    f'--config={folder}/config.json',
+    f'--workdir={folder}',
+  ]
   with open(output(folder), 'ab') as log:
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                            start_new_session=True, **settings)
+    return subprocess.Popen(
+      command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **settings
+    )
 
 
 class Local:
@@ -66,7 +73,10 @@ class _Process:
 
 
 class Survivor:
-  """A process that nobody here has started: its sweep was killed, it still trains in the run's folder."""
+  """A process that nobody here has started: its sweep was killed, it still trains in the run's
+  folder.
+  """
+
   started = True
 
   def __init__(self, folder):
@@ -78,7 +88,7 @@ class Survivor:
     return 'the process of an earlier sweep has ended'
 
   def stop(self):
-    self._is_left = True   # it saves what it does, and the next sweep finds it
+    self._is_left = True  # it saves what it does, and the next sweep finds it
 
   kill = stop
 
@@ -103,18 +113,27 @@ class Ray:
     address = os.environ.get('RAY_ADDRESS', 'auto')
     try:
       _knock(address)
-      self._ray.init(address=address, log_to_driver=False, logging_level='ERROR', ignore_reinit_error=True)
+      self._ray.init(
+        address=address, log_to_driver=False, logging_level='ERROR', ignore_reinit_error=True
+      )
     except (OSError, RuntimeError, ValueError) as error:
-      raise config_lib.UserError(f'no Ray cluster at {address} ({_first_line(error)}); start one with '
-                                 '`ray start --head`, or say where it is in RAY_ADDRESS') from None
+      raise config_lib.UserError(
+        f'no Ray cluster at {address} ({_first_line(error)}); start one with '
+        '`ray start --head`, or say where it is in RAY_ADDRESS'
+      ) from None
     asked = {'CPU': cpus, 'GPU': gpus}
     nodes = [node['Resources'] for node in self._ray.nodes() if node['Alive']]
-    if not any(all(node.get(kind, 0) >= number for kind, number in asked.items()) for node in nodes):
-      raise config_lib.UserError(f'no node of the Ray cluster has {cpus} CPUs and {gpus} GPUs; lower '
-                                 '--cpus-per-run or --gpus-per-run')
+    if not any(
+      all(node.get(kind, 0) >= number for kind, number in asked.items()) for node in nodes
+    ):
+      raise config_lib.UserError(
+        f'no node of the Ray cluster has {cpus} CPUs and {gpus} GPUs; lower '
+        '--cpus-per-run or --gpus-per-run'
+      )
     # The sweep itself starts again what has failed.
-    self._train = self._ray.remote(_train).options(num_cpus=cpus, num_gpus=gpus, max_retries=0,
-                                                   scheduling_strategy='SPREAD')
+    self._train = self._ray.remote(_train).options(
+      num_cpus=cpus, num_gpus=gpus, max_retries=0, scheduling_strategy='SPREAD'
+    )
 
   def start(self, folder):
     passed_on = {key: value for key, value in os.environ.items() if key.startswith(_PASSED_ON)}
@@ -143,13 +162,14 @@ def _first_line(error):
 def _train(folder, cwd, environment):
   """Trains on whichever node it is called; returns the exit status."""
   import ray
+
   with open(output(folder), 'a') as log:
     print(f'node {ray.get_runtime_context().get_node_id()}', file=log)
   process = _popen(folder, cwd=cwd, env={**os.environ, **environment})
   try:
     while process.poll() is None:
       time.sleep(_PAUSE)
-  finally:   # also where the task is cancelled: the run saves and ends
+  finally:  # also where the task is cancelled: the run saves and ends
     if process.poll() is None:
       process.terminate()
       process.wait()
@@ -177,7 +197,9 @@ class _Task:
       return self._ray.get(self._reference)
     except self._ray.exceptions.TaskCancelledError:
       return -signal.SIGTERM
-    except self._ray.exceptions.RayError as error:   # its worker or its node died, or sees no such folder
+    except (
+      self._ray.exceptions.RayError
+    ) as error:  # its worker or its node died, or sees no such folder
       return f'Ray: {str(error).strip().splitlines()[-1][:500]}'
 
   def stop(self):

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 
-_VALUE, _ARM = 40, 160   # characters at most
+_VALUE, _ARM = 40, 160  # characters at most
 
 
 def arm(settings, keys):
@@ -19,7 +19,9 @@ def arm(settings, keys):
   """
   last = [key.rpartition('.')[2] for key in keys]
   short = lambda key: key.rpartition('.')[2] if last.count(key.rpartition('.')[2]) == 1 else key
-  parts = [f'{_safe(short(key))}={_safe(_text(value))}' for key, value in settings.items() if key != 'seed']
+  parts = [
+    f'{_safe(short(key))}={_safe(_text(value))}' for key, value in settings.items() if key != 'seed'
+  ]
   return _cut('_'.join(parts), _ARM) or 'base'
 
 
@@ -41,8 +43,8 @@ def _text(value):
 
 def _safe(text):
   safe = re.sub(r'[^A-Za-z0-9.+_-]+', '-', text)
-  return _cut(safe, _VALUE) if safe == text else f'{safe[:_VALUE - 9]}-{digest(text)}'
+  return _cut(safe, _VALUE) if safe == text else f'{safe[: _VALUE - 9]}-{digest(text)}'
 
 
 def _cut(text, most):
-  return text if len(text) <= most else f'{text[:most - 9]}-{digest(text)}'
+  return text if len(text) <= most else f'{text[: most - 9]}-{digest(text)}'

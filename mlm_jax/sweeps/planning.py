@@ -7,10 +7,10 @@ import pathlib
 from typing import Any
 
 from mlm_jax import config as config_lib
-from mlm_jax import pretrain
 from mlm_jax.data import prepare
 from mlm_jax.sweeps import budgets
 from mlm_jax.sweeps import names
+from mlm_jax.tasks import pretraining
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,14 +26,15 @@ class Sweep:
     question: one sentence.
     budget: what every arm spends as much of as the baseline: 'tokens', 'predictions' or 'flops'.
     baseline: name of the arm that the others are compared with; the first one if None.
-    must_lose: name of an arm that has to come out worse, or nothing here can be believed.
+    negative_control: name of an arm that has to come out worse, or nothing here can be believed.
   """
+
   base: Any
   runs: list
   question: str
   budget: str = 'tokens'
   baseline: str | None = None
-  must_lose: str | None = None
+  negative_control: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Run:
     settings: {dotted key: value}, what the sweep lays over the base.
     config: resolved, with its own total_steps and its data.prepared.
   """
+
   name: str
   arm: str
   seed: int
@@ -63,6 +65,7 @@ class Plan:
     experiment: the experiment's folder, as text.
     runs: tuple of Run, in the sweep's order.
   """
+
   sweep: Sweep
   experiment: str
   runs: tuple
@@ -70,8 +73,10 @@ class Plan:
   @property
   def arms(self):
     """{arm: tuple of its runs}, in the sweep's order."""
-    return {arm: tuple(run for run in self.runs if run.arm == arm)
-            for arm in dict.fromkeys(run.arm for run in self.runs)}
+    return {
+      arm: tuple(run for run in self.runs if run.arm == arm)
+      for arm in dict.fromkeys(run.arm for run in self.runs)
+    }
 
 
 def load(experiment):
@@ -82,8 +87,9 @@ def load(experiment):
   """
   path = pathlib.Path(experiment) / 'sweep.py'
   if path.parent.is_file():
-    raise config_lib.UserError(f'{experiment} is a file: give the folder that sweep.py is in, '
-                               f'{path.parent.parent}')
+    raise config_lib.UserError(
+      f'{experiment} is a file: give the folder that sweep.py is in, {path.parent.parent}'
+    )
   if not path.is_file():
     raise config_lib.UserError(f'no such experiment: {path} is missing')
   sweep = config_lib.call(path, 'get_sweep')
@@ -106,18 +112,23 @@ def _check_form(sweep):
     raise config_lib.UserError(f'base: {error}') from None
   is_settings = lambda each: isinstance(each, dict) and all(isinstance(key, str) for key in each)
   if not isinstance(sweep.runs, list) or not sweep.runs or not all(map(is_settings, sweep.runs)):
-    raise config_lib.UserError('runs: must be a list of one dict {dotted key: value} a run, such as '
-                               "sweeps.product(sweeps.param('masking.rate', [0.15, 0.3]), sweeps.seeds(3))")
+    raise config_lib.UserError(
+      'runs: must be a list of one dict {dotted key: value} a run, such as '
+      "sweeps.product(sweeps.param('masking.rate', [0.15, 0.3]), sweeps.seeds(3))"
+    )
   if not isinstance(sweep.question, str) or not sweep.question.strip():
     raise config_lib.UserError(f'question = {sweep.question!r}: must be a sentence')
   if sweep.budget not in budgets.KINDS:
-    raise config_lib.UserError(f'budget = {sweep.budget!r}: must be one of {", ".join(budgets.KINDS)}')
+    raise config_lib.UserError(
+      f'budget = {sweep.budget!r}: must be one of {", ".join(budgets.KINDS)}'
+    )
 
 
 def plan(sweep, experiment, workdir, log=print):
   """Returns the Plan of a sweep in a work directory.
 
-  Predictions and FLOPs depend on what the rows hold, so for such a budget the data is prepared first.
+  Predictions and FLOPs depend on what the rows hold, so for such a budget the data is prepared
+  first.
 
   Raises:
     UserError: settings that do not exist or cannot work, equal runs, arms with other seeds than
@@ -128,10 +139,12 @@ def plan(sweep, experiment, workdir, log=print):
   _check_seeds(runs)
   arms = list(dict.fromkeys(run.arm for run in runs))
   sweep = dataclasses.replace(sweep, baseline=arms[0] if sweep.baseline is None else sweep.baseline)
-  for role in ('baseline', 'must_lose'):
+  for role in ('baseline', 'negative_control'):
     _check_arm(role, getattr(sweep, role), arms)
-  if sweep.must_lose == sweep.baseline:
-    raise config_lib.UserError(f'must_lose = {sweep.must_lose!r}: must be another arm than the baseline')
+  if sweep.negative_control == sweep.baseline:
+    raise config_lib.UserError(
+      f'negative_control = {sweep.negative_control!r}: must be another arm than the baseline'
+    )
   if sweep.budget != 'tokens':
     prepare_data(runs, log)
   return Plan(sweep, str(experiment), _budgeted(runs, sweep))
@@ -146,7 +159,7 @@ def _drafts(sweep, workdir):
     with _named(name):
       config = config_lib.overlay(sweep.base, settings)
       folder = _data_folder(config, sweep.base, workdir)
-      config = pretrain.resolve(config_lib.overlay(config, {'data.prepared': folder}))
+      config = pretraining.resolve(config_lib.overlay(config, {'data.prepared': folder}))
     yield Run(name, arm, config.seed, settings, config)
 
 
@@ -168,10 +181,13 @@ def _check_distinct(runs):
     twin = by_config.setdefault(config_lib.to_json(run.config), run)
     if other is not run:
       name = run.name if run.name == other.name else f'{run.name}, but for upper and lower case'
-      raise config_lib.UserError(f'two runs have the name {name}: {run.settings} and {other.settings}')
+      raise config_lib.UserError(
+        f'two runs have the name {name}: {run.settings} and {other.settings}'
+      )
     if twin is not run:
-      raise config_lib.UserError(f'the runs {twin.name} and {run.name} are the same: their configs do not '
-                                 'differ')
+      raise config_lib.UserError(
+        f'the runs {twin.name} and {run.name} are the same: their configs do not differ'
+      )
 
 
 def _check_seeds(runs):
@@ -183,8 +199,10 @@ def _check_seeds(runs):
   for arm, ours in seeds.items():
     odd = sorted(set(wanted) ^ set(ours))
     if odd:
-      raise config_lib.UserError(f'the arms {first} and {arm} must have the same seeds to be compared in '
-                                 f'pairs; seed {odd[0]} is in one of them only')
+      raise config_lib.UserError(
+        f'the arms {first} and {arm} must have the same seeds to be compared in '
+        f'pairs; seed {odd[0]} is in one of them only'
+      )
 
 
 def _check_arm(role, arm, arms):
@@ -212,11 +230,13 @@ def _with_steps(run, steps, sweep):
     return run.config
   why = f'a budget of {sweep.budget} as that of {sweep.baseline} asks for {steps} steps'
   if 'total_steps' in run.settings:
-    raise config_lib.UserError(f'config.total_steps = {run.config.total_steps}: {why}; leave it to the '
-                               'budget')
+    raise config_lib.UserError(
+      f'config.total_steps = {run.config.total_steps}: {why}; leave it to the budget'
+    )
   if run.config.stages:
-    raise config_lib.UserError(f'config.stages: {why}, and stages are not stretched; give them the '
-                               'steps themselves')
+    raise config_lib.UserError(
+      f'config.stages: {why}, and stages are not stretched; give them the steps themselves'
+    )
   return config_lib.overlay(run.config, {'total_steps': steps})
 
 
@@ -228,7 +248,7 @@ def prepare_data(runs, log=print):
     if what not in seen:
       seen.add(what)
       with _named(run.name):
-        pretrain.prepare_data(run.config, None, log)
+        pretraining.prepare_data(run.config, None, log)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
-"""Makes the runs of a plan: each by itself, taken up where it was stopped, tried again where it crashed.
+"""Makes the runs of a plan: each by itself, taken up where it was stopped, tried again where it
+crashed.
 
-A run whose process outlived an earlier sweep is not started beside it: it keeps its place until that
-process has ended.
+A run whose process outlived an earlier sweep is not started beside it: it keeps its place until
+that process has ended.
 """
 
 import collections
@@ -13,16 +14,16 @@ import time
 import typing
 from typing import Any
 
-from mlm_jax import workdir as workdir_lib
-from mlm_jax.sweeps import board as board_lib
-from mlm_jax.sweeps import folder
 from mlm_jax.sweeps import launchers
+from mlm_jax.sweeps import layout
 from mlm_jax.sweeps import planning
+from mlm_jax.sweeps import progress as board_lib
+from mlm_jax.training import workdir as workdir_lib
 
-_RETRIES = 2      # of a run that crashed
+_RETRIES = 2  # of a run that crashed
 # Exit statuses of what would only happen again.
-_FINAL = {2: folder.FAILED, 3: folder.DIVERGED}
-_PAUSE = 0.2      # seconds between two looks at the runs
+_FINAL = {2: layout.FAILED, 3: layout.DIVERGED}
+_PAUSE = 0.2  # seconds between two looks at the runs
 
 
 def run(plan, workdir, launcher, log=print):
@@ -41,10 +42,10 @@ def run(plan, workdir, launcher, log=print):
   """
   workdir = pathlib.Path(workdir).absolute()
   with workdir_lib.locked(workdir):
-    folder.check(plan, workdir)
-    planning.prepare_data([run for run in plan.runs if not folder.is_done(workdir, run)], log)
-    folder.write(plan, workdir)
-    statuses = folder.statuses(plan, workdir)
+    layout.check(plan, workdir)
+    planning.prepare_data([run for run in plan.runs if not layout.is_done(workdir, run)], log)
+    layout.write(plan, workdir)
+    statuses = layout.statuses(plan, workdir)
     with board_lib.Board(plan, workdir, statuses, log) as board:
       runner = _Runner(plan, workdir, statuses, launcher, board)
       with _handled(runner.note):
@@ -55,12 +56,14 @@ def run(plan, workdir, launcher, log=print):
 def _conclude(statuses, workdir, stopped_by, log):
   """Says how it ended; returns whether all runs are done."""
   for name, status in statuses.items():
-    if status.state in (folder.FAILED, folder.DIVERGED):
+    if status.state in (layout.FAILED, layout.DIVERGED):
       log(f'{name} {status.state}: {status.error}; see {launchers.output(workdir / "runs" / name)}')
   states = collections.Counter(status.state for status in statuses.values())
-  log(f'{states[folder.DONE]} of {len(statuses)} runs are done'
-      + (f'; stopped by {stopped_by}, the same command goes on' if stopped_by else ''))
-  return states[folder.DONE] == len(statuses)
+  log(
+    f'{states[layout.DONE]} of {len(statuses)} runs are done'
+    + (f'; stopped by {stopped_by}, the same command goes on' if stopped_by else '')
+  )
+  return states[layout.DONE] == len(statuses)
 
 
 class _Attempt(typing.NamedTuple):
@@ -71,6 +74,7 @@ class _Attempt(typing.NamedTuple):
     task: what the launcher returned, or a Survivor.
     begin: where in output.log begins what it writes, bytes.
   """
+
   run: Any
   task: Any
   begin: int
@@ -85,8 +89,10 @@ class _Runner:
 
   def __init__(self, plan, workdir, statuses, launcher, board):
     self._workdir, self._statuses, self._launcher, self._board = workdir, statuses, launcher, board
-    self._waiting = collections.deque(run for run in plan.runs if statuses[run.name].state == folder.WAITING)
-    self._running = {}     # {name: _Attempt}
+    self._waiting = collections.deque(
+      run for run in plan.runs if statuses[run.name].state == layout.WAITING
+    )
+    self._running = {}  # {name: _Attempt}
     self._is_urgent = False
     self.signal = ''
 
@@ -110,17 +116,19 @@ class _Runner:
         self._board.refresh()
         time.sleep(_PAUSE)
     finally:
-      self._stop()   # none is left, unless something went wrong here
+      self._stop()  # none is left, unless something went wrong here
 
   def _start(self):
     """Starts what there is a place for."""
     while self._waiting and len(self._running) < self._launcher.slots and not self.signal:
       run = self._waiting.popleft()
-      place = folder.run_folder(self._workdir, run)
+      place = layout.run_folder(self._workdir, run)
       output = launchers.output(place)
       begin = output.stat().st_size if output.exists() else 0
-      if folder.is_at_work(place):
-        self._board.say(f'{run.name}: a process that outlived its sweep is still at work there; waits for it')
+      if layout.is_at_work(place):
+        self._board.say(
+          f'{run.name}: a process that outlived its sweep is still at work there; waits for it'
+        )
         task = launchers.Survivor(place)
       else:
         task = self._launcher.start(place)
@@ -135,24 +143,24 @@ class _Runner:
     """Notes what has become of a run."""
     run, task, begin = attempt
     status = self._statuses[run.name]
-    if task.started and status.state != folder.RUNNING:
-      status.state, status.error = folder.RUNNING, None
+    if task.started and status.state != layout.RUNNING:
+      status.state, status.error = layout.RUNNING, None
       self._changed(run)
     ended = task.poll()
     if ended is None:
       return
     del self._running[run.name]
-    if folder.is_done(self._workdir, run):
-      status.state, status.error = folder.DONE, None
+    if layout.is_done(self._workdir, run):
+      status.state, status.error = layout.DONE, None
     elif self.signal:
-      status.state = folder.WAITING
+      status.state = layout.WAITING
     else:
-      printed = _printed(launchers.output(folder.run_folder(self._workdir, run)), begin)
+      printed = _printed(launchers.output(layout.run_folder(self._workdir, run)), begin)
       status.error = _why(ended, printed)
       # A folder that is held is no wrong input, though it has its exit status.
       final = None if workdir_lib.HELD in printed else _FINAL.get(ended)
-      status.state = final or (folder.FAILED if status.attempts > _RETRIES else folder.WAITING)
-      if status.state == folder.WAITING:
+      status.state = final or (layout.FAILED if status.attempts > _RETRIES else layout.WAITING)
+      if status.state == layout.WAITING:
         self._waiting.appendleft(run)
     self._changed(run)
 
@@ -161,7 +169,7 @@ class _Runner:
     self._board.changed(run)
 
   def _write(self):
-    folder.write_status(self._workdir, self._statuses)
+    layout.write_status(self._workdir, self._statuses)
 
 
 def _printed(output, begin):
@@ -175,7 +183,9 @@ def _why(ended, printed):
     return ended
   if ended < 0:
     return f'killed by signal {-ended} ({signal.strsignal(-ended)})'
-  last = next((line.strip() for line in reversed(printed.split('\n')) if line.strip()), 'it printed nothing')
+  last = next(
+    (line.strip() for line in reversed(printed.split('\n')) if line.strip()), 'it printed nothing'
+  )
   return f'exit status {ended}: {last[:500]}'
 
 
@@ -185,8 +195,11 @@ def _handled(handler):
   if threading.current_thread() is not threading.main_thread():
     yield
     return
-  numbers = [number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-             if signal.getsignal(number) is not signal.SIG_IGN]   # as nohup has it
+  numbers = [
+    number
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    if signal.getsignal(number) is not signal.SIG_IGN
+  ]  # as nohup has it
   before = {number: signal.signal(number, handler) for number in numbers}
   try:
     yield

@@ -17,13 +17,22 @@ def rows_of(plan, lengths, length, most):
   begins = np.cumsum(lengths) - lengths
   pieces_T = np.arange(10, 10 + lengths.sum(), dtype=np.int32)
   cuts = sorted({0, plan.rows // 3, plan.rows // 2, plan.rows})
-  parts = [pack.fill(plan, a, b, pieces_T, begins, length, most, (CLS, SEP, PAD), (np.int32, np.int16))
-           for a, b in zip(cuts, cuts[1:])]
-  return (np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]), pieces_T, begins)
+  parts = [
+    pack.fill(plan, a, b, pieces_T, begins, length, most, (CLS, SEP, PAD), (np.int32, np.int16))
+    for a, b in zip(cuts, cuts[1:])
+  ]
+  return (
+    np.concatenate([p[0] for p in parts]),
+    np.concatenate([p[1] for p in parts]),
+    pieces_T,
+    begins,
+  )
 
 
 @pytest.mark.parametrize('planner', [pack.best_fit, pack.contiguous])
-@pytest.mark.parametrize('length, most, scale', [(8, 1, 3), (16, 3, 5), (32, 4, 40), (32, 8, 2), (33, 2, 200)])
+@pytest.mark.parametrize(
+  'length, most, scale', [(8, 1, 3), (16, 3, 5), (32, 4, 40), (32, 8, 2), (33, 2, 200)]
+)
 def test_every_piece_stands_once_in_a_well_formed_segment(planner, length, most, scale):
   lengths = draw_lengths(length + most, scale=scale)
   plan = planner(lengths, length, most)
@@ -32,11 +41,11 @@ def test_every_piece_stands_once_in_a_well_formed_segment(planner, length, most,
   document_T = np.searchsorted(begins, pieces_T - 10, side='right')
   for row, starts in zip(tokens_RL, starts_RS):
     used = starts[starts >= 0]
-    assert len(used) and used[0] == 0 and (starts[len(used):] == -1).all()
+    assert len(used) and used[0] == 0 and (starts[len(used) :] == -1).all()
     at = 0
     for start, end in zip(used, [*used[1:], (row != PAD).sum()]):
       assert start == at and row[start] == CLS and row[end - 1] == SEP and end - start > 2
-      inside = row[start + 1:end - 1]
+      inside = row[start + 1 : end - 1]
       assert (np.diff(inside) == 1).all() and len(set(document_T[inside - 10])) == 1
       at = end
     assert (row[at:] == PAD).all()

@@ -3,7 +3,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -22,8 +21,11 @@ def prepare(directory, log=None, **changes):
 
 
 def contents(directory):
-  return {path.relative_to(directory).as_posix(): path.read_bytes()
-          for path in sorted(pathlib.Path(directory).rglob('*')) if path.is_file()}
+  return {
+    path.relative_to(directory).as_posix(): path.read_bytes()
+    for path in sorted(pathlib.Path(directory).rglob('*'))
+    if path.is_file()
+  }
 
 
 def documents(prepared, split):
@@ -39,13 +41,15 @@ def documents(prepared, split):
 
 def test_the_rows_hold_the_documents(prepared, corpus):
   lines = corpus.read_text().splitlines()
-  held_out = documents(prepared, 'held_out')
-  both = documents(prepared, 'train') + held_out
+  validation = documents(prepared, 'validation')
+  both = documents(prepared, 'train') + validation
   short = [line for line in lines if len(prepared.tokenizer.encode(line)) <= 30]
   assert 100 < len(short) < len(lines)
   assert set(short) <= set(both)
-  assert sum(map(len, ''.join(both).replace(' ', ''))) == sum(map(len, ''.join(lines).replace(' ', '')))
-  assert .05 < len(held_out) / len(both) < .16
+  assert sum(map(len, ''.join(both).replace(' ', ''))) == sum(
+    map(len, ''.join(lines).replace(' ', ''))
+  )
+  assert 0.05 < len(validation) / len(both) < 0.16
 
 
 def test_preparing_again_gives_the_same_bytes(prepared, corpus, tmp_path):
@@ -66,7 +70,10 @@ def test_small_windows_and_blocks_lose_nothing(prepared, corpus, tmp_path, monke
     each[special] = 0
   assert np.array_equal(*counts)
   for split in store.SPLITS:
-    assert windowed.manifest['sources'][0][split]['pieces'] == prepared.manifest['sources'][0][split]['pieces']
+    assert (
+      windowed.manifest['sources'][0][split]['pieces']
+      == prepared.manifest['sources'][0][split]['pieces']
+    )
 
 
 def test_the_counts_are_those_of_the_training_rows(prepared):
@@ -81,12 +88,12 @@ def test_the_manifest_says_what_is_there_and_what_was_dropped(corpus, tmp_path):
   path.write_text('\n'.join(lines + lines[:40] + ['x', 'a\x07b is kept', '']))
   said = []
   prepared = prepare(tmp_path / 'data', log=said.append, source=f'text:{path}', min_characters=3)
-  entry, = prepared.manifest['sources']
+  (entry,) = prepared.manifest['sources']
   assert entry['documents_read'] == 642
   assert entry['rules']['duplicates']['documents'] == 40
   assert entry['rules']['min_characters'] == {'documents': 1, 'characters': 1}
   assert entry['rules']['control_characters'] == {'documents': 1, 'characters': 1}
-  assert entry['train']['documents'] + entry['held_out']['documents'] == 601
+  assert entry['train']['documents'] + entry['validation']['documents'] == 601
   for split in store.SPLITS:
     rows = prepared.split(split)[0]
     tokens = int((rows.tokens_RL != prepared.tokenizer.pad_id).sum())
@@ -99,8 +106,10 @@ def test_the_manifest_says_what_is_there_and_what_was_dropped(corpus, tmp_path):
 def test_the_held_out_split_stays_when_the_corpus_grows(prepared, corpus, tmp_path):
   path = tmp_path / 'grown.txt'
   path.write_text('\n'.join(sentences(300, seed=9)) + '\n' + corpus.read_text())
-  grown = prepare(tmp_path / 'data', source=f'text:{path}', tokenizer=str(prepared.directory / store.TOKENIZER))
-  assert set(documents(prepared, 'held_out')) < set(documents(grown, 'held_out'))
+  grown = prepare(
+    tmp_path / 'data', source=f'text:{path}', tokenizer=str(prepared.directory / store.TOKENIZER)
+  )
+  assert set(documents(prepared, 'validation')) < set(documents(grown, 'validation'))
   assert grown.tokenizer.sha256 == prepared.tokenizer.sha256
 
 
@@ -109,7 +118,7 @@ def test_several_sources_stand_apart(corpus, tmp_path):
   other.write_text('\n'.join(json.dumps({'text': line}) for line in sentences(200, seed=4)))
   prepared = prepare(tmp_path / 'data', source=f'text:{corpus},text:{other}')
   assert prepared.sources == ('lines', 'other')
-  assert [len(rows) > 0 for rows in prepared.train + prepared.held_out] == [True] * 4
+  assert [len(rows) > 0 for rows in prepared.train + prepared.validation] == [True] * 4
 
 
 def test_a_finished_preparation_is_reused_also_without_its_inputs(tmp_path):
@@ -145,7 +154,9 @@ def test_other_settings_or_inputs_are_refused_by_name(tmp_path):
   path = tmp_path / 'a.txt'
   path.write_text('\n'.join(sentences(300)))
   prepare(tmp_path / 'data', source=f'text:{path}')
-  with pytest.raises(config.UserError, match=r'config.data.row_length \(prepared with 32, now 16\)'):
+  with pytest.raises(
+    config.UserError, match=r'config.data.row_length \(prepared with 32, now 16\)'
+  ):
     prepare(tmp_path / 'data', source=f'text:{path}', row_length=16)
   path.write_text('\n'.join(sentences(301)))
   with pytest.raises(config.UserError, match='other files'):
@@ -164,14 +175,18 @@ def test_an_edit_that_keeps_the_size_or_another_tokenizer_is_refused(prepared, t
     prepare(tmp_path / 'data', **settings_)
   path.write_text(text)
   model.write_bytes(model.read_bytes() + b'x')
-  with pytest.raises(config.UserError, match='another model than config.data.tokenizer = .*my.model'):
+  with pytest.raises(
+    config.UserError, match='another model than config.data.tokenizer = .*my.model'
+  ):
     prepare(tmp_path / 'data', **settings_)
   model.unlink()
   assert prepare(tmp_path / 'data', **settings_).fingerprint == first.fingerprint
 
 
 @pytest.mark.parametrize('weights', [('a',), (0,), (-1,), (1, 1)])
-def test_weights_that_do_not_fit_are_refused_before_and_after_preparing(prepared, corpus, tmp_path, weights):
+def test_weights_that_do_not_fit_are_refused_before_and_after_preparing(
+  prepared, corpus, tmp_path, weights
+):
   data = settings(source=f'text:{corpus}')
   data.weights = weights
   for directory in (prepared.directory, tmp_path / 'data'):
@@ -183,7 +198,9 @@ def test_sources_may_have_the_names_of_what_stands_beside_them(tmp_path):
   for name in ('scratch', 'tokenizer'):
     (tmp_path / name).mkdir()
     (tmp_path / name / 'a.txt').write_text('\n'.join(sentences(300, seed=len(name))))
-  prepared = prepare(tmp_path / 'data', source=f'text:{tmp_path}/scratch/*,text:{tmp_path}/tokenizer/*')
+  prepared = prepare(
+    tmp_path / 'data', source=f'text:{tmp_path}/scratch/*,text:{tmp_path}/tokenizer/*'
+  )
   assert prepared.sources == ('scratch', 'tokenizer_2')
   assert all(map(len, prepared.train)) and not (tmp_path / 'data' / '.scratch').exists()
 
@@ -200,19 +217,36 @@ def test_what_is_skipped_is_said_and_stands_in_the_manifest(tmp_path):
   assert any('skipped 1 links' in line and 'c.txt' in line for line in said)
 
 
-@pytest.mark.parametrize('text, changes, message', [
+@pytest.mark.parametrize(
+  'text, changes, message',
+  [
     ('', {}, 'the corpus is empty'),
     ('\n \n\t\n', {}, 'the corpus is empty'),
-    ('short\nlines\n', dict(min_characters=9), 'every one of 2 documents was filtered out: '
-                                               'config.data.min_characters = 9 took 2'),
+    (
+      'short\nlines\n',
+      dict(min_characters=9),
+      'every one of 2 documents was filtered out: config.data.min_characters = 9 took 2',
+    ),
     ('one long line\n', dict(max_characters=5), 'config.data.max_characters = 5 took 1'),
-    ('one\ntwo\nthree\n', dict(held_out=1e-9), 'no held-out document'),
-    ('one\ntwo\nthree\n', dict(held_out=1.0), 'no training document'),
-    ('\n'.join(f'{i}' for i in range(30)), dict(row_length=512, tokenizer='given'), 'too small for a row'),
+    ('one\ntwo\nthree\n', dict(validation_fraction=1e-9), 'no held-out document'),
+    ('one\ntwo\nthree\n', dict(validation_fraction=1.0), 'no training document'),
+    (
+      '\n'.join(f'{i}' for i in range(30)),
+      dict(row_length=512, tokenizer='given'),
+      'too small for a row',
+    ),
     ('\n'.join(sentences(50)), dict(vocab_size=9000), 'config.data.vocab_size = 9000: this corpus'),
     ('\n'.join(sentences(50)), dict(tokenizer='absent.model'), 'cannot read absent.model'),
-    ('\x00\x01\x02' * 99, {}, 'the corpus is empty.*skipped 1 files that are mostly not text: .*a.txt')])
-def test_a_corpus_that_cannot_be_used_is_refused_and_nothing_left(tmp_path, prepared, text, changes, message):
+    (
+      '\x00\x01\x02' * 99,
+      {},
+      'the corpus is empty.*skipped 1 files that are mostly not text: .*a.txt',
+    ),
+  ],
+)
+def test_a_corpus_that_cannot_be_used_is_refused_and_nothing_left(
+  tmp_path, prepared, text, changes, message
+):
   (tmp_path / 'a.txt').write_text(text)
   if changes.get('tokenizer') == 'given':
     changes = changes | {'tokenizer': str(prepared.directory / store.TOKENIZER)}
@@ -289,8 +323,14 @@ except config.UserError as error:
 
 def child(corpus, directory, how, **kwargs):
   root = pathlib.Path(__file__).parents[2]
-  return subprocess.Popen([sys.executable, '-c', _CHILD, str(corpus), str(directory), how], cwd=root,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)
+  return subprocess.Popen(
+    [sys.executable, '-c', _CHILD, str(corpus), str(directory), how],
+    cwd=root,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+    **kwargs,
+  )
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(corpus, tmp_path):
@@ -314,13 +354,23 @@ def test_a_killed_preparation_is_redone_and_two_at_once_are_refused(prepared, co
 
 def test_the_command_says_what_it_did_and_refuses_in_one_line(corpus, tmp_path):
   def run(*flags):
-    return subprocess.run([sys.executable, '-m', 'mlm_jax', 'prepare', f'--workdir={tmp_path}', *flags],
-                          capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+      [sys.executable, '-m', 'mlm_jax', 'prepare', f'--workdir={tmp_path}', *flags],
+      capture_output=True,
+      text=True,
+      timeout=60,
+    )
 
-  flags = ['--config.data.document=lines', '--config.data.vocab_size=400', '--config.data.held_out=0.1']
+  flags = [
+    '--config.data.document=lines',
+    '--config.data.vocab_size=400',
+    '--config.data.validation_fraction=0.1',
+  ]
   done = run(f'--config.data.source=text:{corpus}', *flags, '--verify')
   assert (done.returncode, done.stderr) == (0, ''), done
   assert 'is as it was written' in done.stdout
-  refused = run('--config.data.source=text:absent*', '--config.data.prepared=' + str(tmp_path / 'other'))
+  refused = run(
+    '--config.data.source=text:absent*', '--config.data.prepared=' + str(tmp_path / 'other')
+  )
   assert refused.returncode == 2 and refused.stderr.count('\n') == 1
   assert 'text:absent* matches no file' in refused.stderr

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from mlm_jax import config
-from mlm_jax.data import conllu
-from mlm_jax.data import pipeline
+from mlm_jax.data import loader as loader_lib
 from mlm_jax.data import prepare as prepare_lib
 from mlm_jax.data import rows as rows_lib
 from mlm_jax.data import store
+from mlm_jax.data.corpus.formats import conllu
 from tests.data.invented import sentences
 from tests.data.invented import settings
 
@@ -30,8 +30,10 @@ def write_treebank(path, documents, seed):
 
 def prepare(folder, name='data', **changes):
   source = f'conllu:{folder}/a.conllu,conllu:{folder}/b.conllu'
-  changes = dict(source=source, collocations=60, classes='conllu', near_duplicates=.9) | changes
-  return prepare_lib.prepare(settings(**changes), folder / name, log=changes.pop('log', lambda line: None))
+  changes = dict(source=source, collocations=60, classes='conllu', near_duplicates=0.9) | changes
+  return prepare_lib.prepare(
+    settings(**changes), folder / name, log=changes.pop('log', lambda line: None)
+  )
 
 
 @pytest.fixture(scope='module')
@@ -49,8 +51,11 @@ def marked(treebanks):
 
 
 def every(prepared):
-  return [(name, split, rows) for split in store.SPLITS
-          for name, rows in zip(prepared.sources, prepared.split(split))]
+  return [
+    (name, split, rows)
+    for split in store.SPLITS
+    for name, rows in zip(prepared.sources, prepared.split(split))
+  ]
 
 
 def test_the_marks_of_the_rows_are_those_of_their_tokens(marked):
@@ -66,7 +71,9 @@ def test_the_marks_of_the_rows_are_those_of_their_tokens(marked):
       for i, number in zip(row, classes_L):
         piece = tokenizer.piece(i)
         if piece.startswith('▁') and len(piece) > 1:
-          assert number == (noun if piece[1].lower() in 'bdfgk' else verb if piece[1] != '.' else punctuation)
+          assert number == (
+            noun if piece[1].lower() in 'bdfgk' else verb if piece[1] != '.' else punctuation
+          )
   assert sum(rows.joins(np.arange(len(rows))).sum() for *_, rows in every(marked)) > 100
 
 
@@ -78,10 +85,13 @@ def test_the_manifest_counts_what_is_marked(marked):
     firsts = (joins_RL[:, 1:] & ~joins_RL[:, :-1]).sum()
     # Two that touch are told apart by the words alone.
     assert counts['collocations']['collocations'] >= firsts
-    assert counts['collocations']['tokens'] == joins_RL.sum() + counts['collocations']['collocations']
+    assert (
+      counts['collocations']['tokens'] == joins_RL.sum() + counts['collocations']['collocations']
+    )
     assert counts['collocations']['words'] <= counts['collocations']['of_words']
-    assert counts['classes'] == {tag: int((rows.classes_RL == i).sum())
-                                 for i, tag in enumerate(conllu.UPOS, 1)}
+    assert counts['classes'] == {
+      tag: int((rows.classes_RL == i).sum()) for i, tag in enumerate(conllu.UPOS, 1)
+    }
     assert sum(counts['classes'].values()) == counts['pieces']
   words = [of[name]['train']['collocations']['of_words'] for name in marked.sources]
   assert words == marked.statistics.words_S.tolist()
@@ -103,14 +113,21 @@ def test_small_blocks_mark_the_same(treebanks, marked, monkeypatch):
 def test_marks_do_not_change_the_rows(treebanks, marked):
   plain = prepare(treebanks, 'plain', collocations=0, classes='')
   assert {name for name in marked.manifest['files'] if name not in plain.manifest['files']} == {
-      'tokenizer/collocations.npz', *[f'{name}/{split}/{array}.npy' for name, split, _ in every(plain)
-                                      for array in ('joins', 'classes')]}
-  assert all(marked.manifest['files'][name] == entry for name, entry in plain.manifest['files'].items())
+    'tokenizer/collocations.npz',
+    *[
+      f'{name}/{split}/{array}.npy'
+      for name, split, _ in every(plain)
+      for array in ('joins', 'classes')
+    ],
+  }
+  assert all(
+    marked.manifest['files'][name] == entry for name, entry in plain.manifest['files'].items()
+  )
   assert plain.joins is None and plain.classes == plain.table.classes == ()
 
 
 def test_batches_carry_the_marks_of_their_rows(marked):
-  loader = pipeline.Loader(marked, 'train', 16, seed=1)
+  loader = loader_lib.Loader(marked, 'train', 16, seed=1)
   batch = loader.batch(2)
   assert len(set(batch.example_B2[:, 0].tolist())) == 2
   for b, (source, row) in enumerate(batch.example_B2):
@@ -122,7 +139,7 @@ def test_batches_carry_the_marks_of_their_rows(marked):
 
 
 def test_empty_rows_of_an_evaluation_are_unmarked(marked):
-  loader = pipeline.EvaluationLoader(marked, 64)
+  loader = loader_lib.EvaluationLoader(marked, 64)
   batch = loader.batch(len(loader) - 1)
   empty_B = (batch.tokens_BL == marked.tokenizer.pad_id).all(axis=1)
   assert 0 < empty_B.sum() < 64
@@ -131,19 +148,25 @@ def test_empty_rows_of_an_evaluation_are_unmarked(marked):
 
 
 def test_batches_of_unmarked_rows_have_none(prepared):
-  for loader in (pipeline.Loader(prepared, 'train', 4, seed=1), pipeline.EvaluationLoader(prepared, 4)):
+  for loader in (
+    loader_lib.Loader(prepared, 'train', 4, seed=1),
+    loader_lib.EvaluationLoader(prepared, 4),
+  ):
     assert loader.batch(0).joins_BL is None and loader.batch(0).classes_BL is None
 
 
 def test_the_marks_asked_for_decide_about_reuse(treebanks, marked):
-  for changes, message in ((dict(collocations=61), r'config.data.collocations \(prepared with 60, now 61\)'),
-                           (dict(classes=''), r"config.data.classes \(prepared with 'conllu', now ''\)")):
+  for changes, message in (
+    (dict(collocations=61), r'config.data.collocations \(prepared with 60, now 61\)'),
+    (dict(classes=''), r"config.data.classes \(prepared with 'conllu', now ''\)"),
+  ):
     with pytest.raises(config.UserError, match=message):
       prepare(treebanks, **changes)
 
 
-@pytest.mark.parametrize('name', [
-    'tokenizer/collocations.npz', 'a/train/joins.npy', 'b/held_out/classes.npy'])
+@pytest.mark.parametrize(
+  'name', ['tokenizer/collocations.npz', 'a/train/joins.npy', 'b/validation/classes.npy']
+)
 def test_data_whose_marks_are_gone_or_altered_are_refused(marked, tmp_path, name):
   copy = shutil.copytree(marked.directory, tmp_path / 'copy')
   data = bytearray((copy / name).read_bytes())
@@ -161,11 +184,23 @@ def test_data_whose_marks_are_gone_or_altered_are_refused(marked, tmp_path, name
     store.open_prepared(copy)
 
 
-@pytest.mark.parametrize('changes, message', [
-    (dict(unit='collocation'), r"masking.unit = 'collocation': .* without config.data.collocations; .*"
-                               'mlm-jax prepare --workdir=NEW --config.data.collocations='),
-    (dict(select='class'), r"masking.select = 'class': .* without config.data.classes; .*mlm-jax prepare")])
-def test_a_policy_that_needs_marks_is_refused_where_there_are_none(prepared, marked, changes, message):
+@pytest.mark.parametrize(
+  'changes, message',
+  [
+    (
+      dict(unit='collocation'),
+      r"masking.unit = 'collocation': .* without config.data.collocations; .*"
+      'mlm-jax prepare --workdir=NEW --config.data.collocations=',
+    ),
+    (
+      dict(selection='class'),
+      r"masking.selection = 'class': .* without config.data.classes; .*mlm-jax prepare",
+    ),
+  ],
+)
+def test_a_policy_that_needs_marks_is_refused_where_there_are_none(
+  prepared, marked, changes, message
+):
   masking = config.base().masking
   store.needs(prepared, masking)
   masking.update(changes)

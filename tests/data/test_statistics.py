@@ -4,7 +4,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mlm_jax import batches
+from mlm_jax.core import batches
 from mlm_jax.data import ngrams
 from mlm_jax.data import statistics
 from mlm_jax.masking import units
@@ -22,19 +22,23 @@ def segments(prepared):
 
 
 def counted(prepared, n):
-  return collections.Counter(tuple(ids[i:i + n]) for ids in segments(prepared)
-                             for i in range(len(ids) - n + 1))
+  return collections.Counter(
+    tuple(ids[i : i + n]) for ids in segments(prepared) for i in range(len(ids) - n + 1)
+  )
 
 
 def test_ngrams_are_those_inside_segments(prepared):
   found = prepared.statistics
-  for n, ids_Nn, counts_N in ((2, found.bigrams_N2, found.bigram_counts_N),
-                              (3, found.trigrams_N3, found.trigram_counts_N)):
+  for n, ids_Nn, counts_N in (
+    (2, found.bigrams_N2, found.bigram_counts_N),
+    (3, found.trigrams_N3, found.trigram_counts_N),
+  ):
     wanted = counted(prepared, n)
     ordered = sorted(wanted.items(), key=lambda item: (-item[1], item[0]))
     assert len(wanted) > 1000 and found.missed_2[n - 2] == 0
     assert [(tuple(ids), count) for ids, count in zip(ids_Nn.tolist(), counts_N.tolist())] == (
-        ordered[:statistics.NGRAMS])
+      ordered[: statistics.NGRAMS]
+    )
 
 
 @pytest.mark.parametrize('n, size', [(2, 50), (3, 50), (2, 70_000), (3, 250_000)])
@@ -47,13 +51,15 @@ def test_forgetting_the_rarest_keeps_the_frequent_and_says_what_is_missed(monkey
   for _ in range(40):
     tokens_RL = np.minimum(draw.zipf(1.3, (8, 30)), size - 1)
     counter.add(tokens_RL)
-    wanted.update(tuple(row[i:i + n]) for row in tokens_RL.tolist() for i in range(31 - n))
+    wanted.update(tuple(row[i : i + n]) for row in tokens_RL.tolist() for i in range(31 - n))
   ids_Mn, counts_M = counter.most_common(400)
   assert 0 < counter.missed < 100 and len(wanted) > 800
   found = {tuple(ids): count for ids, count in zip(ids_Mn.tolist(), counts_M.tolist())}
-  assert all(wanted[gram] - counter.missed <= count <= wanted[gram] for gram, count in found.items())
+  assert all(
+    wanted[gram] - counter.missed <= count <= wanted[gram] for gram, count in found.items()
+  )
   assert all(gram in found for gram, count in wanted.items() if count > counter.missed)
-  best, = wanted.most_common(1)
+  (best,) = wanted.most_common(1)
   assert found[best[0]] == best[1]  # never forgotten, so exact
 
 
@@ -70,7 +76,9 @@ def test_no_ngram_reaches_over_a_special_piece():
 def test_words_are_those_that_masking_takes(prepared):
   words = 0
   for rows in prepared.train:
-    batch = batches.Batch(np.asarray(rows.tokens_RL), np.asarray(rows.starts_RS).astype(np.int32), None, None)
+    batch = batches.Batch(
+      np.asarray(rows.tokens_RL), np.asarray(rows.starts_RS).astype(np.int32), None, None
+    )
     units_BL = np.asarray(units.words(prepared.table, batch))
     words += (units_BL == np.arange(units_BL.shape[1])).sum()
   assert prepared.statistics.words_S.tolist() == [words]
@@ -112,7 +120,9 @@ def test_counting_in_parts_changes_nothing(prepared, monkeypatch):
     assert np.array_equal(one, other)
 
 
-def test_statistics_are_read_as_written_and_have_the_same_bytes_at_any_time(prepared, tmp_path, monkeypatch):
+def test_statistics_are_read_as_written_and_have_the_same_bytes_at_any_time(
+  prepared, tmp_path, monkeypatch
+):
   statistics.write(tmp_path / 'a.npz', prepared.statistics)
   monkeypatch.setattr('time.time', lambda: 2e9)
   statistics.write(tmp_path / 'b.npz', prepared.statistics)

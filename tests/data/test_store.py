@@ -28,7 +28,9 @@ def test_what_is_prepared_opens_elsewhere(prepared, copy):
   assert np.array_equal(moved.train[0].tokens_RL, prepared.train[0].tokens_RL)
   assert isinstance(moved.train[0].tokens_RL, np.memmap)
   assert moved.train[0].tokens_RL.dtype == np.uint16 and moved.train[0].starts_RS.dtype == np.int16
-  assert np.array_equal(np.load(copy / moved.sources[0] / 'train' / 'rows.npy'), moved.train[0].tokens_RL)
+  assert np.array_equal(
+    np.load(copy / moved.sources[0] / 'train' / 'rows.npy'), moved.train[0].tokens_RL
+  )
   assert len(files_of(copy)) == 6
 
 
@@ -60,15 +62,26 @@ def test_a_damaged_manifest_is_refused(copy, text):
     store.open_prepared(copy)
 
 
-@pytest.mark.parametrize('harm', [
-    lambda m: m.pop('fingerprint'), lambda m: m.pop('inputs'), lambda m: m['tokenizer'].pop('sha256'),
-    lambda m: m.update(inputs='ab'), lambda m: m['inputs'].append('a'), lambda m: m.update(inputs=[3]),
-    lambda m: m.update(fingerprint=3), lambda m: m.update(settings=[]), lambda m: m['sources'][0].pop('name'),
-    lambda m: m['files'].pop('lines/train/rows.npy'), lambda m: m['files'].pop('lines/held_out/starts.npy'),
+@pytest.mark.parametrize(
+  'harm',
+  [
+    lambda m: m.pop('fingerprint'),
+    lambda m: m.pop('inputs'),
+    lambda m: m['tokenizer'].pop('sha256'),
+    lambda m: m.update(inputs='ab'),
+    lambda m: m['inputs'].append('a'),
+    lambda m: m.update(inputs=[3]),
+    lambda m: m.update(fingerprint=3),
+    lambda m: m.update(settings=[]),
+    lambda m: m['sources'][0].pop('name'),
+    lambda m: m['files'].pop('lines/train/rows.npy'),
+    lambda m: m['files'].pop('lines/validation/starts.npy'),
     lambda m: m['files'].pop('tokenizer/tokenizer.model'),
     lambda m: m['files']['lines/train/rows.npy'].pop('bytes'),
     lambda m: m['files']['lines/train/rows.npy'].pop('sha256'),
-    lambda m: m['files']['lines/train/rows.npy'].update(bytes='many')])
+    lambda m: m['files']['lines/train/rows.npy'].update(bytes='many'),
+  ],
+)
 def test_a_manifest_that_lacks_something_is_refused(copy, harm):
   manifest = json.loads((copy / 'manifest.json').read_text())
   harm(manifest)
@@ -80,7 +93,9 @@ def test_a_manifest_that_lacks_something_is_refused(copy, harm):
 def test_another_version_or_no_data_is_refused(copy, tmp_path):
   for version in (store.VERSION - 1, 99):
     (copy / 'manifest.json').write_text(json.dumps({'version': version, 'files': {}}))
-    with pytest.raises(config.UserError, match=f'is of version {version}, this program reads {store.VERSION}'):
+    with pytest.raises(
+      config.UserError, match=f'is of version {version}, this program reads {store.VERSION}'
+    ):
       store.open_prepared(copy)
   with pytest.raises(config.UserError, match='holds no prepared data.*mlm-jax prepare'):
     store.open_prepared(tmp_path / 'absent')

@@ -20,8 +20,9 @@ def test_rows_written_in_parts_read_as_one_array(tmp_path, rows):
 
 def test_no_other_process_builds_between_the_end_and_the_renaming(tmp_path, monkeypatch):
   rename, locked = os.rename, []
-  monkeypatch.setattr(os, 'rename', lambda old, new: (
-      locked.append((old / '.lock').exists()), rename(old, new)))
+  monkeypatch.setattr(
+    os, 'rename', lambda old, new: (locked.append((old / '.lock').exists()), rename(old, new))
+  )
   with writing.building(tmp_path / 'data') as folder:
     (folder / 'a').write_text('x')
   assert locked == [True]

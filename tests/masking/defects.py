@@ -1,4 +1,6 @@
-"""Maskers with a known defect: found in published code, or a mistake near at hand, and otherwise right."""
+"""Maskers with a known defect: found in published code, or a mistake near at hand, and otherwise
+right.
+"""
 
 import dataclasses
 
@@ -6,14 +8,14 @@ import jax
 import numpy as np
 
 from mlm_jax import masking
-from mlm_jax import rng
+from mlm_jax.core import rng
 from mlm_jax.masking import corruption
-from mlm_jax.masking import draw
+from mlm_jax.masking import sampling
 from mlm_jax.masking import units
-from mlm_jax.masking.battery import laws
+from mlm_jax.masking.checks import laws
 from tests.masking import conftest
 
-LENGTH = 64   # of the rows that they mask
+LENGTH = 64  # of the rows that they mask
 mask_batch = jax.jit(masking.mask_batch)
 
 
@@ -24,7 +26,10 @@ def random_words(batch, key):
 
 
 random_words = jax.jit(random_words)
-independent_units, exact_tokens = jax.jit(draw.independent_units), jax.jit(draw.exact_tokens)
+independent_units, exact_tokens = (
+  jax.jit(sampling.independent_units),
+  jax.jit(sampling.exact_tokens),
+)
 
 
 # Maskers are made by these. ------------------------------------------------------------------
@@ -36,45 +41,65 @@ def altering(change):
 
 
 def with_policy(**changes):
-  """A masker that follows another policy than it says; a change may be a function of what is said."""
+  """A masker that follows another policy than it says; a change may be a function of what is
+  said.
+  """
+
   def defective(policy, key, batch, progress):
-    new = {name: change(getattr(policy, name)) if callable(change) else change
-           for name, change in changes.items()}
+    new = {
+      name: change(getattr(policy, name)) if callable(change) else change
+      for name, change in changes.items()
+    }
     return mask_batch(dataclasses.replace(policy, **new), key, batch, progress)
+
   return defective
 
 
 def with_span_law(*law):
-  return with_policy(below_K=units.below(units.span_law(*law)))
+  return with_policy(below_K=units.below(units.span_length_distribution(*law)))
 
 
 def choosing(choose, by_unit=False):
   """A masker whose choice is choose(policy, batch, masked, random words)."""
+
   def defective(policy, key, batch, progress):
     masked = mask_batch(policy, key, batch, progress)
     chosen_BL = choose(policy, batch, masked, random_words(batch, key))
     inputs_BL, action_BL = jax.jit(corruption.corrupt, static_argnames='by_unit')(
-        policy.table, policy.split_3, masked.targets_BL, chosen_BL, masked.units_BL,
-        random_words(batch, rng.root_key(9)), by_unit=by_unit)
-    return dataclasses.replace(masked, inputs_BL=inputs_BL, action_BL=action_BL, chosen_BL=chosen_BL)
+      policy.table,
+      policy.corruption_probs_3,
+      masked.targets_BL,
+      chosen_BL,
+      masked.units_BL,
+      random_words(batch, rng.root_key(9)),
+      by_unit=by_unit,
+    )
+    return dataclasses.replace(
+      masked, inputs_BL=inputs_BL, action_BL=action_BL, chosen_BL=chosen_BL
+    )
+
   return defective
 
 
 def replacing(ids):
   """A masker whose random replacements are ids(policy, batch, random words)."""
+
   def defective(policy, key, batch, progress):
     masked = mask_batch(policy, key, batch, progress)
     ids_BL = ids(policy, batch, np.asarray(random_words(batch, key)))
     inputs_BL = np.where(masked.action_BL == corruption.RANDOM, ids_BL, masked.inputs_BL)
     return dataclasses.replace(masked, inputs_BL=inputs_BL)
+
   return defective
 
 
 def changing(change):
   """A masker that returns change(policy, masked, random words), masked in numpy."""
+
   def defective(policy, key, batch, progress):
     masked = jax.tree.map(np.asarray, mask_batch(policy, key, batch, progress))
     return change(policy, masked, np.asarray(random_words(batch, key)))
+
   return defective
 
 
@@ -140,24 +165,34 @@ def until_full(order_BL, lengths_BL, budget_B):
 
 def in_random_order_until_full(policy, batch, masked, words_BL):
   lengths_BL = np.asarray(units.lengths(masked.units_BL))
-  first_BL = until_full(np.argsort(words_BL, axis=1), lengths_BL, policy.rate * lengths_BL.sum(axis=1))
-  return draw.spread(first_BL, masked.units_BL)
+  first_BL = until_full(
+    np.argsort(words_BL, axis=1), lengths_BL, policy.rate * lengths_BL.sum(axis=1)
+  )
+  return sampling.spread(first_BL, masked.units_BL)
 
 
 def in_windows_from_the_left_until_full(policy, batch, masked, words_BL):
-  """DeBERTa's: one unit in each window of so many tokens, so that the budget is spent before the row ends."""
+  """DeBERTa's: one unit in each window of so many tokens, so that the budget is spent before the
+  row ends.
+  """
   lengths_BL = np.asarray(units.lengths(masked.units_BL))
   window_L = np.arange(LENGTH) // int(0.8 * lengths_BL[lengths_BL > 0].mean() / policy.rate)
   best_BL = np.where(lengths_BL > 0, np.asarray(words_BL).astype(np.int64), -1)
-  taken_BL = np.stack([best_BL == np.max(best_BL, axis=1, keepdims=True, where=window_L == w, initial=0)
-                       for w in range(window_L.max() + 1)]).any(axis=0)
+  taken_BL = np.stack(
+    [
+      best_BL == np.max(best_BL, axis=1, keepdims=True, where=window_L == w, initial=0)
+      for w in range(window_L.max() + 1)
+    ]
+  ).any(axis=0)
   order_BL = np.broadcast_to(np.arange(LENGTH), lengths_BL.shape)
-  first_BL = until_full(order_BL, np.where(taken_BL, lengths_BL, 0), policy.rate * lengths_BL.sum(axis=1))
-  return draw.spread(first_BL, masked.units_BL)
+  first_BL = until_full(
+    order_BL, np.where(taken_BL, lengths_BL, 0), policy.rate * lengths_BL.sum(axis=1)
+  )
+  return sampling.spread(first_BL, masked.units_BL)
 
 
 def sub_words_are_chosen_apart(policy, batch, masked, words_BL):
-  return draw.independent_tokens(np.full(len(words_BL), policy.rate), masked.units_BL, words_BL)
+  return sampling.independent_tokens(np.full(len(words_BL), policy.rate), masked.units_BL, words_BL)
 
 
 def the_budget_is_rounded_down(policy, batch, masked, words_BL):
@@ -179,10 +214,16 @@ def probabilities(policy, batch, masked, change):
 
 def what_the_cap_cuts_is_lost(policy, batch, masked, words_BL):
   """c such that the sum of c weight is the budget, as if no probability could pass 1."""
+
   def uncapped(demand_BL, length_BL):
     budget_B1 = policy.rate * length_BL.sum(axis=1, keepdims=True)
-    return demand_BL * budget_B1 / np.maximum((demand_BL * length_BL).sum(axis=1, keepdims=True), 1e-9)
-  return independent_units(probabilities(policy, batch, masked, uncapped), masked.units_BL, words_BL)
+    return (
+      demand_BL * budget_B1 / np.maximum((demand_BL * length_BL).sum(axis=1, keepdims=True), 1e-9)
+    )
+
+  return independent_units(
+    probabilities(policy, batch, masked, uncapped), masked.units_BL, words_BL
+  )
 
 
 def weights_are_not_normalized(policy, batch, masked, words_BL):
@@ -195,17 +236,28 @@ def weights_are_not_normalized(policy, batch, masked, words_BL):
 def weights_are_flattened(policy, batch, masked, words_BL):
   def flattened(demand_BL, length_BL):
     pi_BL = np.minimum(demand_BL, 1)
-    mean_B1 = pi_BL.sum(axis=1, keepdims=True) / np.maximum((length_BL > 0).sum(axis=1, keepdims=True), 1)
+    mean_B1 = pi_BL.sum(axis=1, keepdims=True) / np.maximum(
+      (length_BL > 0).sum(axis=1, keepdims=True), 1
+    )
     return np.where(length_BL > 0, 0.8 * pi_BL + 0.2 * mean_B1, 0)
-  return independent_units(probabilities(policy, batch, masked, flattened), masked.units_BL, words_BL)
+
+  return independent_units(
+    probabilities(policy, batch, masked, flattened), masked.units_BL, words_BL
+  )
 
 
 def a_unit_weighs_as_its_first_token(policy, key, batch, progress):
   """Whatever a word's later pieces are: they are given the weight of its first."""
   units_BL = np.asarray(mask_batch(policy, key, batch, progress).units_BL)
   first_BL = np.take_along_axis(batch.tokens_BL, np.maximum(units_BL, 0), axis=1)
-  chosen_BL = mask_batch(policy, key, dataclasses.replace(batch, tokens_BL=np.where(
-      policy.table.starts_V[batch.tokens_BL], batch.tokens_BL, first_BL)), progress)
+  chosen_BL = mask_batch(
+    policy,
+    key,
+    dataclasses.replace(
+      batch, tokens_BL=np.where(policy.table.starts_V[batch.tokens_BL], batch.tokens_BL, first_BL)
+    ),
+    progress,
+  )
   return dataclasses.replace(chosen_BL, targets_BL=batch.tokens_BL)
 
 
@@ -238,17 +290,25 @@ def targets_are_overwritten(policy, masked, words_BL):
 
 
 def kept_tokens_are_replaced(policy, masked, words_BL):
-  return dataclasses.replace(masked, inputs_BL=np.where(masked.chosen_BL, conftest.MASK, masked.inputs_BL))
+  return dataclasses.replace(
+    masked, inputs_BL=np.where(masked.chosen_BL, conftest.MASK, masked.inputs_BL)
+  )
 
 
 def tokens_are_predicted_apart(policy, masked, words_BL):
-  return dataclasses.replace(masked, chosen_BL=(masked.action_BL > 0) & (words_BL < policy.predicted * 2**32))
+  return dataclasses.replace(
+    masked, chosen_BL=(masked.action_BL > 0) & (words_BL < policy.predict_fraction * 2**32)
+  )
 
 
 def kept_units_are_predicted_more_often(policy, masked, words_BL):
-  share_BL = np.where(masked.action_BL == corruption.KEEP, 1.5, 1 - 0.5 / 8) * policy.predicted
+  share_BL = (
+    np.where(masked.action_BL == corruption.KEEP, 1.5, 1 - 0.5 / 8) * policy.predict_fraction
+  )
   word_BL = np.take_along_axis(words_BL, np.maximum(masked.units_BL, 0), axis=1)
-  return dataclasses.replace(masked, chosen_BL=(masked.action_BL > 0) & (word_BL < share_BL * 2**32))
+  return dataclasses.replace(
+    masked, chosen_BL=(masked.action_BL > 0) & (word_BL < share_BL * 2**32)
+  )
 
 
 def what_is_left_alone_is_predicted(policy, masked, words_BL):

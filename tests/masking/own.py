@@ -10,10 +10,10 @@ class LongWords:
   power = 1.5
 
   def __init__(self, table):
-    self.table = table   # counts_V, starts_V, ...: what is known of each piece
+    self.table = table  # counts_V, starts_V, ...: what is known of each piece
 
   def weights(self, row):
-    first_L = jnp.maximum(row.units_L, 0)   # -1 = no unit
+    first_L = jnp.maximum(row.units_L, 0)  # -1 = no unit
     pieces_L = jnp.zeros(len(first_L)).at[first_L].add(jnp.where(row.units_L >= 0, 1.0, 0.0))
     return pieces_L[first_L] ** self.power
 
@@ -25,7 +25,9 @@ class RarePieces:
     self.weight_V = 1 / (1 + table.counts_V)
 
   def weights(self, row):
-    return self.weight_V[row.tokens_L] * jnp.where(row.classes_L == 1, jnp.float32(3), jnp.float32(1))
+    return self.weight_V[row.tokens_L] * jnp.where(
+      row.classes_L == 1, jnp.float32(3), jnp.float32(1)
+    )
 
 
 class Odd:

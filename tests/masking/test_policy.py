@@ -9,39 +9,51 @@ import pytest
 
 from mlm_jax import config
 from mlm_jax import masking
-from mlm_jax import rng
-from mlm_jax import vocabulary
+from mlm_jax.core import rng
+from mlm_jax.core import vocabulary
 from mlm_jax.masking import policy as policy_lib
 from tests.masking import conftest
 
 LINEAR = dict(schedule='linear', final_rate=0.1)
 KINDS = {
-    'token, exact': dict(unit='token', budget='exact'),
-    'token, independent': dict(unit='token', budget='independent'),
-    'word, exact': dict(unit='word', budget='exact'),
-    'word, independent': dict(unit='word', budget='independent'),
-    'span of words': dict(unit='span'),
-    'span of tokens, split by token': dict(
-        unit='span', span_of='token', span_law='uniform', split_by='token'),
-    'collocation': dict(unit='collocation'),
-    'sentence': dict(unit='sentence'),
-    'rare tokens, independent': dict(select='frequency', budget='independent'),
-    'rare words': dict(unit='word', select='frequency'),
-    'words by class': dict(unit='word', select='class'),
-    'tokens by accuracy, falling rate': dict(select='accuracy', **LINEAR),
-    'long words': dict(unit='word', select='tests.masking.own:LongWords'),
-    'rate of each row': dict(budget='independent', schedule='row', final_rate=0.9),
-    'replaced by frequency': dict(random_ids='frequency', split=(0.2, 0.7, 0.1)),
-    'words predicted in part': dict(unit='word', predicted=0.5, copies=2)}
+  'token, exact': dict(unit='token', sampling='fixed_count'),
+  'token, independent': dict(unit='token', sampling='bernoulli'),
+  'word, exact': dict(unit='word', sampling='fixed_count'),
+  'word, independent': dict(unit='word', sampling='bernoulli'),
+  'span of words': dict(unit='span'),
+  'span of tokens, split by token': dict(
+    unit='span', span_of='token', span_length_distribution='uniform', corruption_per='token'
+  ),
+  'collocation': dict(unit='collocation'),
+  'sentence': dict(unit='sentence'),
+  'rare tokens, independent': dict(selection='frequency', sampling='bernoulli'),
+  'rare words': dict(unit='word', selection='frequency'),
+  'words by class': dict(unit='word', selection='class'),
+  'tokens by accuracy, falling rate': dict(selection='accuracy', **LINEAR),
+  'long words': dict(unit='word', selection='tests.masking.own:LongWords'),
+  'rate of each row': dict(sampling='bernoulli', schedule='row', final_rate=0.9),
+  'replaced by frequency': dict(
+    replacement_distribution='frequency', corruption_probs=(0.2, 0.7, 0.1)
+  ),
+  'words predicted in part': dict(unit='word', predict_fraction=0.5, static_copies=2),
+}
 GOLDEN = pathlib.Path(__file__).parent.parent / 'golden' / 'masks.json'
 mask_batch = jax.jit(masking.mask_batch)
 
-SLOW = ('span of tokens, split by token', 'collocation', 'sentence', 'rare tokens, independent', 'long words',
-        'tokens by accuracy, falling rate', 'replaced by frequency')
+SLOW = (
+  'span of tokens, split by token',
+  'collocation',
+  'sentence',
+  'rare tokens, independent',
+  'long words',
+  'tokens by accuracy, falling rate',
+  'replaced by frequency',
+)
 kinds = [pytest.param(kind, marks=pytest.mark.slow) if kind in SLOW else kind for kind in KINDS]
 every_kind = pytest.mark.parametrize('kind', kinds)
-every_kind_with_one_rate = pytest.mark.parametrize('kind', [
-    each for name, each in zip(KINDS, kinds) if 'schedule' not in KINDS[name]])
+every_kind_with_one_rate = pytest.mark.parametrize(
+  'kind', [each for name, each in zip(KINDS, kinds) if 'schedule' not in KINDS[name]]
+)
 
 
 def make(table, kind, rate=0.4):
@@ -69,7 +81,9 @@ def test_masks_do_not_depend_on_the_number_of_devices(table, batch, kind):
   policy, key = make(table, kind), rng.root_key(0)
   mesh = jax.make_mesh((2,), ('data',), axis_types=(jax.sharding.AxisType.Auto,))
   by_row = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec('data'))
-  two = jax.jit(masking.mask_batch, out_shardings=by_row)(policy, key, jax.device_put(batch, by_row))
+  two = jax.jit(masking.mask_batch, out_shardings=by_row)(
+    policy, key, jax.device_put(batch, by_row)
+  )
   jax.block_until_ready(two)
   assert len(two.inputs_BL.devices()) == 2
   assert_equal(take(mask_batch(policy, key, batch), slice(None)), take(two, slice(None)))
@@ -92,12 +106,14 @@ def test_masks_are_those_that_were_recorded(table):
   for kind in KINDS:
     masked = mask_batch(make(table, kind), rng.root_key(1), batch, 0.25)
     masks[kind] = np.asarray(masked.inputs_BL).tolist()
-    if KINDS[kind].get('predicted', 1) < 1:
+    if KINDS[kind].get('predict_fraction', 1) < 1:
       masks[f'{kind}: predicted'] = np.asarray(masked.chosen_BL).astype(int).tolist()
   assert masks == json.loads(GOLDEN.read_text()), (
-      'Masks changed, so no earlier run can be resumed or repeated, and evaluations no longer compare '
-      'with earlier ones. If that is not what you meant, find the cause. If it is, say so in the '
-      f'release notes and write this to tests/golden/masks.json: {json.dumps(masks)}')
+    'Masks changed, so no earlier run can be resumed or repeated, and evaluations no longer '
+    'compare '
+    'with earlier ones. If that is not what you meant, find the cause. If it is, say so in the '
+    f'release notes and write this to tests/golden/masks.json: {json.dumps(masks)}'
+  )
 
 
 @every_kind_with_one_rate
@@ -126,7 +142,9 @@ def test_rows_without_maskable_tokens_stay_as_they_are(table, batch, kind):
 def test_copies_return_and_dynamic_masks_do_not(table, batch):
   def inputs(copies, visit):
     again = dataclasses.replace(batch, visit_B=np.full_like(batch.visit_B, visit))
-    return mask_batch(masking.make(table, copies=copies), rng.root_key(0), again).inputs_BL.tolist()
+    return mask_batch(
+      masking.make(table, static_copies=copies), rng.root_key(0), again
+    ).inputs_BL.tolist()
 
   assert inputs(1, 0) == inputs(1, 1) == inputs(1, 7) == inputs(0, 0)
   assert inputs(3, 1) == inputs(3, 4) == inputs(0, 1) != inputs(3, 2)
@@ -135,22 +153,39 @@ def test_copies_return_and_dynamic_masks_do_not(table, batch):
 
 def test_the_action_of_a_word_is_one(table):
   batch = conftest.make_batch(rows=50)
-  masked = take(mask_batch(masking.make(table, unit='word', rate=0.9, split=(0.3, 0.3, 0.4)),
-                           rng.root_key(0), batch), slice(None))
+  masked = take(
+    mask_batch(
+      masking.make(table, unit='word', rate=0.9, corruption_probs=(0.3, 0.3, 0.4)),
+      rng.root_key(0),
+      batch,
+    ),
+    slice(None),
+  )
   inside_BL = masked.units_BL >= 0
   first_BL = np.take_along_axis(masked.action_BL, np.maximum(masked.units_BL, 0), axis=1)
   assert (first_BL == masked.action_BL)[inside_BL].all()
   assert set(masked.action_BL[masked.chosen_BL]) == {1, 2, 3}
 
 
-@pytest.mark.parametrize('settings, message', (
-    ({'rate': 0}, 'rate = 0'), ({'rate': -0.1}, 'rate = -0.1'), ({'rate': 1.5}, 'between 0 and 1'),
-    ({'rate': float('nan')}, 'rate = nan'), ({'split': (0.8, 0.1)}, 'three shares'),
-    ({'split': (0.8, 0.3, -0.1)}, 'sum to 1'), ({'split': (0.8, 0.1, 0.2)}, 'sum to 1'),
-    ({'split': (float('nan'), 0.5, 0.5)}, 'split'),
-    ({'unit': 'wrod'}, 'one of token, word'), ({'budget': 'some'}, 'one of exact, independent'),
-    ({'select': 'rare'}, 'one of uniform'), ({'copies': -1}, 'at least 0'), ({'copies': 0.5}, 'of type int'),
-    ({'ratee': 0.5}, 'did you mean config.masking.rate')))
+@pytest.mark.parametrize(
+  'settings, message',
+  (
+    ({'rate': 0}, 'rate = 0'),
+    ({'rate': -0.1}, 'rate = -0.1'),
+    ({'rate': 1.5}, 'between 0 and 1'),
+    ({'rate': float('nan')}, 'rate = nan'),
+    ({'corruption_probs': (0.8, 0.1)}, 'three shares'),
+    ({'corruption_probs': (0.8, 0.3, -0.1)}, 'sum to 1'),
+    ({'corruption_probs': (0.8, 0.1, 0.2)}, 'sum to 1'),
+    ({'corruption_probs': (float('nan'), 0.5, 0.5)}, 'corruption_probs'),
+    ({'unit': 'wrod'}, 'one of token, word'),
+    ({'sampling': 'some'}, 'one of fixed_count, bernoulli'),
+    ({'selection': 'rare'}, 'one of uniform'),
+    ({'static_copies': -1}, 'at least 0'),
+    ({'static_copies': 0.5}, 'of type int'),
+    ({'ratee': 0.5}, 'did you mean config.masking.rate'),
+  ),
+)
 def test_settings_that_cannot_work_are_refused_in_one_line(table, settings, message):
   with pytest.raises(config.UserError, match=message) as caught:
     masking.make(table, **settings)
@@ -170,16 +205,29 @@ def test_what_the_config_calls_masking_makes_a_policy(table):
 def test_the_cap_holds_every_group_and_no_more_than_all_tokens(kind, length=64):
   """Groups without special tokens, their fullest, of words up to some 8 pieces."""
   g = np.random.default_rng(0)
-  table = vocabulary.table(50, 0, (0,), starts_V=g.random(50) < 0.5, closes_V=g.random(50) < 0.06,
-                           counts_V=np.arange(50), classes=conftest.CLASSES)
+  table = vocabulary.table(
+    50,
+    0,
+    (0,),
+    starts_V=g.random(50) < 0.5,
+    closes_V=g.random(50) < 0.06,
+    counts_V=np.arange(50),
+    classes=conftest.CLASSES,
+  )
   batch = conftest.make_batch(rows=1920, length=length)
-  batch = dataclasses.replace(batch, tokens_BL=g.integers(1, 50, batch.tokens_BL.shape).astype(np.uint16))
+  batch = dataclasses.replace(
+    batch, tokens_BL=g.integers(1, 50, batch.tokens_BL.shape).astype(np.uint16)
+  )
   for rate in (0.05, 0.15, 0.8, 1.0):
     policy = make(table, kind, rate)
-    chosen_BL = mask_batch(dataclasses.replace(policy, max_rate=1.0), rng.root_key(0), batch).chosen_BL
+    chosen_BL = mask_batch(
+      dataclasses.replace(policy, max_rate=1.0), rng.root_key(0), batch
+    ).chosen_BL
     for rows in (1, 4, 64):
       cap = policy.cap(rows, length)
-      assert np.asarray(chosen_BL).reshape(-1, rows * length).sum(axis=1).max() <= cap <= rows * length
+      assert (
+        np.asarray(chosen_BL).reshape(-1, rows * length).sum(axis=1).max() <= cap <= rows * length
+      )
       assert cap % 8 == 0 or cap == rows * length
 
 
@@ -191,7 +239,7 @@ def test_exact_token_budgets_cost_next_to_no_slack(table):
 
 def test_numbers_are_leaves_and_structure_is_static(table):
   a = masking.make(table, rate=0.15)
-  b = dataclasses.replace(a, rate=np.float32(0.3), split_3=np.float32([1, 0, 0]))
+  b = dataclasses.replace(a, rate=np.float32(0.3), corruption_probs_3=np.float32([1, 0, 0]))
   assert jax.tree.structure(a) == jax.tree.structure(b)
   assert jax.tree.structure(a) != jax.tree.structure(masking.make(table, unit='word'))
   assert isinstance(policy_lib.make(table).max_rate, float)

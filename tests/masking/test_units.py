@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from mlm_jax import batches
-from mlm_jax import vocabulary
+from mlm_jax.core import batches
+from mlm_jax.core import vocabulary
 from mlm_jax.masking import units
 from tests.masking import conftest
 
@@ -56,13 +56,18 @@ def starts_by_loop(table, batch):
   fresh = {}
   for b, row in enumerate(batch.tokens_BL):
     special = np.isin(row, table.special_ids)
-    fresh[b] = [i for i in range(len(row))
-                if not special[i] and (i == 0 or special[i - 1] or i in batch.starts_BS[b])]
+    fresh[b] = [
+      i
+      for i in range(len(row))
+      if not special[i] and (i == 0 or special[i - 1] or i in batch.starts_BS[b])
+    ]
   return fresh
 
 
 def joined_by_loop(table, batch, starts_unit):
-  """Units of rows whose later units start where starts_unit(b, i) says; called for each token in turn."""
+  """Units of rows whose later units start where starts_unit(b, i) says; called for each token in
+  turn.
+  """
   units_BL, fresh = np.full(batch.tokens_BL.shape, -1), starts_by_loop(table, batch)
   for b, row in enumerate(batch.tokens_BL):
     for i, token in enumerate(row):
@@ -77,7 +82,8 @@ def test_collocations_equal_their_definition(table, seed):
   batch = conftest.make_batch(rows=20, seed=seed)
   words_BL = words_by_loop(table, batch)
   expected_BL = joined_by_loop(
-      table, batch, lambda b, i, fresh: fresh or words_BL[b, i] == i and not batch.joins_BL[b, i])
+    table, batch, lambda b, i, fresh: fresh or words_BL[b, i] == i and not batch.joins_BL[b, i]
+  )
   assert np.array_equal(units.collocations(table, batch), expected_BL)
   assert (expected_BL != words_BL).any()
 
@@ -88,7 +94,9 @@ def test_sentences_equal_their_definition(table, seed, special_ends):
   """Also where special pieces count as the end of a word, as tokenizers have them."""
   ends_V = table.ends_V.copy()
   ends_V[list(table.special_ids)] = special_ends
-  table = dataclasses.replace(table, ends_V=ends_V, closes_V=np.random.default_rng(1).random(200) < 0.15)
+  table = dataclasses.replace(
+    table, ends_V=ends_V, closes_V=np.random.default_rng(1).random(200) < 0.15
+  )
   batch = conftest.make_batch(rows=40, seed=seed)
   closed = False
 
@@ -111,20 +119,41 @@ def test_sentences_equal_their_definition(table, seed, special_ends):
 
 def test_a_sentence_keeps_the_quotation_mark_behind_it_and_the_one_before_the_first():
   stop, quote, word = 1, 2, 3
-  table = vocabulary.table(4, 0, (0,), starts_V=[0, 1, 1, 1], ends_V=[1, 1, 1, 0], closes_V=[0, 1, 0, 0])
+  table = vocabulary.table(
+    4, 0, (0,), starts_V=[0, 1, 1, 1], ends_V=[1, 1, 1, 0], closes_V=[0, 1, 0, 0]
+  )
   first, second = [quote, word, stop, quote, word, word, stop, stop], [quote, word, stop, 0, word]
   batch = batches.Batch(np.array([[0, *first, 0, 0, *second]]), np.array([[0, 10]]), None, None)
   assert np.asarray(units.sentences(table, batch))[0].tolist() == [
-      -1, 1, 1, 1, 1, 5, 5, 5, 5, -1, -1, 11, 11, 11, -1, 15]
+    -1,
+    1,
+    1,
+    1,
+    1,
+    5,
+    5,
+    5,
+    5,
+    -1,
+    -1,
+    11,
+    11,
+    11,
+    -1,
+    15,
+  ]
 
 
 @pytest.mark.parametrize('of', ('word', 'token'))
-@pytest.mark.parametrize('law', (
-    ('geometric', 0.2, 10), ('uniform', 0.2, 3), ('harmonic', 0.2, 4), ('geometric', 0.2, 1)))
+@pytest.mark.parametrize(
+  'law', (('geometric', 0.2, 10), ('uniform', 0.2, 3), ('harmonic', 0.2, 4), ('geometric', 0.2, 1))
+)
 def test_spans_equal_a_walk_along_the_row(table, of, law):
   batch = conftest.make_batch(rows=40, length=64)
-  share_K = units.span_law(*law)
-  words_BL = np.random.default_rng(3).integers(0, 2**32, batch.tokens_BL.shape, np.uint64).astype(np.uint32)
+  share_K = units.span_length_distribution(*law)
+  words_BL = (
+    np.random.default_rng(3).integers(0, 2**32, batch.tokens_BL.shape, np.uint64).astype(np.uint32)
+  )
   atoms_BL = words_by_loop(table, batch)
   left = 0
 
@@ -133,28 +162,36 @@ def test_spans_equal_a_walk_along_the_row(table, of, law):
     if of == 'word' and atoms_BL[b, i] != i:
       return False
     new = fresh or left == 0
-    if new:   # the smallest length whose cumulative probability is above the fraction
+    if new:  # the smallest length whose cumulative probability is above the fraction
       fraction = words_BL[b, i] / 2**32
       left = next(n for n in range(1, law[2] + 1) if n == law[2] or fraction < share_K[:n].sum())
     left -= 1
     return new
 
   expected_BL = joined_by_loop(table, batch, starts_span)
-  found_BL = jax.jit(units.spans, static_argnums=4)(table, batch, units.below(share_K), words_BL, of)
+  found_BL = jax.jit(units.spans, static_argnums=4)(
+    table, batch, units.below(share_K), words_BL, of
+  )
   assert np.array_equal(found_BL, expected_BL)
 
 
-@pytest.mark.parametrize('law, expected', (
-    (('geometric', 0.5, 3), [4 / 7, 2 / 7, 1 / 7]), (('uniform', 0.5, 4), [0.25] * 4),
-    (('harmonic', 0.5, 3), [6 / 11, 3 / 11, 2 / 11]), (('geometric', 1.0, 3), [1, 0, 0]),
-    (('harmonic', 0.5, 1), [1])))
+@pytest.mark.parametrize(
+  'law, expected',
+  (
+    (('geometric', 0.5, 3), [4 / 7, 2 / 7, 1 / 7]),
+    (('uniform', 0.5, 4), [0.25] * 4),
+    (('harmonic', 0.5, 3), [6 / 11, 3 / 11, 2 / 11]),
+    (('geometric', 1.0, 3), [1, 0, 0]),
+    (('harmonic', 0.5, 1), [1]),
+  ),
+)
 def test_laws_of_spans(law, expected):
-  assert units.span_law(*law) == pytest.approx(expected)
+  assert units.span_length_distribution(*law) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize('p, longest', ((1.0, 5), (0.9, 40), (0.5, 80)))
 def test_spans_that_nearly_always_end_early_do(p, longest):
   """Probabilities that round to 1 must not wrap around."""
-  below_K = units.below(units.span_law('geometric', p, longest))
+  below_K = units.below(units.span_length_distribution('geometric', p, longest))
   assert (np.diff(below_K.astype(np.int64)) >= 0).all() and below_K[-1] == 2**32 - 1
   assert below_K[0] == pytest.approx(p * 2**32, rel=1e-6)

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlm_jax import batches
-from mlm_jax import rng
-from mlm_jax import trees
+from mlm_jax.core import batches
+from mlm_jax.core import rng
+from mlm_jax.core import trees
 from tests import toys
 
 FAMILIES = tuple(toys.FAMILIES)
@@ -22,12 +22,13 @@ def start(model):
   return jax.jit(model.init)(rng.root_key(0))
 
 
-@functools.partial(jax.jit, static_argnums=0)   # one program compiles faster than each of its operations
+@functools.partial(
+  jax.jit, static_argnums=0
+)  # one program compiles faster than each of its operations
 def encode_whole(model, params, batch, dropout_key=None):
   segments_BL = batches.segments(batch.tokens_BL, batch.starts_BS, toys.PAD)
   positions_BL = batches.positions(batch.starts_BS, batch.tokens_BL.shape[1])
-  return model.apply(params, batch.tokens_BL, segments_BL, positions_BL,
-                     dropout_key=dropout_key)
+  return model.apply(params, batch.tokens_BL, segments_BL, positions_BL, dropout_key=dropout_key)
 
 
 def encode(model, params, batch, dropout_key=None):
@@ -37,11 +38,14 @@ def encode(model, params, batch, dropout_key=None):
 @pytest.mark.parametrize('family', FAMILIES)
 def test_parameter_names_and_shapes_are_pinned(family):
   model = toys.model(**toys.FAMILIES[family])
-  found = {path: list(leaf.shape) for path, leaf in
-           trees.paths(jax.eval_shape(model.init, rng.root_key(0))).items()}
+  found = {
+    path: list(leaf.shape)
+    for path, leaf in trees.paths(jax.eval_shape(model.init, rng.root_key(0))).items()
+  }
   assert found == json.loads(GOLDEN.read_text())[family], (
-      f'parameters of {family} changed: old checkpoints will not load; if that is meant, write '
-      f'the new names into {GOLDEN.name} and say so in the release notes')
+    f'parameters of {family} changed: old checkpoints will not load; if that is meant, write '
+    f'the new names into {GOLDEN.name} and say so in the release notes'
+  )
 
 
 @pytest.mark.parametrize('family', FAMILIES)
@@ -50,8 +54,9 @@ def test_no_gradient_leaks_across_documents(family):
   params = start(model)
   # Tokens 10..19 stand in the first document only, 20..29 in the second.
   tokens_BL = np.array([[2, *range(10, 16), 3, 2, *range(20, 25), 3, 0]], np.uint16)
-  batch = batches.Batch(tokens_BL, np.array([[0, 8]], np.int32), np.zeros((1, 2), np.uint32),
-                        np.zeros(1, np.uint32))
+  batch = batches.Batch(
+    tokens_BL, np.array([[0, 8]], np.int32), np.zeros((1, 2), np.uint32), np.zeros(1, np.uint32)
+  )
 
   def first_document(params):
     encoded = encode_whole(model, params, batch)
@@ -71,27 +76,40 @@ def test_a_document_does_not_know_where_it_is_packed(family):
   for b in range(4):
     ends = [*batch.starts_BS[b, 1:], (batch.tokens_BL[b] != toys.PAD).sum()]
     for first, end in zip(batch.starts_BS[b], ends):
-      tokens_1L, starts_1S = np.full((1, 24), toys.PAD, np.uint16), np.array([[0, -1, -1]], np.int32)
-      tokens_1L[0, :end - first] = batch.tokens_BL[b, first:end]
+      tokens_1L, starts_1S = (
+        np.full((1, 24), toys.PAD, np.uint16),
+        np.array([[0, -1, -1]], np.int32),
+      )
+      tokens_1L[0, : end - first] = batch.tokens_BL[b, first:end]
       alone = batches.Batch(tokens_1L, starts_1S, batch.example_B2[:1], batch.visit_B[:1])
-      np.testing.assert_allclose(packed_BLD[b, first:end], encode(model, params, alone)[0, :end - first],
-                                 rtol=0, atol=2e-6)
+      np.testing.assert_allclose(
+        packed_BLD[b, first:end], encode(model, params, alone)[0, : end - first], rtol=0, atol=2e-6
+      )
 
 
-@pytest.mark.parametrize('family', (
-    'bert', 'modernbert', pytest.param('deberta_v2_enhanced', marks=pytest.mark.slow)))
+@pytest.mark.parametrize(
+  'family', ('bert', 'modernbert', pytest.param('deberta_v2_enhanced', marks=pytest.mark.slow))
+)
 def test_scanned_unrolled_and_rematerialised_layers_agree(family):
   batch = toys.batch()
   key = rng.root_key(5)
   results = []
-  for settings in ({'scan_layers': False}, {'scan_layers': True}, {'remat': True},
-                   {'scan_layers': True, 'remat': True}):
-    model = toys.model(**toys.FAMILIES[family], model__dropout=0.1, **{f'model__{k}': v for k, v in settings.items()})
+  for settings in (
+    {'scan_layers': False},
+    {'scan_layers': True},
+    {'remat': True},
+    {'scan_layers': True, 'remat': True},
+  ):
+    model = toys.model(
+      **toys.FAMILIES[family], model__dropout=0.1, **{f'model__{k}': v for k, v in settings.items()}
+    )
     params = start(model)
     loss = lambda params: (encode_whole(model, params, batch, key).decoded_BLD ** 3).sum()
     results.append(jax.jit(jax.value_and_grad(loss))(params))
   for other in results[1:]:
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), results[0], other)
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), results[0], other
+    )
 
 
 def test_dead_columns_take_no_probability_and_no_gradient():
@@ -100,11 +118,13 @@ def test_dead_columns_take_no_probability_and_no_gradient():
   hidden_PD = jax.random.normal(rng.root_key(1), (3, 32))
   logits_PV = model.head(params, hidden_PD)
   assert logits_PV.shape == (3, 128)
-  assert np.all(np.isneginf(logits_PV[:, toys.VOCAB:])) and np.all(np.isfinite(logits_PV[:, :toys.VOCAB]))
+  assert np.all(np.isneginf(logits_PV[:, toys.VOCAB :])) and np.all(
+    np.isfinite(logits_PV[:, : toys.VOCAB])
+  )
   gradient = jax.grad(lambda p: jax.nn.log_softmax(model.head(p, hidden_PD))[:, 7].sum())(params)
   for leaf in jax.tree.leaves(gradient):
     assert np.all(np.isfinite(leaf))
-  np.testing.assert_array_equal(gradient['embeddings']['token']['embedding'][toys.VOCAB:], 0)
+  np.testing.assert_array_equal(gradient['embeddings']['token']['embedding'][toys.VOCAB :], 0)
 
 
 def test_the_head_is_tied_to_the_input_embedding():
@@ -112,7 +132,9 @@ def test_the_head_is_tied_to_the_input_embedding():
   params = start(model)
   hidden_PD = jax.random.normal(rng.root_key(1), (3, 32))
   changed = jax.tree.map(lambda x: x, params)
-  changed['embeddings']['token']['embedding'] = params['embeddings']['token']['embedding'].at[9].mul(3)
+  changed['embeddings']['token']['embedding'] = (
+    params['embeddings']['token']['embedding'].at[9].mul(3)
+  )
   difference_PV = model.head(changed, hidden_PD) - model.head(params, hidden_PD)
   assert np.all(difference_PV[:, 9] != 0)
   np.testing.assert_array_equal(difference_PV[:, :9], 0)
@@ -141,6 +163,7 @@ def test_roberta_positions_begin_at_its_third_row():
 def test_dropout_drops_26_in_256_and_keeps_the_mean():
   model = toys.model(model__dropout=0.1)
   from mlm_jax.models import layers
+
   ones = jnp.ones((64, 1000))
   dropped = layers.Dropout(0.1).apply({}, ones, False, rngs={'dropout': rng.root_key(3)})
   zeros = (dropped == 0).sum()
@@ -149,7 +172,10 @@ def test_dropout_drops_26_in_256_and_keeps_the_mean():
   assert abs(zeros - expected) < 6 * np.sqrt(expected * (1 - 26 / 256))
   np.testing.assert_allclose(dropped[dropped != 0], 256 / 230, rtol=1e-6)
   params = start(model)
-  a, b, c = (encode(model, params, toys.batch(), key) for key in (rng.root_key(1), rng.root_key(1), rng.root_key(2)))
+  a, b, c = (
+    encode(model, params, toys.batch(), key)
+    for key in (rng.root_key(1), rng.root_key(1), rng.root_key(2))
+  )
   np.testing.assert_array_equal(a, b)
   assert np.any(a != c)
 
@@ -163,7 +189,7 @@ def test_details_are_those_of_the_computation(scan_layers, family):
   positions_BL = batches.positions(batch.starts_BS, batch.tokens_BL.shape[1])
   seen = model.apply(params, batch.tokens_BL, segments_BL, positions_BL, details=True)
   assert np.array_equal(seen.hidden_BLD, encode_whole.__wrapped__(model, params, batch).hidden_BLD)
-  if family != 'modernbert':   # which has a norm behind the last layer
+  if family != 'modernbert':  # which has a norm behind the last layer
     assert np.array_equal(seen.layers_NBLD[-1], seen.hidden_BLD)
   assert not np.allclose(seen.layers_NBLD[0], seen.hidden_BLD)
   assert seen.attention_NBHLL.shape == (model.architecture.layers, 8, 2, 16, 16)

@@ -1,4 +1,5 @@
-"""Every variant gives what the classes of `transformers` gave with the same weights, as tests/golden holds it.
+"""Every variant gives what the classes of `transformers` gave with the same weights, as
+tests/golden holds it.
 
 Made in float64 by tests/parity/test_families.py, which compares with them itself.
 """
@@ -8,17 +9,22 @@ import pytest
 
 from tests.models import variants
 
-FLOAT32, GRADIENTS = 5e-5, 1e-4   # as in test_families.py
+FLOAT32, GRADIENTS = 5e-5, 1e-4  # as in test_families.py
 EVERY = pytest.mark.parametrize('variant', variants.VARIANTS)
-MESSAGE = ('{0} differs from what transformers gave by {1:.1e}. `make parity` compares with transformers itself: where '
-           'its tests of {0} fail too, the model is wrong; where only those of golden files do, '
-           '`make parity REGENERATE=1` writes them anew')
+MESSAGE = (
+  '{0} differs from what transformers gave by {1:.1e}. `make parity` compares with transformers '
+  'itself: where '
+  'its tests of {0} fail too, the model is wrong; where only those of golden files do, '
+  '`make parity REGENERATE=1` writes them anew'
+)
 
 
 def golden(variant):
   """Returns (hidden_NTD, logits_PV, {name: gradient}) of transformers."""
   with np.load(variants.GOLDEN / f'{variant}.npz') as file:
-    gradients = {name.removeprefix('gradient/'): file[name] for name in file if name.startswith('gradient/')}
+    gradients = {
+      name.removeprefix('gradient/'): file[name] for name in file if name.startswith('gradient/')
+    }
     return file['hidden_NTD'], file['logits_PV'], gradients
 
 
@@ -36,13 +42,19 @@ def assert_alike(variant, ours, tolerance):
 def test_packed_documents_and_their_gradients_are_those_of_transformers(variant):
   *ours, gradients = variants.gradients(variant)
   assert_alike(variant, ours, FLOAT32)
-  assert_near(variant, max(variants.gradient_errors(gradients, golden(variant)[2]).values()), GRADIENTS)
+  assert_near(
+    variant, max(variants.gradient_errors(gradients, golden(variant)[2]).values()), GRADIENTS
+  )
 
 
 @EVERY
 def test_padded_documents_are_those_of_transformers_in_float64(variant):
   # Angles of rotary positions are float32 in both, and what their cosines are hangs on the machine.
-  assert_alike(variant, variants.outputs(variant, 'padded', 'float64'), 1e-5 if variant == 'modernbert' else 1e-9)
+  assert_alike(
+    variant,
+    variants.outputs(variant, 'padded', 'float64'),
+    1e-5 if variant == 'modernbert' else 1e-9,
+  )
 
 
 def test_there_is_a_golden_file_for_every_variant():

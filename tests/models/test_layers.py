@@ -5,14 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
-from mlm_jax import rng
+from mlm_jax.core import rng
 from mlm_jax.models import layers
 from tests import toys
 
 
 def test_gelu_is_x_times_the_normal_distribution_below_x():
   x = np.linspace(-8, 8, 1001, dtype=np.float32)
-  share, density = scipy.stats.norm.cdf(x.astype(np.float64)), scipy.stats.norm.pdf(x.astype(np.float64))
+  share, density = (
+    scipy.stats.norm.cdf(x.astype(np.float64)),
+    scipy.stats.norm.pdf(x.astype(np.float64)),
+  )
   # 1 + erf is rounded where it is near 1 or 2, so errors go with |x|, not with the result:
   # four roundings, of erf, the sum and two products.
   rounding = np.abs(x) * 4 * 2.0**-24
@@ -30,7 +33,12 @@ def test_a_linear_layer_is_the_same_on_any_leading_axes():
   dense = layers.dense(5, toys.model().architecture, 'dense')
   x = jax.random.normal(rng.root_key(0), (2, 3, 4))
   params = dense.init(rng.root_key(1), x)
-  assert {name: each.shape for name, each in params['params'].items()} == {'kernel': (4, 5), 'bias': (5,)}
+  assert {name: each.shape for name, each in params['params'].items()} == {
+    'kernel': (4, 5),
+    'bias': (5,),
+  }
   expected = np.einsum('abi,io->abo', x, params['params']['kernel'])
   np.testing.assert_allclose(dense.apply(params, x), expected, rtol=2e-6, atol=2e-7)
-  np.testing.assert_allclose(dense.apply(params, x)[1], dense.apply(params, x[1]), rtol=2e-6, atol=2e-7)
+  np.testing.assert_allclose(
+    dense.apply(params, x)[1], dense.apply(params, x[1]), rtol=2e-6, atol=2e-7
+  )

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from mlm_jax import sweeps
-from mlm_jax.sweeps import populations
+from mlm_jax.sweeps import vectorized_runner
 from tests import toys
 
 FOLDER = pathlib.Path(__file__).parents[2] / 'notebooks'
@@ -71,7 +71,7 @@ def sweep(tmp_path_factory):
                               model__max_positions=96)
   rates = sweeps.product(sweeps.param('masking.rate', [0.15, 0.3]), sweeps.seeds(3))
   plan = sweeps.plan(sweeps.Sweep(base, rates, 'Does the rate matter?'), 'experiments/rate', folder / 'sweep')
-  assert populations.run(plan, folder / 'sweep', log=lambda line: None)
+  assert vectorized_runner.run(plan, folder / 'sweep', log=lambda line: None)
   return folder / 'sweep'
 
 

@@ -1,4 +1,6 @@
-"""`make parity` runs what is here, in an environment that has the peers; elsewhere it is not collected."""
+"""`make parity` runs what is here, in an environment that has the peers; elsewhere it is not
+collected.
+"""
 
 import importlib.util
 

@@ -5,14 +5,14 @@ import math
 
 import numpy as np
 import torch
-import transformers
 from torch.nn import functional
+import transformers
 from transformers.models.deberta import modeling_deberta
 from transformers.models.deberta_v2 import modeling_deberta_v2
 from transformers.models.modernbert import modeling_modernbert
 
-from mlm_jax.interop import names
-from mlm_jax.interop import settings
+from mlm_jax.huggingface import names
+from mlm_jax.huggingface import settings
 from mlm_jax.models import rotary
 
 # More threads than free cores wait for each other: minutes where one takes seconds.
@@ -32,14 +32,23 @@ def make(config, pad_id, params, architecture, kind='MaskedLM', rules=None, dtyp
     dtype: of its weights.
   """
   theirs = settings.to_theirs(config, pad_id)
-  for name in ('cls', 'sep', 'bos', 'eos'):   # not used, but ModernBERT's own would not fit a small vocabulary
+  for name in (
+    'cls',
+    'sep',
+    'bos',
+    'eos',
+  ):  # not used, but ModernBERT's own would not fit a small vocabulary
     theirs[f'{name}_token_id'] = pad_id
   maker = getattr(transformers, f'AutoModelFor{kind}')
-  model = maker.from_config(transformers.AutoConfig.for_model(**theirs), dtype=dtype, attn_implementation='eager')
+  model = maker.from_config(
+    transformers.AutoConfig.for_model(**theirs), dtype=dtype, attn_implementation='eager'
+  )
   model.eval()
   rules = rules or names.rules(config.family, architecture)
   named = names.to_theirs(rules, params, architecture)
-  found = model.load_state_dict({name: torch.tensor(x, dtype=dtype) for name, x in named.items()}, strict=False)
+  found = model.load_state_dict(
+    {name: torch.tensor(x, dtype=dtype) for name, x in named.items()}, strict=False
+  )
   assert not found.unexpected_keys
   # What ours has not: the second name of the tied table, and the one token type of their RoBERTa.
   for name in found.missing_keys:
@@ -48,7 +57,9 @@ def make(config, pad_id, params, architecture, kind='MaskedLM', rules=None, dtyp
       tensor.zero_()
       dict(model.named_parameters())[name].requires_grad_(False)
     else:
-      assert tensor.data_ptr() in {model.state_dict()[name].data_ptr() for name in named}, f'{name} is not ours'
+      assert tensor.data_ptr() in {model.state_dict()[name].data_ptr() for name in named}, (
+        f'{name} is not ours'
+      )
   return model
 
 
@@ -71,7 +82,9 @@ def in_float64(monkeypatch):
   is -inf in float32, where padding sees nothing.
   """
   scale = lambda query, factor: torch.tensor(math.sqrt(query.size(-1) * factor), dtype=query.dtype)
-  norm = lambda self, x: functional.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.variance_epsilon)
+  norm = lambda self, x: functional.layer_norm(
+    x, x.shape[-1:], self.weight, self.bias, self.variance_epsilon
+  )
   with monkeypatch.context() as patch:
     for module in (modeling_deberta, modeling_deberta_v2):
       patch.setattr(module, 'scaled_size_sqrt', scale)
@@ -97,5 +110,10 @@ def _turn(query, key, cosine, sine, unsqueeze_dim):
 def _angles(self, x, position_ids, layer_type):
   """Of ours: float32 on both sides, but cosines of two libraries differ in their last digit."""
   theta = self.config.rope_parameters[layer_type]['rope_theta']
-  halves = rotary.angles(position_ids.numpy(), self.config.hidden_size // self.config.num_attention_heads, theta)
-  return [torch.tensor(np.concatenate([half, half], axis=-1), dtype=x.dtype) for half in map(np.asarray, halves)]
+  halves = rotary.angles(
+    position_ids.numpy(), self.config.hidden_size // self.config.num_attention_heads, theta
+  )
+  return [
+    torch.tensor(np.concatenate([half, half], axis=-1), dtype=x.dtype)
+    for half in map(np.asarray, halves)
+  ]

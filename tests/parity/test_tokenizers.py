@@ -3,15 +3,15 @@
 import json
 
 import pytest
-import transformers
 from tokenizers import implementations
+import transformers
 
-from mlm_jax.data import tokenizer as tokenizer_lib
-from mlm_jax.interop import tokenizers as interop
-from tests.interop.test_tokenizers import TEXTS
-from tests.interop.test_tokenizers import cleaned
-from tests.interop.test_tokenizers import spm
-from tests.interop.test_tokenizers import train
+from mlm_jax.data.tokenizers import registry as tokenizer_lib
+from mlm_jax.huggingface import tokenizers as interop
+from tests.huggingface.test_tokenizers import TEXTS
+from tests.huggingface.test_tokenizers import cleaned
+from tests.huggingface.test_tokenizers import spm
+from tests.huggingface.test_tokenizers import train
 
 pytestmark = pytest.mark.parity
 
@@ -39,30 +39,47 @@ def test_an_exported_folder_is_loaded(kind, tmp_path):
       assert theirs.decode(ours.encode(text)) == text
   theirs.save_pretrained(tmp_path / 'again')
   again = tokenizer_lib.make(interop.from_folder(tmp_path / 'again'))
-  assert [again.encode(text) for text in cleaned(100)] == [ours.encode(text) for text in cleaned(100)]
+  assert [again.encode(text) for text in cleaned(100)] == [
+    ours.encode(text) for text in cleaned(100)
+  ]
 
 
-@pytest.mark.parametrize('settings', [{}, {'do_lower_case': False}, {'strip_accents': False},
-                                      {'tokenize_chinese_chars': False}])
+@pytest.mark.parametrize(
+  'settings',
+  [{}, {'do_lower_case': False}, {'strip_accents': False}, {'tokenize_chinese_chars': False}],
+)
 def test_a_folder_of_bert_is_read(settings, tmp_path):
   oracle = implementations.BertWordPieceTokenizer()
-  oracle.train_from_iterator(TEXTS + [text.upper() for text in TEXTS], vocab_size=400, show_progress=False)
+  oracle.train_from_iterator(
+    TEXTS + [text.upper() for text in TEXTS], vocab_size=400, show_progress=False
+  )
   oracle.save_model(str(tmp_path))
   (tmp_path / 'tokenizer_config.json').write_text(json.dumps(settings))
-  assert_alike(tokenizer_lib.make(interop.from_folder(tmp_path)),
-               transformers.BertTokenizerFast.from_pretrained(tmp_path))
+  assert_alike(
+    tokenizer_lib.make(interop.from_folder(tmp_path)),
+    transformers.BertTokenizerFast.from_pretrained(tmp_path),
+  )
 
 
 def test_a_folder_of_roberta_is_read(tmp_path):
   oracle = implementations.ByteLevelBPETokenizer()
-  oracle.train_from_iterator(TEXTS, vocab_size=450, show_progress=False,
-                             special_tokens=['<s>', '<pad>', '</s>', '<unk>', '<mask>'])
+  oracle.train_from_iterator(
+    TEXTS,
+    vocab_size=450,
+    show_progress=False,
+    special_tokens=['<s>', '<pad>', '</s>', '<unk>', '<mask>'],
+  )
   oracle.save_model(str(tmp_path))
   ours = tokenizer_lib.make(interop.from_folder(tmp_path))
   theirs = transformers.RobertaTokenizerFast.from_pretrained(tmp_path)
   assert_alike(ours, theirs)
-  for text in ('fi[MASK].', '[MASK] du'):   # made of these files, theirs leaves the space before a mask
-    assert theirs(text.replace('[MASK]', '<mask>'))['input_ids'][1:-1] == ours.encode_with_masks(text)
+  for text in (
+    'fi[MASK].',
+    '[MASK] du',
+  ):  # made of these files, theirs leaves the space before a mask
+    assert theirs(text.replace('[MASK]', '<mask>'))['input_ids'][1:-1] == ours.encode_with_masks(
+      text
+    )
 
 
 @pytest.mark.parametrize('has_file', [False, True])
@@ -71,5 +88,7 @@ def test_a_folder_of_deberta_is_read(has_file, tmp_path):
   (tmp_path / 'tokenizer_config.json').write_text('{"do_lower_case": false, "vocab_type": "spm"}')
   if has_file:
     (tmp_path / 'added_tokens.json').write_text('{"[MASK]": 400}')
-  assert_alike(tokenizer_lib.make(interop.from_folder(tmp_path)),
-               transformers.DebertaV2TokenizerFast.from_pretrained(tmp_path))
+  assert_alike(
+    tokenizer_lib.make(interop.from_folder(tmp_path)),
+    transformers.DebertaV2TokenizerFast.from_pretrained(tmp_path),
+  )

@@ -11,23 +11,33 @@ import numpy as np
 import pytest
 import torch
 
-from mlm_jax import batches
 from mlm_jax import models
-from mlm_jax.interop import names
+from mlm_jax.core import batches
+from mlm_jax.huggingface import names
 from mlm_jax.objectives import masked as masked_objective
 from tests.models import variants
 from tests.parity import peers
 from tests.parity import training
-from tests.parity.training import LENGTH, ROWS, STEPS, VOCAB
+from tests.parity.training import LENGTH
+from tests.parity.training import ROWS
+from tests.parity.training import STEPS
+from tests.parity.training import VOCAB
 
 pytestmark = pytest.mark.parity
 
 FAMILIES = {
-    'bert': {},
-    'roberta': {'model__family': 'roberta'},
-    'deberta_v2': {'model__family': 'deberta_v2', 'model__size': 'xlarge', 'model__deberta__buckets': 16},
-    'modernbert': {'model__family': 'modernbert', 'model__modernbert__window': 12,
-                   'model__modernbert__global_every': 2},
+  'bert': {},
+  'roberta': {'model__family': 'roberta'},
+  'deberta_v2': {
+    'model__family': 'deberta_v2',
+    'model__size': 'xlarge',
+    'model__deberta__buckets': 16,
+  },
+  'modernbert': {
+    'model__family': 'modernbert',
+    'model__modernbert__window': 12,
+    'model__modernbert__global_every': 2,
+  },
 }
 EVERY = pytest.mark.parametrize('family', FAMILIES)
 # Absolute, and relative twice. Losses are held to more than the 1e-3 that would do for
@@ -39,7 +49,7 @@ def config(family, **settings):
   return training.config(**FAMILIES[family] | settings)
 
 
-pad_id = variants.pad_id   # a family is a variant
+pad_id = variants.pad_id  # a family is a variant
 
 
 @functools.cache
@@ -48,7 +58,9 @@ def our_model(family):
 
 
 def their_model(family):
-  return peers.make(config(family).model, pad_id(family), start(family), our_model(family).architecture)
+  return peers.make(
+    config(family).model, pad_id(family), start(family), our_model(family).architecture
+  )
 
 
 @functools.cache
@@ -79,7 +91,9 @@ def our_first_gradient(family):
 
 @functools.cache
 def our_losses(family):
-  steps, _ = training.our_steps(objective(family), config(family), start(family), lambda step: rows(family, step))
+  steps, _ = training.our_steps(
+    objective(family), config(family), start(family), lambda step: rows(family, step)
+  )
   return np.array([metrics['loss'] for metrics in steps])
 
 
@@ -95,15 +109,25 @@ def logits_error(theirs, family):
   seen_BL = batch.tokens_BL != pad_id(family)
   theirs_PV = their_output(theirs, family, batch).logits.detach().numpy()[seen_BL]
   inputs_BL = training.masks(batch)[0].numpy()
-  ours_PV = jax.jit(lambda params: model.head(params, model.apply(
-      params, inputs_BL, batches.segments(batch.tokens_BL, batch.starts_BS, pad_id(family)),
-      batches.positions(batch.starts_BS, LENGTH)).hidden_BLD[seen_BL]))(start(family))
+  ours_PV = jax.jit(
+    lambda params: model.head(
+      params,
+      model.apply(
+        params,
+        inputs_BL,
+        batches.segments(batch.tokens_BL, batch.starts_BS, pad_id(family)),
+        batches.positions(batch.starts_BS, LENGTH),
+      ).hidden_BLD[seen_BL],
+    )
+  )(start(family))
   assert np.abs(theirs_PV).max() > 0.5  # logits that say nothing would agree too
   return np.abs(ours_PV[:, :VOCAB] - theirs_PV).max()
 
 
 def gradient_errors(ours, theirs):
-  """Returns {name: error} of {name: gradient} of ours, and of their model; see variants.gradient_errors."""
+  """Returns {name: error} of {name: gradient} of ours, and of their model; see
+  variants.gradient_errors.
+  """
   theirs = peers.gradients(theirs)
   return variants.gradient_errors(ours, {name: theirs[name] for name in ours})
 
@@ -114,7 +138,10 @@ def first_gradient_errors(theirs, family):
 
 
 def loss_errors(theirs, family, settings):
-  """Returns the relative difference of the losses at each step of training theirs, which is changed."""
+  """Returns the relative difference of the losses at each step of training theirs, which is
+  changed.
+  """
+
   def loss(step):
     loss = their_output(theirs, family, rows(family, step)).loss
     return loss, loss.item()
@@ -140,14 +167,19 @@ def test_the_first_gradient_of_every_parameter_agrees(family):
 
 @EVERY
 def test_fifty_steps_of_training_agree_at_every_step(family):
-  errors, losses = loss_errors(their_model(family), family, config(family).optim), our_losses(family)
-  print(f'{family}: losses, from {losses[0]:.3f} to {losses[-1]:.3f}, differ by {errors.max():.1e} '
-        f'at most (step {errors.argmax()})')
+  errors, losses = (
+    loss_errors(their_model(family), family, config(family).optim),
+    our_losses(family),
+  )
+  print(
+    f'{family}: losses, from {losses[0]:.3f} to {losses[-1]:.3f}, differ by {errors.max():.1e} '
+    f'at most (step {errors.argmax()})'
+  )
   assert losses[-1] < 0.9 * losses[0]  # it learns
   assert len(errors) == STEPS and errors.max() < LOSSES
 
 
-@pytest.mark.parametrize('family', ('bert', 'roberta'))   # of the others see test_families.py
+@pytest.mark.parametrize('family', ('bert', 'roberta'))  # of the others see test_families.py
 def test_packed_rows_are_worth_their_documents_alone(family):
   """The loss of packed rows, and its gradient, are those of transformers on each document alone."""
   theirs, batch, total = their_model(family), rows(family, 0, documents=3), 0.0
@@ -156,16 +188,18 @@ def test_packed_rows_are_worth_their_documents_alone(family):
   for b in range(ROWS):
     ends = [*batch.starts_BS[b, 1:], (batch.tokens_BL[b] != pad_id(family)).sum()]
     for begin, end in zip(batch.starts_BS[b], ends):
-      labels_1L = labels_BL[b:b + 1, begin:end]
+      labels_1L = labels_BL[b : b + 1, begin:end]
       if (labels_1L >= 0).any():
-        loss = theirs(input_ids=inputs_BL[b:b + 1, begin:end], labels=labels_1L).loss
+        loss = theirs(input_ids=inputs_BL[b : b + 1, begin:end], labels=labels_1L).loss
         part = loss * (labels_1L >= 0).sum() / chosen
         part.backward()
         total += part.item()
   ours, gradient = our_gradient(family, batch)
   errors = gradient_errors(gradient, theirs)
-  print(f'{family}: packed, the loss differs by {abs(ours / total - 1):.1e}, '
-        f'gradients by {max(errors.values()):.1e} at most')
+  print(
+    f'{family}: packed, the loss differs by {abs(ours / total - 1):.1e}, '
+    f'gradients by {max(errors.values()):.1e} at most'
+  )
   assert abs(ours / total - 1) < LOSSES
   assert max(errors.values()) < GRADIENTS
 
@@ -188,7 +222,8 @@ def _other_epsilon(theirs):
 
 def _see_padding(theirs):
   theirs.register_forward_pre_hook(
-      lambda module, args, named: (args, named | {'attention_mask': None}), with_kwargs=True)
+    lambda module, args, named: (args, named | {'attention_mask': None}), with_kwargs=True
+  )
 
 
 def _untie(theirs):
@@ -213,11 +248,19 @@ def _wider_window(theirs):
   theirs.config.sliding_window += 1
 
 
-@pytest.mark.parametrize('family, plant', [
-    *((family, plant) for family in ('bert', 'roberta') for plant in (_tanh_gelu, _shift_positions)),
+@pytest.mark.parametrize(
+  'family, plant',
+  [
+    *(
+      (family, plant) for family in ('bert', 'roberta') for plant in (_tanh_gelu, _shift_positions)
+    ),
     *((family, plant) for family in FAMILIES for plant in (_other_epsilon, _see_padding)),
-    ('deberta_v2', _no_far_buckets), ('deberta_v2', _no_convolution),
-    ('modernbert', _one_wavelength), ('modernbert', _wider_window)])
+    ('deberta_v2', _no_far_buckets),
+    ('deberta_v2', _no_convolution),
+    ('modernbert', _one_wavelength),
+    ('modernbert', _wider_window),
+  ],
+)
 def test_starting_logits_tell_of_another_model(family, plant):
   theirs = their_model(family)
   plant(theirs)
@@ -234,9 +277,17 @@ def test_gradients_tell_of_an_untied_head(family):
   assert max(errors.values()) > GRADIENTS
 
 
-@pytest.mark.parametrize('name, value', (
-    ('beta1', 0.85), ('beta2', 0.99), ('epsilon', 1e-5), ('warmup_steps', 11), ('weight_decay', 0.2),
-    ('clip_norm', 10.0)))
+@pytest.mark.parametrize(
+  'name, value',
+  (
+    ('beta1', 0.85),
+    ('beta2', 0.99),
+    ('epsilon', 1e-5),
+    ('warmup_steps', 11),
+    ('weight_decay', 0.2),
+    ('clip_norm', 10.0),
+  ),
+)
 def test_losses_tell_of_another_optimizer(name, value):
   settings = config('bert', **{f'optim__{name}': value}).optim
   assert loss_errors(their_model('bert'), 'bert', settings).max() > LOSSES

@@ -2,10 +2,10 @@
 
 import json
 
-from mlm_jax import checkpoint
 from mlm_jax import sweeps
-from mlm_jax import workdir as workdir_lib
 from mlm_jax.sweeps import launchers
+from mlm_jax.training import checkpoint
+from mlm_jax.training import workdir as workdir_lib
 from tests.sweeps import experiments
 
 
@@ -22,10 +22,10 @@ class Actor:
   def __init__(self, script=(), slots=1):
     self.slots = slots
     self._script = {name: list(acts) for name, acts in dict(script).items()}
-    self.started = []        # names, in their order
+    self.started = []  # names, in their order
     self.running = set()
     self.most_running = 0
-    self.signalled = []      # ('stop' or 'kill', name)
+    self.signalled = []  # ('stop' or 'kill', name)
 
   def start(self, folder):
     self.started.append(folder.name)
@@ -43,7 +43,7 @@ class Act:
 
   def poll(self):
     self._looks += 1
-    if self._looks < 3:   # it takes a while
+    if self._looks < 3:  # it takes a while
       return None
     if callable(self._act):
       self._act = self._act()
@@ -55,8 +55,11 @@ class Act:
       return 0
     if not self.started:
       return self._act
-    status, text = self._act if isinstance(self._act, tuple) else (
-        self._act, f'{self._folder.name} says {self._act}\n')
+    status, text = (
+      self._act
+      if isinstance(self._act, tuple)
+      else (self._act, f'{self._folder.name} says {self._act}\n')
+    )
     with open(launchers.output(self._folder), 'a') as log:
       print(text, file=log)
     return status

@@ -1,4 +1,6 @@
-"""What sweeps are given here: signals that are heard, no waiting, and an experiment to really train."""
+"""What sweeps are given here: signals that are heard, no waiting, and an experiment to really
+train.
+"""
 
 import signal
 
@@ -11,9 +13,14 @@ from tests.sweeps import processes
 
 @pytest.fixture(autouse=True)
 def signals_are_heard():
-  """A shell that starts the tests in the background has them ignore SIGINT, and then a sweep does too."""
-  ignored = [number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-             if signal.getsignal(number) is signal.SIG_IGN]
+  """A shell that starts the tests in the background has them ignore SIGINT, and then a sweep does
+  too.
+  """
+  ignored = [
+    number
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    if signal.getsignal(number) is signal.SIG_IGN
+  ]
   for number in ignored:
     signal.signal(number, signal.default_int_handler)
   yield

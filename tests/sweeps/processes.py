@@ -1,4 +1,6 @@
-"""Sweeps as their users start them: `mlm-jax sweep` in a process of its own, and its runs in theirs."""
+"""Sweeps as their users start them: `mlm-jax sweep` in a process of its own, and its runs in
+theirs.
+"""
 
 import os
 import pathlib
@@ -9,33 +11,42 @@ import time
 import jax
 import numpy as np
 
-from mlm_jax import checkpoint
+from mlm_jax.training import checkpoint
 from tests import toys
 from tests.sweeps import experiments
 
-_BODY = '''c = toys.training_config({corpus!r}, total_steps=400, log__every=10, evaluation__every=100,
+_BODY = """c = toys.training_config({corpus!r}, total_steps=400, log__every=10,
+evaluation__every=100,
                          checkpoint__every=20, model__layers=1)
 return sweeps.Sweep(base=c, question='Does the rate matter?', runs=sweeps.product(
-    sweeps.param('masking.rate', {rates}), sweeps.seeds({seeds})))'''
+    sweeps.param('masking.rate', {rates}), sweeps.seeds({seeds})))"""
 
 
 def write_experiment(folder, rates, seeds):
   corpus = toys.write_corpus(folder / 'corpus.txt')
-  return experiments.write(folder / 'rate', _BODY.format(corpus=str(corpus), rates=rates, seeds=seeds))
+  return experiments.write(
+    folder / 'rate', _BODY.format(corpus=str(corpus), rates=rates, seeds=seeds)
+  )
 
 
 def sweep_command(experiment, workdir, *flags):
   """Starts `mlm-jax sweep`."""
   return subprocess.Popen(
-      [sys.executable, '-m', 'mlm_jax', 'sweep', str(experiment), f'--workdir={workdir}', *flags],
-      env={**os.environ, **compilation_cache()}, cwd=pathlib.Path(__file__).parents[2],
-      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    [sys.executable, '-m', 'mlm_jax', 'sweep', str(experiment), f'--workdir={workdir}', *flags],
+    env={**os.environ, **compilation_cache()},
+    cwd=pathlib.Path(__file__).parents[2],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+  )
 
 
 def compilation_cache():
   """Returns what lets processes share the compiled programs of these tests."""
-  return {'JAX_COMPILATION_CACHE_DIR': jax.config.jax_compilation_cache_dir,
-          'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0'}
+  return {
+    'JAX_COMPILATION_CACHE_DIR': jax.config.jax_compilation_cache_dir,
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+  }
 
 
 def wait_for_step(workdir, name, step):
@@ -57,6 +68,10 @@ def process_of(workdir, name):
 def assert_equal_sweeps(one, other):
   for name in experiments.NAMES:
     for log in ('metrics.jsonl', 'evaluations.jsonl'):
-      assert (one / 'runs' / name / log).read_bytes() == (other / 'runs' / name / log).read_bytes(), name
-    params = [checkpoint.read_model(each / 'runs' / name / 'checkpoints', 400)[1] for each in (one, other)]
+      assert (one / 'runs' / name / log).read_bytes() == (
+        other / 'runs' / name / log
+      ).read_bytes(), name
+    params = [
+      checkpoint.read_model(each / 'runs' / name / 'checkpoints', 400)[1] for each in (one, other)
+    ]
     jax.tree.map(np.testing.assert_array_equal, *params)

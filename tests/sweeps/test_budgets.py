@@ -6,17 +6,17 @@ import pytest
 
 from mlm_jax import config as config_lib
 from mlm_jax import models
-from mlm_jax import pretrain
-from mlm_jax import rng
-from mlm_jax import sharding
+from mlm_jax.core import rng
 from mlm_jax.data import store
 from mlm_jax.models import flops
 from mlm_jax.sweeps import budgets
+from mlm_jax.tasks import pretraining
+from mlm_jax.training import sharding
 from tests import toys
 from tests.sweeps import experiments
 
 STEPS = 600
-LOOKED_AT = 40   # steps
+LOOKED_AT = 40  # steps
 
 
 def steps(runs, **settings):
@@ -36,13 +36,22 @@ def test_equal_batches_and_rows_leave_a_budget_of_tokens_as_it_is():
 
 
 def test_larger_batches_or_rows_take_fewer_steps_of_a_budget_of_tokens():
-  assert steps([{}, {'batch_size': 32}, {'data.row_length': 32}, {'batch_size': 6}]) == [600, 150, 300, 800]
+  assert steps([{}, {'batch_size': 32}, {'data.row_length': 32}, {'batch_size': 6}]) == [
+    600,
+    150,
+    300,
+    800,
+  ]
 
 
 def test_a_budget_of_predictions_goes_by_the_mean_rate_of_what_is_predicted(prepared):
-  runs = [{'masking.rate': 0.2}, {'masking.rate': 0.4}, {'masking.rate': 0.4, 'masking.predicted': 0.5},
-          {'masking.schedule': 'linear', 'masking.rate': 0.1, 'masking.final_rate': 0.3},
-          {'masking.schedule': 'polynomial', 'masking.rate': 0.0, 'masking.final_rate': 0.3}]
+  runs = [
+    {'masking.rate': 0.2},
+    {'masking.rate': 0.4},
+    {'masking.rate': 0.4, 'masking.predict_fraction': 0.5},
+    {'masking.schedule': 'linear', 'masking.rate': 0.1, 'masking.final_rate': 0.3},
+    {'masking.schedule': 'polynomial', 'masking.rate': 0.0, 'masking.final_rate': 0.3},
+  ]
   folder, base = prepared
   plan = experiments.plan(folder, runs, base, budget='predictions')
   assert [run.config.total_steps for run in plan.runs] == [1000, 500, 1000, 1000, 2000]
@@ -57,16 +66,29 @@ def test_warm_up_stays_as_it_is():
   assert [run.config.optim.warmup_steps for run in plan.runs] == [2, 2]
 
 
-@pytest.mark.parametrize('runs, says', (
-    ([{}, {'batch_size': 16, 'total_steps': 600}],
-     'run batch_size=16_total_steps=600_seed=0: config.total_steps = 600: a budget of tokens as that of base '
-     'asks for 300 steps; leave it to the budget'),
-    ([{}, {'batch_size': 16, 'stages': [{'steps': 300}, {'steps': 300}]}], 'stages are not stretched'),
-    ([{'optim.warmup_steps': 500}, {'batch_size': 16, 'optim.warmup_steps': 500}],
-     'config.optim.warmup_steps = 500: must be with optim.decay_steps at most total_steps = 300'),
-    ([{}, {'masking.schedule': 'linear', 'masking.mean_rate': 0.9, 'masking.final_rate': 0.5}],
-     'the rate would reach'),
-))
+@pytest.mark.parametrize(
+  'runs, says',
+  (
+    (
+      [{}, {'batch_size': 16, 'total_steps': 600}],
+      'run batch_size=16_total_steps=600_seed=0: config.total_steps = 600: a budget of tokens as '
+      'that of base '
+      'asks for 300 steps; leave it to the budget',
+    ),
+    (
+      [{}, {'batch_size': 16, 'stages': [{'steps': 300}, {'steps': 300}]}],
+      'stages are not stretched',
+    ),
+    (
+      [{'optim.warmup_steps': 500}, {'batch_size': 16, 'optim.warmup_steps': 500}],
+      'config.optim.warmup_steps = 500: must be with optim.decay_steps at most total_steps = 300',
+    ),
+    (
+      [{}, {'masking.schedule': 'linear', 'masking.mean_rate': 0.9, 'masking.final_rate': 0.5}],
+      'the rate would reach',
+    ),
+  ),
+)
 def test_an_arm_that_cannot_spend_the_budget_is_refused(runs, says):
   with pytest.raises(config_lib.UserError) as error:
     steps(runs)
@@ -79,10 +101,12 @@ def test_an_arm_may_set_the_steps_that_the_budget_asks_for():
 
 def test_stages_are_added_up():
   stages = [{'steps': 400}, {'steps': 200, 'batch_size': 32, 'masking.rate': 0.3}]
-  config = experiments.plan('w', [{'stages': stages}], toys.config(total_steps=STEPS)).runs[0].config
+  config = (
+    experiments.plan('w', [{'stages': stages}], toys.config(total_steps=STEPS)).runs[0].config
+  )
   cost = budgets.cost(config)
   assert cost['tokens'] == 16 * (400 * 8 + 200 * 32)
-  assert cost['predictions'] == pytest.approx(16 * (400 * 8 * .15 + 200 * 32 * .3))
+  assert cost['predictions'] == pytest.approx(16 * (400 * 8 * 0.15 + 200 * 32 * 0.3))
 
 
 def plan_with(budget, prepared):
@@ -93,16 +117,23 @@ def plan_with(budget, prepared):
 
 
 def spent(config):
-  """Returns (the predictions, the FLOPs) of a run by what the objective counts in its first steps."""
+  """Returns (the predictions, the FLOPs) of a run by what the objective counts in its first
+  steps.
+  """
   prepared = store.open_prepared(config.data.prepared)
   mesh = sharding.make_mesh(config.mesh)
-  stage, = pretrain.problem(config, [prepared], mesh).stages
-  prepare = jax.jit(lambda batch: stage.objective.prepare(stage.policy, batch, rng.root_key(0), 0.0))
+  (stage,) = pretraining.problem(config, [prepared], mesh).stages
+  prepare = jax.jit(
+    lambda batch: stage.objective.prepare(stage.policy, batch, rng.root_key(0), 0.0)
+  )
   sums = np.zeros(3)
   for step in range(LOOKED_AT):
     inputs = prepare(stage.batch(step))
-    sums += (inputs.tokens_BL.size - inputs.padding_B.sum(), inputs.attended_B.sum(),
-             (inputs.action_GP > 0).sum())
+    sums += (
+      inputs.tokens_BL.size - inputs.padding_B.sum(),
+      inputs.attended_B.sum(),
+      (inputs.action_GP > 0).sum(),
+    )
   architecture = models.make(config.model, prepared.tokenizer.size).architecture
   return np.array([sums[2], flops.training(architecture, *sums)]) * config.total_steps / LOOKED_AT
 
@@ -130,4 +161,6 @@ def test_without_data_rows_count_as_full_and_of_one_document(tmp_path):
   architecture = models.make(config.model, config.data.vocab_size).architecture
   wanted = flops.training(architecture, 8 * 16, 8 * 16 * 16, 8 * 16 * 0.15) * config.total_steps
   np.testing.assert_allclose(budgets.cost(config)['flops'], wanted)
-  np.testing.assert_allclose(budgets.cost(config)['predictions'], 8 * 16 * 0.15 * config.total_steps)
+  np.testing.assert_allclose(
+    budgets.cost(config)['predictions'], 8 * 16 * 0.15 * config.total_steps
+  )

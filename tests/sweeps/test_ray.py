@@ -14,23 +14,34 @@ import time
 
 import pytest
 
-from mlm_jax import checkpoint
 from mlm_jax import config as config_lib
 from mlm_jax.sweeps import launchers
+from mlm_jax.training import checkpoint
 from tests.sweeps import processes
 from tests.sweeps.experiments import NAMES
 
-needs_ray = pytest.mark.skipif(importlib.util.find_spec('ray') is None, reason="Ray is not installed: "
-                               "pip install 'mlm_jax[ray]'")
+needs_ray = pytest.mark.skipif(
+  importlib.util.find_spec('ray') is None, reason="Ray is not installed: pip install 'mlm_jax[ray]'"
+)
 
 
 def start_node(folder, *flags):
   """Starts a node of one CPU; it ends with its process."""
-  command = [sys.executable, '-m', 'ray.scripts.scripts', 'start', '--num-cpus=1',
-             '--object-store-memory=80000000', '--disable-usage-stats', '--block', *flags]
+  command = [
+    sys.executable,
+    '-m',
+    'ray.scripts.scripts',
+    'start',
+    '--num-cpus=1',
+    '--object-store-memory=80000000',
+    '--disable-usage-stats',
+    '--block',
+    *flags,
+  ]
   with open(folder / f'node{len(list(folder.glob("node*")))}.log', 'w') as log:
-    return subprocess.Popen(command, stdout=log, stderr=log,
-                            env={**os.environ, **processes.compilation_cache()})
+    return subprocess.Popen(
+      command, stdout=log, stderr=log, env={**os.environ, **processes.compilation_cache()}
+    )
 
 
 @pytest.fixture(scope='module')
@@ -42,8 +53,11 @@ def cluster():
     free.bind(('127.0.0.1', 0))
     port = free.getsockname()[1]
   address = f'127.0.0.1:{port}'
-  nodes = [start_node(folder, '--head', f'--port={port}', '--include-dashboard=false',
-                      f'--temp-dir={folder}/head')]
+  nodes = [
+    start_node(
+      folder, '--head', f'--port={port}', '--include-dashboard=false', f'--temp-dir={folder}/head'
+    )
+  ]
   try:
     _wait_until_said(folder / 'node0.log', 'Ray runtime started')
     nodes.append(start_node(folder, f'--address={address}'))
@@ -71,7 +85,9 @@ def at(cluster, monkeypatch):
 
 @pytest.mark.slow
 @needs_ray
-def test_runs_on_two_nodes_have_the_bytes_of_runs_here_also_when_they_are_stopped(tmp_path, experiment, at):
+def test_runs_on_two_nodes_have_the_bytes_of_runs_here_also_when_they_are_stopped(
+  tmp_path, experiment, at
+):
   here, there = tmp_path / 'here', tmp_path / 'there'
   local = processes.sweep_command(experiment, here)
   out, _ = local.communicate(timeout=600)
@@ -96,9 +112,14 @@ def test_runs_on_two_nodes_have_the_bytes_of_runs_here_also_when_they_are_stoppe
 @pytest.mark.slow
 @needs_ray
 def test_a_run_that_no_node_can_take_is_refused(tmp_path, experiment, at):
-  asked = processes.sweep_command(experiment, tmp_path / 'sweep', '--launcher=ray', '--cpus-per-run=2')
+  asked = processes.sweep_command(
+    experiment, tmp_path / 'sweep', '--launcher=ray', '--cpus-per-run=2'
+  )
   out, _ = asked.communicate(timeout=300)
-  assert asked.returncode == 2 and 'no node of the Ray cluster has 2 CPUs and 0 GPUs' in out.splitlines()[-1]
+  assert (
+    asked.returncode == 2
+    and 'no node of the Ray cluster has 2 CPUs and 0 GPUs' in out.splitlines()[-1]
+  )
 
 
 @pytest.mark.slow

@@ -1,4 +1,6 @@
-"""The runner: what is done is left alone, what crashes is tried again, what fails stops nothing else."""
+"""The runner: what is done is left alone, what crashes is tried again, what fails stops nothing
+else.
+"""
 
 import collections
 import contextlib
@@ -8,8 +10,8 @@ import signal
 import pytest
 
 from mlm_jax import config as config_lib
-from mlm_jax import workdir as workdir_lib
 from mlm_jax.sweeps import launchers
+from mlm_jax.training import workdir as workdir_lib
 from tests.sweeps.actors import Act
 from tests.sweeps.actors import Actor
 from tests.sweeps.actors import finish
@@ -24,7 +26,9 @@ def test_every_run_is_made_once_in_order(tmp_path):
   actor = Actor()
   done, lines = make(tmp_path, actor)
   assert done and actor.started == NAMES and lines[-1] == '4 of 4 runs are done'
-  assert statuses(tmp_path) == {name: {'state': 'done', 'attempts': 1, 'error': None} for name in NAMES}
+  assert statuses(tmp_path) == {
+    name: {'state': 'done', 'attempts': 1, 'error': None} for name in NAMES
+  }
 
 
 @pytest.mark.parametrize('slots', (1, 3))
@@ -48,8 +52,11 @@ def test_a_crashed_run_is_tried_again_twice_at_most_and_the_others_go_on(tmp_pat
   assert collections.Counter(actor.started) == {NAMES[0]: 3, NAMES[1]: 1, NAMES[2]: 3, NAMES[3]: 1}
   said = statuses(tmp_path)
   assert said[NAMES[0]] == {'state': 'done', 'attempts': 3, 'error': None}
-  assert said[NAMES[2]] == {'state': 'failed', 'attempts': 3,
-                            'error': 'killed by signal 11 (Segmentation fault)'}
+  assert said[NAMES[2]] == {
+    'state': 'failed',
+    'attempts': 3,
+    'error': 'killed by signal 11 (Segmentation fault)',
+  }
   assert lines[-1] == '3 of 4 runs are done'
   assert f'see {tmp_path}/runs/{NAMES[2]}/output.log' in lines[-2]
 
@@ -57,7 +64,11 @@ def test_a_crashed_run_is_tried_again_twice_at_most_and_the_others_go_on(tmp_pat
 def test_a_run_that_never_begins_is_not_tried_for_ever(tmp_path):
   actor = Actor({NAMES[0]: ['no such folder'] * 9})
   assert not make(tmp_path, actor)[0] and actor.started.count(NAMES[0]) == 3
-  assert statuses(tmp_path)[NAMES[0]] == {'state': 'failed', 'attempts': 3, 'error': 'no such folder'}
+  assert statuses(tmp_path)[NAMES[0]] == {
+    'state': 'failed',
+    'attempts': 3,
+    'error': 'no such folder',
+  }
 
 
 def test_a_sweep_that_cannot_go_on_stops_its_runs(tmp_path, monkeypatch):
@@ -84,8 +95,11 @@ def test_a_run_that_diverges_is_not_tried_again_and_called_so(tmp_path):
   actor = Actor({NAMES[0]: [3]})
   done, lines = make(tmp_path, actor)
   assert not done and actor.started == NAMES
-  assert statuses(tmp_path)[NAMES[0]] == {'state': 'diverged', 'attempts': 1,
-                                          'error': f'exit status 3: {NAMES[0]} says 3'}
+  assert statuses(tmp_path)[NAMES[0]] == {
+    'state': 'diverged',
+    'attempts': 1,
+    'error': f'exit status 3: {NAMES[0]} says 3',
+  }
   assert any(f'{NAMES[0]} diverged: exit status 3' in line for line in lines)
   saved = tmp_path / 'runs' / NAMES[0] / 'checkpoints' / '4'
   saved.mkdir(parents=True)
@@ -93,7 +107,7 @@ def test_a_run_that_diverges_is_not_tried_again_and_called_so(tmp_path):
   done, lines = make(tmp_path, again)
   assert not done and again.started == []
   assert any(f'{NAMES[0]} diverged: exit status 3' in line for line in lines)
-  saved.rmdir()   # as where its folder was removed
+  saved.rmdir()  # as where its folder was removed
   assert make(tmp_path, again)[0] and again.started == NAMES[:1]
 
 
@@ -109,17 +123,19 @@ def hold(place):
   """Holds a run's folder as the process that trains there does; returns what lets go of it."""
   held = contextlib.ExitStack()
   held.enter_context(workdir_lib.locked(place))
-  (place / 'config.json').touch()   # else nothing of the folder would be left
+  (place / 'config.json').touch()  # else nothing of the folder would be left
   return held.close
 
 
 @pytest.mark.parametrize('is_finished', (True, False))
-def test_a_process_that_outlived_its_sweep_is_waited_for_and_not_started_beside(tmp_path, is_finished):
+def test_a_process_that_outlived_its_sweep_is_waited_for_and_not_started_beside(
+  tmp_path, is_finished
+):
   place = tmp_path / 'runs' / NAMES[0]
   let_go = hold(place)
 
   def end():
-    assert NAMES[0] not in actor.started and actor.most_running == 1   # it keeps its place
+    assert NAMES[0] not in actor.started and actor.most_running == 1  # it keeps its place
     if is_finished:
       finish(place)
     let_go()
@@ -143,9 +159,12 @@ def test_a_signal_does_not_wait_for_a_process_that_outlived_its_sweep(tmp_path):
 
 def test_a_folder_that_is_held_is_no_wrong_input(tmp_path):
   let_go = hold(tmp_path / 'runs' / NAMES[0])
-  with pytest.raises(config_lib.UserError) as error, workdir_lib.locked(tmp_path / 'runs' / NAMES[0]):
+  with (
+    pytest.raises(config_lib.UserError) as error,
+    workdir_lib.locked(tmp_path / 'runs' / NAMES[0]),
+  ):
     pass
-  let_go()   # between the look at the lock and the start of the run somebody held it
+  let_go()  # between the look at the lock and the start of the run somebody held it
   printed = f'mlm-jax train: {error.value}\nstep 8, says the other'
   done, lines = make(tmp_path, Actor({NAMES[0]: [(2, printed)]}))
   assert done and statuses(tmp_path)[NAMES[0]]['attempts'] == 2
@@ -162,7 +181,9 @@ def test_a_signal_stops_what_runs_and_the_same_call_goes_on(tmp_path, number):
   before = signal.getsignal(number)
   done, lines = make(tmp_path, actor)
   assert not done and signal.getsignal(number) is before
-  assert ('stop', NAMES[1]) in actor.signalled and not actor.running and NAMES[3] not in actor.started
+  assert (
+    ('stop', NAMES[1]) in actor.signalled and not actor.running and NAMES[3] not in actor.started
+  )
   assert f'stopped by {signal.Signals(number).name}, the same command goes on' in lines[-1]
   assert statuses(tmp_path)[NAMES[1]] == {'state': 'waiting', 'attempts': 1, 'error': None}
   again = Actor()

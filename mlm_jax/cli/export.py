@@ -1,0 +1,34 @@
+"""Write a run as a Hugging Face folder: weights, tokenizer and a model card.
+
+Example:
+  mlm-jax export --workdir=runs/mine --to=exported/mine
+  mlm-jax export --workdir=runs/mine --to=exported/sentences --sentence-transformers
+  mlm-jax export --workdir=runs/electra --to=exported/electra --part=discriminator
+
+AutoModelForMaskedLM loads the first one. AutoModel has no place for its head: --part=encoder leaves
+that out. An imported run that was not trained since is written as it came.
+"""
+
+
+def add_arguments(parser):
+  parser.add_argument('--workdir', required=True, help='the folder of the run')
+  parser.add_argument('--to', dest='folder', required=True, metavar='DIR', help='a new folder')
+  parser.add_argument('--step', type=int, help='a checkpoint; the newest intact one if not given')
+  parser.add_argument(
+    '--part',
+    choices=('encoder', 'generator', 'discriminator'),
+    default='',
+    help='the encoder without a head, or a part of a run with a generator',
+  )
+  parser.add_argument(
+    '--sentence-transformers',
+    action='store_true',
+    dest='sentences',
+    help='also write what sentence-transformers load: the mean over the tokens, normalised',
+  )
+
+
+def run(args):
+  from mlm_jax.huggingface import exporting
+
+  exporting.run(args.workdir, args.folder, args.step, args.part, args.sentences)

@@ -1,0 +1,20 @@
+"""Fill the [MASK]s of a text with a trained model.
+
+Example:
+  mlm-jax fill --workdir=runs/demo 'Return a new [MASK] with the given items.'
+"""
+
+
+def add_arguments(parser):
+  parser.add_argument('--workdir', required=True, help='the folder of the run')
+  parser.add_argument('--top-k', type=int, default=5, help='predictions a mask')
+  parser.add_argument('text', nargs='+', help='with one or more [MASK]')
+
+
+def run(args):
+  from mlm_jax.inference import predictor
+
+  opened = predictor.open_run(args.workdir)
+  for text in args.text:
+    print(text)
+    print(predictor.format_predictions(opened.fill(text, args.top_k)))

@@ -1,0 +1,30 @@
+"""Make a run of the weights and tokenizer of a Hugging Face folder.
+
+Example:
+  mlm-jax import --from=downloads/bert-base-uncased --workdir=runs/bert
+  mlm-jax import --from=answerdotai/ModernBERT-base --workdir=runs/modernbert   # where there is a
+  network
+
+BERT, RoBERTa, ELECTRA, DeBERTa v1 to v3 and ModernBERT, with or without a masked-language-model
+head, from safetensors. The run fills masks, embeds texts and is where another run can start:
+
+  mlm-jax train --config=runs/bert/config.json --config.init_from=runs/bert --workdir=runs/more \\
+    --config.data.source=text:mine.txt --config.data.tokenizer=runs/bert/tokenizer/tokenizer.model
+"""
+
+
+def add_arguments(parser):
+  parser.add_argument(
+    '--from',
+    dest='place',
+    required=True,
+    metavar='DIR',
+    help="a folder, one of the hub's cache, or a name on the hub",
+  )
+  parser.add_argument('--workdir', required=True, help='the folder of the new run')
+
+
+def run(args):
+  from mlm_jax.huggingface import importing
+
+  importing.run(args.place, args.workdir)

@@ -1,0 +1,97 @@
+"""Make the runs of an experiment, or go on with them.
+
+Example:
+  mlm-jax sweep experiments/masking_rate --workdir=runs/masking_rate --plan
+  mlm-jax sweep experiments/masking_rate --workdir=runs/masking_rate --jobs=2
+
+An experiment is a folder with a sweep.py, whose get_sweep() says which runs answer its question
+(see mlm_jax/sweeps). The data is prepared once; each run stands in DIR/runs/NAME, a folder like
+that of `mlm-jax train`, with what it printed in output.log. The same command goes on with a stopped
+sweep: finished runs are skipped, the others go on from their newest checkpoints; a run whose
+process has outlived a killed sweep is waited for. A run that crashes is started again, twice at
+most, one that diverges is not (without its folder it starts anew). The others go on meanwhile, and
+the exit status is 1 in the end.
+
+With --launcher=ray the runs are tasks of a running Ray cluster (ray start; RAY_ADDRESS). DIR, the
+folder that this is started in and the installed mlm_jax must be the same on all nodes.
+
+With --population runs that differ only in numbers (seed, masking.rate, optim.learning_rate, ...)
+train as the replicas of one step, in this process.
+"""
+
+import sys
+
+from mlm_jax import config
+
+
+def add_arguments(parser):
+  parser.add_argument('experiment', metavar='EXPERIMENT', help='a folder with a sweep.py')
+  parser.add_argument('--workdir', metavar='DIR', required=True, help='the folder of the sweep')
+  parser.add_argument(
+    '--plan', action='store_true', help='only show the runs, what they cost and how far they are'
+  )
+  parser.add_argument(
+    '--jobs',
+    metavar='N',
+    type=int,
+    help='runs at once; 1 if not given, with ray as many as the cluster takes',
+  )
+  parser.add_argument(
+    '--population',
+    metavar='N',
+    type=int,
+    nargs='?',
+    const=0,
+    help='train runs that differ only in numbers as one, N at a time; all if no N is given',
+  )
+  parser.add_argument(
+    '--launcher', choices=('local', 'ray'), default='local', help='where the runs are made'
+  )
+  for kind, default in (('cpus', 1), ('gpus', 0)):
+    parser.add_argument(
+      f'--{kind}-per-run',
+      metavar='N',
+      type=int,
+      default=default,
+      help=f'with ray: what a run asks for, {default} if not given',
+    )
+
+
+def run(args):
+  for flag, value, least in (
+    ('jobs', args.jobs, 1),
+    ('cpus-per-run', args.cpus_per_run, 1),
+    ('gpus-per-run', args.gpus_per_run, 0),
+    ('population', args.population, 0),
+  ):
+    if value is not None and value < least:
+      raise config.UserError(f'--{flag}={value}: must be at least {least}')
+  if args.population is not None and (args.jobs is not None or args.launcher != 'local'):
+    raise config.UserError('--population trains in this process: leave --jobs and --launcher out')
+  from mlm_jax import sweeps
+  from mlm_jax.sweeps import layout
+  from mlm_jax.sweeps import plan_text
+
+  log = lambda line: print(line, flush=True)
+  plan = sweeps.plan(sweeps.load(args.experiment), args.experiment, args.workdir, log)
+  layout.check(plan, args.workdir)  # else runs of another sweep would be counted
+  for line in plan_text.lines(plan, args.workdir):
+    log(line)
+  if args.plan:
+    return
+  if args.population is not None:
+    from mlm_jax.sweeps import vectorized_runner
+
+    done = vectorized_runner.run(plan, args.workdir, args.population, log)
+  else:
+    done = sweeps.run(plan, args.workdir, _launcher(args), log)
+  if not done:
+    sys.exit(1)
+
+
+def _launcher(args):
+  from mlm_jax.sweeps import launchers
+
+  if args.launcher == 'local':
+    return launchers.Local(args.jobs or 1)
+  return launchers.Ray(args.cpus_per_run, args.gpus_per_run, args.jobs)

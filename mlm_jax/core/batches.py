@@ -1,0 +1,69 @@
+"""The batch that the loader gives, and what the device makes of it."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Batch:
+  """Rows of packed segments.
+
+  Attributes:
+    tokens_BL: uint16 or int32 ids; padding stands at the end of a row.
+    starts_BS: int32, where each segment starts, ascending; -1 where unused.
+    example_B2: uint32 (source, row); with visit_B what a row's draws depend on.
+    visit_B: uint32, how often the row has been seen before.
+    joins_BL: bool, the token is in one collocation with the token before it; None where
+      the data has none.
+    classes_BL: uint8, the class of the token's word, counted from 1 in the order of the
+      vocabulary's `classes`, 0 for none; None where the data has none.
+    pairs_BS: uint8, what each segment is as a pair of sentences (see
+      data/annotations/sentence_pairs.py); None where the data has no pairs.
+  """
+
+  tokens_BL: jax.Array
+  starts_BS: jax.Array
+  example_B2: jax.Array
+  visit_B: jax.Array
+  joins_BL: jax.Array | None = None
+  classes_BL: jax.Array | None = None
+  pairs_BS: jax.Array | None = None
+
+
+def segments(tokens_BL, starts_BS, pad_id):
+  """Returns segments_BL: 1, 2, ... for a row's documents in turn, 0 for padding."""
+  number_BL = jnp.cumsum(begins(starts_BS, tokens_BL.shape[1]), axis=1, dtype=jnp.int32)
+  return jnp.where(tokens_BL == pad_id, 0, number_BL)
+
+
+def positions(starts_BS, length):
+  """Returns positions_BL, counted from 0 inside each segment."""
+  index_1L = jnp.arange(length)[None]
+  start_BL = jax.lax.cummax(jnp.where(begins(starts_BS, length), index_1L, 0), axis=1)
+  return index_1L - start_BL
+
+
+def types(tokens_BL, segments_BL, sep_id):
+  """Returns types_BL: 0 up to a segment's first [SEP], 1 behind it."""
+  seps_BL = jnp.cumsum(tokens_BL == sep_id, axis=1) - (tokens_BL == sep_id)  # before each token
+  first_BL = jnp.concatenate(
+    [jnp.ones_like(segments_BL[:, :1], bool), segments_BL[:, 1:] != segments_BL[:, :-1]], 1
+  )
+  at_first_BL = jax.lax.cummax(jnp.where(first_BL, seps_BL, 0), axis=1)
+  return (seps_BL > at_first_BL).astype(jnp.int32)
+
+
+def begins(starts_BS, length):
+  """Returns bool_BL: where a document begins."""
+  return (starts_BS[:, :, None] == jnp.arange(length)[None, None]).any(axis=1)
+
+
+def maskable(tokens_BL, special_ids):
+  """Returns bool_BL: what a policy may choose, everything but special tokens."""
+  special_BL = jnp.zeros(tokens_BL.shape, bool)
+  for each in special_ids:
+    special_BL |= tokens_BL == each
+  return ~special_BL

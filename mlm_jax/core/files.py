@@ -1,0 +1,50 @@
+"""Files that are there as a whole or not at all, and hashes that prove them unaltered."""
+
+import hashlib
+import os
+import pathlib
+
+
+def write(path: str | os.PathLike, content: str | bytes) -> None:
+  """Replaces a file as a whole, or leaves it as it was: also when the process dies in the middle."""
+  path = pathlib.Path(path)
+  partial = path.with_name(path.name + '.partial')
+  try:
+    with open(partial, 'wb') as file:
+      file.write(content.encode() if isinstance(content, str) else content)
+      file.flush()
+      os.fsync(file.fileno())
+    partial.rename(path)
+  finally:
+    partial.unlink(missing_ok=True)
+
+
+def sha256(path: str | os.PathLike) -> str:
+  """Returns the hash of a file's content, in hexadecimal digits."""
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def hashes(folder: str | os.PathLike, ignored: str) -> dict[str, str]:
+  """Returns {path inside the folder: sha256} of every file below it, by path.
+
+  Args:
+    folder: to look through.
+    ignored: files whose names begin so are left out: the manifest itself.
+  """
+  folder = pathlib.Path(folder)
+  return {
+    str(file.relative_to(folder)): sha256(file)
+    for file in sorted(folder.rglob('*'))
+    if file.is_file() and not file.name.startswith(ignored)
+  }
+
+
+def difference(recorded: dict[str, str], found: dict[str, str]) -> str:
+  """Returns how the first file that is not as recorded differs, '' where all are as they were."""
+  for name in sorted(set(recorded) | set(found)):
+    if name not in found:
+      return f'lacks {name}'
+    if recorded.get(name) != found[name]:
+      return f'has an altered {name}'
+  return ''

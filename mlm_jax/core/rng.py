@@ -1,0 +1,38 @@
+"""Keys: every random draw is a function of what it is for.
+
+Keys are threefry, whose `fold_in` gives the same bits under `vmap`, on any
+device and at any batch size; the `rbg` generators do not.
+"""
+
+import zlib
+
+import jax
+
+
+def root_key(seed):
+  """Returns the key from which all of a run's draws descend; 0 <= seed < 2**32."""
+  if not 0 <= seed < 2**32:
+    raise ValueError(f'seed {seed}: must be between 0 and 2**32 - 1')
+  return jax.random.key(seed, impl='threefry2x32')
+
+
+def named(key, name):
+  """Returns the key for one purpose; the name's CRC-32 stands for it."""
+  return jax.random.fold_in(key, zlib.crc32(name.encode()))
+
+
+def example_keys(key, name, visit_B, example_B2):
+  """Returns keys_B, a function of (key, name, visit, source, row) alone."""
+  key = named(key, name)
+
+  def one(visit, example):
+    return jax.random.fold_in(
+      jax.random.fold_in(jax.random.fold_in(key, visit), example[0]), example[1]
+    )
+
+  return jax.vmap(one)(visit_B, example_B2)
+
+
+def step_key(key, name, step, micro_batch):
+  """Returns the key of one micro-batch of one step."""
+  return jax.random.fold_in(jax.random.fold_in(named(key, name), step), micro_batch)

@@ -1,0 +1,61 @@
+"""What the device knows of a vocabulary: ids, and where words start and end."""
+
+import dataclasses
+
+import jax
+import numpy as np
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Table:
+  """A vocabulary as arrays.
+
+  Attributes:
+    starts_V: bool, the piece starts a word.
+    ends_V: bool, the piece ends a word whatever follows (punctuation, and
+      pieces of scripts that are written without spaces).
+    closes_V: bool, the piece ends a sentence.
+    counts_V: float32, how often each piece stands in the training rows.
+    size: pieces, special ones included.
+    mask_id: the id of [MASK].
+    special_ids: sorted; never chosen and never drawn as a replacement.
+    classes: names of the classes of words that rows are annotated with; () for none.
+  """
+
+  starts_V: jax.Array
+  ends_V: jax.Array
+  closes_V: jax.Array
+  counts_V: jax.Array
+  size: int = dataclasses.field(metadata={'static': True})
+  mask_id: int = dataclasses.field(metadata={'static': True})
+  special_ids: tuple = dataclasses.field(metadata={'static': True})
+  classes: tuple = dataclasses.field(metadata={'static': True}, default=())
+
+
+def table(
+  size, mask_id, special_ids, starts_V=None, ends_V=None, counts_V=None, closes_V=None, classes=()
+):
+  """Returns a Table; without starts every piece is a word, without counts all are equal."""
+  special_ids = tuple(sorted(set(special_ids)))
+  if mask_id not in special_ids:
+    raise ValueError(f'mask_id {mask_id} is not among special_ids {special_ids}')
+  if special_ids[0] < 0 or special_ids[-1] >= size:
+    raise ValueError(f'special_ids {special_ids} do not fit a vocabulary of {size}')
+
+  def column(values, default, dtype):
+    values = np.full(size, default, dtype) if values is None else np.asarray(values, dtype)
+    if values.shape != (size,):
+      raise ValueError(f'a column of shape {values.shape} does not fit a vocabulary of {size}')
+    return values
+
+  return Table(
+    column(starts_V, True, bool),
+    column(ends_V, False, bool),
+    column(closes_V, False, bool),
+    column(counts_V, 1, np.float32),
+    size,
+    mask_id,
+    special_ids,
+    tuple(classes),
+  )

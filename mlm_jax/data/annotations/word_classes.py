@@ -1,0 +1,150 @@
+"""Classes of words, such as parts of speech: what `config.data.classes` says.
+
+  conllu            the universal parts of speech of a treebank (every source is conllu:GLOB)
+  module:function   of yours: function(text) -> [(begin, end, class name), ...]
+
+`function` is given each document as it is after cleaning, once, and returns which characters
+make up which words; what it leaves out has no class. It is imported as Python does, from the
+working directory too. That it has been changed is not noticed in data prepared before.
+
+A token has the class of the word that holds its first character that is no space; tokens of
+spaces alone go with what follows them.
+"""
+
+import numbers
+
+import numpy as np
+
+from mlm_jax import config
+from mlm_jax.data.corpus.formats import conllu
+
+MOST = 254  # names: a class is a byte, 0 is none
+
+
+class _Numbers:
+  """Numbers names as they are met, from 1 on."""
+
+  def __init__(self, names=()):
+    self._numbers = {name: number for number, name in enumerate(names, 1)}
+
+  def number(self, name):
+    """Returns the number of a name, KeyError for one too many."""
+    if name not in self._numbers:
+      if len(self._numbers) == MOST:
+        raise KeyError(name)
+      self._numbers[name] = len(self._numbers) + 1
+    return self._numbers[name]
+
+  @property
+  def names(self):
+    """The names, sorted: class i + 1 is names[i]."""
+    return tuple(sorted(self._numbers))
+
+  @property
+  def sorted_from(self):
+    """uint8 [256]: the class of each number."""
+    classes = np.zeros(MOST + 2, np.uint8)
+    for place, name in enumerate(self.names, 1):
+      classes[self._numbers[name]] = place
+    return classes
+
+
+class FromTreebank(_Numbers):
+  """The parts of speech of a treebank's words; takes `config.data`."""
+
+  is_from_source = True
+
+  def __init__(self, data):
+    super().__init__(conllu.UPOS)
+    self._data = data
+
+  def characters(self, text, words):
+    """Returns uint8 [characters], the number of each one's class.
+
+    Args:
+      text: a document as it is after cleaning.
+      words: its conllu.Words.
+    """
+    lengths, tags = zip(*conllu.carried(words, self._data))
+    written_C = np.array([not character.isspace() for character in text])
+    if sum(lengths) != written_C.sum():
+      raise config.UserError(
+        f'the document that begins {text[:40]!r}: cleaning changes its words in a way '
+        'that their classes cannot follow; set config.data.unicode to none'
+      )
+    numbers_C = np.zeros(len(text), np.uint8)
+    numbers_C[written_C] = np.repeat([self._numbers.get(tag, 0) for tag in tags], lengths)
+    return numbers_C
+
+
+class FromFunction(_Numbers):
+  """What a function of the user's says; takes config.data.classes.
+
+  Raises:
+    UserError: there is none such, here; it fails or returns no such list, in `characters`.
+  """
+
+  is_from_source = False
+
+  def __init__(self, spec):
+    super().__init__()
+    self._setting = f'config.data.classes = {spec!r}'
+    self._function = config.imported('data.classes', spec)
+    if not callable(self._function):
+      raise self._wrong(f'is no function, but {self._function!r}'[:200])
+
+  def characters(self, text, words=None):
+    """Returns uint8 [characters]; as for `FromTreebank`."""
+    del words
+    where = f'for the document that begins {text[:40]!r}'
+    try:
+      spans = [(begin, end, name) for begin, end, name in self._function(text)]
+    except Exception as error:
+      raise self._wrong(
+        f'must return (begin, end, class name) of each word; {where}: {config.said(error)}'
+      ) from error
+    numbers_C = np.zeros(len(text), np.uint8)
+    for span in spans:
+      begin, end, name = span
+      is_whole = all(isinstance(each, numbers.Integral) for each in (begin, end))
+      if not is_whole or not 0 <= begin < end <= len(text):
+        raise self._wrong(
+          f'returned {span!r} {where}: begin and end must be whole numbers, '
+          f'0 <= begin < end <= {len(text):,}, its length'
+        )
+      if type(name) is not str or not name:
+        raise self._wrong(f'returned {span!r} {where}: the name of a class must be a text')
+      if numbers_C[begin:end].any():
+        raise self._wrong(f'returned {span!r} {where}, which overlaps another')
+      try:
+        numbers_C[begin:end] = self.number(name)
+      except KeyError:
+        raise self._wrong(f'gives more than {MOST} classes, the last of them {name!r}') from None
+    return numbers_C
+
+  def _wrong(self, what):
+    return config.UserError(f'{self._setting} {what}')
+
+
+def make(data, sources):
+  """Returns what tells the classes of `config.data`, or None where it asks for none.
+
+  Raises:
+    UserError: classes that are to come from a treebank where a source is none, or a function
+      that is not there.
+  """
+  if not data.classes:
+    return None
+  if data.classes != 'conllu':
+    if not all(data.classes.partition(':')):
+      raise config.UserError(
+        f'config.data.classes = {data.classes!r}: must be conllu, module:function, or empty'
+      )
+    return FromFunction(data.classes)
+  for source in sources:
+    if not isinstance(source, conllu.Treebank):
+      raise config.UserError(
+        f"config.data.classes = 'conllu': {source.spec} has no parts of speech; let "
+        'every source be conllu:GLOB, or give module:function'
+      )
+  return FromTreebank(data)

@@ -1,0 +1,109 @@
+"""Columns of text in Parquet and Arrow files, a batch of rows at a time.
+
+An .arrow file is a stream, as Hugging Face writes it, or has the file format of Arrow.
+
+Text comes as bytes: to decode it, and to count what is not UTF-8, is the reader's part.
+pyarrow is imported when a file is read, since it takes a while.
+"""
+
+import os
+
+from mlm_jax import config
+
+_ROWS = 256  # of a Parquet file, in memory at a time with their texts
+_FILE = b'ARROW1'  # with which the file format of Arrow begins
+_END = b'\xff\xff\xff\xff\x00\x00\x00\x00'  # of an Arrow stream
+
+
+def reader(path):
+  """Returns the function (path, column) -> values for a file of this name, or None."""
+  return {'.parquet': parquet, '.arrow': batches}.get(os.path.splitext(path)[1].lower())
+
+
+def parquet(path, column):
+  """Yields (where it stands, bytes or None) of each row of a Parquet file.
+
+  Raises:
+    UserError: the file cannot be read or is damaged, or has no such column.
+  """
+  import pyarrow as pa
+  from pyarrow import parquet as pq
+
+  try:
+    with pq.ParquetFile(path, buffer_size=1 << 20) as file:  # so that it need not hold a row group
+      _check(path, column, file.schema_arrow.names)
+      yield from _values(
+        path, column, file.iter_batches(_ROWS, columns=[column], use_threads=False)
+      )
+  except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    raise _unreadable(path, error) from None
+
+
+def batches(path, column):
+  """Yields (where it stands, bytes or None) of each row of an .arrow file; errors as for
+  `parquet`.
+  """
+  import pyarrow as pa
+
+  try:
+    with open(path, 'rb') as file:
+      is_file = file.read(len(_FILE)) == _FILE
+      file.seek(max(0, os.path.getsize(path) - len(_END)))
+      if not is_file and file.read() != _END:  # pyarrow takes one cut between two batches for whole
+        raise pa.ArrowInvalid('its end is missing')
+    open_ = pa.ipc.open_file if is_file else pa.ipc.open_stream
+    with pa.memory_map(path) as file, open_(file) as opened:
+      _check(path, column, opened.schema.names)
+      yield from _values(
+        path,
+        column,
+        (map(opened.get_batch, range(opened.num_record_batches)) if is_file else opened),
+      )
+  except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    raise _unreadable(path, error) from None
+
+
+def _check(path, column, names):
+  if column not in names:
+    raise config.UserError(
+      f'{path} has no column {column!r}; set config.data.field to one of: {", ".join(names)}'
+    )
+  if names.count(column) > 1:
+    raise config.UserError(
+      f'{path} has {names.count(column)} columns {column!r}; rename all but one'
+    )
+
+
+def _values(path, column, batches):
+  """Yields (where it stands, bytes or None) of one column of record batches."""
+  import pyarrow as pa
+
+  views = {
+    pa.string(): pa.binary(),
+    pa.large_string(): pa.large_binary(),
+    pa.string_view(): pa.binary_view(),
+  }
+  number = 0
+  for batch in batches:
+    array = batch.column(column)
+    if pa.types.is_dictionary(array.type):
+      array.validate(full=True)
+      array = array.dictionary_decode()
+    as_bytes = views.get(array.type)
+    if as_bytes:
+      array = array.view(as_bytes)
+      array.validate(full=True)  # else an altered offset would read outside the file
+      values = array.to_pylist()
+    else:
+      values = [None] * len(array)
+    for value in values:
+      number += 1
+      yield f'{path} row {number}', value
+
+
+def _unreadable(path, error):
+  if isinstance(error, OSError) and error.errno:
+    return config.UserError(f'cannot read {path}: {error.strerror}')
+  return config.UserError(
+    f'{path} is damaged or cut short ({config.one_line(error)}); fetch it again'
+  )

@@ -1,0 +1,191 @@
+"""Treebanks in CoNLL-U: documents whose words are annotated with parts of speech.
+
+The text is put together from the words as they are written and the spaces between them
+(SpaceAfter=No); a word that is written as one and analysed as several (1-2) has the part
+of speech of the first; empty nodes (1.1) are no text. A document begins at `# newdoc`; a
+file without one is a document. A splitting rule does not apply.
+
+Source: universaldependencies.org/format.html.
+"""
+
+import dataclasses
+import itertools
+import re
+from typing import NamedTuple
+import unicodedata
+
+from mlm_jax import config
+from mlm_jax.data.corpus import clean
+from mlm_jax.data.corpus import files
+from mlm_jax.data.corpus import split
+
+# Universal parts of speech.
+UPOS = (
+  'ADJ',
+  'ADP',
+  'ADV',
+  'AUX',
+  'CCONJ',
+  'DET',
+  'INTJ',
+  'NOUN',
+  'NUM',
+  'PART',
+  'PRON',
+  'PROPN',
+  'PUNCT',
+  'SCONJ',
+  'SYM',
+  'VERB',
+  'X',
+)
+_COLUMNS = 10
+_HEAD = 1 << 16  # bytes by which a file is judged to be text or not
+_ID = re.compile(r'(\d+)(?:([-.])(\d+))?')
+_BEGINS = re.compile(r'#\s*new(doc|par)\b')
+
+
+class Word(NamedTuple):
+  """A word as it is written: its letters, its part of speech ('' for none), what parts it from the
+  next.
+  """
+
+  form: str
+  tag: str
+  gap: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Treebank:
+  """Files in CoNLL-U, also compressed or in archives, in the sorted order of their paths."""
+
+  spec: str
+  name: str
+  pattern: str
+
+  def inputs(self):
+    """Returns [(path, bytes, digest)] of the files, see `files.described`; UserError where there
+    are none.
+    """
+    return [files.described(path) for path in files.find(self.pattern, 'conllu')]
+
+  def documents(self, data, counts, skipped):
+    """Yields each document's text; arguments as for `sources.Text.documents`."""
+    for text, _ in self.annotated(data, counts, skipped):
+      yield text
+
+  def annotated(self, data, counts, skipped):
+    """Yields (text, its Words) of each document, as yet uncleaned; arguments as for `documents`.
+
+    Raises:
+      UserError: a line is no CoNLL-U, or its part of speech is none of the 17.
+    """
+    del data
+    skipped.links.extend(files.not_files(self.pattern))
+    for path in files.find(self.pattern, 'conllu'):
+      for name, chunks in files.texts(path, skipped):
+        head, chunks = files.peek(chunks, _HEAD)
+        if not clean.is_text(head):
+          skipped.files.append(name)
+          continue
+        for words in _documents(split.lines(clean.decode(chunks, counts)), name):
+          yield (
+            ''.join(word.form + word.gap for word in words)[: -1 if words[-1].gap else None],
+            words,
+          )
+
+
+def _documents(lines, name):
+  """Yields the Words of each document of a file."""
+  words, sentence = [], []
+  for number, line in enumerate(itertools.chain(lines, ['']), 1):
+    if line.startswith('#'):
+      begins = _BEGINS.match(line)
+      if begins and sentence:
+        raise _none(f'{name} line {number}', 'a blank line must end the sentence before it')
+      if begins and words:
+        words[-1] = words[-1]._replace(gap='\n')
+        if begins[1] == 'doc':
+          yield words
+          words = []
+    elif line.strip():
+      sentence.append((f'{name} line {number}', line))
+    else:
+      words += _sentence(sentence)
+      sentence = []
+  if words:
+    yield words
+
+
+def _sentence(lines):
+  """Returns the Words of a sentence, given as (where it stands, line)."""
+  words = []
+  last, node = 0, 0  # numbers of the last word, and of the last empty node behind it
+  covered, written = (
+    0,
+    None,
+  )  # words written as one: number of the last, (form, gap) until the first is met
+  for where, line in lines:
+    columns = line.split('\t')
+    number = _ID.fullmatch(columns[0])
+    if len(columns) != _COLUMNS or not number or not columns[1]:
+      raise _none(
+        where,
+        f'it must have {_COLUMNS} columns parted by tabs, the first a number such as 3, 3-4 '
+        'or 3.1, the second a word',
+      )
+    first, mark, second = int(number[1]), number[2], int(number[3] or 0)
+    if mark == '.':
+      follows, node = (first, second) == (last, node + 1), second
+    elif mark == '-':
+      follows = covered < first == last + 1 and second >= first
+    else:
+      follows = first == last + 1
+    if not follows:
+      raise _none(where, f'{columns[0]} is out of order, word {last + 1} of its sentence is next')
+    here = columns[1], '' if 'SpaceAfter=No' in columns[9].split('|') else ' '
+    if mark == '-':
+      covered, written = second, here
+    elif not mark:
+      if written or first > covered:
+        form, gap = written or here
+        words.append(Word(form, _tag(columns[3], where), gap))
+      last, node, written = first, 0, None
+  if last < covered:
+    raise _none(lines[-1][0], f'word {last + 1} of its sentence is missing')
+  return words
+
+
+def _none(where, why):
+  return config.UserError(f'{where} is no CoNLL-U: {why}')
+
+
+def _tag(tag, where):
+  if tag != '_' and tag not in UPOS:
+    raise config.UserError(
+      f'{where}: {tag!r} is none of the 17 universal parts of speech '
+      f'({", ".join(UPOS)}); correct it, or write _ for none'
+    )
+  return tag.replace('_', '')
+
+
+def carried(words, data):
+  """Returns [(characters, tag)]: how long each word is after cleaning, white space not counted.
+
+  Where cleaning joins the letters of two words that no space parts, as it does when the
+  second begins with a mark that composes, they are one word, of the first one's tag.
+  """
+  cleaned = lambda text: ''.join(clean.normalize(text, data).split())
+  made = []  # [as written, cleaned, tag]
+  gap = ' '
+  for word in words:
+    form = cleaned(word.form)
+    both = ''
+    if made and not gap and not (form and word.form.isascii()):
+      both = cleaned(made[-1][0] + word.form)
+    if both and (both != made[-1][1] + form or not form or unicodedata.category(form[0])[0] == 'M'):
+      made[-1] = [made[-1][0] + word.form, both, made[-1][2]]
+    else:
+      made.append([word.form, form, word.tag])
+    gap = word.gap
+  return [(len(form), tag) for _, form, tag in made]

@@ -1,0 +1,105 @@
+"""From one file to its documents: records with a text in a field, or plain text."""
+
+import json
+import re
+
+from mlm_jax import config
+from mlm_jax.data.corpus import clean
+from mlm_jax.data.corpus import files
+from mlm_jax.data.corpus import split
+from mlm_jax.data.corpus.formats import arrow
+
+_HEAD = 1 << 16  # bytes by which a file is judged to be text or not
+_COLUMNS = re.compile(r'\.(parquet|arrow)(\.(gz|xz|zst))?$', re.IGNORECASE)
+_JSON = re.compile(r'\.(jsonl|ndjson|json)(\.(gz|xz|zst))?$', re.IGNORECASE)
+
+
+def documents(path, field, data, counts, skipped):
+  """Yields each document of a file, as yet uncleaned.
+
+  A .parquet or .arrow file gives the texts of one column, .jsonl or .ndjson those of one
+  field, any other its whole text. Columns that are compressed or in an archive are skipped.
+
+  Args:
+    path: of the file.
+    field: the column or field.
+    data: `config.data`, with the rule by which a text is cut into documents.
+    counts: clean.Counts; takes the bytes that were not UTF-8.
+    skipped: sources.Skipped; takes the files and records that were left out.
+
+  Raises:
+    UserError: the file cannot be read or is damaged, or has no such column or field.
+  """
+  read = arrow.reader(path)
+  if read:
+    yield from cut(read(path, field), data, counts, skipped)
+    return
+  for name, chunks in files.texts(path, skipped):
+    if _COLUMNS.search(name):  # packed: such a file is read where it stands alone
+      skipped.archives.append(name)
+      continue
+    head, chunks = files.peek(chunks, _HEAD)
+    if not clean.is_text(head):
+      skipped.files.append(name)
+      continue
+    decoded = clean.decode(chunks, counts)
+    if is_json(name):
+      yield from cut(_json_values(decoded, name, field), data, counts, skipped)
+    else:
+      yield from split.documents(decoded, data)
+
+
+def cut(values, data, counts, skipped):
+  """Yields the documents in (where it stands, value) pairs; a value that is no text is counted.
+
+  A value is a str, or bytes of UTF-8; arguments else as for `documents`.
+  """
+  for where, value in values:
+    if isinstance(value, bytes):
+      value = value.decode('utf-8', 'surrogateescape')
+    if not isinstance(value, str):
+      skipped.record(where)
+      continue
+    text, bad = clean.replace_surrogates(value)
+    if bad:
+      counts.add('decoding', bad)
+    yield from split.documents([text.replace('\r\n', '\n').replace('\r', '\n')], data)
+
+
+def is_json(name):
+  """Whether a file holds a JSON object a line; UserError for .json, which may hold anything."""
+  match = _JSON.search(name)
+  if match and match.group(1).lower() == 'json':
+    raise config.UserError(
+      f'{name}: .json is not read, since it may be one object or many; write one '
+      'object a line and name the file .jsonl'
+    )
+  return bool(match)
+
+
+def _json_values(chunks, name, field):
+  """Yields (where it stands, value of the field) of each line; None where there is none.
+
+  Raises:
+    UserError: the file's first object lacks the field: it is misnamed.
+  """
+  seen = False
+  for number, line in enumerate(split.lines(chunks), 1):
+    if not line.strip():
+      continue
+    try:
+      record = json.loads(line)
+    except (ValueError, RecursionError):
+      record = None
+    if isinstance(record, dict) and not seen:
+      seen = True
+      if field not in record:
+        raise config.UserError(
+          f'{name} line {number} has no field {field!r}; '
+          + (
+            f'set config.data.field to one of: {", ".join(sorted(record))}'
+            if record
+            else 'it is an empty object: write texts there, or remove the line'
+          )
+        )
+    yield f'{name} line {number}', record.get(field) if isinstance(record, dict) else None

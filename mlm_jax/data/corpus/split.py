@@ -1,0 +1,101 @@
+"""What is a document: the rules that cut the text of a file into documents.
+
+Each takes the file's text in chunks, cut anywhere, and gives the same documents
+wherever it is cut. All but `file` hold no more than one document in memory.
+"""
+
+import re
+
+from mlm_jax import config
+
+REACH = 1 << 16  # characters: the longest match of data.document_regex that is found
+
+
+def documents(chunks, data):
+  """Returns an iterator over the documents in an iterable of text chunks."""
+  if data.document == 'file':
+    return iter([''.join(chunks)])
+  if data.document == 'lines':
+    return lines(chunks)
+  if data.document == 'blocks':
+    return _blocks(lines(chunks), data.block_characters)
+  return _between(chunks, pattern(data))
+
+
+def pattern(data):
+  """Returns the compiled data.document_regex; UserError where it is none."""
+  try:
+    return re.compile(data.document_regex, re.MULTILINE)
+  except re.error as error:
+    raise config.UserError(
+      f'config.data.document_regex = {data.document_regex!r}: {error}; '
+      'give a regular expression as Python has them'
+    ) from None
+
+
+def lines(chunks):
+  """Yields lines without their ends."""
+  rest = []
+  for chunk in chunks:
+    first, *others = chunk.split('\n')
+    rest.append(first)
+    if others:
+      yield ''.join(rest)
+      yield from others[:-1]
+      rest = [others[-1]]
+  yield ''.join(rest)
+
+
+def _blocks(lines_of_file, characters):
+  """Yields paragraphs, which blank lines part, joined until `characters` long.
+
+  What is left at the end of a file is a document of its own.
+  """
+  block, length = [], 0
+  for line in lines_of_file:
+    if line.strip():
+      block.append(line)
+      length += len(line)
+    elif length >= characters:
+      yield '\n'.join(block)
+      block, length = [], 0
+    elif block and block[-1]:
+      block.append('')
+  if length:
+    yield '\n'.join(block)
+
+
+def _between(chunks, separator):
+  """Yields what stands between matches; an empty match cuts without removing.
+
+  A match counts once REACH characters behind its start have been seen, so that more
+  text could not have changed it; REACH characters before it are kept for its sake.
+  """
+  text, done, begin = '', 0, 0  # done: where to search on; begin: of this document
+  parts = []
+
+  def cut(end):
+    """Yields the documents that end before `end`, moves done and begin."""
+    nonlocal done, begin
+    for match in separator.finditer(text, done):
+      if match.start() >= end:
+        break
+      if match.end() > begin or parts:  # not a second cut at one place
+        parts.append(text[begin : match.start()])
+        yield ''.join(parts)
+        parts.clear()
+      begin = done = match.end()
+    done = max(done, end)
+
+  for chunk in chunks:
+    text += chunk
+    if len(text) - done > 2 * REACH:
+      yield from cut(len(text) - REACH)
+      if done > begin:
+        parts.append(text[begin:done])
+        begin = done
+      dropped = max(0, done - REACH)
+      text, done, begin = text[dropped:], done - dropped, begin - dropped
+  yield from cut(len(text) + 1)
+  parts.append(text[begin:])
+  yield ''.join(parts)

@@ -1,0 +1,192 @@
+"""SentencePiece: training, and text to ids.
+
+The normalisation is the identity, since documents are cleaned before; with byte
+fallback every text can be written and read back exactly. [CLS], [SEP] and [MASK] are
+control symbols: no text encodes to them.
+
+The kind `word` has a piece for each of the most frequent words, as spaces part them;
+every other word, and so nearly every sentence of a script without spaces, is written
+in bytes.
+"""
+
+import io
+import re
+
+import numpy as np
+import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
+
+from mlm_jax import config
+from mlm_jax.data.tokenizers import base
+
+TRAINED = ('unigram', 'bpe', 'word')
+_SENTENCE = 1000  # characters: the trainer passes over sentences above 4192 bytes
+_STRETCH = 4096  # characters encoded at once: bounds the memory of a long document
+
+
+class SentencePiece(base.Tokenizer):
+  """A tokenizer_base.Tokenizer of the bytes of a SentencePiece model."""
+
+  def __init__(self, model, name='the tokenizer', threads=1):
+    """Takes the bytes of a model file.
+
+    Raises:
+      UserError: they are none, or a special piece is absent or could be forged.
+    """
+    self._threads = threads
+    self._processor = _processor(model, name)
+    ids = range(self._processor.get_piece_size())
+    roles = {role: self._special_id(role, name) for role in base.NAMES}
+    super().__init__(
+      model,
+      name,
+      [self._processor.id_to_piece(i) for i in ids],
+      roles,
+      [i for i in ids if self._is_special(i)],
+      [i for i in ids if self._processor.is_byte(i)],
+      is_prefixed=True,
+    )
+
+  def _is_special(self, i):
+    return (
+      self._processor.is_control(i) or self._processor.is_unknown(i) or self._processor.is_unused(i)
+    )
+
+  def _special_id(self, role, model_name):
+    for name in base.NAMES[role]:
+      i = self._processor.piece_to_id(name)
+      if self._processor.id_to_piece(i) != name:
+        continue
+      if not self._is_special(i):
+        raise config.UserError(
+          f'{model_name}: {name} is an ordinary piece there, so that a text '
+          'could forge it; train it as a control symbol'
+        )
+      return i
+    raise base.missing(model_name, role, 'as a control symbol')
+
+  def encode_batch(self, texts):
+    return self._encode([' ' + text if text else '' for text in texts])
+
+  def encode_with_places(self, text):
+    parts = stretches(' ' + text if text else '', _STRETCH)
+    encoded = self._processor.encode(parts, return_type='offset_mapping')
+    before = np.cumsum(
+      [-1] + [len(part) for part in parts]
+    )  # -1: the space put before is none of its own
+    begins = [begin + first for each, first in zip(encoded, before) for begin, _ in each['offsets']]
+    ids = np.array([i for each in encoded for i in each['ids']], np.int32)
+    return ids, base.next_letters(text)[np.maximum(np.array(begins, np.int64), 0)]
+
+  def encode_with_masks(self, text):
+    first, *others = text.split(base.MASK)
+    parts = [' ' + first if first else ''] + others
+    parts = [part.removesuffix(' ') for part in parts[:-1]] + parts[-1:]
+    ids = []
+    for number, part_ids in enumerate(self._encode(parts)):
+      ids += ([self.mask_id] if number else []) + part_ids.tolist()
+    return ids
+
+  def _encode(self, texts):
+    """Encodes verbatim: nothing is put before a text. Long ones go in stretches."""
+    pieces = [stretch for text in texts for stretch in stretches(text, _STRETCH)]
+    ids = self._processor.encode(pieces, out_type='numpy', num_threads=self._threads)
+    if len(pieces) == len(texts) and all(len(text) <= _STRETCH for text in texts):
+      return ids
+    joined, at = [], 0
+    for text in texts:
+      n = len(stretches(text, _STRETCH))
+      joined.append(np.concatenate(ids[at : at + n]))
+      at += n
+    return joined
+
+
+def parse(model, name):
+  """Returns the protobuf of the bytes of a model; UserError where they are none."""
+  try:
+    return sentencepiece_model_pb2.ModelProto.FromString(model)
+  except Exception as error:  # protobuf raises kinds of its own
+    raise _damaged(name) from error
+
+
+def _processor(model, name):
+  """Returns the processor, told not to add or take away spaces: we do that."""
+  proto = parse(model, name)
+  proto.normalizer_spec.add_dummy_prefix = False
+  proto.normalizer_spec.remove_extra_whitespaces = False
+  try:
+    return sentencepiece.SentencePieceProcessor(model_proto=proto.SerializeToString())
+  except Exception as error:  # so does SentencePiece
+    raise _damaged(name) from error
+
+
+def _damaged(name):
+  return config.UserError(f'{name} is no SentencePiece model and no tokenizer.json, or is damaged')
+
+
+def train(texts, data):
+  """Returns the bytes of a model, see tokenizer.train; the thread count and the texts' order decide
+  the result.
+  """
+  model = io.BytesIO()
+  sentences = (each for text in texts for each in stretches(text, _SENTENCE) if not each.isspace())
+  pad, unknown, *control = base.SPECIAL
+  try:
+    sentencepiece.SentencePieceTrainer.train(
+      sentence_iterator=sentences,
+      model_writer=model,
+      model_type=data.tokenizer,
+      vocab_size=data.vocab_size,
+      num_threads=data.tokenizer_threads,
+      byte_fallback=True,
+      pad_id=0,
+      unk_id=1,
+      bos_id=-1,
+      eos_id=-1,
+      pad_piece=pad,
+      unk_piece=unknown,
+      control_symbols=control,
+      # Line ends and tabs are there only when white space is kept; words end at them.
+      user_defined_symbols=['\n', '\t'] if data.white_space == 'keep' else [],
+      normalization_rule_name='identity',
+      remove_extra_whitespaces=False,
+      shuffle_input_sentence=False,
+      input_sentence_size=0,
+      minloglevel=2,
+    )
+  except (RuntimeError, ValueError, OSError) as error:
+    raise _untrainable(str(error), data) from None
+  return model.getvalue()
+
+
+def _untrainable(message, data):
+  """Returns the UserError for what SentencePiece says of a vocabulary size."""
+  given = f'config.data.vocab_size = {data.vocab_size}'
+  if limit := re.search(r'value <= (\d+)', message):
+    return config.UserError(
+      f'{given}: this corpus gives at most {limit.group(1)} pieces; '
+      'lower it to that or give more text'
+    )
+  if needed := re.search(r'required_chars. \d+ vs (\d+)', message):
+    return config.UserError(
+      f'{given}: the special pieces, the 256 bytes and the different characters '
+      f'of this corpus need at least {needed.group(1)}; raise it'
+    )
+  return config.UserError('training the tokenizer failed: ' + ' '.join(message.split()))
+
+
+def stretches(text, characters):
+  """Returns the text in parts of at most so many characters, cut before spaces if it can be.
+
+  Pieces do not reach across a space, so that encoding part by part changes nothing there.
+  In a text without spaces a cut can change the pieces beside it, never what they spell.
+  """
+  if len(text) <= characters:
+    return [text]
+  parts, begin = [], 0
+  while len(text) - begin > characters:
+    end = text.rfind(' ', begin + 1, begin + characters)
+    end = begin + characters if end < 0 else end
+    parts.append(text[begin:end])
+    begin = end
+  return parts + [text[begin:]]

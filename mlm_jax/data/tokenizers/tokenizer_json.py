@@ -1,0 +1,492 @@
+"""The tokenizer.json of the `tokenizers` library: text to ids, and training.
+
+Known are WordPiece, byte-level BPE, and Unigram or BPE with Metaspace. Normalisation (lower case
+and the like) is the file's own, behind our cleaning; what the file puts around a text is left out.
+
+The library takes the name of a special piece in a text for that piece. So that no text can
+forge one, they go by names here that no text has.
+"""
+
+import collections
+import functools
+import itertools
+import json
+import re
+
+import numpy as np
+import tokenizers
+from tokenizers import models
+from tokenizers import normalizers
+from tokenizers import pre_tokenizers
+from tokenizers import trainers
+
+from mlm_jax import config
+from mlm_jax.data.tokenizers import base
+from mlm_jax.data.tokenizers import scripts
+from mlm_jax.data.tokenizers.base import BOUNDARY_MARK
+from mlm_jax.data.tokenizers.base import BYTE
+from mlm_jax.data.tokenizers.base import MASK
+from mlm_jax.data.tokenizers.base import NAMES
+
+TRAINED = ('wordpiece', 'byte_bpe')
+PREFIX = '##'  # of the pieces of a WordPiece that go on with a word
+_AT_LEAST = 2  # times that what becomes a piece occurs in the sample
+_STRETCH = 1 << 18  # characters encoded at once: bounds the memory of a long document
+_UNMATCHED = 200 * '\U0010ffff'  # noncharacters, and more than a WordPiece takes for a word
+_FIRST_BYTES = re.compile('<0xE[0-9A-F]>(<0x[89AB][0-9A-F]>)?')  # of characters of three bytes
+_IN_UTF8 = frozenset(range(256)) - {0xC0, 0xC1, *range(0xF5, 256)}
+
+
+def looks_like(model):
+  """Whether the bytes of a model begin as a tokenizer.json does."""
+  return bool(re.match(rb'\s*\{\s*"', model))
+
+
+class Json(base.Tokenizer):
+  """A tokenizer_base.Tokenizer of the bytes of a tokenizer.json.
+
+  Attributes:
+    kind: 'wordpiece', 'byte_level' or 'metaspace'.
+  """
+
+  def __init__(self, model, name='the tokenizer', threads=1):
+    """Takes the bytes of a tokenizer.json.
+
+    Raises:
+      UserError: they are none, of a kind that is not known, or without a special piece.
+    """
+    self._threads = threads
+    plain = _library(model, name)
+    document, ids = _bare(model), plain.get_vocab()
+    for each in document['added_tokens']:
+      if ids[each['content']] != each['id']:
+        raise config.UserError(
+          f'{name}: the added token {each["content"]} has the id {each["id"]}; ids of '
+          'added tokens must follow those of the vocabulary without a gap'
+        )
+    self.kind = kind = _kind(document, type(plain.model).__name__, name)
+    names = {role: _special_name(role, document['model'], kind, ids, name) for role in NAMES}
+    special = {each['content'] for each in document['added_tokens'] if each['special']}
+    special |= set(names.values()) - {None}
+    self._mask, self._others = names['mask'], special - {names['mask']}
+    self._library = _library(_renamed(document, _hidden(special)), name)
+    pieces, byte_ids = _pieces(document, kind, ids, special)
+    # An id that no piece has is never drawn.
+    special_ids = {ids[each] for each in special} | set(range(len(pieces))) - set(ids.values())
+    roles = {role: None if each is None else ids[each] for role, each in names.items()}
+    super().__init__(
+      model,
+      name,
+      pieces,
+      roles,
+      special_ids,
+      byte_ids - special_ids,
+      is_prefixed=kind == 'wordpiece' or _puts_space(document),
+    )
+    if kind == 'byte_level':
+      # Such scripts often stand in halves of characters, and would else be words without end.
+      self.starts_V[[i for i in self.byte_ids if _begins_apart(pieces[i])]] = True
+
+  def encode_batch(self, texts):
+    parts = [_parts(text) for text in texts]
+    ids = iter(self._encode([part for each in parts for part in each]))
+    return [np.concatenate(list(itertools.islice(ids, len(each)))) for each in parts]
+
+  def _encode(self, texts):
+    """Encodes with the library's own threads, as many as there are cores, unless one is asked
+    for.
+    """
+    library = self._library
+    encodings = (
+      library.encode_batch_fast(texts) if self._threads > 1 else map(library.encode, texts)
+    )
+    return [np.array(each.ids, np.int32) for each in encodings]
+
+  def encode_with_places(self, text):
+    parts = _parts(text)
+    firsts = np.cumsum([0] + [len(part) for part in parts])
+    encodings = [self._library.encode(part) for part in parts]
+    offsets = [
+      (first + begin, first + end)
+      for each, first in zip(encodings, firsts)
+      for begin, end in each.offsets
+    ]
+    ids = np.array([i for each in encodings for i in each.ids], np.int32)
+    begins = (
+      self._begins(ids, offsets) if self.kind == 'metaspace' else [begin for begin, _ in offsets]
+    )
+    return ids, base.next_letters(text)[np.array(begins, np.int64)]
+
+  def _begins(self, ids, offsets):
+    """Returns where each piece begins; characters in a row that are spelled in bytes share their
+    offsets.
+    """
+    begins, before = [], None
+    for i, (begin, end) in zip(ids, offsets):
+      is_byte = int(i) in self._bytes
+      goes_on = is_byte and '<0x80>' <= self._pieces[i] < '<0xC0>'
+      same = is_byte and (begin, end) == before
+      begins.append(min(begins[-1] + (not goes_on), end - 1) if same else begin)
+      before = (begin, end) if is_byte else None
+    return begins
+
+  def encode_with_masks(self, text):
+    library, puts_space = self._with_masks
+    begins_bare = text and not text.startswith((' ', MASK))
+    return library.encode(' ' + text if puts_space and begins_bare else text).ids
+
+  @functools.cached_property
+  def _with_masks(self):
+    """(The library that finds [MASK] in a text, whether the text is to be given a space before it).
+
+    The library by itself would put one behind each mask too.
+    """
+    document = _bare(self.model)
+    outermost = document['pre_tokenizer'] or {}
+    puts_space = outermost.get('type') in ('Metaspace', 'ByteLevel') and _puts_space(document)
+    if puts_space:
+      outermost.pop('add_prefix_space', None)
+      is_metaspace = outermost['type'] == 'Metaspace'
+      outermost |= {'prepend_scheme': 'never'} if is_metaspace else {'add_prefix_space': False}
+    tokens = [each for each in document['added_tokens'] if each['content'] != self._mask]
+    tokens.append(added_token(self._mask, self.mask_id, lstrip=True))
+    document['added_tokens'] = sorted(tokens, key=lambda each: each['id'])
+    names = _hidden(self._others) | {self._mask: MASK}
+    return _library(_renamed(document, names), 'the tokenizer'), puts_space
+
+
+def _library(model, name):
+  """Returns the tokenizers.Tokenizer of the bytes, or the document, of a tokenizer.json."""
+  try:
+    return tokenizers.Tokenizer.from_buffer(
+      json.dumps(model).encode() if isinstance(model, dict) else model
+    )
+  except Exception as error:  # the library raises just that
+    raise config.UserError(f'{name} is no tokenizer.json, or is damaged ({error})') from error
+
+
+def _bare(model):
+  """Returns the document of a tokenizer.json that the library has read: what makes ids of a
+  text.
+  """
+  document = (
+    dict.fromkeys(('normalizer', 'pre_tokenizer')) | {'added_tokens': []} | json.loads(model)
+  )
+  document |= dict.fromkeys(('truncation', 'padding', 'post_processor'))
+  if 'dropout' in document['model']:
+    document['model']['dropout'] = None  # it would cut the same text otherwise each time
+  return document
+
+
+def _stages(document):
+  """Yields the normalisers and pre-tokenizers, those in sequences one by one."""
+  for stage in (document['normalizer'], document['pre_tokenizer']):
+    if stage:
+      yield from stage.get('normalizers') or stage.get('pretokenizers') or [stage]
+
+
+def _kind(document, model, name):
+  """Returns 'wordpiece', 'byte_level' or 'metaspace'; UserError for what is none of them."""
+  types = {stage['type'] for stage in _stages(document)}
+  written = {'Metaspace': 'replacement', 'Replace': 'content'}  # for a space
+  has_mark = any(
+    stage.get(written.get(stage['type'])) == BOUNDARY_MARK for stage in _stages(document)
+  )
+  if model == 'WordPiece':
+    return 'wordpiece'
+  if model == 'BPE' and not (
+    document['model'].get('continuing_subword_prefix')
+    or document['model'].get('end_of_word_suffix')
+  ):
+    if 'ByteLevel' in types:
+      return 'byte_level'
+    if has_mark:
+      return 'metaspace'
+  if model == 'Unigram' and has_mark:
+    return 'metaspace'
+  raise config.UserError(
+    f'{name}: a {model} tokenizer that marks words as this one does is not known; give '
+    'a WordPiece, a byte-level BPE, or a Unigram or BPE with Metaspace'
+  )
+
+
+def _special_name(role, model, kind, ids, name):
+  """Returns the name of a special piece, None for an unknown piece that nobody needs."""
+  found = next((each for each in NAMES[role] if each in ids), None)
+  if role == 'unk' and not _spells_all(model, kind, ids):
+    # What the model itself says; without it the library drops what it cannot spell.
+    found = model.get('unk_token')
+    if isinstance(model['vocab'], list) and model.get('unk_id') is not None:
+      found = model['vocab'][model['unk_id']][0]
+  if found in ids or role == 'unk' and _spells_all(model, kind, ids):
+    return found
+  raise base.missing(name, role, 'among its tokens')
+
+
+def _spells_all(model, kind, ids):
+  """Whether the pieces have every byte that a text can have."""
+  if kind == 'byte_level':
+    return {_byte_of()[each] for each in ids if each in _byte_of()} >= _IN_UTF8
+  return bool(model.get('byte_fallback')) and all(f'<0x{byte:02X}>' in ids for byte in _IN_UTF8)
+
+
+def _hidden(names):
+  return {each: each + _UNMATCHED for each in names}
+
+
+def _renamed(document, names):
+  """Returns a document with other names for some pieces, as {name: other name} says."""
+  model, vocab = document['model'], document['model']['vocab']
+  if isinstance(vocab, dict):
+    vocab = {names.get(each, each): i for each, i in vocab.items()}
+  else:
+    vocab = [(names.get(each, each), score) for each, score in vocab]
+  unknown = (
+    {'unk_token': names.get(model['unk_token'], model['unk_token'])}
+    if model.get('unk_token')
+    else {}
+  )
+  renamed = lambda each: each | {'content': names[each['content']], 'normalized': False}
+  tokens = [
+    renamed(each) if each['content'] in names else each for each in document['added_tokens']
+  ]
+  return document | {'model': model | {'vocab': vocab} | unknown, 'added_tokens': tokens}
+
+
+def _puts_space(document):
+  """Whether a space is put before a text that has none there."""
+  return any(
+    stage['type'] == 'Prepend'
+    or stage['type'] == 'ByteLevel'
+    and stage.get('add_prefix_space', False)
+    or stage['type'] == 'Metaspace'
+    and stage.get('add_prefix_space', True)
+    and stage.get('prepend_scheme', 'always') != 'never'
+    for stage in _stages(document)
+  )
+
+
+def _pieces(document, kind, ids, special):
+  """Returns (the pieces in our notation, '' for holes; a set of ids that hold a part of a
+  character).
+  """
+  added = {each['content'] for each in document['added_tokens']}
+  prefix = document['model'].get('continuing_subword_prefix', PREFIX)
+  pieces, byte_ids = [''] * (max(ids.values()) + 1), set()
+  for each, i in ids.items():
+    has_bytes = bool(document['model'].get('byte_fallback')) and bool(BYTE.fullmatch(each))
+    if each in special:
+      pieces[i] = each
+    elif kind == 'wordpiece':
+      pieces[i] = _wordpiece(each, prefix)
+    elif kind == 'byte_level' and each not in added:
+      pieces[i], has_bytes = _byte_level(each)
+    else:
+      pieces[i] = each.replace(' ', BOUNDARY_MARK)
+    if has_bytes:
+      byte_ids.add(i)
+  return pieces, byte_ids
+
+
+def _wordpiece(piece, prefix):
+  if piece.startswith(prefix) and piece != prefix:
+    return piece[len(prefix) :]
+  return piece if scripts.stands_apart(piece) else BOUNDARY_MARK + piece
+
+
+def _byte_level(piece):
+  """Returns (the piece in our notation, whether it holds a part of a character)."""
+  if not all(each in _byte_of() for each in piece):
+    return piece, False
+  text = bytes(_byte_of()[each] for each in piece).decode('utf-8', 'surrogateescape')
+  shown = re.sub('[\udc80-\udcff]', lambda found: f'<0x{ord(found[0]) - 0xDC00:02X}>', text)
+  return shown.replace(' ', BOUNDARY_MARK), shown != text
+
+
+def _begins_apart(piece):
+  """Whether a piece is the first bytes of a character, mostly one of a script without spaces."""
+  if not _FIRST_BYTES.fullmatch(piece):
+    return False
+  first, *others = (int(byte, 16) for byte in BYTE.findall(piece))
+  code = first & 0x0F
+  for byte in others:
+    code = code << 6 | byte & 0x3F
+  left = 6 * (2 - len(others))  # bits that are yet to come
+  codes = range(
+    code << left, (code + 1) << left, 1 << left >> 6
+  )  # 64 spread over all that begin so
+  return 2 * sum(scripts.without_spaces(chr(code)) for code in codes) > len(codes)
+
+
+@functools.cache
+def _byte_of():
+  """Returns {character: byte} of byte-level pieces; `bytes_to_unicode` of GPT-2's encoder.py."""
+  shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+  others = [byte for byte in range(256) if byte not in shown]
+  return {chr(byte): byte for byte in shown} | {chr(256 + n): byte for n, byte in enumerate(others)}
+
+
+def _parts(text):
+  """Returns a text in parts that are cut before spaces, where pieces end."""
+  cuts = [0]
+  while (cut := text.find(' ', cuts[-1] + _STRETCH)) >= 0:
+    cuts.append(cut)
+  return [text[begin:end] for begin, end in itertools.pairwise([*cuts, len(text)])]
+
+
+# Documents
+
+
+def added_token(name, i, lstrip=False):
+  """Returns the entry of a special piece among the added tokens; `lstrip`: with the space before
+  it.
+  """
+  return {
+    'id': i,
+    'content': name,
+    'single_word': False,
+    'lstrip': lstrip,
+    'rstrip': False,
+    'normalized': False,
+    'special': True,
+  }
+
+
+def document(model, normalizer, pre_tokenizer, decoder, named, others=()):
+  """Returns the bytes of a tokenizer.json that puts [CLS] and [SEP] around a text.
+
+  Args:
+    model, normalizer, pre_tokenizer, decoder: dicts, as they stand in it.
+    named: {'pad': (name, id), ...} of the special pieces; 'unk' may be absent.
+    others: entries of more added tokens.
+  """
+  tokens = [added_token(*named[role], lstrip=role == 'mask') for role in NAMES if role in named]
+  return json.dumps(
+    {
+      'version': '1.0',
+      'truncation': None,
+      'padding': None,
+      'added_tokens': sorted([*tokens, *others], key=lambda each: each['id']),
+      'normalizer': normalizer,
+      'pre_tokenizer': pre_tokenizer,
+      'post_processor': around(named['cls'], named['sep']),
+      'decoder': decoder,
+      'model': model,
+    },
+    ensure_ascii=False,
+  ).encode()
+
+
+def around(cls, sep):
+  """Returns the post-processor that puts [CLS] and [SEP], each (name, id), around one text or
+  two.
+  """
+  token = lambda each, kind: {'SpecialToken': {'id': each[0], 'type_id': kind}}
+  text = lambda letter, kind: {'Sequence': {'id': letter, 'type_id': kind}}
+  first = [token(cls, 0), text('A', 0), token(sep, 0)]
+  return {
+    'type': 'TemplateProcessing',
+    'single': first,
+    'pair': [*first, text('B', 1), token(sep, 1)],
+    'special_tokens': {name: {'id': name, 'ids': [i], 'tokens': [name]} for name, i in (cls, sep)},
+  }
+
+
+def bert_normalizer(lowercase=False, strip_accents=False, chinese=True):
+  return {
+    'type': 'BertNormalizer',
+    'clean_text': True,
+    'handle_chinese_chars': chinese,
+    'strip_accents': strip_accents,
+    'lowercase': lowercase,
+  }
+
+
+def byte_level(add_prefix_space=False):
+  return {
+    'type': 'ByteLevel',
+    'add_prefix_space': add_prefix_space,
+    'trim_offsets': True,
+    'use_regex': True,
+  }
+
+
+BERT_PRE_TOKENIZER = {'type': 'BertPreTokenizer'}
+WORDPIECE_DECODER = {'type': 'WordPiece', 'prefix': PREFIX, 'cleanup': True}
+
+
+# Training
+
+
+def train(texts, data):
+  """Returns the bytes of a tokenizer.json trained on cleaned texts.
+
+  `wordpiece` keeps capitals and accents; what has a character that is none of the most frequent
+  ones becomes [UNK]. `byte_bpe` spells every text, and puts no space before one.
+
+  Raises:
+    UserError: the texts do not give as many pieces as data.vocab_size asks for.
+  """
+  special = list(base.SPECIAL)
+  make = {'wordpiece': _train_wordpiece, 'byte_bpe': _train_byte_bpe}[data.tokenizer]
+  model, *stages = make(texts, data.vocab_size, special)
+  if len(model['vocab']) < data.vocab_size:
+    raise config.UserError(
+      f'config.data.vocab_size = {data.vocab_size}: this corpus gives at most '
+      f'{len(model["vocab"])} pieces; lower it to that or give more text'
+    )
+  return document(
+    model, *stages, {role: (name, i) for i, (role, name) in enumerate(zip(NAMES, special))}
+  )
+
+
+def _train_wordpiece(texts, size, special):
+  library = tokenizers.Tokenizer(models.WordPiece(unk_token=special[1]))
+  library.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+  library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+  counts = collections.Counter()
+  for text in texts:
+    counts.update(library.normalizer.normalize_str(text))
+  letters = [each for each in counts if not each.isspace()]
+  letters = sorted(sorted(letters, key=lambda each: (-counts[each], each))[: size // 4])
+  goes_on = [
+    each
+    for each in letters
+    if len(library.pre_tokenizer.pre_tokenize_str(library.normalizer.normalize_str('a' + each)))
+    == 1
+  ]
+  # The trainer numbers the pieces of one character in an order that chance decides, but for those
+  # that it is given.
+  trainer = trainers.WordPieceTrainer(
+    vocab_size=size,
+    min_frequency=_AT_LEAST,
+    show_progress=False,
+    initial_alphabet=letters,
+    limit_alphabet=len(letters),
+    special_tokens=[*special, *letters, *(PREFIX + each for each in goes_on)],
+  )
+  return (
+    _trained(library, texts, trainer),
+    bert_normalizer(),
+    BERT_PRE_TOKENIZER,
+    WORDPIECE_DECODER,
+  )
+
+
+def _train_byte_bpe(texts, size, special):
+  library = tokenizers.Tokenizer(models.BPE())
+  library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+  trainer = trainers.BpeTrainer(
+    vocab_size=size,
+    min_frequency=_AT_LEAST,
+    show_progress=False,
+    special_tokens=special,
+    initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+  )
+  return _trained(library, texts, trainer), None, byte_level(), byte_level()
+
+
+def _trained(library, texts, trainer):
+  """Returns the model, as it stands in a tokenizer.json."""
+  library.train_from_iterator(texts, trainer)
+  return json.loads(library.to_str())['model']

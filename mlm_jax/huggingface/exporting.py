@@ -1,0 +1,231 @@
+"""A run becomes a folder of the Hugging Face ecosystem."""
+
+import json
+import pathlib
+
+import jax
+import numpy as np
+import safetensors.numpy
+
+from mlm_jax import config as config_lib
+from mlm_jax import models
+from mlm_jax import objectives
+from mlm_jax.core import rng
+from mlm_jax.core import trees
+from mlm_jax.huggingface import card
+from mlm_jax.huggingface import folders
+from mlm_jax.huggingface import names
+from mlm_jax.huggingface import origin
+from mlm_jax.huggingface import settings
+from mlm_jax.huggingface import tokenizers
+from mlm_jax.inference import predictor as run_lib
+
+_CLASSES = {
+  '': 'ForMaskedLM',
+  'generator': 'ForMaskedLM',
+  'discriminator': 'ForPreTraining',
+  'encoder': 'Model',
+}
+_WITH_POOLER = (
+  'bert',
+  'roberta',
+)  # whose encoders have one that pretraining by masks alone leaves as it is
+
+
+def run(workdir, folder, step=None, part='', sentences=False, log=print):
+  """Writes weights, tokenizer and a model card as the Auto classes of `transformers` load them.
+
+  A run that was imported and not trained since is written as it came, byte for byte.
+
+  Args:
+    workdir: of the run.
+    folder: made here; it must not exist or be empty.
+    step: of the checkpoint; None for the newest that is whole.
+    part: '' for the encoder with its masked head (AutoModelForMaskedLM); 'encoder' for the encoder
+      alone (AutoModel); 'generator' (AutoModelForMaskedLM) or 'discriminator'
+      (AutoModelForPreTraining) of a run with objective.name = replaced.
+    sentences: whether to write what sentence-transformers load: the encoder, with the mean over
+      all tokens, normalised, behind it.
+    log: takes lines of text.
+
+  Raises:
+    UserError: no run there, or a model that the classes there cannot express; nothing is
+      written then.
+  """
+  workdir = pathlib.Path(workdir)
+  with folders.made(folder, '--to') as partial:
+    opened = run_lib.open_run(workdir, step)
+    part = part or ('encoder' if sentences else '')
+    _check(opened.config, part, sentences)
+    model, params = _part(opened, part)
+    tensors = _tensors(model, params, part, opened.tokenizer.pad_id)
+    config = (json.dumps(_config(model, part, opened.tokenizer), indent=2) + '\n').encode()
+    if not part and origin.is_in(workdir):
+      tensors, config = origin.restored(workdir, tensors)
+    pooler, said = _pooler(workdir, model, part)
+    tensors |= pooler
+    if unplaced := [term for term in objectives.ADDED if term in opened.trained]:
+      said['left out'] = f'{", ".join(unplaced)}: the class has no place for heads of added losses'
+      log(
+        f'left out, since {_class(model.family, part)} has no place for heads of added losses: '
+        f'{", ".join(unplaced)}'
+      )
+    safetensors.numpy.save_file(tensors, partial / folders.TENSORS, {'format': 'pt'})
+    (partial / folders.CONFIG).write_bytes(config)
+    tokenizers.write_folder(opened.tokenizer, partial, model.max_positions, model.types)
+    if sentences:
+      _write_sentence_transformer(partial, model)
+    theirs = json.loads(config)
+    name = theirs.get('architectures', [_class(model.family, part)])[0]
+    text = card.write(workdir, opened, name, theirs['model_type'], sentences, said)
+    (partial / 'README.md').write_text(text, encoding='utf-8')
+  log(f'{folder}: {name}, {sum(x.size for x in tensors.values()):,} parameters')
+
+
+def _check(config, part, sentences):
+  """Raises UserError where the run has no such part, or no class there can hold it."""
+  family, is_replaced = config.model.family, config.objective.name == 'rtd'
+  if sentences and part != 'encoder':
+    raise config_lib.UserError(
+      f'--sentence-transformers is of the encoder; leave --part={part} out'
+    )
+  if is_replaced and not part:
+    raise config_lib.UserError(
+      'the run has a generator and a discriminator: say --part=generator, --part=discriminator or '
+      '--part=encoder'
+    )
+  if not is_replaced and part in ('generator', 'discriminator'):
+    raise config_lib.UserError(
+      f'--part={part} is of runs with objective.name = replaced; leave it out'
+    )
+  if part == 'discriminator' and family != 'electra':
+    raise config_lib.UserError(
+      f'there is no class with a discriminator for {family}; say --part=encoder'
+    )
+  if (
+    part != 'encoder'
+    and family.startswith('deberta')
+    and config.model.deberta.decoder == 'enhanced'
+  ):
+    raise config_lib.UserError(
+      'config.model.deberta.decoder = enhanced: the classes there have no such decoder and '
+      'would fill masks with something else; say --part=encoder'
+    )
+
+
+def _part(opened, part):
+  """Returns (group `model`, parameters) of a part of a run."""
+  config, params = opened.config.copy_and_resolve_references(), opened.params
+  model = config.model
+  if part == 'generator':
+    model, params = objectives.generator_config(config), opened.mlm_params
+  with model.unlocked():
+    model.vocab_size = model.vocab_size or opened.tokenizer.size
+  return model, params
+
+
+def _tensors(model, params, part, pad_id):
+  """Returns {name there: array} of a part of a run."""
+  make = models.make_discriminator if part == 'discriminator' else models.make
+  made = make(model, model.vocab_size)
+  rules = names.rules(model.family, made.architecture)
+  if part in ('encoder', 'discriminator'):
+    rules = [rule for rule in rules if not rule.is_of_head]
+  if part == 'discriminator':
+    rules += names.discriminator()
+  held = {path for rule in rules for path in rule.ours}
+  lost = [
+    path
+    for path in trees.paths(jax.eval_shape(made.init, rng.root_key(0)))
+    if path not in held and not (part == 'encoder' and path.startswith(('head/', 'position/')))
+  ]
+  if lost:
+    raise config_lib.UserError(
+      f'{_class(model.family, part)} has no place for {", ".join(lost)} of the run'
+      + ('' if part == 'encoder' else '; say --part=encoder')
+    )
+  tensors = names.to_theirs(rules, params, made.architecture)
+  if model.family in settings.WITH_TYPES and not model.types:
+    name = f'{settings.KINDS[model.family].prefix}.embeddings.token_type_embeddings.weight'
+    tensors[name] = np.zeros((1, made.architecture.embedding_width), np.float32)
+  return {
+    name: _moved(array, model, pad_id) if name.endswith('.position_embeddings.weight') else array
+    for name, array in tensors.items()
+  }
+
+
+def _moved(table, model, pad_id):
+  """Returns a table of positions that begins where the class there begins to use it."""
+  before = settings.first_position(model.family, pad_id)
+  unused = np.zeros((before, table.shape[1]), table.dtype)
+  return (
+    table
+    if before == model.position_offset
+    else np.concatenate([unused, table[model.position_offset :]])
+  )
+
+
+def _class(family, part):
+  """Returns the name of the class there."""
+  masked = next(each.masked for each in settings.KINDS.values() if family in each.families)
+  return masked.replace('ForMaskedLM', _CLASSES[part])
+
+
+def _config(model, part, tokenizer):
+  """Returns what config.json says of a part of a run."""
+  cls, sep = tokenizer.cls_id, tokenizer.sep_id
+  return settings.to_theirs(model, tokenizer.pad_id) | {
+    'architectures': [_class(model.family, part)],
+    'bos_token_id': cls,
+    'eos_token_id': sep,
+    'cls_token_id': cls,
+    'sep_token_id': sep,
+  }
+
+
+def _pooler(workdir, model, part):
+  """Returns ({name there: array} of the pooler that the class asks for, what the card says of it).
+
+  It is the one that was imported, or else one that only bounds the hidden state of [CLS].
+  """
+  if part != 'encoder' or model.family not in _WITH_POOLER:
+    return {}, {}
+  prefix, rest = settings.KINDS[model.family].prefix, origin.rest(workdir)
+  kept = {
+    name: array.astype(np.float32)
+    for was, array in rest.items()
+    for name in [f'{prefix}.{was.removeprefix(prefix + ".")}']
+    if name.startswith(f'{prefix}.pooler.')
+  }
+  if kept:
+    return kept, {}
+  plain = {
+    f'{prefix}.pooler.dense.weight': np.eye(model.width, dtype=np.float32),
+    f'{prefix}.pooler.dense.bias': np.zeros(model.width, np.float32),
+  }
+  return plain, {'pooler': 'not trained: it bounds the hidden state of [CLS] and does no more'}
+
+
+def _write_sentence_transformer(folder, model):
+  """Writes the files by which sentence-transformers put a mean and a norm behind the encoder."""
+  kinds = [('Transformer', ''), ('Pooling', '1_Pooling'), ('Normalize', '2_Normalize')]
+  modules = [
+    {'idx': n, 'name': str(n), 'path': path, 'type': f'sentence_transformers.models.{kind}'}
+    for n, (kind, path) in enumerate(kinds)
+  ]
+  pooling = {
+    'word_embedding_dimension': model.width,
+    'pooling_mode_cls_token': False,
+    'pooling_mode_mean_tokens': True,
+    'pooling_mode_max_tokens': False,
+    'pooling_mode_mean_sqrt_len_tokens': False,
+  }
+  files = {
+    'modules.json': modules,
+    '1_Pooling/config.json': pooling,
+    'sentence_bert_config.json': {'max_seq_length': model.max_positions, 'do_lower_case': False},
+  }
+  for name, content in files.items():
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text(json.dumps(content, indent=2) + '\n')
+  (folder / '2_Normalize').mkdir()

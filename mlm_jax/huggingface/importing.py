@@ -1,0 +1,210 @@
+"""A folder of the Hugging Face ecosystem becomes a run."""
+
+import dataclasses
+import pathlib
+import re
+
+import jax
+import numpy as np
+
+from mlm_jax import config as config_lib
+from mlm_jax import models
+from mlm_jax.core import rng
+from mlm_jax.core import trees
+from mlm_jax.data import store
+from mlm_jax.data.tokenizers import registry as tokenizer_lib
+from mlm_jax.huggingface import aliases
+from mlm_jax.huggingface import folders
+from mlm_jax.huggingface import names
+from mlm_jax.huggingface import origin
+from mlm_jax.huggingface import settings
+from mlm_jax.huggingface import tokenizers
+from mlm_jax.training import checkpoint
+from mlm_jax.training import workdir as workdir_lib
+
+_SHOWN = 8  # tensors that an error names
+_DTYPES = ('float32', 'float16', 'bfloat16')
+# Parts that models have beside the encoder and the masked head, and buffers.
+_BESIDE = re.compile(
+  r'(\w+\.)?pooler\..*|cls\.seq_relationship\..*|discriminator_predictions\..*|mask_predictions\..*'
+  r'|deberta\.embeddings\.position_embeddings\.weight|.*\.(position_ids|token_type_ids)|.*rotary_emb\..*inv_freq'
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+  """What was read of a folder.
+
+  Attributes:
+    config: of a run with this model.
+    params: our tree of parameters; without `head` where the folder has none.
+    tokenizer: data.tokenizer.Tokenizer.
+    placed, rest: see origin.write.
+  """
+
+  config: object
+  params: dict
+  tokenizer: object
+  placed: dict
+  rest: dict
+
+
+def run(place, workdir, log=print):
+  """Makes a run of a folder's weights and tokenizer, at step 0.
+
+  Args:
+    place: see folders.find.
+    workdir: of the run; made here, it must not exist or be empty.
+    log: takes lines of text.
+
+  Raises:
+    UserError: see `read`; something is in workdir already.
+  """
+  workdir = pathlib.Path(workdir)
+  with folders.made(workdir, '--workdir') as partial:  # before the work: it may refuse
+    folder = folders.find(place, log)
+    found = read(folder)
+    config, params = found.config, found.params
+    with config.unlocked():  # for data to come
+      config.data.tokenizer = str((workdir / store.TOKENIZER).absolute())
+    if 'head' not in params:
+      log(
+        f'{folder} has no masked-language-model head: a new one is drawn, so what the run fills '
+        'into masks means '
+        'nothing before it is trained'
+      )
+      params = params | {'head': _new_head(config)}
+    _write(found, (folder / folders.CONFIG).read_bytes(), params, partial)
+  log(
+    f'{workdir}: {config.model.family}, {trees.count(params):,} parameters, '
+    f'{found.tokenizer.size:,} pieces'
+  )
+
+
+def _new_head(config):
+  model = models.make(config.model, config.model.vocab_size)
+  return jax.jit(lambda key: model.init(key)['head'])(rng.named(rng.root_key(config.seed), 'init'))
+
+
+def _write(found, theirs, params, workdir):
+  """Writes the run's folder; `theirs` are the bytes of config.json there."""
+  path = workdir / store.TOKENIZER
+  path.parent.mkdir()
+  path.write_bytes(found.tokenizer.model)
+  workdir_lib.record_environment(workdir, {'tokenizer': found.tokenizer.sha256})
+  workdir_lib.write_config(workdir, found.config)
+  origin.write(workdir, theirs, found.placed, found.rest)
+  saved = checkpoint.Checkpoints(workdir / 'checkpoints', found.config.checkpoint)
+  saved.save(0, {'params': jax.tree.map(jax.numpy.asarray, params)})
+  saved.wait()
+
+
+def read(folder):
+  """Returns the Imported of a folder.
+
+  Raises:
+    UserError: a model or variant that is not supported; tensors that are missing, unexpected
+      or of another shape; a tokenizer that does not fit; see also `folders`.
+  """
+  theirs = folders.read_config(folder)
+  config = _config(*settings.to_ours(theirs))
+  tensors = folders.read_tensors(folder)
+  tokenizer = tokenizer_lib.make(tokenizers.from_folder(folder), str(folder))
+  if tokenizer.size > config.model.vocab_size:
+    raise config_lib.UserError(
+      f'{folder}: the tokenizer has {tokenizer.size} pieces, but the table of tokens only '
+      f'{config.model.vocab_size} rows; give the tokenizer of this model'
+    )
+  params, placed = _params(folder, config.model, settings.kind(theirs).prefix, tensors)
+  rest = {was: array for was, array in tensors.items() if was not in placed}
+  return Imported(config, params, tokenizer, placed, rest)
+
+
+def _config(family, ours):
+  """Returns the checked config of a run with the settings of a config.json."""
+  config = config_lib.base()
+  sizes = models.FAMILIES[family].SIZES
+  fits = lambda size: all(ours.get(name, value) == value for name, value in sizes[size].items())
+  with config.unlocked():
+    config.model.update(family=family, size=next(filter(fits, sizes), next(iter(sizes))))
+    for name, value in ours.items():
+      group, last = config_lib.find(config.model, name)
+      try:
+        group[last] = type(group[last])(value)
+      except (TypeError, ValueError):
+        raise config_lib.UserError(
+          f'config.json: {value!r} is no value for config.model.{name}'
+        ) from None
+    models.resolve(config.model)
+    config.data.row_length = config.model.max_positions
+  config_lib.check(config)
+  return config
+
+
+def _params(folder, model, prefix, tensors):
+  """Returns (our tree, {name there: (the name of today, dtype there)} of what is in it)."""
+  made = models.make(model, model.vocab_size)
+  rules = names.rules(model.family, made.architecture)
+  table = next(rule.theirs for rule in rules if rule.ours == ('embeddings/token/embedding',))
+  now = aliases.current(tensors, prefix, table)
+  named = _named(folder, tensors, now)
+  rules = _asked(rules, named)
+  shapes = names.shapes(rules, jax.eval_shape(made.init, rng.root_key(0)), made.architecture)
+  _check(folder, named, shapes)
+  params = names.to_ours(
+    rules, {name: named[name].astype(np.float32) for name in shapes}, made.architecture
+  )
+  return params, {
+    was: (name, str(tensors[was].dtype)) for was, name in now.items() if name in shapes
+  }
+
+
+def _named(folder, tensors, now):
+  """Returns {name of today: array}; UserError where two tensors that are one there differ."""
+  named = {name: tensors[was] for was, name in now.items() if was == name}
+  for was, name in now.items():
+    first = named.setdefault(name, tensors[was])
+    if first is not tensors[was] and not np.array_equal(first, tensors[was]):
+      raise config_lib.UserError(
+        f'{folder}: {was} is no copy of {name}; a head that is not tied to the table of '
+        'tokens is not supported'
+      )
+  return named
+
+
+def _asked(rules, named):
+  """Returns the rules of what the folder must have: without those of a head where it has no part of
+  one.
+  """
+  of_head = [rule for rule in rules if rule.is_of_head]
+  has_head = any(rule.theirs in named for rule in of_head)
+  return rules if has_head else [rule for rule in rules if not rule.is_of_head]
+
+
+def _check(folder, named, shapes):
+  """Raises UserError that lists what is missing, what has no place, and what has another shape or
+  dtype.
+  """
+  faults = {
+    'missing tensors': [name for name in shapes if name not in named],
+    'unexpected tensors': [
+      name for name in named if name not in shapes and not _BESIDE.fullmatch(name)
+    ],
+    'tensors of another shape than config.json says': [
+      f'{name} {list(named[name].shape)}, not {list(shape)}'
+      for name, shape in shapes.items()
+      if name in named and named[name].shape != shape
+    ],
+    f'tensors of a type that is not {" or ".join(_DTYPES)}': [
+      f'{name} {named[name].dtype}'
+      for name in shapes
+      if name in named and str(named[name].dtype) not in _DTYPES
+    ],
+  }
+  said = [
+    f'{what} ({len(each)}): {", ".join(each[:_SHOWN])}' + (', ...' if len(each) > _SHOWN else '')
+    for what, each in faults.items()
+    if each
+  ]
+  if said:
+    raise config_lib.UserError(f'{folder}: ' + '; '.join(said))

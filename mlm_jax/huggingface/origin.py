@@ -1,0 +1,63 @@
+"""What a run keeps of the folder that it was imported from, so that the way back changes no
+byte.
+"""
+
+import json
+import pathlib
+
+import numpy as np
+import safetensors.numpy
+
+from mlm_jax import config as config_lib
+
+_FOLDER = 'huggingface'  # in the run's folder
+_CONFIG, _NAMES, _REST = 'config.json', 'names.json', 'rest.safetensors'
+
+
+def write(workdir, config, placed, rest):
+  """Writes it.
+
+  Args:
+    workdir: of the run.
+    config: the bytes of config.json.
+    placed: {name there: (the name of today, dtype there)} of the tensors that became parameters.
+    rest: {name there: array} of those that have no place in a run, such as a pooler.
+  """
+  folder = pathlib.Path(workdir) / _FOLDER
+  folder.mkdir()
+  (folder / _CONFIG).write_bytes(config)
+  (folder / _NAMES).write_text(json.dumps(placed, indent=1) + '\n')
+  safetensors.numpy.save_file(rest, folder / _REST)
+
+
+def is_in(workdir):
+  """Whether the run was imported."""
+  return (pathlib.Path(workdir) / _FOLDER).is_dir()
+
+
+def restored(workdir, tensors):
+  """Returns ({name there: array as it was there}, the bytes of config.json).
+
+  Args:
+    workdir: of the run.
+    tensors: {name of today: float32 array}.
+
+  Raises:
+    UserError: what was kept is damaged.
+  """
+  folder = pathlib.Path(workdir) / _FOLDER
+  try:
+    placed = json.loads((folder / _NAMES).read_bytes())
+    found = {was: tensors[now].astype(np.dtype(dtype)) for was, (now, dtype) in placed.items()}
+    return found | rest(workdir), (folder / _CONFIG).read_bytes()
+  except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    raise config_lib.UserError(f'{folder} is damaged ({error!r}); import the run anew') from None
+
+
+def rest(workdir):
+  """Returns {name there: array} of what had no place in the run; {} where it was not imported."""
+  path = pathlib.Path(workdir) / _FOLDER / _REST
+  try:
+    return safetensors.numpy.load_file(path) if is_in(workdir) else {}
+  except (OSError, safetensors.SafetensorError) as error:
+    raise config_lib.UserError(f'{path} is damaged ({error}); import the run anew') from None

@@ -1,0 +1,331 @@
+"""Tokenizers as Hugging Face folders have them: read from the files of a folder, written as
+tokenizer.json.
+
+What a tokenizer.json made of a SentencePiece model encodes otherwise than the model does:
+  a text that holds the name of a special piece, which `transformers` takes for the piece
+  a text that begins with a space, as none does whose white space was collapsed: one space less
+  with unigram, a text that the same pieces spell in more orders than one, such as a ruled line:
+    rounding of the sum of their scores decides, to float32 there and to float64 here (187 of a
+    million lines of books, papers, documentation and four more languages; with bpe none of them)
+  with unigram, a text that spells the name of a byte piece, such as <0x0A>
+  a text without spaces for longer than is encoded at once, see
+  `data.tokenizers.sentencepiece_model`
+"""
+
+import base64
+import json
+import pathlib
+
+from mlm_jax import config
+from mlm_jax.data.tokenizers import base
+from mlm_jax.data.tokenizers import sentencepiece_model
+from mlm_jax.data.tokenizers import tokenizer_json
+from mlm_jax.data.tokenizers.base import BOUNDARY_MARK
+from mlm_jax.data.tokenizers.base import NAMES
+
+_JSON, _VOCAB_TXT, _VOCAB_JSON, _MERGES, _SPM = (
+  'tokenizer.json',
+  'vocab.txt',
+  'vocab.json',
+  'merges.txt',
+  'spm.model',
+)
+_UNIGRAM, _BPE, _WORD = 1, 2, 3  # trainer_spec.model_type
+
+
+def from_folder(folder):
+  """Returns the bytes of the tokenizer of a Hugging Face folder, for `data.tokenizer.make`.
+
+  That is tokenizer.json; or what BERT makes of vocab.txt, RoBERTa of vocab.json and merges.txt,
+  DeBERTa of spm.model, with what tokenizer_config.json and added_tokens.json say.
+
+  Raises:
+    UserError: none of these is there, or one is damaged.
+  """
+  folder = pathlib.Path(folder)
+  for names, read in (
+    ((_JSON,), _read_json),
+    ((_VOCAB_TXT,), _from_vocab_txt),
+    ((_VOCAB_JSON, _MERGES), _from_merges),
+    ((_SPM,), _from_spm),
+  ):
+    if all((folder / name).is_file() for name in names):
+      return read(folder)
+  raise config.UserError(
+    f'{folder} has no tokenizer: it must have {_JSON}, {_VOCAB_TXT}, {_VOCAB_JSON} with '
+    f'{_MERGES}, or {_SPM}'
+  )
+
+
+def _read(path):
+  try:
+    return path.read_bytes()
+  except OSError as error:
+    raise config.UserError(f'cannot read {path}: {error.strerror}') from None
+
+
+def _read_json(folder):
+  return _read(folder / _JSON)
+
+
+def _object(path, default=None):
+  """Returns the dict in a .json file, `default` where there is no file and one is given."""
+  if default is not None and not path.is_file():
+    return default
+  try:
+    found = json.loads(_read(path))
+  except ValueError:
+    found = None
+  if not isinstance(found, dict):
+    raise config.UserError(f'{path} is damaged: it must hold a JSON object')
+  return found
+
+
+def _lines(path):
+  try:
+    return _read(path).decode().split('\n')
+  except UnicodeDecodeError:
+    raise config.UserError(f'{path} is damaged: it must be text in UTF-8') from None
+
+
+def _named(ids, folder):
+  """Returns {role: (name, id)} of the special pieces in a vocabulary."""
+  named = {
+    role: (name, ids[name]) for role, names in NAMES.items() for name in names[::-1] if name in ids
+  }
+  for role in ('cls', 'sep'):
+    if role not in named:
+      raise base.missing(str(folder), role, 'among its tokens')
+  return named
+
+
+def _from_vocab_txt(folder):
+  """BERT's: a piece a line, in the order of their ids."""
+  settings = _object(folder / 'tokenizer_config.json', {})
+  lines = _lines(folder / _VOCAB_TXT)
+  ids = {
+    line.removesuffix('\r'): i for i, line in enumerate(lines[:-1] if lines[-1] == '' else lines)
+  }
+  normalizer = tokenizer_json.bert_normalizer(
+    settings.get('do_lower_case', True),
+    settings.get('strip_accents'),
+    settings.get('tokenize_chinese_chars', True),
+  )
+  named = _named(ids, folder)
+  model = {
+    'type': 'WordPiece',
+    'unk_token': named.get('unk', NAMES['unk'])[0],
+    'continuing_subword_prefix': tokenizer_json.PREFIX,
+    'max_input_chars_per_word': 100,
+    'vocab': ids,
+  }
+  return tokenizer_json.document(
+    model, normalizer, tokenizer_json.BERT_PRE_TOKENIZER, tokenizer_json.WORDPIECE_DECODER, named
+  )
+
+
+def _from_merges(folder):
+  """RoBERTa's: the ids of pieces, and the pairs that are merged, the first ones first."""
+  settings = _object(folder / 'tokenizer_config.json', {})
+  ids = _object(folder / _VOCAB_JSON)
+  added = {
+    name: i for name, i in _object(folder / 'added_tokens.json', {}).items() if name not in ids
+  }
+  pairs = [
+    line.split(' ') for line in _lines(folder / _MERGES) if line and not line.startswith('#version')
+  ]
+  named = _named(ids | added, folder)
+  others = [
+    tokenizer_json.added_token(name, i)
+    for name, i in added.items()
+    if (name, i) not in named.values()
+  ]
+  stage = tokenizer_json.byte_level(settings.get('add_prefix_space', False))
+  return tokenizer_json.document(
+    _bpe(ids, pairs), None, stage, tokenizer_json.byte_level(), named, others
+  )
+
+
+def _bpe(ids, pairs, **settings):
+  return {
+    'type': 'BPE',
+    'dropout': None,
+    'unk_token': None,
+    'continuing_subword_prefix': None,
+    'end_of_word_suffix': None,
+    'fuse_unk': False,
+    'byte_fallback': False,
+    'ignore_merges': False,
+    **settings,
+    'vocab': ids,
+    'merges': pairs,
+  }
+
+
+def _from_spm(folder):
+  """DeBERTa's: a SentencePiece model; [MASK] and what else was added stands behind its pieces."""
+  settings = _object(folder / 'tokenizer_config.json', {})
+  for key in ('do_lower_case', 'split_by_punct'):
+    if settings.get(key):
+      raise config.UserError(f'{folder}: {key} beside {_SPM} is not known; give a {_JSON}')
+  proto = sentencepiece_model.parse(_read(folder / _SPM), str(folder / _SPM))
+  pieces = [each.piece for each in proto.pieces]
+  # Without a word of it, DeBERTa's own class adds the mask.
+  default = {} if set(NAMES['mask']) & set(pieces) else {NAMES['mask'][0]: len(pieces)}
+  added = _object(folder / 'added_tokens.json', default)
+  for name, i in sorted(added.items(), key=lambda each: each[1]):
+    if name in pieces and pieces.index(name) == i:
+      continue
+    if name in pieces or i != len(proto.pieces):
+      raise config.UserError(
+        f'{folder / "added_tokens.json"} gives {name} the id {i}; the ids of tokens '
+        f'that {_SPM} lacks must follow its {len(pieces)} pieces'
+      )
+    proto.pieces.add(piece=name, score=0, type=proto.SentencePiece.CONTROL)
+  return proto.SerializeToString()
+
+
+def write_folder(tokenizer, folder, max_length, types=1):
+  """Writes what `transformers.AutoTokenizer.from_pretrained` reads into a folder that is there.
+
+  Args:
+    tokenizer: data.tokenizer.Tokenizer.
+    folder: path.
+    max_length: tokens of a text at most, [CLS] and [SEP] among them.
+    types: embeddings of token types that the model has; above 1 it is given the types.
+  """
+  folder = pathlib.Path(folder)
+  ids = {role: getattr(tokenizer, f'{role}_id') for role in NAMES}
+  names = {f'{role}_token': tokenizer.piece(i) for role, i in ids.items() if i is not None}
+  inputs = ['input_ids', *['token_type_ids'] * (types > 1), 'attention_mask']
+  settings = {
+    'tokenizer_class': 'PreTrainedTokenizerFast',
+    'model_max_length': int(max_length),
+    'model_input_names': inputs,
+    'clean_up_tokenization_spaces': False,
+    **names,
+  }
+  (folder / _JSON).write_bytes(to_json(tokenizer))
+  for name, entries in (('tokenizer_config.json', settings), ('special_tokens_map.json', names)):
+    (folder / name).write_text(
+      json.dumps(entries, indent=2, ensure_ascii=False) + '\n', encoding='utf-8'
+    )
+
+
+def to_json(tokenizer):
+  """Returns the bytes of a tokenizer.json that encodes as a tokenizer does, [CLS] and [SEP] put
+  around.
+
+  Raises:
+    UserError: a SentencePiece model of a kind that it cannot say.
+  """
+  if not isinstance(tokenizer, tokenizer_json.Json):
+    return _from_sentencepiece(tokenizer)
+  document = json.loads(tokenizer.model)
+  around = tokenizer_json.around(
+    *((tokenizer.piece(i), i) for i in (tokenizer.cls_id, tokenizer.sep_id))
+  )
+  decoder = {
+    'wordpiece': tokenizer_json.WORDPIECE_DECODER,
+    'byte_level': tokenizer_json.byte_level(),
+    'metaspace': _DECODER,
+  }[tokenizer.kind]
+  lacking = {
+    key: value
+    for key, value in (('post_processor', around), ('decoder', decoder))
+    if not document.get(key)
+  }
+  return json.dumps(document | lacking, ensure_ascii=False).encode() if lacking else tokenizer.model
+
+
+_DECODER = {
+  'type': 'Sequence',
+  'decoders': [  # the mark may be spelled in bytes too
+    {'type': 'ByteFallback'},
+    {'type': 'Fuse'},
+    {'type': 'Replace', 'pattern': {'String': BOUNDARY_MARK}, 'content': ' '},
+    {'type': 'Strip', 'content': ' ', 'start': 1, 'stop': 0},
+  ],
+}
+
+
+def _from_sentencepiece(tokenizer):
+  proto = sentencepiece_model.parse(tokenizer.model, 'the tokenizer')
+  types = proto.SentencePiece
+  charsmap = proto.normalizer_spec.precompiled_charsmap
+  normalizer = {'type': 'Precompiled', 'precompiled_charsmap': base64.b64encode(charsmap).decode()}
+  crosses_spaces = any(
+    BOUNDARY_MARK in each.piece[1:] for each in proto.pieces if each.type == types.NORMAL
+  )
+  stage = {
+    'type': 'Metaspace',
+    'replacement': BOUNDARY_MARK,
+    'prepend_scheme': 'first',
+    'split': not crosses_spaces,
+  }
+  named = {
+    role: (tokenizer.piece(i), i) for role in NAMES for i in [getattr(tokenizer, f'{role}_id')]
+  }
+  # One character that was defined is found as it is, being in no other piece.
+  others = [
+    tokenizer_json.added_token(each.piece, i) | {'special': each.type == types.CONTROL}
+    for i, each in enumerate(proto.pieces)
+    if (each.piece, i) not in named.values()
+    and (each.type == types.CONTROL or each.type == types.USER_DEFINED and len(each.piece) > 1)
+  ]
+  return tokenizer_json.document(
+    _model(tokenizer, proto), normalizer if charsmap else None, stage, _DECODER, named, others
+  )
+
+
+def _model(tokenizer, proto):
+  """Returns the model of a tokenizer.json that cuts words as a SentencePiece model does."""
+  has_bytes = bool(tokenizer.byte_ids)
+  kind = proto.trainer_spec.model_type
+  if kind == _UNIGRAM:
+    return {
+      'type': 'Unigram',
+      'unk_id': tokenizer.unk_id,
+      'byte_fallback': has_bytes,
+      'vocab': [(each.piece, each.score) for each in proto.pieces],
+    }
+  ids = {each.piece: i for i, each in enumerate(proto.pieces)}
+  unknown = {
+    'unk_token': tokenizer.piece(tokenizer.unk_id),
+    'fuse_unk': True,
+    'byte_fallback': has_bytes,
+  }
+  if kind == _BPE:
+    return _bpe(ids, _merges(proto), **unknown)
+  types = proto.SentencePiece
+  letters = [
+    each
+    for each in proto.pieces
+    if each.type in (types.NORMAL, types.USER_DEFINED) and len(each.piece) == 1
+  ]
+  if kind == _WORD and not letters:
+    return _bpe(ids, [], ignore_merges=True, **unknown)  # a whole word or its bytes
+  what = 'words, some of one letter' if kind == _WORD else 'single characters'
+  raise config.UserError(
+    'the tokenizer cannot be written as tokenizer.json: that has no way to say a '
+    f'SentencePiece model of {what}'
+  )
+
+
+def _merges(proto):
+  """Returns the pairs whose merging makes each piece, those of pieces that SentencePiece prefers
+  first.
+
+  For one piece it takes the leftmost pair, whichever that is; where pairs of it overlap, the one
+  with the longer left part stands left more often.
+  """
+  normal = {
+    each.piece: each.score for each in proto.pieces if each.type == proto.SentencePiece.NORMAL
+  }
+  pairs = [
+    (-score, at, (piece[:-at], piece[-at:]))
+    for piece, score in normal.items()
+    for at in range(1, len(piece))
+    if piece[:-at] in normal and piece[-at:] in normal
+  ]
+  return [pair for *_, pair in sorted(pairs)]

@@ -1,0 +1,275 @@
+"""A run opened for use: fill masks, embed texts, score them, look at masks."""
+
+import dataclasses
+import functools
+import pathlib
+import sys
+import zipfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mlm_jax import config as config_lib
+from mlm_jax import masking
+from mlm_jax import objectives
+from mlm_jax.core import batches
+from mlm_jax.core import rng
+from mlm_jax.data import statistics
+from mlm_jax.data import store
+from mlm_jax.data.annotations import collocations
+from mlm_jax.data.corpus import clean
+from mlm_jax.data.tokenizers import registry as tokenizer_lib
+from mlm_jax.inference import mask_preview
+from mlm_jax.training import checkpoint
+from mlm_jax.training import workdir as workdir_lib
+
+ROWS = 32  # texts computed together; the last batch is filled up, so shapes recur
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+  """A token that may stand at a [MASK], and its probability."""
+
+  token: str
+  probability: float
+
+
+def open_run(workdir, step=None, log=functools.partial(print, file=sys.stderr)):
+  """Returns the Run in a work directory, at its newest intact checkpoint or at `step`.
+
+  A broken checkpoint that was passed over is named through `log`.
+
+  Raises:
+    UserError: no run there, no intact checkpoint, or a tokenizer that is not the model's.
+  """
+  workdir = pathlib.Path(workdir)
+  config = workdir_lib.read_config(workdir)
+  tokenizer = tokenizer_lib.load(workdir / store.TOKENIZER)
+  objective = objectives.make(
+    config, tokenizer.size, tokenizer.pad_id, tokenizer.sep_id, head_rows=1
+  )
+  for start in workdir_lib.read_environment(workdir)[:1]:
+    if start.get('tokenizer') != tokenizer.sha256:
+      raise config_lib.UserError(
+        f'{workdir / store.TOKENIZER} is not the tokenizer that the run was trained with'
+      )
+  step, params, adapted = checkpoint.read_model(workdir / 'checkpoints', step, log)
+  expected = jax.eval_shape(objective.init, rng.root_key(0))
+  shapes = lambda tree: jax.tree.map(lambda x: x.shape, tree)
+  if shapes(params) != shapes(expected):
+    raise config_lib.UserError(
+      f'{workdir}: the checkpoint does not fit config.json and a tokenizer of {tokenizer.size} '
+      'pieces'
+    )
+  joins = collocations.load(workdir / store.COLLOCATIONS, tokenizer)
+  return Run(
+    config, tokenizer, tokenizer.table(_counts(workdir)), joins, objective, params, step, adapted
+  )
+
+
+def _counts(workdir):
+  """Returns counts_V of the pieces in the training text, or None where the run's folder has
+  none.
+  """
+  path = workdir / store.STATISTICS
+  try:
+    return statistics.read(path.read_bytes()).counts_V if path.exists() else None
+  except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+    raise config_lib.UserError(f'{path} is damaged; copy it again from the prepared data') from None
+
+
+def format_predictions(masks):
+  """Returns one line a mask: its candidates, without the mark of a word's start, and their
+  probabilities.
+  """
+  text = lambda token: token.removeprefix(tokenizer_lib.BOUNDARY_MARK) or token
+  return '\n'.join(
+    '  ' + '   '.join(f'{text(each.token)} {each.probability:.3f}' for each in predictions)
+    for predictions in masks
+  )
+
+
+class Run:
+  """A trained model with its tokenizer.
+
+  Attributes:
+    config, tokenizer, step: what was read.
+    trained: the parameters as they were trained.
+    model, params: the encoder.
+    mlm, mlm_params: what predicts masked tokens: the same, but where the objective has a
+      generator for it.
+    table: the vocabulary, with the counts of the training text.
+    adapted: what the masking policy has learned, see step.TrainState.
+  """
+
+  def __init__(self, config, tokenizer, table, joins, objective, params, step, adapted):
+    self.config, self.tokenizer = config, tokenizer
+    self.table, self._joins = table, joins
+    self._last = config_lib.stages(config)[-1][1]  # what the model was made for in the end
+    self.trained, self.step, self.adapted = params, step, adapted
+    self.model, self.params = objective.encoder, objective.encoder_params(params)
+    self.mlm, self.mlm_params = objective.mlm.model, objective.mlm_params(params)
+
+  def fill(self, text, top_k=5):
+    """Returns, for each [MASK] of the text in turn, a list of top_k Predictions.
+
+    Raises:
+      UserError: an empty text, one without [MASK], or one longer than a row.
+    """
+    row = self._row(text, self.tokenizer.encode_with_masks)
+    index = np.flatnonzero(row == self.tokenizer.mask_id)
+    if not len(index):
+      raise config_lib.UserError(f'no [MASK] in the text: {text[:60]!r}')
+    if not 1 <= top_k <= self.tokenizer.size:
+      raise config_lib.UserError(f'top_k = {top_k}: must be between 1 and {self.tokenizer.size}')
+    log_V = self._log_probabilities([row] * len(index), index)
+    best = np.argsort(-log_V, axis=1, kind='stable')[:, :top_k]
+    return [
+      [Prediction(self.tokenizer.piece(int(i)), float(np.exp(log[i]))) for i in ids]
+      for log, ids in zip(log_V, best)
+    ]
+
+  def embed(self, texts, pooling='mean'):
+    """Returns float32 [n, D]: the mean over a text's pieces, or its [CLS], of the last layer."""
+    if pooling not in ('mean', 'cls'):
+      raise config_lib.UserError(f'pooling = {pooling!r}: must be mean or cls')
+    rows = self._rows(texts)
+    pooled = [
+      _pool(
+        (self.model, self.tokenizer.pad_id), pooling, self.params, *self._arrays(rows[i : i + ROWS])
+      )
+      for i in range(0, len(rows), ROWS)
+    ]
+    width = self.model.architecture.width
+    return np.concatenate([np.zeros((0, width), np.float32), *pooled])[: len(rows)]
+
+  def pseudo_log_likelihood(self, texts):
+    """Returns float64 [n]: the sum over a text's pieces of log p(piece | the others).
+
+    Source: arXiv:1910.14659. Special tokens are not counted.
+    """
+    rows = self._rows(texts)
+    totals = np.zeros(len(rows), np.float64)
+    for n, row in enumerate(rows):
+      index = np.arange(1, len(row) - 1)
+      hidden = np.tile(row, (len(index), 1))
+      hidden[np.arange(len(index)), index] = self.tokenizer.mask_id
+      log_V = self._log_probabilities(list(hidden), index)
+      totals[n] = log_V[np.arange(len(index)), row[index]].astype(np.float64).sum()
+    return totals
+
+  def masked(self, texts, policy=None, seed=0):
+    """Returns, for each text, a list of MaskedPiece: what a policy does to it.
+
+    Args:
+      texts: list of str.
+      policy: a masking.Policy; None for the one that the run trains with, as it is at the
+        end of the training. One that selects by classes has their names in its table, so it
+        must be given, made with the `table` of the prepared data.
+      seed: of the draws; text i is example (0, i) on its first visit.
+
+    Raises:
+      UserError: a policy that selects by classes is not given, or the classes of the run's
+        data are none that a text can have, or it hides collocations, of which the run has none.
+    """
+    data = self._last.data
+    if policy is None:
+      if self._last.masking.selection == 'class':
+        raise config_lib.UserError(
+          "masking.selection = 'class': a run's folder does not name the classes; give "
+          'policy=masking.make(table, ...) with the table of its prepared data'
+        )
+      policy = masking.make(self.table, length=data.row_length, **self._last.masking.to_dict())
+      policy = dataclasses.replace(policy, adapted=self.adapted)
+    if policy.unit == 'collocation' and self._joins is None:
+      raise config_lib.UserError(
+        "masking.unit = 'collocation': the run's data was prepared without collocations"
+      )
+    rows, classes = self._rows(texts), None
+    if policy.selection == 'class':
+      classes = [
+        mask_preview.classes_of(text, self.tokenizer, data, policy.table.classes) for text in texts
+      ]
+    return [
+      pieces
+      for i in range(0, len(rows), ROWS)
+      for pieces in mask_preview.mask_rows(
+        policy,
+        rows[i : i + ROWS],
+        self.tokenizer.piece,
+        self.tokenizer.pad_id,
+        length=data.row_length,
+        seed=seed,
+        first=i,
+        joins=self._joins,
+        classes=classes and classes[i : i + ROWS],
+      )
+    ]
+
+  def _rows(self, texts):
+    """Returns the ids of each text; [MASK] in a text is just these letters."""
+    if isinstance(texts, str):
+      raise config_lib.UserError('texts must be a list of texts, not one text')
+    return [self._row(text, self.tokenizer.encode) for text in texts]
+
+  def _row(self, text, encode):
+    """Returns the ids of [CLS] text [SEP]."""
+    ids = encode(clean.normalize(clean.replace_surrogates(text)[0], self._last.data))
+    if not ids:
+      raise config_lib.UserError('the text is empty')
+    row = np.array([self.tokenizer.cls_id, *ids, self.tokenizer.sep_id], np.int32)
+    longest = self._last.data.row_length
+    if len(row) > longest:
+      raise config_lib.UserError(
+        f'the text has {len(row)} tokens with [CLS] and [SEP]; '
+        f'the model was trained on rows of {longest}: shorten it'
+      )
+    return row
+
+  def _arrays(self, rows):
+    """Returns (tokens_BL, starts_BS, lengths_B); B and L are rounded up so that shapes recur."""
+    longest = max(len(row) for row in rows)
+    length = min(-(-longest // 32) * 32, self._last.data.row_length)
+    tokens_BL = np.full((ROWS, max(length, longest)), self.tokenizer.pad_id, np.int32)
+    for b, row in enumerate(rows):
+      tokens_BL[b, : len(row)] = row
+    starts_BS = np.zeros((len(tokens_BL), 1), np.int32)
+    return tokens_BL, starts_BS, (tokens_BL != self.tokenizer.pad_id).sum(1)
+
+  def _log_probabilities(self, rows, index):
+    """Returns float32 [n, V]: log p at position index[i] of rows[i]."""
+    parts = []
+    for i in range(0, len(rows), ROWS):
+      tokens_BL, starts_BS, _ = self._arrays(rows[i : i + ROWS])
+      index_B = np.zeros(len(tokens_BL), np.int32)
+      index_B[: len(index[i : i + ROWS])] = index[i : i + ROWS]
+      log_BV = _log_probabilities(
+        (self.mlm, self.tokenizer.pad_id), self.mlm_params, tokens_BL, starts_BS, index_B
+      )
+      parts.append(np.asarray(log_BV)[: len(rows[i : i + ROWS]), : self.tokenizer.size])
+    return np.concatenate(parts)
+
+
+def _encode(static, params, tokens_BL, starts_BS):
+  model, pad_id = static
+  segments_BL = batches.segments(tokens_BL, starts_BS, pad_id)
+  positions_BL = batches.positions(starts_BS, tokens_BL.shape[1])
+  return model.apply(params, tokens_BL, segments_BL, positions_BL)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _log_probabilities(static, params, tokens_BL, starts_BS, index_B):
+  decoded_BLD = _encode(static, params, tokens_BL, starts_BS).decoded_BLD
+  decoded_BD = jnp.take_along_axis(decoded_BLD, index_B[:, None, None], axis=1)[:, 0]
+  return jax.nn.log_softmax(static[0].head(params, decoded_BD), axis=1)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _pool(static, pooling, params, tokens_BL, starts_BS, lengths_B):
+  hidden_BLD = _encode(static, params, tokens_BL, starts_BS).hidden_BLD.astype(jnp.float32)
+  if pooling == 'cls':
+    return hidden_BLD[:, 0]
+  index_L = jnp.arange(tokens_BL.shape[1])[None]
+  inside_BL = (index_L > 0) & (index_L < lengths_B[:, None] - 1)
+  return (hidden_BLD * inside_BL[:, :, None]).sum(1) / jnp.maximum(inside_BL.sum(1), 1)[:, None]

@@ -1,0 +1,95 @@
+"""The statistical battery: does a policy do what it says?
+
+`check(policy)` masks a synthetic batch and tests the outcome against what the policy states
+(see `laws`, `text`, `weights`). Of the rate itself the tokens are counted; elsewhere the units,
+since the tokens of one are chosen together. A unit is chosen where it is corrupted, be it
+predicted or not. Where an exact budget makes counts of units vary less than independent draws
+would, those tests err on the quiet side; the tokens are held against what systematic sampling
+makes them vary. All together raise a false alarm with probability below 1e-6.
+
+What the default, 4,096 rows of 128 tokens, finds all but surely: a rate that is off by so many
+percent of itself,
+
+  unit                 exact budget         independent draws
+  rate               .05   .15    .5         .05   .15    .5
+  token              1.1   0.5   0.1         7.3   4.0   1.7
+  word               5.9   2.2   0.7         9.9   5.4   2.3
+  collocation        8.2   3.2   1.0        11.7   6.4   2.7
+  span              15.8   6.0   1.7        18.3  10.0   4.2
+  sentence          32.2  17.6   5.7        32.2  17.6   7.4
+
+where words have 1.8 tokens, collocations 2.6, spans 6.3 and sentences 19 (longer units are fewer,
+and less is found); at .15, one tenth of the row that is off by 14 % (tokens), 19 % (words), 35 %
+(spans) or 67 % (sentences); one id or one unit length that is off by some 10 % where it is
+frequent, by 250 % where it is rare. What is off in many places at once is found earlier, and four
+times the rows find what is half as large.
+"""
+
+import jax
+import numpy as np
+
+from mlm_jax import config
+from mlm_jax.core import rng
+from mlm_jax.masking import policy as policy_lib
+from mlm_jax.masking.checks import choice
+from mlm_jax.masking.checks import company
+from mlm_jax.masking.checks import laws
+from mlm_jax.masking.checks import outcome
+from mlm_jax.masking.checks import results
+from mlm_jax.masking.checks import spans
+from mlm_jax.masking.checks import trial as trial_lib
+from mlm_jax.masking.checks.results import Result
+
+_PROGRESS = (0.5, 0.0, 1.0)  # of the training; all tests at the first that leaves something to draw
+
+_mask_batch = jax.jit(policy_lib.mask_batch)
+
+
+def check(policy, seed=0, rows=4096, length=128, mask_batch=_mask_batch):
+  """Returns [Result, ...]; print them with '\\n'.join(map(str, results)).
+
+  Args:
+    policy: Policy. One that adapts is checked as it has adapted so far.
+    seed: of the masks and of the synthetic rows, 0 to 2**32 - 1.
+    rows, length: of the synthetic batch; what the default finds stands above.
+    mask_batch: what masks, on the contract of masking.mask_batch; faster under jit.
+
+  Raises:
+    UserError: a seed out of range.
+  """
+  if not 0 <= seed < 2**32:
+    raise config.UserError(f'seed = {seed}: must be from 0 to 2**32 - 1')
+  stated = [laws.rate(policy, progress) for progress in _PROGRESS]
+  whole = next(
+    (p for p, rate in zip(_PROGRESS, stated) if rate is None or 0 < rate < 1), _PROGRESS[0]
+  )
+
+  def attempt(batch, seed=seed, progress=whole):
+    masked = jax.tree.map(np.asarray, mask_batch(policy, rng.root_key(seed), batch, progress))
+    return trial_lib.trial(policy, batch, masked, seed, progress)
+
+  trial = attempt(trial_lib.synthetic_batch(policy.table, rows, length, seed))
+  found = [
+    *choice.exclusion(trial),
+    *choice.units(trial),
+    *choice.rates(trial),
+    *choice.budget(trial),
+    *outcome.split(trial),
+    *outcome.predicted(trial),
+    *outcome.replacements(trial),
+    *company.independence(trial, attempt),
+    *company.determinism(trial, attempt),
+  ]
+  if policy.unit == 'span':
+    found += spans.check(trial)
+  if policy.schedule == 'row':
+    found += choice.row_rates(trial)
+  elif policy.schedule != 'constant':
+    found += [
+      choice.rate(f'rate at progress {progress:g}', attempt(trial.batch, progress=progress))
+      for progress in _PROGRESS
+      if progress != whole
+    ]
+  if sum(result.p_value is not None for result in found) > results.TESTS:
+    raise AssertionError('more tests than the false-alarm rate is shared among')
+  return found

@@ -1,0 +1,88 @@
+"""What a row's masks may depend on: its own source, number, visit and seed, and no other row."""
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from mlm_jax.masking.checks import results
+from mlm_jax.masking.checks import spans
+
+_FAR = int(
+  np.lcm.reduce(np.arange(1, 23))
+)  # a visit that is the first again with any 1 to 22 copies
+
+
+def independence(trial, attempt):
+  """Yields Results about rows that should share nothing; attempt(batch, seed) -> Trial."""
+  policy, batch, rows = trial.policy, trial.batch, len(trial.rate_B)
+  visited = lambda visits: attempt(
+    dataclasses.replace(batch, visit_B=np.resize(np.uint32(visits), rows))
+  )
+  paired = rows // 2 * 2
+  pairs = {
+    'the neighbouring row': (trial.rows(slice(0, paired, 2)), trial.rows(slice(1, paired, 2)))
+  }
+  # Too few copies would be back at one of these visits; each is tried in its share of the rows.
+  others = (
+    [k for k in range(1, policy.static_copies) if policy.static_copies % k == 0]
+    if policy.static_copies
+    else [1, _FAR]
+  )
+  if others:
+    pairs['other visits'] = trial, visited(others)
+  if policy.static_copies:
+    yield results.exact(
+      'copies return', trial.masked.inputs_BL != visited([policy.static_copies]).masked.inputs_BL
+    )
+  elsewhere_B2 = batch.example_B2 + np.array([1, 0], np.uint32)
+  elsewhere = attempt(dataclasses.replace(batch, example_B2=elsewhere_B2))
+  pairs['the same row of another source'] = trial, elsewhere
+  pairs['another seed'] = trial, attempt(batch, seed=(trial.seed + 1) % 2**32)
+  for name, (ours, theirs) in pairs.items():
+    # Units that both have: how often they are chosen in both.
+    both_BL = ours.first_BL & theirs.first_BL
+    excess = (np.where(both_BL, each.excess_BL, 0) for each in (ours, theirs))
+    yield _unrelated(
+      f'independent of {name}', *excess, np.where(both_BL, ours.variance_BL * theirs.variance_BL, 0)
+    )
+    if policy.unit == 'span':
+      yield _unrelated(f'spans independent of {name}', *spans.lengths_at_both(ours, theirs))
+    if policy.schedule == 'row':
+      rates = [
+        each.rate_B[:, None] - (policy.rate + policy.final_rate) / 2 for each in (ours, theirs)
+      ]
+      variance = (float(policy.rate - policy.final_rate) ** 2 / 12) ** 2
+      yield _unrelated(f'rates independent of {name}', *rates, np.full(rates[0].shape, variance))
+
+
+def _unrelated(name, ours_BN, theirs_BN, variance_BN):
+  """Tests that two scores of mean 0 are uncorrelated; variance_BN is that of their product."""
+  product_B = (ours_BN * theirs_BN).sum(axis=1)
+  # Under an exact budget the units of a row depend on each other, at most where each length
+  # occurs once: then what rows show counts.
+  variance = max(variance_BN.sum(), np.sum(product_B**2))
+  return results.normal(
+    name,
+    product_B.sum(),
+    variance,
+    f'correlation {product_B.sum() / max(np.sqrt(variance_BN).sum(), 1e-9):.5f}',
+  )
+
+
+def determinism(trial, attempt):
+  """Yields Results about the same rows, masked in other company."""
+  order = np.random.default_rng(0).permutation(len(trial.rate_B))
+
+  def differ(part):
+    ours = trial.rows(part)
+    pairs = zip(
+      jax.tree.leaves(ours.masked), jax.tree.leaves(attempt(ours.batch).masked), strict=True
+    )
+    return sum(int(np.sum(a != b)) for a, b in pairs)
+
+  yield results.exact('the same in any row order', differ(order))
+  half = len(order) // 2
+  yield results.exact(
+    'the same in any batch split', [differ(slice(0, half)), differ(slice(half, 2 * half))]
+  )

@@ -1,0 +1,72 @@
+"""What becomes of the chosen: actions, predictions, replacements."""
+
+import numpy as np
+
+from mlm_jax.masking import corruption
+from mlm_jax.masking.checks import laws
+from mlm_jax.masking.checks import results
+
+
+def split(trial):
+  policy, action_BL = trial.policy, trial.masked.action_BL
+  by_unit = policy.unit != 'token' and policy.corruption_per == 'unit'
+  action = action_BL[trial.corrupted_BL & (trial.first_BL if by_unit else True)]
+  for number, name, share in zip(
+    (corruption.MASK, corruption.RANDOM, corruption.KEEP),
+    ('[MASK]', 'random', 'kept'),
+    policy.corruption_probs_3,
+  ):
+    seen, share = np.sum(action == number), float(share)
+    yield results.normal(
+      f'share {name}',
+      seen - share * len(action),
+      len(action) * share * (1 - share),
+      f'{seen / max(len(action), 1):.4f}, expected {share:.4f}',
+    )
+  if policy.unit != 'token' and not by_unit:
+    # Whichever action is the most even one; of neighbours in one unit.
+    number = 1 + np.argmin(np.abs(np.asarray(policy.corruption_probs_3, np.float64) - 0.5))
+    share = float(policy.corruption_probs_3[number - 1])
+    pairs_BL = trial.corrupted_BL[:, 1:] & (
+      trial.masked.units_BL[:, 1:] == trial.masked.units_BL[:, :-1]
+    )
+    score_BL = (action_BL == number) - share
+    product = (score_BL[:, 1:] * score_BL[:, :-1])[pairs_BL].sum()
+    yield results.normal(
+      'actions differ within a unit',
+      product,
+      pairs_BL.sum() * (share * (1 - share)) ** 2,
+      f'{pairs_BL.sum()} pairs of tokens',
+    )
+
+
+def predicted(trial):
+  if trial.policy.max_predict_fraction == 1:
+    return
+  share = float(trial.policy.predict_fraction)
+  drawn_BL = trial.first_BL & trial.corrupted_BL
+  excess_BL = np.where(drawn_BL, trial.masked.chosen_BL - share, 0)
+  yield results.normal(
+    'share predicted',
+    excess_BL.sum(),
+    drawn_BL.sum() * share * (1 - share),
+    f'{trial.masked.chosen_BL[drawn_BL].mean():.4f}, expected {share:.4f}',
+  )
+  total = lambda x_BL: np.bincount(trial.masked.action_BL.ravel(), weights=x_BL.ravel())
+  yield results.chi_squared(
+    'share predicted of each action', total(excess_BL), total(drawn_BL * share * (1 - share))
+  )
+
+
+def replacements(trial):
+  ids, share = laws.replacements(trial.policy)
+  drawn = trial.masked.inputs_BL[trial.masked.action_BL == corruption.RANDOM]
+  counts = np.bincount(
+    np.clip(drawn, 0, trial.policy.table.size - 1), minlength=trial.policy.table.size
+  )[ids]
+  name = (
+    'replacements are uniform over ids'
+    if trial.policy.alias is None
+    else 'replacements are as frequent as in the text'
+  )
+  yield results.multinomial(name, counts.astype(np.float64), share, f'{len(ids)} ids')

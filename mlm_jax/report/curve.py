@@ -1,0 +1,49 @@
+"""The training curve of runs as a picture."""
+
+import pathlib
+
+import matplotlib
+import matplotlib.figure
+
+from mlm_jax import config as config_lib
+from mlm_jax.report import runs
+
+
+def draw(workdirs, path):
+  """Writes a picture of the loss over the steps of each run; PNG, SVG or PDF by suffix.
+
+  Solid: held-out reference loss. Pale: training loss under the run's own policy.
+
+  Raises:
+    UserError: no such folder, a run without a log, or the picture cannot be written there.
+  """
+  if pathlib.Path(path).suffix not in ('.png', '.svg', '.pdf'):
+    raise config_lib.UserError(f'--out={path}: must end in .png, .svg or .pdf')
+  figure = matplotlib.figure.Figure(figsize=(7, 4), layout='constrained')
+  axes = figure.subplots()
+  for number, workdir in enumerate(workdirs):
+    if not pathlib.Path(workdir).is_dir():
+      raise config_lib.UserError(f'no such folder: {workdir}')
+    training = runs.values(workdir, 'metrics', 'loss')
+    validation = runs.values(workdir, 'evaluations', 'reference_loss')
+    if not training:
+      raise config_lib.UserError(f'{workdir} has no metrics.jsonl with a loss in it')
+    name, color = pathlib.Path(workdir).name, f'C{number}'
+    axes.plot(
+      *zip(*training), color=color, alpha=0.35, linewidth=1, label=f'{name}: training, own policy'
+    )
+    if validation:
+      axes.plot(
+        *zip(*validation), color=color, marker='.', label=f'{name}: held out, reference masks'
+      )
+  axes.set(xlabel='step', ylabel='masked loss (nats a token)')
+  axes.grid(alpha=0.3)
+  axes.legend()
+  with matplotlib.rc_context({'svg.hashsalt': 'mlm_jax'}):
+    try:
+      figure.savefig(path, dpi=120)
+    except OSError as error:
+      raise config_lib.UserError(
+        f'--out={path}: cannot be written ({error.strerror or error}); '
+        'name a file in a folder that is there'
+      ) from None

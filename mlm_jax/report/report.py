@@ -1,0 +1,45 @@
+"""What `mlm-jax report SWEEP` writes."""
+
+import pathlib
+
+from mlm_jax import config as config_lib
+from mlm_jax.report import findings as findings_lib
+from mlm_jax.report import page
+from mlm_jax.report import picture
+from mlm_jax.report import sweep as sweep_lib
+from mlm_jax.report import tables
+
+_NAMES = ('results.csv', 'table.tex', 'report.html', 'figure.png')
+_FILES = ('.csv', '.tex', '.html', '.png', '.svg', '.pdf')
+
+
+def write(folder, out=None):
+  """Writes results.csv, table.tex, report.html and figure.png of a sweep into `out`, its folder if
+  not given.
+
+  Returns the lines that a terminal shows.
+
+  Raises:
+    UserError: there is nothing to report, a file is damaged, or `out` cannot be written.
+  """
+  out = pathlib.Path(out or folder)
+  if out.suffix in _FILES:
+    raise config_lib.UserError(
+      f'--out={out}: of a sweep, --out is the folder that {", ".join(_NAMES)} are written to'
+    )
+  sweep = sweep_lib.read(folder)
+  found = findings_lib.find(sweep)
+  texts = tables.results(sweep), tables.latex(sweep, found), page.render(sweep, found, out)
+  arms = [arm for arm in sweep.arms if arm not in found.refused]
+  files = dict(zip(_NAMES, [text.encode() for text in texts] + [picture.render(sweep, arms)]))
+  try:
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+      partial = out / (name + '.partial')
+      partial.write_bytes(content)
+      partial.rename(out / name)
+  except OSError as error:
+    raise config_lib.UserError(
+      f'cannot write to {out}: {error.strerror or error}; give another folder with --out'
+    ) from None
+  return tables.lines(sweep, found) + [f'{name.split(".")[0]}: {out / name}' for name in files]

@@ -1,0 +1,50 @@
+"""What the logs of runs say; what is no number in them is named."""
+
+from mlm_jax import config
+from mlm_jax.training import workdir as workdir_lib
+
+_HEADER = f'{"run":<30} {"data":<8} {"step":>8} {"reference loss":>15} {"accuracy":>9}'
+
+
+def values(workdir, log, *fields):
+  """Returns a list of tuples (step, a number for each field), one for each line that has them all.
+
+  Raises:
+    UserError: a line has something else than a number there.
+  """
+  fields = ('step', *fields)
+  lines = [
+    line for line in workdir_lib.read_log(workdir, log) if all(field in line for field in fields)
+  ]
+  for line in lines:
+    for field in fields:
+      if type(line[field]) not in (int, float):
+        raise config.UserError(
+          f'{workdir}/{log}.jsonl: {field} is {line[field]!r} in the line of step '
+          f'{line["step"]!r}, not a number; remove that line'
+        )
+  return [tuple(line[field] for field in fields) for line in lines]
+
+
+def data_fingerprint(workdir):
+  """Returns the first 8 digits of the fingerprint of a run's data, '-' where none is noted."""
+  starts = workdir_lib.read_environment(workdir)
+  return str(starts[0].get('data_fingerprint', '-'))[:8] if starts else '-'
+
+
+def table(workdirs):
+  """Returns lines of text: where each run ended, and a warning where they cannot be compared."""
+  lines, fingerprints = [_HEADER], set()
+  for workdir in workdirs:
+    fingerprint = data_fingerprint(workdir)
+    fingerprints.add(fingerprint)
+    ended = values(workdir, 'evaluations', 'reference_loss', 'reference_accuracy')[-1:]
+    line = f'{workdir:<30} {fingerprint:<8} '
+    lines += [line + f'{step:>8} {loss:>15.4f} {accuracy:>9.3f}' for step, loss, accuracy in ended]
+    lines += [] if ended else [line + f'{"-":>8} {"-":>15} {"-":>9}']
+  if len(fingerprints) > 1:
+    lines.append(
+      'The runs are not on the same data: losses on different texts, vocabularies or row '
+      'lengths are not comparable.'
+    )
+  return lines

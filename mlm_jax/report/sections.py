@@ -1,0 +1,358 @@
+"""The tables of report.html."""
+
+from mlm_jax.report import figures
+from mlm_jax.report import findings as findings_lib
+from mlm_jax.report import statistics
+from mlm_jax.report import tables
+from mlm_jax.report.markup import join
+from mlm_jax.report.markup import tag
+
+_FINALS = (
+  ('reference_loss', 'loss', 3),
+  ('reference_accuracy', 'accuracy', 3),
+  ('reference_perplexity', 'perplexity', 1),
+  ('bits_per_character', 'bits a character', 3),
+  ('policy_loss', 'own loss', 3),
+)
+_COSTS = (
+  ('tokens', 'tokens'),
+  ('predictions', 'predictions'),
+  ('flops', 'FLOPs'),
+  ('seconds', 'minutes'),
+  ('tokens_per_second', 'tokens/s'),
+)
+_TIMED = ('seconds', 'tokens_per_second')
+_WORDS = ('interval', 'verdict', 'state', 'value')  # columns of no numbers
+_BUDGETS = {
+  'tokens': 'the same number of tokens',
+  'predictions': 'the same number of predicted tokens',
+  'flops': 'the same number of model FLOPs',
+}
+_VERDICTS = {'lower': 'better', 'higher': 'worse'}
+_DIFFERENCES = (
+  'Final held-out loss minus that of the baseline, paired by seed, in nats: what lies left of the',
+  'dashed line is better. Pale dots are pairs. {} Bold is only what passes both: an interval '
+  'without 0',
+  'and p below .05, from three seeds or more.',
+)
+_FINALS_NOTE = (
+  'Means over the runs that are done, with the 95 % interval of each mean (Student, not '
+  'simultaneous).',
+  'Loss, accuracy and perplexity are under the reference masks; the own loss is under masks of '
+  'each',
+  'arm’s own policy and is not comparable between policies. Bits a character are of the hidden '
+  'text,',
+  'not of all text; of arms that are not compared only these are shown.',
+)
+_SLICES = (
+  'Loss of hidden held-out tokens by what they are, means over seeds, and in small the mean '
+  'difference',
+  'to the baseline. These are descriptions: nothing here is tested.',
+)
+_COSTS_NOTE = (
+  'Means over the runs that are done. Tokens without padding; FLOPs of the model’s matrix '
+  'products.',
+  'Minutes are of training, without compilation, evaluation and saving, from the quickest seed to '
+  'the',
+  'slowest, and tokens/s from the slowest to the quickest: wall time is that of this machine and '
+  'of',
+  'whatever else it did meanwhile.',
+)
+_REFERENCE = (
+  'uniform 15 % of the held-out tokens, all [MASK], drawn with a constant key: the same in every '
+  'run on',
+  'the same data',
+)
+_SUPERSCRIPTS = str.maketrans('0123456789-', '⁰¹²³⁴⁵⁶⁷⁸⁹⁻')
+
+
+def table(headers, rows, foot=None):
+  """Returns a table that sorts by a click on a header; each row is a list of `cell`."""
+  head = tag(
+    'thead',
+    tag(
+      'tr',
+      *(
+        tag(
+          'th',
+          tag('button', each, type='button'),
+          scope='col',
+          class_='left' if each in _WORDS else None,
+        )
+        for each in headers
+      ),
+    ),
+  )
+  foot = tag('tfoot', foot) if foot else ''
+  body = tag('tbody', *(tag('tr', *row) for row in rows))
+  return tag('div', tag('table', head, body, foot), class_='scroll')
+
+
+def cell(content, sort=None, class_=None):
+  """Returns a cell; `sort` is what its row is sorted by, the content if not given."""
+  return tag('td', content, data_sort=content if sort is None else sort, class_=class_)
+
+
+def _arm(sweep, arm):
+  swatch = tag('span', class_='swatch', data_arm=sweep.arms.index(arm))
+  # A long name breaks behind its settings.
+  parts = [part for each in arm.split('_') for part in ('_', tag('wbr'), each)][2:]
+  name = tag('span', *parts, tag('small', ' baseline') if arm == sweep.baseline else '')
+  return cell(tag('span', swatch, name, class_='name'), arm)
+
+
+def _number(text, value):
+  return cell(text, '' if value is None else value)
+
+
+def differences(sweep, findings):
+  """Returns the section of paired differences to the baseline."""
+  if not findings.differences:
+    return ''
+  scale = figures.Intervals(list(findings.differences.values()))
+  rows = [_difference(sweep, arm, each, scale) for arm, each in findings.differences.items()]
+  foot = tag('tr', tag('td'), tag('td', scale.axis(), class_='left'), *[tag('td')] * 4)
+  return join(
+    [
+      tag('h2', f'Differences to {sweep.baseline}'),
+      tag('p', ' '.join(_DIFFERENCES).format(_joint(len(rows))), class_='note'),
+      table(['arm', 'interval', 'difference', 'pairs', 'adjusted p', 'verdict'], rows, foot),
+    ]
+  )
+
+
+def _joint(count):
+  """Returns in what sense the intervals and p of so many arms are to be read."""
+  if count == 1:
+    return 'The interval is of 95 % (Student).'
+  return (
+    f'The {count} intervals hold together with 95 % confidence (Student, Bonferroni), and p is '
+    f'adjusted for {count} comparisons (Holm).'
+  )
+
+
+def _difference(sweep, arm, difference, scale):
+  mean = difference.estimate
+  claimed = difference.verdict in _VERDICTS
+  class_ = f'claimed {difference.verdict}' if claimed else None
+  verdict = _VERDICTS.get(difference.verdict) or difference.reason or difference.verdict
+  p = difference.adjusted_p
+  return [
+    _arm(sweep, arm),
+    tag(
+      'td',
+      scale.one(difference) if mean.n else '',
+      data_sort=_or_empty(mean.mean),
+      class_=f'left {difference.verdict if claimed else "quiet"}',
+    ),
+    cell(_interval(mean, 3, sign=True), _or_empty(mean.mean), class_),
+    cell(mean.n),
+    _number('–' if p is None else f'{p:.3f}' if p >= 0.001 else '< .001', p),
+    cell(verdict, class_=f'wrap left {class_ or "quiet"}'),
+  ]
+
+
+def _interval(estimate, digits, sign=False):
+  """Returns an estimate with its interval beside it in small."""
+  if estimate.low is None:
+    return tables.interval(estimate, digits, sign).replace(
+      '-', '–' if estimate.mean is None else '−'
+    )
+  mean, _, rest = tables.interval(estimate, digits, sign).replace('-', '−').partition(' ')
+  return join([mean, ' ', tag('small', rest)])
+
+
+def _or_empty(value):
+  return '' if value is None else value
+
+
+def finals(sweep, findings):
+  """Returns the section of final scores."""
+  known = [
+    each for each in _FINALS if any(run.values.get(each[0]) is not None for run in sweep.runs)
+  ]
+  found = {metric: findings_lib.estimates(sweep, metric) for metric, *_ in known}
+  rows = []
+  for arm in sweep.arms:
+    shown = {
+      metric: found[metric][arm]
+      if arm not in findings.refused or metric == 'bits_per_character'
+      else statistics.Estimate(0)
+      for metric in found
+    }
+    cells = [
+      cell(_interval(shown[metric], digits), _or_empty(shown[metric].mean))
+      for metric, _, digits in known
+    ]
+    rows.append([_arm(sweep, arm), cell(len(sweep.of(arm, 'done'))), *cells])
+  return join(
+    [
+      tag('h2', 'Final scores'),
+      tag('p', ' '.join(_FINALS_NOTE), class_='note'),
+      table(['arm', 'runs', *(label for _, label, _ in known)], rows),
+    ]
+  )
+
+
+def slices(sweep, findings):
+  """Returns the section of scores by slices of the hidden tokens, '' where no run has them."""
+  arms = [
+    arm
+    for arm in sweep.arms
+    if arm not in findings.refused and any(run.slices for run in sweep.of(arm, 'done'))
+  ]
+  kinds = dict.fromkeys(kind for run in sweep.runs for kind in run.slices.get('slices', {}))
+  if not arms or not kinds:
+    return ''
+  parts = [tag('h2', 'Where they differ'), tag('p', ' '.join(_SLICES), class_='note')]
+  for kind in kinds:
+    own = kind == 'policy action'
+    compared = [] if own else [arm for arm in arms if arm != sweep.baseline]
+    parts += [
+      tag('h3', 'By what the model saw, under the own policy' if own else f'By {kind}'),
+      _slices_of(sweep, kind, arms, compared, 'loss'),
+      tag(
+        'details', tag('summary', 'Accuracy'), _slices_of(sweep, kind, arms, compared, 'accuracy')
+      ),
+    ]
+  return join(parts)
+
+
+def _slices_of(sweep, kind, arms, compared, metric):
+  """Returns the table of one kind: a row a slice, a column an arm."""
+  scores = {
+    arm: {
+      run.seed: {row['slice']: row[metric] for row in run.slices.get('slices', {}).get(kind, ())}
+      for run in sweep.of(arm, 'done')
+    }
+    for arm in arms
+  }
+  names = dict.fromkeys(
+    name for of_arm in scores.values() for of_seed in of_arm.values() for name in of_seed
+  )
+  baseline = scores.get(sweep.baseline, {})
+  against = {arm: baseline if arm in compared else {} for arm in arms}
+  rows = [
+    [cell(name, number), *(_slice(name, scores[arm], against[arm]) for arm in arms)]
+    for number, name in enumerate(names)
+  ]
+  return table(['slice', *arms], rows)
+
+
+def _slice(name, of_seed, baseline):
+  """Returns the cell of one slice in one arm."""
+  values = {
+    seed: of_slice[name] for seed, of_slice in of_seed.items() if of_slice.get(name) is not None
+  }
+  mean = statistics.estimate(values.values()).mean
+  if mean is None:
+    return cell('–', '')
+  difference = statistics.estimate(
+    [
+      value - baseline[seed][name]
+      for seed, value in values.items()
+      if baseline.get(seed, {}).get(name) is not None
+    ]
+  ).mean
+  small = '' if difference is None else tag('small', f' {difference:+.3f}'.replace('-', '−'))
+  return cell(join([f'{mean:.3f}', small]), mean)
+
+
+def costs(sweep):
+  """Returns the section of what the arms spent."""
+  rows = []
+  for arm in sweep.arms:
+    steps = sorted({run.total_steps for run in sweep.of(arm)})
+    rows.append(
+      [
+        _arm(sweep, arm),
+        cell(findings_lib.joined(f'{each:,}' for each in steps), steps[0]),
+        *(_spent(sweep, arm, name) for name, _ in _COSTS),
+      ]
+    )
+  return join(
+    [
+      tag('h2', 'Cost'),
+      tag('p', ' '.join(_COSTS_NOTE), class_='note'),
+      table(['arm', 'steps', *(label for _, label in _COSTS)], rows),
+    ]
+  )
+
+
+def _spent(sweep, arm, name):
+  """Returns the cell of what an arm took: the mean of what was counted, the range of what was
+  timed.
+  """
+  mean = findings_lib.mean_of(sweep, arm, name)
+  if mean is None:
+    return _number('–', None)
+  values = [mean]
+  if name in _TIMED:
+    values = [run.values[name] for run in sweep.of(arm, 'done')]
+  ends = dict.fromkeys(_cost(name, value) for value in (min(values), max(values)))
+  return _number(' to '.join(ends), mean)
+
+
+def _cost(name, value):
+  if name == 'seconds':
+    return f'{value / 60:,.1f}'
+  if name != 'flops':
+    return f'{value:,.0f}'
+  mantissa, exponent = f'{value:.2e}'.split('e')
+  return f'{mantissa} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}'
+
+
+def runs(sweep, link):
+  """Returns the section of all runs; link(run) is the address of its folder."""
+  rows = []
+  for run in sweep.runs:
+    step, loss = int(run.values.get('step', 0)), run.values.get(findings_lib.METRIC)
+    name = tag('a', run.name, href=link(run)) if run.folder.exists() else run.name
+    state = join([run.state, tag('small', f' {run.error}')]) if run.error else run.state
+    rows.append(
+      [
+        cell(name, run.name),
+        cell(run.seed),
+        cell(state, run.state, 'wrap left'),
+        cell(f'{step:,} / {run.total_steps:,}', step),
+        _number('–' if loss is None else f'{loss:.4f}', loss),
+      ]
+    )
+  return join([tag('h2', 'Runs'), table(['run', 'seed', 'state', 'step', 'newest loss'], rows)])
+
+
+def protocol(sweep):
+  """Returns the section that says how the comparison was made."""
+  fingerprints = [run.fingerprints for run in sweep.of(sweep.baseline) if run.fingerprints][:1]
+  budget = (
+    f'{_BUDGETS.get(sweep.budget, sweep.budget)} for every arm, checked to 1 % against the logs'
+  )
+  entries = {
+    'Budget': budget,
+    'Baseline': sweep.baseline,
+    'Seeds': ', '.join(map(str, sweep.seeds)),
+    'Pairing': 'runs of one seed share initialisation and data order',
+    'Reference masks': ' '.join(_REFERENCE),
+    'Arm that must lose': sweep.negative_control or 'none',
+  }
+  for name, value in (fingerprints[0] if fingerprints else {}).items():
+    name = 'data fingerprint' if name == 'data' else name
+    entries[name.capitalize()] = value if type(value) is int else str(value)[:12]
+  items = [part for name, value in entries.items() for part in (tag('dt', name), tag('dd', value))]
+  settings = [
+    [cell(tag('code', key), key), cell(tables.setting(value), class_='wrap left')]
+    for key, value in sweep.base.items()
+  ]
+  return join(
+    [
+      tag('h2', 'Protocol'),
+      tag('dl', *items),
+      tag(
+        'details',
+        tag('summary', 'Settings that all runs start from'),
+        table(['setting', 'value'], settings),
+      )
+      if settings
+      else '',
+    ]
+  )

@@ -1,0 +1,151 @@
+"""A sweep as tables: results.csv, table.tex, and lines of text."""
+
+import csv
+import io
+
+from mlm_jax.report import findings as findings_lib
+
+# What is known of a run, beside its name, arm, seed, state and settings.
+COLUMNS = (
+  'step',
+  'reference_loss',
+  'reference_accuracy',
+  'reference_perplexity',
+  'bits_per_character',
+  'policy_loss',
+  'tokens',
+  'predictions',
+  'flops',
+  'seconds',
+  'tokens_per_second',
+)
+_FINGERPRINTS = {'data_fingerprint': 'data', 'tokenizer': 'tokenizer', 'row_length': 'row length'}
+_TEX = {
+  '\\': r'\textbackslash{}',
+  '&': r'\&',
+  '%': r'\%',
+  '$': r'\$',
+  '#': r'\#',
+  '_': r'\_',
+  '{': r'\{',
+  '}': r'\}',
+  '~': r'\textasciitilde{}',
+  '^': r'\textasciicircum{}',
+  '<': r'\textless{}',
+  '>': r'\textgreater{}',
+  '|': r'\textbar{}',
+  '"': r'\textquotedbl{}',
+}
+
+
+def results(sweep):
+  """Returns the text of results.csv: a line a run in the order of the plan, empty where nothing is
+  known.
+  """
+  keys = list(sweep.varied)
+  written = io.StringIO()
+  writer = csv.writer(written, lineterminator='\n')
+  writer.writerow(['run', 'arm', 'seed', *keys, 'state', *COLUMNS, *_FINGERPRINTS])
+  for run in sweep.runs:
+    settings = [setting(sweep.setting(run, key)) for key in keys]
+    writer.writerow(
+      [
+        run.name,
+        run.arm,
+        run.seed,
+        *settings,
+        run.state,
+        *(_exact(run.values.get(column)) for column in COLUMNS),
+        *(_exact(run.fingerprints.get(name))[:16] for name in _FINGERPRINTS.values()),
+      ]
+    )
+  return written.getvalue()
+
+
+def setting(value):
+  """Returns a setting as text."""
+  if isinstance(value, (list, tuple)):
+    return '(' + ', '.join(map(setting, value)) + ')'
+  return '' if value is None else str(value)
+
+
+def _exact(value):
+  return '' if value is None else f'{value:.9g}' if isinstance(value, float) else str(value)
+
+
+def interval(estimate, digits=3, sign=False):
+  """Returns 'mean [low, high]' of a statistics.Estimate, as far as it is known."""
+  form = f'{"+" if sign else ""}.{digits}f'
+  if estimate.mean is None:
+    return '-'
+  if estimate.low is None:
+    return f'{estimate.mean:{form}}'
+  return f'{estimate.mean:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]'
+
+
+def latex(sweep, findings):
+  """Returns the text of table.tex, a tabular for the package booktabs.
+
+  Bold is what the statistics claim, and nothing else (see `statistics`).
+  """
+  loss, accuracy = _loss_and_accuracy(sweep)
+  lines = [
+    '% needs \\usepackage{booktabs}; the intervals of differences hold together with 95 % '
+    'confidence',
+    r'\begin{tabular}{lrrrr}',
+    r'\toprule',
+    r'arm & seeds & held-out loss & accuracy & difference \\',
+    r'\midrule',
+  ]
+  for arm in sweep.arms:
+    difference = findings.differences.get(arm)
+    scores = [
+      _tex_interval(each[arm]) if arm not in findings.refused else '--' for each in (loss, accuracy)
+    ]
+    cell = '--' if difference is None else _tex_interval(difference.estimate, sign=True)
+    if difference and difference.verdict in ('lower', 'higher'):
+      cell = rf'{{\boldmath {cell}}}'
+    lines.append(' & '.join([escape_latex(arm), str(loss[arm].n), *scores, cell]) + r' \\')
+  return '\n'.join([*lines, r'\bottomrule', r'\end{tabular}', ''])
+
+
+def _loss_and_accuracy(sweep):
+  return [
+    findings_lib.estimates(sweep, metric) for metric in ('reference_loss', 'reference_accuracy')
+  ]
+
+
+def escape_latex(text):
+  """Returns a text as LaTeX shows it."""
+  return ''.join(_TEX.get(character, character) for character in str(text))
+
+
+def _tex_interval(estimate, sign=False):
+  text = interval(estimate, sign=sign)
+  return '--' if text == '-' else f'${text}$'
+
+
+def lines(sweep, findings):
+  """Returns what a terminal shows: the answer, the warnings and a line an arm."""
+  loss, accuracy = _loss_and_accuracy(sweep)
+  width = max(map(len, ['arm', *sweep.arms]))
+  shown = [sweep.question, *findings.answer, *(f'WARNING: {each}' for each in findings.warnings)]
+  shown += [findings.missing] if findings.missing else []
+  shown.append(
+    f'{"arm":<{width}}  seeds  {"reference loss":<24}  {"accuracy":>8}  '
+    f'difference to {sweep.baseline}'
+  )
+  for arm in sweep.arms:
+    difference = findings.differences.get(arm)
+    text = (
+      'baseline'
+      if arm == sweep.baseline
+      else 'not comparable'
+      if difference is None
+      else f'{interval(difference.estimate, sign=True)} {difference.verdict}'
+    )
+    known = arm not in findings.refused
+    mean = f'{accuracy[arm].mean:.3f}' if known and accuracy[arm].mean is not None else '-'
+    reached = interval(loss[arm]) if known else '-'
+    shown.append(f'{arm:<{width}}  {loss[arm].n:>5}  {reached:<24}  {mean:>8}  {text}')
+  return shown

@@ -1,0 +1,174 @@
+"""A sweep's work directory.
+
+sweep.json    the question, and each run's arm, seed, settings and steps
+base.json     the config that the settings are laid over
+status.json   what became of each run; what is done, a run's own folder decides
+data*/        prepared data, shared by the runs with the same data settings
+runs/NAME/    an ordinary run's folder, with what it printed in output.log
+"""
+
+import dataclasses
+import fcntl
+import json
+import pathlib
+
+from mlm_jax import config as config_lib
+from mlm_jax.training import checkpoint
+from mlm_jax.training import workdir as workdir_lib
+
+WAITING, RUNNING, DONE, FAILED, DIVERGED = 'waiting', 'running', 'done', 'failed', 'diverged'
+
+
+@dataclasses.dataclass
+class Status:
+  """What has become of a run.
+
+  Attributes:
+    state: WAITING, RUNNING, DONE, FAILED or DIVERGED.
+    attempts: how often it was started since the sweep was.
+    error: of the last attempt, one line; None where it did not fail.
+  """
+
+  state: str = WAITING
+  attempts: int = 0
+  error: str | None = None
+
+
+def run_folder(workdir, run):
+  return pathlib.Path(workdir) / 'runs' / run.name
+
+
+def saved_step(workdir, run):
+  """Returns the newest step of a run that is saved; 0 where there is none."""
+  return max(checkpoint.steps(run_folder(workdir, run) / 'checkpoints'), default=0)
+
+
+def is_done(workdir, run):
+  """Whether a run's last step is saved."""
+  last = run_folder(workdir, run) / 'checkpoints' / str(run.config.total_steps)
+  return (last / checkpoint.MANIFEST).is_file()
+
+
+def is_at_work(run_folder):
+  """Whether a process holds a run's folder; one that outlived its sweep does, and still trains
+  there.
+  """
+  try:
+    with open(pathlib.Path(run_folder) / 'lock') as file:
+      fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+  except BlockingIOError:
+    return True
+  except OSError:  # nothing to hold; what else is wrong there the run itself will say
+    pass
+  return False
+
+
+def statuses(plan, workdir):
+  """Returns {name: Status} of a plan's runs as they stand: DONE, DIVERGED or WAITING.
+
+  What has diverged would do so again; it starts anew where its folder is removed.
+  """
+  before, found = _read(pathlib.Path(workdir) / 'status.json'), {}
+  for run in plan.runs:
+    then = before.get(run.name, {})
+    found[run.name] = Status(DONE if is_done(workdir, run) else WAITING)
+    if (
+      found[run.name].state == WAITING
+      and then.get('state') == DIVERGED
+      and saved_step(workdir, run)
+    ):
+      found[run.name] = Status(DIVERGED, error=then.get('error'))
+  return found
+
+
+def check(plan, workdir):
+  """Raises UserError where the folder holds another sweep; runs may have been added."""
+  workdir = pathlib.Path(workdir)
+  before = _names(workdir)
+  if before and not before & {run.name for run in plan.runs}:
+    raise config_lib.UserError(
+      f'{workdir} holds another sweep: it has none of these runs; choose another --workdir'
+    )
+  for run in plan.runs:
+    folder = run_folder(workdir, run)
+    if not (folder / 'environment.json').exists():  # it has never started
+      continue
+    differing = config_lib.differences(run.config, workdir_lib.read_config(folder))
+    if differing:
+      keys = '; '.join(
+        f'config.{key} is {new!r} here, {old!r} there' for key, new, old in differing[:5]
+      )
+      raise config_lib.UserError(
+        f'{workdir} holds another sweep: in run {run.name} {keys}; choose another --workdir'
+      )
+
+
+def others(plan, workdir):
+  """Returns the sorted names of started runs in the folder that are not, or no longer, the
+  sweep's.
+  """
+  started = {
+    each.parent.name for each in (pathlib.Path(workdir) / 'runs').glob('*/environment.json')
+  }
+  return sorted(started - {run.name for run in plan.runs})
+
+
+def _names(workdir):
+  """Returns the names of the runs in sweep.json; none where there is no such file."""
+  path = workdir / 'sweep.json'
+  try:
+    return {run['name'] for run in _read(path).get('runs', ())}
+  except (KeyError, TypeError) as error:
+    raise _damaged(path, error) from None
+
+
+def _read(path):
+  """Returns the dict in a JSON file, {} where there is no such file."""
+  if not path.exists():
+    return {}
+  try:
+    return dict(json.loads(path.read_text()))
+  except (ValueError, TypeError) as error:
+    raise _damaged(path, error) from None
+
+
+def _damaged(path, error):
+  return config_lib.UserError(f'{path} is damaged ({error!r}); remove it, the runs are kept')
+
+
+def write(plan, workdir):
+  """Writes sweep.json and base.json, and the config of each run that is not done."""
+  workdir = pathlib.Path(workdir)
+  sweep = plan.sweep
+  described = {
+    'question': sweep.question,
+    'experiment': plan.experiment,
+    'budget': sweep.budget,
+    'baseline': sweep.baseline,
+    'negative_control': sweep.negative_control,
+    'runs': [
+      {
+        'name': run.name,
+        'arm': run.arm,
+        'seed': run.seed,
+        'settings': {**run.settings, 'seed': run.seed},
+        'total_steps': run.config.total_steps,
+      }
+      for run in plan.runs
+    ],
+  }
+  workdir_lib.write_text(workdir / 'sweep.json', json.dumps(described, indent=1) + '\n')
+  workdir_lib.write_text(workdir / 'base.json', config_lib.to_json(sweep.base))
+  for run in plan.runs:
+    if not is_done(workdir, run):
+      folder = run_folder(workdir, run)
+      folder.mkdir(parents=True, exist_ok=True)
+      workdir_lib.write_config(folder, run.config)
+
+
+def write_status(workdir, statuses):
+  """Writes status.json from {name: Status}."""
+  described = {name: dataclasses.asdict(status) for name, status in statuses.items()}
+  workdir_lib.write_text(
+    pathlib.Path(workdir) / 'status.json', json.dumps(described, indent=1) + '\n'
+  )

@@ -1,0 +1,95 @@
+"""The plan as text: what each arm changes, what it costs, how far it is."""
+
+import collections
+
+from mlm_jax.sweeps import budgets
+from mlm_jax.sweeps import layout
+from mlm_jax.training import workdir as workdir_lib
+
+
+def lines(plan, workdir):
+  """Returns the plan of a sweep as lines of text."""
+  costs = {arm: budgets.cost(runs[0].config) for arm, runs in plan.arms.items()}
+  width = max(map(len, ['arm', *costs]))
+  text = [
+    plan.sweep.question,
+    '',
+    *_heading(plan),
+    '',
+    f'{"arm":<{width}} {"steps":>9} {"tokens":>8} {"predictions":>11} {"FLOPs":>8}  runs',
+  ]
+  for arm, runs in plan.arms.items():
+    cost = costs[arm]
+    text.append(
+      f'{arm:<{width}} {runs[0].config.total_steps:>9,} {_short(cost["tokens"]):>8} '
+      f'{_short(cost["predictions"]):>11} {cost["flops"]:>8.2g}  {_states(runs, workdir)}'
+    )
+  text += ['', *(f'{arm}: {_settings(runs[0])}' for arm, runs in plan.arms.items())]
+  text += ['', 'A run spends about so much; padding counts as tokens.', _time(plan, workdir, costs)]
+  left = layout.others(plan, workdir)
+  return text + ([f'not of this sweep, and left alone: {", ".join(left)}'] if left else [])
+
+
+def _heading(plan):
+  sweep = plan.sweep
+  seeds = [run.seed for run in plan.arms[sweep.baseline]]
+  text = [
+    f'{len(plan.arms)} arms x {len(seeds)} seeds ({", ".join(map(str, seeds))}) = {len(plan.runs)} '
+    f'runs; all spend the {sweep.budget} of the baseline {sweep.baseline}'
+  ]
+  if sweep.negative_control:
+    text.append(f'{sweep.negative_control} has to come out worse')
+  if len(seeds) < 3:
+    text.append('fewer than 3 seeds: no difference can be claimed')
+  return text
+
+
+def _settings(run):
+  changed = {key: value for key, value in run.settings.items() if key != 'seed'}
+  return (
+    ', '.join(f'config.{key} = {value!r}' for key, value in changed.items()) or 'the base config'
+  )
+
+
+def _states(runs, workdir):
+  """Returns how many runs of an arm are done, part way and waiting."""
+  states = collections.Counter()
+  for run in runs:
+    step = layout.saved_step(workdir, run)
+    states[
+      'done' if layout.is_done(workdir, run) else f'at step {step}' if step else 'waiting'
+    ] += 1
+  return ', '.join(f'{number} {state}' for state, number in states.items())
+
+
+def _time(plan, workdir, costs):
+  """Returns what finished runs say about the time that the others will take."""
+  flops = seconds = left = 0.0
+  done = 0
+  for run in plan.runs:
+    cost = costs[run.arm]['flops']
+    if layout.is_done(workdir, run):
+      done += 1
+      flops += cost
+      timing = workdir_lib.read_log(layout.run_folder(workdir, run), 'timing')
+      seconds += sum(line['seconds'] / line.get('replicas', 1) for line in timing)
+    else:
+      left += cost * (1 - layout.saved_step(workdir, run) / run.config.total_steps)
+  if done == len(plan.runs):
+    return 'time left: none, all runs are done'
+  if not done:
+    return 'time left: unknown until a run is done'
+  minutes = seconds / flops * left / 60
+  return (
+    f'time left: about {minutes:,.1f} minutes of training, one run at a time, besides compiling '
+    'and '
+    f'evaluating; by {done} finished run{"s" if done > 1 else ""}'
+  )
+
+
+def _short(number):
+  """Returns a count in a few characters, such as 8.2M."""
+  for unit in ('', 'k', 'M', 'G', 'T'):
+    if number < 1000 or unit == 'T':
+      return f'{number:.3g}{unit}'
+    number /= 1000

@@ -1,0 +1,284 @@
+"""Checkpoints: Orbax writes and reads them, a sha256 manifest proves them whole.
+
+Orbax alone loads a file with a flipped byte silently, so after each commit a
+manifest of every file's hash is written into the step's folder. A step without
+one is unverified: the process died between the two.
+"""
+
+import concurrent.futures
+import hashlib
+import json
+import math
+import os
+import pathlib
+import re
+import shutil
+
+import jax
+from orbax.checkpoint import v1 as ocp
+
+from mlm_jax import config as config_lib
+from mlm_jax.training import distributed
+
+MANIFEST = 'sha256.json'
+UNVERIFIED = f'was never verified: it has no {MANIFEST}'
+
+
+class Checkpoints:
+  """The checkpoints of one run: `folder/<step>/`.
+
+  Args:
+    folder: made when missing.
+    config: the group `checkpoint`.
+    log: called with one line of text when something is worth saying.
+  """
+
+  def __init__(self, folder, config, log=print):
+    self._folder = pathlib.Path(folder).absolute()
+    self._config = config
+    self._log = log
+    self._thread = concurrent.futures.ThreadPoolExecutor(1)
+    self._pending = None
+
+  def save(self, step, parts, loss=None):
+    """Starts to save; waits for the save before it.
+
+    Args:
+      step: names the folder.
+      parts: {name: pytree of arrays}; each can be read alone. Copied before
+        this returns, so the caller may donate them.
+      loss: the held-out loss at this step where it is known; ranks the best.
+    """
+    self.wait()
+    path = self._folder / str(step)
+    self._folder.mkdir(parents=True, exist_ok=True)
+    self._saving = step
+    try:
+      response = ocp.save_checkpointables_async(path, parts)
+    except Exception as error:  # Orbax wraps what the file system says in many types.
+      raise self._failed(step, error) from error
+    self._pending = self._thread.submit(self._finish, response, path, loss)
+
+  def wait(self):
+    """Returns when the last save is whole on disk; raises UserError if it failed."""
+    pending, self._pending = self._pending, None
+    if pending is None:
+      return
+    try:
+      pending.result()
+    except Exception as error:
+      raise self._failed(self._saving, error) from error
+
+  def _finish(self, response, path, loss):
+    response.result()
+    if distributed.is_first():
+      write_manifest(path, loss)
+      self._prune()
+
+  def _failed(self, step, error):
+    """Returns what to raise: of several processes one that dies is noticed here too."""
+    if jax.process_count() > 1 and re.search(
+      'barrier|gloo|nccl|coordination', str(error), re.IGNORECASE
+    ):
+      return distributed.PeerLost(config_lib.one_line(error))
+    intact = [
+      each for each in steps(self._folder) if (self._folder / str(each) / MANIFEST).exists()
+    ]
+    return config_lib.UserError(
+      f'could not save step {step} in {self._folder}: {config_lib.one_line(error)}; '
+      + (f'step {intact[-1]} is intact there' if intact else 'no earlier step is there')
+    )
+
+  def _prune(self):
+    losses = {step: _loss(self._folder / str(step)) for step in steps(self._folder)}
+    for step in set(losses) - kept(losses, self._config):
+      # Renamed first: a process that dies in the middle leaves no half step behind.
+      shutil.rmtree((self._folder / str(step)).rename(self._folder / f'{step}.removing'))
+
+  def restore_newest(self, abstract_parts):
+    """Returns (step, parts) of the newest step that is whole, or (None, None) if there is no step.
+
+    Newer steps, which are not whole, are set aside as `<step>.broken` and named in
+    the log. An unverified step is used only where no verified one is intact. Of several
+    processes the first one looks, and all load what it found.
+
+    Raises:
+      UserError: there are steps, but none can be restored; nothing is moved then.
+    """
+    faults = {}
+    distributed.on_first(lambda: faults.update(self._look()))
+    whole = next((step for step, fault in faults.items() if not fault), -1)
+    whole = distributed.from_first(whole)
+    if whole >= 0:
+      parts = self._load(whole, abstract_parts)
+      self._set_aside({step: fault for step, fault in faults.items() if fault and step > whole})
+      return whole, parts
+    return self._restore_unverified(faults, abstract_parts)
+
+  def _look(self):
+    """Returns {step: what is wrong with it, or ''}, from the newest to the first that is whole."""
+    for pattern in ('*.orbax-checkpoint-tmp*', '*.removing'):
+      for leftover in self._folder.glob(pattern):
+        shutil.rmtree(leftover)
+    faults = {}
+    for step in reversed(steps(self._folder)):
+      faults[step] = verify(self._folder / str(step))
+      if not faults[step]:
+        break
+    return faults
+
+  def _restore_unverified(self, faults, abstract_parts):
+    """Returns (step, parts) as `restore_newest` does, where no step is verified and intact."""
+    unverified = [step for step, fault in faults.items() if fault == UNVERIFIED]
+    for _ in range(distributed.from_first(len(unverified))):
+      step = distributed.from_first(unverified.pop(0) if unverified else -1)
+      try:
+        parts = self._load(step, abstract_parts)
+      except config_lib.UserError as error:
+        faults[step] = str(error)
+        continue
+      self._log(
+        f'warning: step {step} in {self._folder} {UNVERIFIED}; '
+        'used all the same, since no verified step is intact'
+      )
+      distributed.on_first(lambda: write_manifest(self._folder / str(step), None))
+      self._set_aside({each: fault for each, fault in faults.items() if each > step})
+      return step, parts
+    if distributed.from_first(len(faults)):
+      raise config_lib.UserError(
+        f'no checkpoint in {self._folder} can be restored: '
+        + '; '.join(f'step {step} {fault}' for step, fault in faults.items())
+        + '; mend it, or move the folder away to start anew'
+      )
+    return None, None
+
+  def _load(self, step, abstract_parts):
+    """Returns a step's parts; a whole step that does not load is no broken one: UserError."""
+    try:
+      return ocp.load_checkpointables(self._folder / str(step), abstract_parts)
+    except Exception as error:  # Orbax raises many types.
+      raise config_lib.UserError(
+        f'checkpoint {self._folder / str(step)} does not load: {config_lib.one_line(error)}'
+      ) from error
+
+  def _set_aside(self, faults):
+    for step, fault in faults.items() if distributed.is_first() else ():
+      path = self._folder / str(step)
+      aside = path.with_name(f'{step}.broken')
+      if aside.exists():
+        shutil.rmtree(aside)
+      path.rename(aside)
+      self._log(f'warning: checkpoint {path} {fault}; moved to {aside.name}')
+
+
+def read_model(folder, step=None, log=print):
+  """Returns (step, params, what the policy has learned) for reading only: nothing is moved or
+  repaired.
+
+  Args:
+    folder: of the checkpoints.
+    step: which; None for the newest that is whole.
+    log: is told of the steps that were passed over.
+
+  Raises:
+    UserError: no such step, or none that is whole.
+  """
+  folder = pathlib.Path(folder).absolute()
+  present = steps(folder)
+  if step is not None and step not in present:
+    raise config_lib.UserError(f'no checkpoint of step {step} in {folder}; there are {present}')
+  faults = []
+  for each in [step] if step is not None else reversed(present):
+    path = folder / str(each)
+    fault = verify(path)
+    if not fault:
+      if faults:
+        log(f'warning: using step {each} of {folder}: ' + '; '.join(faults))
+      return each, *_read_model(path)
+    faults.append(f'step {each} {fault}')
+  raise config_lib.UserError(
+    f'no intact checkpoint in {folder}: ' + ('; '.join(faults) or 'none at all')
+  )
+
+
+def _read_model(path):
+  """Returns a step's (params, adapted) on the first device, whatever mesh they were saved on."""
+  place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+  saved = ocp.checkpointables_metadata(path).metadata
+  parts = {name: saved[name] for name in ('params', 'adapted') if name in saved}
+  abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), parts)
+  loaded = ocp.load_checkpointables(path, abstract)
+  return loaded['params'], loaded.get('adapted', {})
+
+
+def steps(folder):
+  """Returns the committed steps in a folder, ascending."""
+  folder = pathlib.Path(folder)
+  return sorted(int(each.name) for each in folder.glob('*') if each.name.isdigit())
+
+
+def _loss(path):
+  """Returns the loss in a step's manifest; None where there is none or it cannot be read."""
+  try:
+    return json.loads((path / MANIFEST).read_text())['loss']
+  except (OSError, ValueError, KeyError, TypeError):
+    return None
+
+
+def kept(losses, config):
+  """Returns the set of steps that stay.
+
+  Args:
+    losses: {step: held-out loss or None}.
+    config: the group `checkpoint`.
+  """
+  ranked = sorted(
+    (loss, step) for step, loss in losses.items() if loss is not None and math.isfinite(loss)
+  )
+  keep = set(sorted(losses)[-config.keep_latest :])
+  keep |= {step for _, step in ranked[: config.keep_best]}
+  if config.log_spaced:
+    keep |= {step for step in losses if is_log_spaced(step)}
+  return keep
+
+
+def is_log_spaced(step):
+  """Returns whether step is 0, 1, 2, 4, 8, ..."""
+  return step & (step - 1) == 0 if step else True
+
+
+def write_manifest(path, loss):
+  """Writes the hash of every file below path, atomically and last."""
+  content = json.dumps({'loss': loss, 'files': _hashes(path)}, indent=1)
+  partial = path / (MANIFEST + '.partial')
+  with open(partial, 'w') as file:
+    file.write(content)
+    file.flush()
+    os.fsync(file.fileno())
+  partial.rename(path / MANIFEST)
+
+
+def verify(path):
+  """Returns what is wrong with a step, or '' when every byte is as written."""
+  if not (path / MANIFEST).exists():
+    return UNVERIFIED
+  try:
+    recorded = dict(json.loads((path / MANIFEST).read_text())['files'])
+  except (ValueError, KeyError, TypeError):
+    return f'has a damaged {MANIFEST}'
+  found = _hashes(path)
+  for name in sorted(set(recorded) | set(found)):
+    if name not in found:
+      return f'lacks {name}'
+    if recorded.get(name) != found[name]:
+      return f'has an altered {name}'
+  return ''
+
+
+def _hashes(path):
+  hashes = {}
+  for file in sorted(path.rglob('*')):
+    if file.is_file() and not file.name.startswith(MANIFEST):
+      with open(file, 'rb') as opened:
+        hashes[str(file.relative_to(path))] = hashlib.file_digest(opened, 'sha256').hexdigest()
+  return hashes

@@ -1,0 +1,148 @@
+"""Where arrays live: a mesh of devices, rows divided over it, parameters shared out.
+
+The mesh has three axes. Rows of a batch are divided over `data` and `fsdp`; what the
+parameters and the optimizer hold is divided over `fsdp` (arXiv:1910.02054) and, by heads,
+feed-forward width and vocabulary, over `tensor` (arXiv:1909.08053). The compiler finds
+the communication from where things lie.
+"""
+
+import jax
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec
+import numpy as np
+
+from mlm_jax import config as config_lib
+from mlm_jax.core import trees
+
+AXES = ('data', 'fsdp', 'tensor')
+
+# Ordered (regex over the path, the mesh axis of each dimension); the first match counts.
+# The optimizer's moments lie where their parameters do: their paths end alike.
+_RULES = (
+  (r'.*token/embedding', ('tensor', 'fsdp')),
+  (r'.*(query|key|value|feed_forward/(in|gate))/kernel', (None, 'fsdp', 'tensor')),
+  (r'.*(query|key|value|feed_forward/in)/bias', (None, 'tensor')),
+  (r'.*(attention|feed_forward)/out/kernel', (None, 'tensor', 'fsdp')),
+  (r'.*(head/transform|pairs/(pooler|out)|boundary/(first|second))/kernel', ('fsdp', None)),
+  (r'.*(head|boundary)/bias', ('tensor',)),
+  (r'.*', ()),
+)
+
+
+def make_mesh(config):
+  """Returns the mesh of the config's group `mesh`.
+
+  Raises:
+    UserError: the axes do not make up the devices.
+  """
+  devices = jax.devices()
+  count = config.devices or len(devices)
+  there = f'there are {len(devices)} devices ({devices[0].platform})'
+  if count > len(devices):
+    raise config_lib.UserError(f'config.mesh.devices = {count}: {there}')
+  if count < len(devices) and jax.process_count() > 1:
+    raise config_lib.UserError(
+      f'config.mesh.devices = {count}: {there}, and several processes use them all; set it to 0'
+    )
+  inner = config.fsdp * config.tensor
+  shape = (config.data or max(count // inner, 1), config.fsdp, config.tensor)
+  if np.prod(shape) != count:
+    raise config_lib.UserError(
+      f'config.mesh: data x fsdp x tensor = {" x ".join(map(str, shape))} = {np.prod(shape)} does '
+      'not make up '
+      f'the {count} devices; '
+      + (
+        f'set config.mesh.devices = {np.prod(shape)} to use fewer'
+        if np.prod(shape) < count
+        else there
+      )
+    )
+  return _mesh(devices[:count], shape)
+
+
+def largest_mesh(batch_size, most=0):
+  """Returns the mesh over as many of this process's devices (0: all) as there are and divide the
+  batch.
+  """
+  devices = jax.local_devices()[: most or None]
+  count = max(n for n in range(1, len(devices) + 1) if batch_size % n == 0)
+  return _mesh(devices[:count], (count, 1, 1))
+
+
+def _mesh(devices, shape):
+  return jax.make_mesh(shape, AXES, (jax.sharding.AxisType.Auto,) * 3, devices=devices)
+
+
+def row_parts(mesh):
+  """Returns the number of parts that the rows of a batch are divided into."""
+  return mesh.shape['data'] * mesh.shape['fsdp']
+
+
+def check_divides(key, batch_size, parts, why):
+  """Raises UserError unless `parts` divides the batch."""
+  if batch_size % parts:
+    raise config_lib.UserError(
+      f'config.{key} = {batch_size}: must be a multiple of {parts} ({why})'
+    )
+
+
+def check_model(mesh, model):
+  """Raises UserError where the model, by the config's group `model`, cannot be shared out."""
+  for axis, name in (('tensor', 'heads'), ('tensor', 'feed_forward'), ('fsdp', 'width')):
+    if model[name] % mesh.shape[axis]:
+      raise config_lib.UserError(
+        f'config.mesh.{axis} = {mesh.shape[axis]}: must divide config.model.{name} = {model[name]}'
+      )
+  if 128 % mesh.shape['tensor']:
+    raise config_lib.UserError(
+      f'config.mesh.tensor = {mesh.shape["tensor"]}: must divide 128, to whose '
+      'multiples the vocabulary is padded'
+    )
+
+
+def replicated(mesh):
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def by_rows(mesh):
+  """The sharding of arrays whose first axis is the batch."""
+  return NamedSharding(mesh, PartitionSpec(('data', 'fsdp')))
+
+
+def by_rules(mesh, tree):
+  """Returns where each leaf of a tree of parameters, or of what is made of them, lies."""
+  axes = trees.match(_RULES, tree)
+  return jax.tree.map(lambda _, names: NamedSharding(mesh, PartitionSpec(*names)), tree, axes)
+
+
+def local_rows(mesh, batch_size):
+  """Returns the numbers of the rows of a batch that lie on this process's devices, ascending."""
+  places = by_rows(mesh).addressable_devices_indices_map((batch_size,)).values()
+  return np.unique(np.concatenate([np.arange(batch_size)[place] for place in places]))
+
+
+def put(batch, mesh, batch_size):
+  """Returns the global batch on the devices, from the rows that `local_rows` names."""
+  rows = local_rows(mesh, batch_size)
+
+  def global_array(local):
+    return jax.make_array_from_callback(
+      (batch_size, *local.shape[1:]),
+      by_rows(mesh),
+      lambda index: local[np.searchsorted(rows, index[0].start or 0) :][
+        : batch_size // row_parts(mesh)
+      ],
+    )
+
+  return jax.tree.map(global_array, batch)
+
+
+def split_rows(tree, parts):
+  """Returns the tree with [B, ...] as [parts, B / parts, ...], no row changing device.
+
+  Part m takes rows m, m + parts, ...: a contiguous cut would put whole parts on
+  single devices.
+  """
+  return jax.tree.map(
+    lambda x: x.reshape(x.shape[0] // parts, parts, *x.shape[1:]).swapaxes(0, 1), tree
+  )

@@ -1,0 +1,582 @@
+"""mlm-jax mask prints what a policy does to a text or a row, and for a run its own policy."""
+
+import re
+
+import jax
+import numpy as np
+import pytest
+
+import mlm_jax
+from mlm_jax import config as config_lib
+from mlm_jax import masking
+from mlm_jax.cli import mask
+from mlm_jax.core import rng
+from mlm_jax.data import prepare as prepare_lib
+from mlm_jax.data import store
+from mlm_jax.inference import mask_preview
+from mlm_jax.tasks import pretraining
+from tests import toys
+from tests.cli.test_main import call
+from tests.data.annotations.test_word_classes import treebank
+
+TEXT = 'one two three four five, six seven eight nine ten; it is so (as they say) in an old song.'
+PIECES = re.findall(r'\w+|[^\w\s]', TEXT)
+ONLY = {'mask': '(1.0,0.0,0.0)', 'random': '(0.0,1.0,0.0)', 'keep': '(0.0,0.0,1.0)'}
+MARKED = {'mask': r'\[([^][]+)\]', 'random': r'\{([^{}]+)→[^{}]+\}', 'keep': r'<([^<>]+)>'}
+WORDS = (
+  'able bird cold dune easy fish gold hill idle jump kind lamp moon north open pearl quiet river '
+  'storm table under valley winter xylem yellow zebra acid bell cave desk east farm gate hand iron '
+  'jade knot lake mint nest oval pine rain sand tree unit vast wood'
+).split()
+ROW = 32
+# A piece for each word; beside them there are 256 bytes, the special pieces, 'red' and 'fox'.
+SMALL = dict(data__row_length=ROW, data__tokenizer='word', data__vocab_size=261 + len(WORDS) + 2)
+
+
+def initials(text):
+  """Returns the words of a text, classed by their first letter."""
+  kind = lambda word: 'vowel' if word[0] in 'aeiou' else 'consonant'
+  return [(found.start(), found.end(), kind(found[0])) for found in re.finditer(r'\w+', text)]
+
+
+INITIALS = 'tests.cli.test_mask:initials'
+
+
+def shown(capsys, *argv):
+  """Returns the lines that are printed, status 0: of each visit and its counts, then notes."""
+  status, out, err = call(capsys, 'mask', *argv)
+  assert status == 0 and not err, err
+  return out.splitlines()
+
+
+def visits(capsys, *argv):
+  """Returns the lines of the visits alone."""
+  return [line for line in shown(capsys, *argv) if not line.startswith('  ')]
+
+
+def refused(capsys, *argv):
+  """Returns the one line of an error; status 2, nothing printed."""
+  status, out, err = call(capsys, 'mask', *argv)
+  assert status == 2 and not out and err.count('\n') == 1 and 'Traceback' not in err, (
+    status,
+    out,
+    err,
+  )
+  return err
+
+
+def chosen(line, kind='mask'):
+  return re.findall(MARKED[kind], line)
+
+
+# A text of one's own. ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('kind', ONLY)
+def test_the_words_stand_in_their_order_and_brackets_tell_what_is_done(capsys, kind):
+  lines = visits(
+    capsys,
+    f'--text={TEXT}',
+    f'--config.masking.corruption_probs={ONLY[kind]}',
+    '--config.masking.rate=0.5',
+  )
+  assert len(lines) == 3
+  for line in lines:
+    assert re.sub(MARKED[kind], r'\1', line) == TEXT
+    assert abs(len(chosen(line, kind)) - len(PIECES) / 2) < 1
+    assert not any(chosen(line, other) for other in ONLY if other != kind)
+
+
+def test_a_text_of_which_nothing_is_chosen_is_printed_as_it_is(capsys):
+  text = "See [MASK] (now), don't 'go' there: 3.5 {x} <y> [ z ]!"
+  assert visits(capsys, f'--text={text}', '--config.masking.rate=1e-6', '--visits=1') == [text]
+
+
+def test_the_counts_are_those_of_the_line(capsys):
+  lines = shown(
+    capsys,
+    f'--text={TEXT}',
+    '--visits=20',
+    '--config.masking.rate=0.4',
+    '--config.masking.corruption_probs=(0.4,0.3,0.3)',
+  )
+  assert len(lines) == 40
+  for line, counts in zip(lines[::2], lines[1::2]):
+    masked, random, kept = (len(chosen(line, kind)) for kind in MARKED)
+    total = masked + random + kept
+    assert counts == (
+      f'  {total} of {len(PIECES)} pieces in {total} units: {masked} masked, '
+      f'{random} random, {kept} kept'
+    )
+
+
+def test_units_and_predicted_are_counted(capsys):
+  text = 'internationalisation of misunderstandings is uncharacteristically difficult'
+  lines = shown(
+    capsys,
+    f'--text={text}',
+    '--policy=bert_whole_word',
+    '--config.masking.rate=0.6',
+    '--config.masking.corruption_probs=(1.0,0.0,0.0)',
+    '--config.masking.predict_fraction=0.5',
+    '--visits=20',
+  )
+  seen = set()
+  pattern = (
+    r'  (\d+) of 20 pieces in (\d+) units: \1 masked, 0 random, 0 kept(?:; (\d+) predicted)?'
+  )
+  for line, counts in zip(lines[::2], lines[1::2]):
+    pieces, units, predicted = re.fullmatch(pattern, counts).groups()
+    words = [''.join(re.findall(r'\[(\w+)\]', word)) for word in line.split()]
+    assert all(
+      word in ('', whole) for word, whole in zip(words, text.split())
+    )  # whole or not at all
+    assert int(units) == sum(map(bool, words)) and int(pieces) == line.count('[')
+    seen.add(predicted)
+  assert None in seen and len(seen) > 2
+
+
+def by_hand(text, seed, visit, progress, **settings):
+  """Returns the words of a text that a policy hides, drawn without the command."""
+  tokenizer = mask_preview.PlainTokenizer(text)
+  batch = mask_preview.batch_of(
+    [[tokenizer.cls_id, *tokenizer.encode(), tokenizer.sep_id]], tokenizer.pad_id
+  )
+  batch.visit_B[:] = visit
+  masked = jax.jit(masking.mask_batch)(
+    masking.make(tokenizer.table(), **settings), rng.root_key(seed), batch, progress
+  )
+  assert batch.tokens_BL[0, 1] == tokenizer.encode()[0]
+  return [PIECES[i - 1] for i in np.flatnonzero(masked.chosen_BL[0])]
+
+
+def test_each_line_is_a_visit_under_the_seed(capsys):
+  flags = (
+    f'--text={TEXT}',
+    '--config.masking.corruption_probs=(1.0,0.0,0.0)',
+    '--config.masking.rate=0.3',
+  )
+  for seed in (0, 2**32 - 1):
+    lines = visits(capsys, *flags, f'--seed={seed}', '--visits=4')
+    settings = dict(corruption_probs=(1.0, 0.0, 0.0), rate=0.3)
+    assert [chosen(line) for line in lines] == [
+      by_hand(TEXT, seed, v, 0.0, **settings) for v in range(4)
+    ]
+    assert len(set(lines)) == 4
+  static = visits(capsys, *flags, '--visits=4', '--config.masking.static_copies=2')
+  assert static[:2] == static[2:] != static[1:3]
+
+
+@pytest.mark.parametrize('progress, share', ((None, 0), (0, 0), (0.5, 0.25), (1, 0.5)))
+def test_the_rate_is_that_of_the_progress(capsys, progress, share):
+  words = ' '.join(f'w{i}' for i in range(32))
+  flags = [] if progress is None else [f'--progress={progress}']
+  for line in visits(
+    capsys,
+    f'--text={words}',
+    '--policy=time_variant_ascending',
+    *flags,
+    '--config.masking.final_rate=0.5',
+    '--config.masking.corruption_probs=(1.0,0.0,0.0)',
+  ):
+    assert len(chosen(line)) == 32 * share
+
+
+@pytest.mark.parametrize(
+  'settings, progress, note',
+  (
+    (('rate=0', 'final_rate=0.5', 'schedule=linear'), 0, '--progress=0; --progress=0.5'),
+    (('rate=0.5', 'schedule=cosine'), 1, '--progress=1; --progress=0.5'),
+    (('rate=0.5', 'schedule=step'), 0.75, '--progress=0.75; --progress=0'),
+    (('rate=0', 'final_rate=0.5', 'schedule=step'), 0.25, '--progress=0.25; --progress=0.5'),
+    (('rate=0', 'final_rate=0.5', 'schedule=row'), 0, None),
+    (('rate=0.001',), 0, None),
+  ),
+)
+def test_a_rate_of_0_is_said_and_where_it_is_more(capsys, settings, progress, note):
+  flags = [f'--config.masking.{each}' for each in sorted(settings, reverse=True)]
+  lines = shown(capsys, f'--text={TEXT}', f'--progress={progress}', '--visits=2', *flags)
+  assert lines[4:] == ([f'  the rate is 0 at {note} shows more'] if note else [])
+  if note:
+    assert lines[1].startswith('  0 of ')
+    more = note.split()[1]
+    assert not shown(capsys, f'--text={TEXT}', more, '--visits=1', *flags)[1].startswith('  0 of ')
+
+
+SPACELESS = '  in text without spaces between words each piece is taken for a word'
+
+
+@pytest.mark.parametrize(
+  'settings, is_said',
+  (
+    (('unit=word',), True),
+    (('unit=span',), True),
+    (('unit=span', 'span_of=token'), False),
+    ((), False),
+    (('unit=sentence',), False),
+  ),
+)
+def test_that_pieces_are_words_is_said_of_text_without_spaces(capsys, settings, is_said):
+  flags = [f'--config.masking.{each}' for each in settings]
+  assert shown(capsys, '--text=日本語の文です。', '--visits=2', *flags)[4:] == [SPACELESS] * is_said
+
+
+@pytest.mark.parametrize(
+  'text, is_said', (('we met in 東京 then', True), ('ภาษาไทย', True), ('Ελλάδα, Россия', False))
+)
+def test_it_is_said_of_any_text_that_has_some(capsys, text, is_said):
+  assert shown(capsys, f'--text={text}', '--config.masking.unit=word')[6:] == [SPACELESS] * is_said
+
+
+def test_each_piece_of_a_script_without_spaces_is_a_word(capsys):
+  line, counts = shown(
+    capsys,
+    '--text=日本語の文です。iPhoneで',
+    '--config.masking.unit=word',
+    '--visits=1',
+    '--config.masking.rate=1',
+    '--config.masking.corruption_probs=(1.0,0.0,0.0)',
+  )[:2]
+  assert line == '[日本語の][文です][。][iPhone][で]' and ' 5 of 5 pieces in 5 units' in counts
+
+
+def test_a_space_is_outside_the_brackets_and_a_space_alone_is_seen():
+  def piece(text, action='', shown='▁other'):
+    return mask_preview.MaskedPiece(text, shown, action, bool(action), 0)
+
+  line = lambda *pieces: mask._line(pieces).plain
+  assert (
+    line(piece('▁a'), piece('▁b', 'mask'), piece('c'), piece('['), piece('▁d', 'keep'))
+    == 'a [b]c[ <d>'
+  )
+  assert line(piece('▁a'), piece('▁'), piece('b')) == 'a b'
+  assert line(piece('▁'), piece('b', 'random')) == '{b→other}'
+  assert line(piece('a'), piece('▁', 'mask'), piece('b')) == 'a[▁]b'
+  assert line(piece('a'), piece('▁▁b', 'random', '▁')) == 'a  {b→▁}'
+
+
+@pytest.mark.parametrize(
+  'flags, says',
+  (
+    (('--policy=spanbrt',), 'did you mean spanbert?'),
+    (('--policy=pmi',), 'collocations are found when data is prepared: mlm-jax prepare'),
+    (('--policy=pos_weighted',), 'the vocabulary has no classes of words'),
+    (('--config.masking.unit=wrod',), 'did you mean word?'),
+    (('--config.seed=1',), 'only --config.masking.KEY=VALUE decides here'),
+    (('--progress=1.5',), '--progress between 0 and 1'),
+    (('--progress=nan',), '--progress between 0 and 1'),
+    (('--visits=0',), '--visits must be at least 1'),
+    (('--seed=-1',), '--seed below 2**32'),
+    ((f'--seed={2**32}',), '--seed below 2**32'),
+    (('--row=0',), 'give either --text or --row'),
+    (('--workdir={tmp}',), 'holds no prepared data'),
+    (
+      ('--config.masking.selection=tests.masking.own:Eight',),
+      'of a row of 32 tokens: ValueError: rows of 8',
+    ),
+    (
+      ('--config.masking.selection=tests.masking.own:EightNumbers',),
+      'gave float32[8] instead of one number',
+    ),
+  ),
+)
+def test_wrong_flags_are_refused_in_one_line(capsys, tmp_path, flags, says):
+  assert says in refused(capsys, f'--text={TEXT}', *(each.format(tmp=tmp_path) for each in flags))
+
+
+def test_there_must_be_something_to_mask(capsys):
+  assert 'give either --text or --row' in refused(capsys)
+  assert '--workdir' in refused(capsys, '--row=0')
+  assert 'the text has nothing to mask' in refused(capsys, '--text= ')
+
+
+# Prepared data. ---------------------------------------------------------------------------------
+
+
+def corpus(path):
+  """Writes lines of words; 'red fox' stands in each."""
+  draw = np.random.default_rng(0)
+  lines = []
+  for _ in range(400):
+    words = draw.choice(WORDS, draw.integers(6, 16)).tolist()
+    words.insert(draw.integers(len(words)), 'red fox')
+    lines.append(' '.join(words))
+  path.write_text('\n'.join(lines))
+  return path
+
+
+@pytest.fixture(scope='module')
+def prepared(tmp_path_factory):
+  """Returns data whose words have classes by a function, and that knows collocations."""
+  folder = tmp_path_factory.mktemp('mask')
+  config = toys.training_config(
+    corpus(folder / 'corpus.txt'), **SMALL, data__collocations=2, data__classes=INITIALS
+  )
+  return prepare_lib.prepare(config.data, folder / 'data', lambda line: None)
+
+
+def words_of(lines):
+  """Returns (all words, those that are hidden)."""
+  text = ' '.join(lines)
+  return re.findall(r'\w+', text), chosen(text)
+
+
+def test_a_text_is_cut_as_the_prepared_data_and_has_their_counts(capsys, prepared):
+  flags = ('--text=red  bird fox\tred', f'--workdir={prepared.directory}')
+  line, counts = shown(capsys, *flags, '--visits=1', '--config.masking.rate=1e-6')
+  assert line == 'red bird fox red' and counts.startswith('  0 of 4 pieces')
+  lines = visits(
+    capsys,
+    *flags,
+    '--config.masking.rate=0.2',
+    '--config.masking.selection=frequency',
+    '--config.masking.frequency_power=9',
+    '--config.masking.corruption_probs=(1.0,0.0,0.0)',
+    '--visits=8',
+  )
+  assert {word for line in lines for word in chosen(line)} == {'bird'}  # the rarest by far
+
+
+@pytest.mark.parametrize('letters', ('vowel', 'consonant'))
+@pytest.mark.parametrize('what', ('text', 'row'))
+def test_the_classes_of_a_function_decide_what_is_hidden(capsys, prepared, what, letters):
+  weights = {'consonant': '(1.0,0.0)', 'vowel': '(0.0,1.0)'}[letters]
+  given = {'text': '--text=able bird easy fish idle gold able hill', 'row': '--row=0'}[what]
+  lines = shown(
+    capsys,
+    given,
+    f'--workdir={prepared.directory}',
+    '--policy=pos_weighted',
+    '--visits=1',
+    f'--config.masking.class_weights={weights}',
+    '--config.masking.rate=1',
+    '--config.masking.corruption_probs=(1.0,0.0,0.0)',
+  )
+  everything, hidden = words_of(line for line in lines if not line.startswith('  '))
+  assert hidden == [word for word in everything if (word[0] in 'aeiou') == (letters == 'vowel')]
+  assert 0 < len(hidden) < len(everything)
+
+
+def test_a_name_of_a_class_that_the_data_never_met_is_no_class(prepared):
+  data = config_lib.base().data
+  data.classes = INITIALS
+  text, tokenizer = 'able bird', prepared.tokenizer
+  both = mask_preview.classes_of(text, tokenizer, data, ('consonant', 'vowel'))
+  one = mask_preview.classes_of(text, tokenizer, data, ('vowel',))
+  assert (both.tolist(), one.tolist()) == ([0, 2, 1, 0], [0, 1, 0, 0])
+
+
+@pytest.mark.parametrize('given', ('--text=able red fox bird fox red fox', '--row=1'))
+def test_collocations_are_hidden_as_a_whole(capsys, prepared, given):
+  lines = visits(
+    capsys,
+    given,
+    f'--workdir={prepared.directory}',
+    '--policy=pmi',
+    '--visits=12',
+    '--config.masking.rate=0.5',
+    '--config.masking.corruption_probs=(1.0,0.0,0.0)',
+  )
+  text = '\n'.join(lines)
+  assert text.count('[red] [fox]') > 3 and text.count('red fox') > 3
+  assert not text.count('[red] fox') and not text.count('red [fox]')
+
+
+def test_a_row_is_the_held_out_one_of_that_number(capsys, prepared):
+  (rows,) = prepared.validation
+  for number in (0, 3, len(rows) - 1):
+    lines = visits(
+      capsys,
+      f'--row={number}',
+      f'--workdir={prepared.directory}',
+      '--visits=1',
+      '--config.masking.rate=1e-6',
+    )
+    texts = prepared.tokenizer.decode(rows.tokens_RL[number]).split('[CLS]')[1:]
+    assert lines == [text.replace('[SEP]', '').strip() for text in texts]
+    assert len(lines) == (rows.starts_RS[number] >= 0).sum()
+  says = f'--row={len(rows)}: the held-out rows of {prepared.directory} are 0 to {len(rows) - 1}'
+  assert says in refused(capsys, f'--row={len(rows)}', f'--workdir={prepared.directory}')
+  assert '--row=-1: ' in refused(capsys, '--row=-1', f'--workdir={prepared.directory}')
+
+
+def test_an_own_selection_has_rows_of_the_length_of_the_data(capsys, prepared):
+  for given in ('--text=able bird', '--row=0'):
+    says = refused(
+      capsys,
+      given,
+      f'--workdir={prepared.directory}',
+      '--config.masking.selection=tests.masking.own:Eight',
+    )
+    assert f'of a row of {ROW} tokens: ValueError: rows of 8 only' in says
+
+
+def test_the_classes_of_a_treebank_are_shown_on_its_rows(capsys, tmp_path):
+  draw = np.random.default_rng(0)
+  treebank(
+    tmp_path / 'a.conllu',
+    [
+      [(word, 'NOUN' if word < 'm' else 'VERB', ' ') for word in draw.choice(WORDS, 20)]
+      for _ in range(200)
+    ],
+  )
+  config = toys.training_config(
+    '',
+    **SMALL
+    | dict(
+      data__source=f'conllu:{tmp_path}/a.conllu',
+      data__classes='conllu',
+      data__vocab_size=261 + len(WORDS),
+    ),
+  )
+  data = prepare_lib.prepare(config.data, tmp_path / 'data', lambda line: None)
+  weights = tuple(float(name == 'NOUN') for name in data.classes)
+  flags = (
+    f'--workdir={tmp_path}',
+    '--policy=pos_weighted',
+    f'--config.masking.class_weights={weights}',
+    '--config.masking.rate=1',
+    '--config.masking.corruption_probs=(1.0,0.0,0.0)',
+    '--visits=1',
+  )
+  everything, hidden = words_of(visits(capsys, '--row=2', *flags))
+  assert hidden == [word for word in everything if word < 'm'] and 3 < len(hidden) < len(everything)
+  assert "classes come from the data's treebank" in refused(capsys, '--text=able bird', *flags)
+
+
+# A run. -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def workdir(prepared, tmp_path_factory):
+  """Returns the folder of a run whose data stand elsewhere."""
+  folder = tmp_path_factory.mktemp('run') / 'run'
+  settings = prepared.manifest['settings']
+  config = toys.training_config(
+    settings['source'].removeprefix('text:'),
+    **SMALL,
+    data__collocations=2,
+    data__classes=INITIALS,
+    total_steps=2,
+    checkpoint__every=2,
+    evaluation__every=2,
+    data__prepared=str(prepared.directory),
+    masking__unit='collocation',
+    masking__select='accuracy',
+    masking__schedule='linear',
+    masking__rate=0.5,
+    masking__final_rate=0.25,
+    masking__corruption_probs=(1.0, 0.0, 0.0),
+  )
+  pretraining.run(config, folder, lambda line: None)
+  return folder
+
+
+def learned(monkeypatch, workdir, word):
+  """Makes the run one that has learned to hide one word."""
+  opened = mlm_jax.open_run(workdir)
+  weight_V = np.full(opened.tokenizer.size, 1e-6, np.float32)
+  weight_V[opened.tokenizer.encode(word)] = 1
+  opened.adapted = opened.adapted | {'weight_V': weight_V}
+  monkeypatch.setattr(
+    'mlm_jax.inference.predictor.open_run',
+    lambda folder: opened if str(folder) == str(workdir) else None,
+  )
+
+
+SENTENCE = 'able bird cold dune easy fish gold hill idle jump kind lamp red fox able bird'
+
+
+def test_a_run_shows_its_own_policy_with_what_it_has_learned(capsys, monkeypatch, workdir):
+  learned(monkeypatch, workdir, 'gold')
+  flags = (f'--workdir={workdir}', f'--text={SENTENCE}', '--visits=10')
+  assert all('[gold]' in line for line in visits(capsys, *flags))
+  for other in ('--policy=amlm', '--config.masking.sampling=fixed_count'):
+    lines = visits(capsys, *flags, other)
+    assert not all('[gold]' in line for line in lines)
+
+
+def test_the_progress_of_a_run_is_its_checkpoints_unless_it_is_given(capsys, workdir):
+  flags = (f'--workdir={workdir}', f'--text={SENTENCE}', '--visits=4')
+  tokens = (*flags, '--config.masking.unit=token')
+  numbers = lambda *more: {len(chosen(line)) for line in visits(capsys, *tokens, *more)}
+  assert numbers() == numbers('--progress=0') == {8}  # not its own any more
+  assert numbers('--progress=1') == {4}
+  for more, expected in (((), 4), (('--progress=0',), 8), (('--progress=0.5',), 6)):
+    lines = visits(capsys, *flags, *more)
+    assert all(
+      abs(len(chosen(line)) - expected) < 2 for line in lines
+    )  # within a collocation of the budget
+
+
+def test_flags_change_the_policy_of_a_run(capsys, workdir):
+  flags = (f'--workdir={workdir}', f'--text={SENTENCE}', '--visits=8', '--progress=0')
+  own = '\n'.join(visits(capsys, *flags, '--config.masking.selection=uniform'))
+  assert '[red] [fox]' in own and not re.search(r'\] fox|red \[', own.replace('[red] [fox]', ''))
+  assert '[' in own and '{' not in own and '<' not in own  # its split, and its units
+  other = '\n'.join(visits(capsys, *flags, '--policy=roberta', '--config.masking.rate=0.5'))
+  assert re.search(r'\] fox|red \[', other) and '{' in other and '<' in other
+
+
+def test_a_run_needs_its_data_only_for_rows_and_classes(capsys, workdir, prepared, tmp_path):
+  texts = (f'--text={SENTENCE}', '--visits=2')
+  row, classes = ('--row=0',), (*texts, '--policy=pos_weighted')
+  with_data = [visits(capsys, f'--workdir={workdir}', *flags) for flags in (texts, row, classes)]
+  assert visits(
+    capsys, f'--workdir={prepared.directory}', '--row=0', '--config.masking.rate=1e-6', '--visits=1'
+  ) == [re.sub(r'[][]', '', line) for line in with_data[1][: len(with_data[1]) // 3]]
+  hidden = prepared.directory.rename(tmp_path / 'hidden')
+  try:
+    assert visits(capsys, f'--workdir={workdir}', *texts) == with_data[0]
+    for flags in (row, classes):
+      assert f'{prepared.directory} holds no prepared data' in refused(
+        capsys, f'--workdir={workdir}', *flags
+      )
+  finally:
+    hidden.rename(prepared.directory)
+
+
+def test_data_of_another_tokenizer_are_no_rows_of_a_run(capsys, workdir, monkeypatch):
+  opened = mlm_jax.open_run(workdir)
+  opened.tokenizer.sha256 = 'another'
+  monkeypatch.setattr('mlm_jax.inference.predictor.open_run', lambda folder: opened)
+  assert 'prepared with another tokenizer' in refused(capsys, f'--workdir={workdir}', '--row=0')
+
+
+def test_run_masked_asks_the_function_for_the_classes_of_texts(workdir, prepared):
+  run = mlm_jax.open_run(workdir)
+  policy = masking.make(
+    prepared.table,
+    unit='word',
+    selection='class',
+    class_weights=(0.0, 1.0),
+    rate=1.0,
+    corruption_probs=(1.0, 0.0, 0.0),
+  )
+  texts = ['able bird', SENTENCE] * 20
+  for text, pieces in zip(texts, run.masked(texts, policy), strict=True):
+    hidden = ''.join(each.piece for each in pieces if each.action).replace('▁', ' ').split()
+    assert hidden == [word for word in text.split() if word[0] in 'aeiou']
+  run._last.masking.update(selection='class')
+  with pytest.raises(config_lib.UserError, match='does not name the classes; give policy='):
+    run.masked(texts)
+
+
+def test_no_run_begins_of_a_selection_that_fails_at_its_rows(capsys, prepared, tmp_path):
+  settings = prepared.manifest['settings']
+  flags = [f'--config.data.{key}={value}' for key, value in settings.items() if value != '']
+  for name in ('Eight', 'EightNumbers'):
+    status, _, err = call(
+      capsys,
+      'train',
+      f'--workdir={tmp_path}/run',
+      f'--config.data.prepared={prepared.directory}',
+      f'--config.masking.selection=tests.masking.own:{name}',
+      '--config.batch_size=8',
+      *flags,
+    )
+    assert (
+      status == 2 and f'of a row of {ROW} tokens' in err and len(err.strip().splitlines()) == 1
+    ), err
+    assert not (tmp_path / 'run').exists()
+  assert store.finished(prepared.directory)

@@ -1,0 +1,521 @@
+"""tokenizer.json behind the common face: against the `tokenizers` library called plainly."""
+
+import json
+
+import numpy as np
+import pytest
+import tokenizers
+from tokenizers import models
+from tokenizers import normalizers
+from tokenizers import pre_tokenizers
+from tokenizers import trainers
+
+import mlm_jax
+from mlm_jax import config
+from mlm_jax import masking
+from mlm_jax.data import inspect
+from mlm_jax.data import prepare
+from mlm_jax.data import store
+from mlm_jax.data.tokenizers import registry as tokenizer_lib
+from mlm_jax.data.tokenizers import tokenizer_json
+from mlm_jax.tasks import pretraining
+from tests import toys
+from tests.data.invented import odd_texts
+from tests.data.invented import sentences
+from tests.data.invented import settings
+from tests.data.invented import words_of
+
+OURS, THEIRS = (
+  ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'),
+  ('<s>', '<pad>', '</s>', '<unk>', '<mask>'),
+)
+TEXTS = (
+  sentences(300)
+  + ['naïve (café), x_1: 3.14!', '日本語の文です。東京へ行く', 'ไทย ภาษา', '[a] MASK'] * 20
+)
+
+
+def trained(model, trainer, stage, normalizer=None, special=OURS, **options):
+  """Returns the document of a tokenizer that the library trains."""
+  library = tokenizers.Tokenizer(model)
+  library.pre_tokenizer = stage
+  if normalizer:
+    library.normalizer = normalizer
+  library.train_from_iterator(
+    TEXTS, trainer(vocab_size=450, special_tokens=list(special), show_progress=False, **options)
+  )
+  return json.loads(library.to_str())
+
+
+def documents():
+  """Returns {name: the document of a tokenizer.json} of every known kind."""
+  alphabet = pre_tokenizers.ByteLevel.alphabet()
+  white = pre_tokenizers.WhitespaceSplit()
+  first, never = (pre_tokenizers.Metaspace(prepend_scheme=scheme) for scheme in ('first', 'never'))
+  return {
+    'bert': trained(
+      models.WordPiece(unk_token='[UNK]'),
+      trainers.WordPieceTrainer,
+      pre_tokenizers.BertPreTokenizer(),
+      normalizers.BertNormalizer(lowercase=True),
+    ),
+    'words': trained(models.WordPiece(unk_token='[UNK]'), trainers.WordPieceTrainer, white),
+    'roberta': trained(
+      models.BPE(),
+      trainers.BpeTrainer,
+      pre_tokenizers.ByteLevel(add_prefix_space=False),
+      special=THEIRS,
+      initial_alphabet=alphabet,
+    ),
+    'prefixed': trained(
+      models.BPE(),
+      trainers.BpeTrainer,
+      pre_tokenizers.ByteLevel(add_prefix_space=True),
+      initial_alphabet=alphabet,
+    ),
+    'unigram': trained(
+      models.Unigram(), trainers.UnigramTrainer, pre_tokenizers.Metaspace(), unk_token='[UNK]'
+    ),
+    'bpe': trained(
+      models.BPE(unk_token='<unk>', fuse_unk=True), trainers.BpeTrainer, first, special=THEIRS
+    ),
+    'bare': trained(models.BPE(unk_token='<unk>'), trainers.BpeTrainer, never, special=THEIRS),
+    't5': trained(
+      models.Unigram(),
+      trainers.UnigramTrainer,
+      pre_tokenizers.Sequence([white, pre_tokenizers.Metaspace()]),
+      unk_token='[UNK]',
+    ),
+  }
+
+
+DOCUMENTS = documents()
+SPECIAL = {name: THEIRS if name in ('roberta', 'bpe', 'bare') else OURS for name in DOCUMENTS}
+LOSSLESS = ('roberta', 'prefixed')
+
+
+def made(document, **options):
+  return tokenizer_lib.make(json.dumps(document).encode(), 'x.json', **options)
+
+
+@pytest.fixture(scope='module', params=sorted(DOCUMENTS))
+def name(request):
+  return request.param
+
+
+@pytest.fixture(scope='module')
+def tokenizer(name):
+  return made(DOCUMENTS[name])
+
+
+@pytest.fixture(scope='module')
+def plain(name):
+  return tokenizers.Tokenizer.from_str(json.dumps(DOCUMENTS[name]))
+
+
+def texts_without_names(n, data):
+  return [text for text in odd_texts(n, data) if not any(each in text for each in OURS + THEIRS)]
+
+
+@pytest.mark.parametrize('space', ['collapse', 'keep'])
+def test_ids_are_those_of_the_library(name, tokenizer, plain, space):
+  texts = texts_without_names(500, settings(white_space=space, control_characters='keep')) + ['']
+  wanted = [plain.encode(text).ids for text in texts]
+  assert [tokenizer.encode(text) for text in texts] == wanted
+  assert [tokenizer.encode_with_masks(text) for text in texts] == wanted
+  for threads in (1, 3):
+    batch = made(DOCUMENTS[name], threads=threads).encode_batch(texts)
+    assert [ids.tolist() for ids in batch] == wanted and {ids.dtype for ids in batch} == {
+      np.dtype(np.int32)
+    }
+
+
+def test_what_is_put_around_or_cut_off_or_drawn_is_left_out(name, tokenizer):
+  cls, sep = (SPECIAL[name][i] for i in ((2, 3) if SPECIAL[name] is OURS else (0, 2)))
+  document = DOCUMENTS[name] | {
+    'truncation': {'direction': 'Right', 'max_length': 3, 'strategy': 'LongestFirst', 'stride': 0},
+    'padding': {
+      'strategy': {'Fixed': 9},
+      'direction': 'Right',
+      'pad_to_multiple_of': None,
+      'pad_id': 0,
+      'pad_type_id': 0,
+      'pad_token': '[PAD]',
+    },
+    'post_processor': tokenizer_json.around((cls, tokenizer.cls_id), (sep, tokenizer.sep_id)),
+  }
+  if document['model']['type'] == 'BPE':
+    document['model'] = document['model'] | {'dropout': 0.9}
+  changed = made(document)
+  for text in texts_without_names(50, settings()):
+    assert changed.encode(text) == tokenizer.encode(text)
+
+
+def test_no_text_forges_a_special_piece(name, tokenizer, plain):
+  names = SPECIAL[name]
+  text = f'{names[4]} {names[3]}{names[2]} a{names[0]} ' + ' '.join(OURS + THEIRS)
+  forged = set(tokenizer.special_ids) - {tokenizer.unk_id}
+  assert not forged & set(tokenizer.encode(text))
+  assert forged <= set(plain.encode(text).ids)  # as the library has it
+  # The model alone, without its list of added tokens, is not to take it either.
+  document = DOCUMENTS[name] | {'added_tokens': []}
+  assert not forged & set(made(document).encode(text))
+  # Nor where its names are looked for in the normalised text.
+  tokens = [each | {'normalized': True} for each in DOCUMENTS[name]['added_tokens']]
+  plain_letters = {
+    'type': 'Sequence',
+    'normalizers': [
+      {'type': 'Lowercase'},
+      {'type': 'Replace', 'pattern': {'Regex': '[^a-z<>/ \\[\\]]'}, 'content': ''},
+    ],
+  }
+  document = DOCUMENTS[name] | {'added_tokens': tokens, 'normalizer': plain_letters}
+  assert not forged & set(made(document).encode(text))
+  if name in LOSSLESS:
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_special_pieces_go_by_their_names(name, tokenizer):
+  roles = (
+    ('pad', 'unk', 'cls', 'sep', 'mask')
+    if SPECIAL[name] is OURS
+    else ('cls', 'pad', 'sep', 'unk', 'mask')
+  )
+  assert [getattr(tokenizer, f'{role}_id') for role in roles] == [0, 1, 2, 3, 4]
+  assert tokenizer.special_ids == (0, 1, 2, 3, 4) and tokenizer.size == 450
+  assert [tokenizer.piece(i) for i in range(5)] == list(SPECIAL[name])
+  table = tokenizer.table(np.ones(450))
+  assert (table.size, table.mask_id, table.special_ids) == (450, 4, (0, 1, 2, 3, 4))
+
+
+def test_a_mask_stands_in_place_of_a_word(name, tokenizer):
+  encode, mask = tokenizer.encode, tokenizer.mask_id
+  words = sentences(1)[0].removesuffix('.').split(' ')
+  assert tokenizer.encode_with_masks('[MASK] [MASK][MASK]') == [mask] * 3
+  for i in range(len(words)):
+    ids = tokenizer.encode_with_masks(' '.join(words[:i] + ['[MASK]'] + words[i + 1 :]))
+    before = encode(' '.join(words[:i])) if i else []
+    rest = encode(' '.join(words[:1] + words[i + 1 :]))[len(encode(words[0])) :]
+    assert ids == before + [mask] + rest
+  if name not in ('words', 't5'):  # there white space alone parts words
+    whole = encode(words[0] + '.')
+    assert whole[:-1] == encode(words[0])
+    assert tokenizer.encode_with_masks('[MASK].') == [mask, whole[-1]]
+    assert tokenizer.encode_with_masks(f'{words[0]} [MASK].') == encode(words[0]) + [
+      mask,
+      whole[-1],
+    ]
+
+
+def test_words_are_those_between_spaces(name, tokenizer):
+  for text in sentences(30):
+    words = (text.lower() if name == 'bert' else text).removesuffix('.').split(' ')
+    found = [word for word in words_of(tokenizer, text) if word]
+    # Where white space alone parts words, a piece may end in the full stop.
+    assert (
+      found == words + ['.']
+      or name not in ('bert', 'roberta', 'prefixed')
+      and (found == words[:-1] + [words[-1] + '.'])
+    )
+
+
+@pytest.mark.parametrize('kind', tokenizer_json.TRAINED)
+def test_punctuation_and_characters_without_spaces_stand_apart(kind):
+  ours = tokenizer_lib.make(tokenizer_lib.train(TEXTS, settings(tokenizer=kind, vocab_size=640)))
+  assert [w for w in words_of(ours, 'naïve (café) , x_1') if w] == [
+    'naïve',
+    '(',
+    'café',
+    ')',
+    ',',
+    'x',
+    '_',
+    '1',
+  ]
+  assert words_of(ours, '文語日') == list('文語日')
+  named = {ours.piece(i): i for i in range(ours.size)}
+  for piece, starts, ends, closes, letters in (
+    ('.', 1, 1, 1, 0),
+    (',', 1, 1, 0, 0),
+    ('▁fi', 1, 0, 0, 1),
+    ('fi', 0, 0, 0, 1),
+    ('。', 1, 1, 1, 0),
+    ('日', 1, 1, 0, 1),
+    ('[SEP]', 1, 1, 0, 0),
+  ):
+    if piece in named or piece not in '日。':
+      i = named[piece]
+      found = ours.starts_V[i], ours.ends_V[i], ours.closes_V[i], ours.letters_V[i]
+      assert found == (starts, ends, closes, letters), piece
+
+
+def test_parts_of_characters_go_with_the_character_they_begin():
+  bytes_ = tokenizer_lib.make(
+    tokenizer_lib.train(TEXTS, settings(tokenizer='byte_bpe', vocab_size=400))
+  )
+  named = {bytes_.piece(i): i for i in range(bytes_.size)}
+  partial = [i for piece, i in named.items() if '<0x' in piece]
+  assert bytes_.byte_ids == tuple(sorted(partial)) and len(partial) >= 128
+  # Lead bytes of Han and kana begin a word; those of Latin and Greek, and all that go on, do not.
+  for piece, starts in (
+    ('<0xE6>', 1),
+    ('<0xE3>', 1),
+    ('<0xE3><0x81>', 1),
+    ('<0xE0><0xB8>', 1),
+    ('<0xC3>', 0),
+    ('<0xCE>', 0),
+    ('<0xE2>', 0),
+    ('<0x97>', 0),
+    ('▁', 1),
+    ('\n', 1),
+    ('a', 0),
+  ):
+    assert bytes_.starts_V[named[piece]] == starts, piece
+  assert not bytes_.ends_V[partial].any() and bytes_.letters_V[partial].all()
+  assert words_of(bytes_, '東京へ') == list('東京へ')
+  assert words_of(bytes_, 'Ðà ñ') == ['Ðà', 'ñ']
+
+
+@pytest.mark.parametrize('stretch', [1 << 18, 40])
+def test_each_piece_stands_where_its_first_letter_does(name, tokenizer, monkeypatch, stretch):
+  texts = texts_without_names(300, settings()) + ['', ' '.join(sentences(20))]
+  whole = [tokenizer.encode(text) for text in texts]
+  monkeypatch.setattr(tokenizer_json, '_STRETCH', stretch)
+  for text, wanted in zip(texts, whole):
+    ids, places = tokenizer.encode_with_places(text)
+    assert ids.tolist() == tokenizer.encode(text) == wanted and places.dtype == np.int64
+    assert len(places) == len(ids) and (np.diff(places) >= 0).all()
+    for i, place, after in zip(ids, places, [*places[1:], len(text)]):
+      bare = tokenizer.piece(i).lstrip('\u2581')
+      assert place == len(text) or not text[place].isspace()
+      if i not in tokenizer.byte_ids and i not in tokenizer.special_ids and bare:
+        there = text[place:].lower() if name == 'bert' else text[place:]
+        assert there.startswith(bare[0]) or name == 'bert' and not text[place].isascii(), (
+          text,
+          bare,
+        )
+      elif i in tokenizer.byte_ids and not bare.startswith('<0x8'):
+        assert place <= after
+
+
+@pytest.mark.parametrize('space', ['collapse', 'keep'])
+def test_byte_bpe_spells_every_text(space):
+  data = settings(
+    tokenizer='byte_bpe', vocab_size=450, white_space=space, control_characters='keep'
+  )
+  ours = tokenizer_lib.make(tokenizer_lib.train(TEXTS, data))
+  for text in odd_texts(1000, data):
+    assert ours.decode(ours.encode(text)) == text
+
+
+def test_wordpiece_keeps_letters_and_says_what_it_does_not_know():
+  data = settings(tokenizer='wordpiece', vocab_size=450)
+  ours = tokenizer_lib.make(tokenizer_lib.train(TEXTS, data))
+  for text in sentences(50, seed=4):
+    assert ours.decode(ours.encode(text)) == text
+  assert ours.encode('Ünknown ☃') == [ours.unk_id] * 2
+  assert (
+    ours.decode([ours.cls_id, *ours.encode('fi ☃ du.'), ours.sep_id, ours.pad_id])
+    == '[CLS] fi [UNK] du. [SEP]'
+  )
+
+
+@pytest.mark.parametrize('kind', tokenizer_json.TRAINED)
+def test_training_again_gives_the_same_bytes(kind):
+  data = settings(tokenizer=kind, vocab_size=450)
+  first, *others = (tokenizer_lib.train(TEXTS, data) for _ in range(4))
+  assert others == [first] * 3
+  ours = tokenizer_lib.make(first)
+  assert ours.size == 450 and [ours.piece(i) for i in ours.special_ids] == list(OURS)
+  assert tokenizer_lib.train(TEXTS[::-1], data) == first
+
+
+@pytest.mark.parametrize('kind', tokenizer_json.TRAINED)
+def test_a_vocabulary_that_the_corpus_cannot_give_is_refused(kind):
+  with pytest.raises(
+    config.UserError, match=r'config.data.vocab_size = 8000: .*at most (\d+) pieces; lower it'
+  ) as e:
+    tokenizer_lib.train(TEXTS, settings(tokenizer=kind, vocab_size=8000))
+  most = int(str(e.value).split('at most ')[1].split()[0])
+  assert (
+    tokenizer_lib.make(tokenizer_lib.train(TEXTS, settings(tokenizer=kind, vocab_size=most))).size
+    == most
+  )
+
+
+def test_the_pieces_of_a_wordpiece_occur_twice():
+  data = settings(tokenizer='wordpiece', vocab_size=450)
+  ours = tokenizer_lib.make(tokenizer_lib.train(TEXTS, data))
+  ids = np.concatenate(ours.encode_batch(TEXTS))
+  assert len(set(ids.tolist())) > 250
+
+
+def edited(document, **changes):
+  model = document['model'] | changes.pop('model', {})
+  return document | changes | {'model': model}
+
+
+def without(document, *names):
+  """Returns a document without some special pieces."""
+  vocab = {
+    f'[x{i}]' if each in names else each: i for each, i in document['model']['vocab'].items()
+  }
+  tokens = [each for each in document['added_tokens'] if each['content'] not in names]
+  return edited(document, model={'vocab': vocab}, added_tokens=tokens)
+
+
+BERT, ROBERTA, UNIGRAM, BPE = (DOCUMENTS[each] for each in ('bert', 'roberta', 'unigram', 'bpe'))
+
+
+@pytest.mark.parametrize(
+  'document, message',
+  [
+    (without(BERT, '[MASK]'), 'has no mask piece'),
+    (without(ROBERTA, '<pad>'), 'has no pad piece'),
+    (without(BERT, '[CLS]'), 'has no cls piece'),
+    (without(BERT, '[UNK]'), 'has no unk piece'),
+    (edited(BPE, model={'unk_token': None}), 'has no unk piece'),
+    (edited(UNIGRAM, model={'unk_id': None}), 'has no unk piece'),
+    (edited(BERT, model={'unk_token': '[SEP]'}), 'share an id'),
+    (
+      edited(BPE, model={'end_of_word_suffix': '</w>'}),
+      'BPE tokenizer that marks words as this one does is not known',
+    ),
+    (
+      edited(UNIGRAM, pre_tokenizer={'type': 'WhitespaceSplit'}),
+      'Unigram tokenizer that marks words .* give a Word',
+    ),
+    (edited(BPE, pre_tokenizer={'type': 'Whitespace'}), 'BPE tokenizer that marks words'),
+    (edited(BERT, model={'type': 'WordLevel'}), 'WordLevel tokenizer'),
+    (edited(BERT, model={'vocab': 7}), 'no tokenizer.json, or is damaged'),
+    ({'model': None}, 'no tokenizer.json, or is damaged'),
+  ],
+)
+def test_what_cannot_be_used_is_refused(document, message):
+  with pytest.raises(config.UserError, match=f'x.json.*{message}') as e:
+    made(document)
+  assert '\n' not in str(e.value)
+
+
+def test_a_file_is_taken_by_its_content(tmp_path):
+  path = tmp_path / 'any.name'
+  path.write_text(json.dumps(ROBERTA, indent=1))
+  assert tokenizer_lib.load(path).piece(4) == '<mask>'
+  path.write_bytes(path.read_bytes()[:500])
+  with pytest.raises(config.UserError, match='any.name is no tokenizer.json, or is damaged'):
+    tokenizer_lib.load(path)
+
+
+def test_byte_level_needs_no_unknown_piece():
+  tokenizer = made(without(ROBERTA, '<unk>'))
+  assert tokenizer.unk_id is None and tokenizer.special_ids == (0, 1, 2, 4)
+  assert tokenizer.decode([tokenizer.cls_id, *tokenizer.encode('Ω☃')]) == '[CLS] Ω☃'.replace(
+    ' ', ''
+  )
+
+
+def test_nor_does_a_tokenizer_with_a_piece_for_each_byte():
+  vocab = BPE['model']['vocab'] | {f'<0x{byte:02X}>': 450 + byte for byte in range(256)}
+  document = edited(
+    without(BPE, '<unk>'),
+    model={
+      'vocab': without(edited(BPE, model={'vocab': vocab}), '<unk>')['model']['vocab'],
+      'unk_token': None,
+      'byte_fallback': True,
+    },
+  )
+  tokenizer = made(document)
+  assert tokenizer.unk_id is None and tokenizer.byte_ids == tuple(range(450, 706))
+  assert tokenizer.decode(tokenizer.encode('Ω☃ fi')) == 'Ω☃ fi'
+  with pytest.raises(config.UserError, match='has no unk piece'):
+    made(edited(document, model={'byte_fallback': False}))
+
+
+def test_an_id_that_no_piece_has_is_special():
+  vocab = {each: i if i < 440 else i + 5 for each, i in ROBERTA['model']['vocab'].items()}
+  tokenizer = made(edited(ROBERTA, model={'vocab': vocab}))
+  assert tokenizer.size == 455 and tokenizer.special_ids == (*range(5), *range(440, 445))
+  assert tokenizer.decode(tokenizer.encode('a Ω☃')) == 'a Ω☃'
+
+
+def test_added_tokens_are_text_or_special_as_the_file_says():
+  entry = tokenizer_json.added_token
+  tokens = [
+    entry('<|end|>', 450),
+    entry('<|ip|>', 451) | {'special': False},
+    entry('éé', 452) | {'special': False},
+  ]
+  document = edited(ROBERTA, added_tokens=ROBERTA['added_tokens'] + tokens)
+  tokenizer = made(document)
+  assert tokenizer.size == 453 and tokenizer.special_ids == (*range(5), 450)
+  text = 'a <|ip|> éé b'
+  assert {451, 452} < set(tokenizer.encode(text))
+  assert (
+    tokenizer.encode(text) == tokenizers.Tokenizer.from_str(json.dumps(document)).encode(text).ids
+  )
+  assert 450 not in tokenizer.encode('a <|end|>')
+  assert tokenizer.decode(tokenizer.encode(text + ' <|end|>')) == text + ' <|end|>'
+  tokens[1]['id'] = 455
+  with pytest.raises(
+    config.UserError, match=r'the added token <\|ip\|> has the id 455; .* without a gap'
+  ):
+    made(edited(ROBERTA, added_tokens=ROBERTA['added_tokens'] + tokens[:2]))
+
+
+def test_data_are_prepared_with_the_tokenizer_json_of_a_path(tmp_path):
+  path, corpus = tmp_path / 'x.json', tmp_path / 'corpus.txt'
+  path.write_text(json.dumps(without(ROBERTA, '<unk>')))
+  corpus.write_text('\n'.join(sentences(100) + ['東京へ行く。']))
+  data = settings(source=f'text:{corpus}', tokenizer=str(path), row_length=64)
+  prepared = prepare.prepare(data, tmp_path / 'data', log=lambda line: None)
+  assert prepared.tokenizer.model == path.read_bytes()
+  texts = [
+    text
+    for rows in prepared.train
+    for row in rows.tokens_RL
+    for text in prepared.tokenizer.decode(row).replace('[SEP]', '').split('[CLS]')
+  ]
+  assert len({text.strip() for text in texts} & set(sentences(100))) > 30
+  shown = '\n'.join(inspect.lines(prepared))
+  assert 'unknown pieces: 0; bytes: ' in shown
+  path.write_text(json.dumps(ROBERTA))
+  with pytest.raises(
+    config.UserError, match='was prepared with another model than config.data.tokenizer'
+  ):
+    prepare.prepare(data, tmp_path / 'data', log=lambda line: None)
+
+
+@pytest.mark.parametrize('kind', tokenizer_json.TRAINED)
+def test_a_run_is_trained_filled_and_masked_by_words(kind, tmp_path):
+  corpus = tmp_path / 'corpus.txt'
+  corpus.write_text('\n'.join(sentences(300)))
+  settings_ = toys.training_config(
+    corpus,
+    data__tokenizer=kind,
+    data__vocab_size=300,
+    data__row_length=32,
+    masking__unit='word',
+    masking__rate=0.3,
+  )
+  pretraining.run(settings_, tmp_path / 'run', lambda line: None)
+  run = mlm_jax.open_run(tmp_path / 'run')
+  assert type(run.tokenizer) is tokenizer_json.Json
+  assert any(
+    'unknown pieces: 0;' in line
+    for line in inspect.lines(store.open_prepared(tmp_path / 'run' / 'data'))
+  )
+  texts = sentences(300)
+  words = texts[0].split(' ')
+  before, after = ' '.join(words[:2]), ' '.join(words[3:5])
+  first, second = run.fill(f'{before} [MASK] {after} [MASK].', top_k=300)
+  assert {each.token for each in first} == {run.tokenizer.piece(i) for i in range(300)}
+  assert sum(each.probability for each in second) == pytest.approx(1, abs=1e-4)
+  texts = [text for text in texts if len(run.tokenizer.encode(text)) <= 30][:20]
+  policy = masking.make(run.table, unit='word', rate=0.5)
+  for text, pieces in zip(texts, run.masked(texts, policy), strict=True):
+    found, chosen = {}, {}
+    for each in pieces[1:-1]:
+      found[each.unit] = found.get(each.unit, '') + each.piece.lstrip('\u2581')
+      chosen.setdefault(each.unit, set()).add(bool(each.action))
+    assert list(found.values()) == text.removesuffix('.').split(' ') + ['.']
+    assert all(len(each) == 1 for each in chosen.values())

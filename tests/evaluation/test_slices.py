@@ -1,0 +1,259 @@
+"""Slices of the held-out scores against a brute-force version in numpy."""
+
+import collections
+import functools
+import json
+import math
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from mlm_jax import masking
+from mlm_jax.core import batches
+from mlm_jax.core import rng
+from mlm_jax.core import vocabulary
+from mlm_jax.evaluation import heldout as masked_evaluation
+from mlm_jax.evaluation import slices
+from mlm_jax.objectives import masked
+from tests import toys
+
+CLASSES = ('ADJ', 'NOUN')
+PIECES = [
+  '[PAD]',
+  '[UNK]',
+  '[CLS]',
+  '[SEP]',
+  '[MASK]',
+  '<0x41>',
+  '<0xC3>',
+  '<0xA9>',
+  '\u2581',
+  '\u2581"',
+  '...',
+]
+PIECES += [('\u2581' if i % 3 else '') + 'x' * (1 + i % 5) for i in range(len(PIECES), toys.VOCAB)]
+
+
+def table():
+  starts_V = np.array([piece.startswith('\u2581') for piece in PIECES])
+  return vocabulary.table(toys.VOCAB, toys.MASK, toys.SPECIAL, starts_V, classes=CLASSES)
+
+
+def prepared():
+  counts_V = np.random.default_rng(7).integers(0, 50, toys.VOCAB) ** 2
+  counts_V[8:11] = 30_000, 22_000, 16_000  # reach over the ends of fifths
+  counts_V[list(toys.SPECIAL)] = 10**6
+  tokenizer = types.SimpleNamespace(
+    size=toys.VOCAB,
+    special_ids=toys.SPECIAL,
+    byte_ids=(5, 6, 7),
+    starts_V=np.array(table().starts_V),
+    piece=lambda i: PIECES[i],
+  )
+  return types.SimpleNamespace(tokenizer=tokenizer, counts_V=counts_V, table=table())
+
+
+class Loader:
+  """Two batches, the last of them with empty rows."""
+
+  def __init__(self, with_classes):
+    made = []
+    for seed in (3, 4):
+      batch = toys.batch(rows=8, length=20, seed=seed)
+      common_BL = batch.tokens_BL >= 30
+      batch.tokens_BL[common_BL] = (
+        5 + batch.tokens_BL[common_BL] % 7
+      )  # bytes, punctuation, a lone mark
+      batch.tokens_BL[batch.tokens_BL >= 24] = 7  # a byte that begins no character
+      if seed == 4:
+        batch.tokens_BL[5:], batch.starts_BS[5:] = toys.PAD, -1
+      classes_BL = (
+        np.random.default_rng(seed).integers(0, 3, batch.tokens_BL.shape).astype(np.uint8)
+      )
+      made.append(
+        batches.Batch(
+          batch.tokens_BL,
+          batch.starts_BS,
+          batch.example_B2,
+          batch.visit_B,
+          classes_BL=classes_BL if with_classes else None,
+        )
+      )
+    self.batches = made
+
+  def __len__(self):
+    return len(self.batches)
+
+  def batch(self, i):
+    return self.batches[i]
+
+
+def own_policy():
+  return masking.make(table(), rate=0.5, corruption_probs=(0.4, 0.3, 0.3))
+
+
+@functools.cache
+def found(with_classes=True, head_rows=8):
+  model = toys.model()
+  params = model.init(rng.root_key(0))
+  policies = {'reference': masked_evaluation.reference_policy(table()), 'policy': own_policy()}
+  loader = Loader(with_classes)
+  objective = masked.Objective(model, toys.PAD, head_rows)
+  return slices.score(
+    objective, params, policies, prepared(), {'text': loader}, lambda batch: batch
+  )
+
+
+@functools.cache
+def predictions(of_own=False):
+  """Returns [(token, position in its segment, class, action, loss, hit)] from logits at every
+  position.
+  """
+  policy = own_policy() if of_own else masked_evaluation.reference_policy(table())
+  scored = []
+  model = toys.model()
+  params = model.init(rng.root_key(0))
+  for batch in Loader(True).batches:
+    drawn = jax.device_get(
+      masking.mask_batch(policy, masked_evaluation.reference_key(), batch, 1.0)
+    )
+    segments_BL = batches.segments(batch.tokens_BL, batch.starts_BS, toys.PAD)
+    positions_BL = np.asarray(batches.positions(batch.starts_BS, 20))
+    hidden_BLD = model.apply(params, drawn.inputs_BL, segments_BL, positions_BL).hidden_BLD
+    logits_BLV = np.asarray(model.head(params, hidden_BLD.reshape(8 * 20, -1)), np.float64).reshape(
+      8, 20, -1
+    )
+    for b, l in zip(*np.nonzero(drawn.chosen_BL)):
+      logits_V = logits_BLV[b, l, : toys.VOCAB]
+      token = int(batch.tokens_BL[b, l])
+      scored.append(
+        (
+          token,
+          positions_BL[b, l],
+          int(batch.classes_BL[b, l]),
+          int(drawn.action_BL[b, l]),
+          np.log(np.exp(logits_V).sum()) - logits_V[token],
+          bool(logits_V.argmax() == token),
+        )
+      )
+  return scored
+
+
+def fifth_of(token):
+  """Returns the fifth of the training text in which the middle of a piece's share lies."""
+  counts = {i: count for i, count in enumerate(prepared().counts_V) if i not in toys.SPECIAL}
+  more = sorted(counts, key=lambda i: (-counts[i], i))
+  before = sum(counts[i] for i in more[: more.index(token)])
+  return min(int(5 * (before + counts[token] / 2) // sum(counts.values())), 4)
+
+
+def piece_kind(token):
+  bare = PIECES[token].replace('\u2581', '')
+  return (
+    'punctuation'
+    if bare in ('"', '...')
+    else 'goes on'
+    if bare == PIECES[token]
+    else 'starts a word'
+  )
+
+
+def by(kind_of, scored):
+  """Returns {slice: (tokens, mean loss, share of hits)}."""
+  groups = collections.defaultdict(list)
+  for each in scored:
+    groups[kind_of(each)].append(each)
+  return {
+    name: (len(group), np.mean([each[4] for each in group]), np.mean([each[5] for each in group]))
+    for name, group in groups.items()
+  }
+
+
+def as_dict(rows):
+  assert len({row['slice'] for row in rows}) == len(rows)
+  return {row['slice']: (row['tokens'], row['loss'], row['accuracy']) for row in rows}
+
+
+def equal(rows, expected):
+  rows = as_dict(rows)
+  assert set(rows) == set(expected)
+  return all(rows[name] == pytest.approx(expected[name], rel=2e-6) for name in rows)
+
+
+@pytest.mark.parametrize('head_rows', (2, 8))
+def test_slices_equal_full_logits_sorted_by_hand(head_rows):
+  scores = found(head_rows=head_rows)
+  scored = predictions()
+  fifths = ['most frequent fifth', 'second fifth', 'third fifth', 'fourth fifth', 'rarest fifth']
+  assert equal(scores['slices']['frequency'], by(lambda each: fifths[fifth_of(each[0])], scored))
+  assert equal(
+    scores['slices']['position'],
+    by(lambda each: f'{10 * int(each[1] / 2)} to {10 * int(each[1] / 2) + 10} %', scored),
+  )
+  assert equal(scores['slices']['piece'], by(lambda each: piece_kind(each[0]), scored))
+  assert equal(scores['slices']['class'], by(lambda each: ('no class', *CLASSES)[each[2]], scored))
+  own = predictions(of_own=True)
+  assert equal(
+    scores['slices']['policy action'],
+    by(lambda each: {1: 'masked', 2: 'random', 3: 'kept'}[each[3]], own),
+  )
+
+
+def test_each_kind_of_slice_divides_all_hidden_tokens():
+  scores = found()
+  for kind, rows in scores['slices'].items():
+    if kind != 'policy action':
+      assert sum(row['tokens'] for row in rows) == scores['reference']['tokens'], kind
+      mean = np.average([row['loss'] for row in rows], weights=[row['tokens'] for row in rows])
+      assert mean == pytest.approx(scores['reference']['loss'], rel=1e-5)
+
+
+def test_bits_per_character_are_all_bits_over_all_characters_spelled():
+  scored = predictions()
+  spelled = {5: 1, 6: 1, 7: 0}  # A; the first byte of e acute; its second
+  assert any(each[0] == 7 for each in scored)
+  characters = sum(spelled.get(each[0], len(PIECES[each[0]])) for each in scored)
+  reference = found()['reference']
+  assert reference['characters'] == characters
+  assert reference['bits_per_character'] == pytest.approx(
+    sum(each[4] for each in scored) / math.log(2) / characters, rel=2e-6
+  )
+
+
+def test_without_classes_there_is_no_slice_by_class():
+  scores, with_classes = found(with_classes=False), found()
+  assert 'class' not in scores['slices']
+  assert scores['slices']['piece'] == with_classes['slices']['piece']
+
+
+def test_a_policy_that_hides_nothing_has_no_slice_by_action():
+  model = toys.model()
+  policies = {'reference': masked_evaluation.reference_policy(table()), 'policy': own_policy()}
+  empty = Loader(False)
+  for batch in empty.batches:
+    batch.tokens_BL[:], batch.starts_BS[:] = toys.PAD, -1
+  params = model.init(rng.root_key(0))
+  scores = slices.score(
+    masked.Objective(model, toys.PAD, 8),
+    params,
+    policies,
+    prepared(),
+    {'text': empty},
+    lambda batch: batch,
+  )
+  assert scores['reference'] == {
+    'tokens': 0,
+    'loss': None,
+    'accuracy': None,
+    'characters': 0,
+    'bits_per_character': None,
+  }
+  assert not any(scores['slices'].values())
+
+
+def test_what_is_written_is_json_of_the_step(tmp_path):
+  slices.write(tmp_path, 6, found())
+  assert json.loads((tmp_path / 'slices.json').read_text()) == {'step': 6, **found()}
+  assert [each.name for each in tmp_path.iterdir()] == ['slices.json']

@@ -1,0 +1,524 @@
+"""Hugging Face folders become runs, and go back as they came; published.json has the names and
+shapes.
+"""
+
+import json
+import math
+import os
+import pathlib
+import shutil
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import mlm_jax
+from mlm_jax import config as config_lib
+from mlm_jax.data import store
+from mlm_jax.huggingface import exporting
+from mlm_jax.huggingface import importing
+from mlm_jax.tasks import pretraining
+from tests import toys
+from tests.huggingface import builders
+
+QUIET = dict(log=lambda line: None)
+
+
+def assert_back(theirs, run):
+  """Exports a run and compares it with the folder that it came from."""
+  exporting.run(run, run.with_name('back'), **QUIET)
+  builders.assert_same(builders.read_tensors(run.with_name('back')), builders.read_tensors(theirs))
+  assert (run.with_name('back') / 'config.json').read_bytes() == (
+    theirs / 'config.json'
+  ).read_bytes()
+
+
+@pytest.mark.parametrize('case', builders.PUBLISHED)
+def test_there_and_back_no_byte_of_a_tensor_changes(case, tmp_path):
+  builders.write_published(tmp_path / 'theirs', case)
+  importing.run(tmp_path / 'theirs', tmp_path / 'run', **QUIET)
+  assert_back(tmp_path / 'theirs', tmp_path / 'run')
+
+
+def test_a_config_without_its_class_goes_back_as_it_came(tmp_path):
+  builders.write_published(tmp_path / 'theirs', 'bert', architectures=None)
+  importing.run(tmp_path / 'theirs', tmp_path / 'run', **QUIET)
+  assert_back(tmp_path / 'theirs', tmp_path / 'run')
+
+
+def test_each_number_of_theirs_stands_where_ours_reads_it(tmp_path):
+  theirs = builders.write_published(tmp_path / 'theirs', 'bert')
+  importing.run(tmp_path / 'theirs', tmp_path / 'run', **QUIET)
+  run = mlm_jax.open_run(tmp_path / 'run')
+  np.testing.assert_allclose(
+    bert(theirs, [2, 7, 9, 8, 3]),
+    run.model.apply(
+      run.params, np.array([[2, 7, 9, 8, 3]]), np.ones((1, 5), int), np.arange(5)[None]
+    ).hidden_BLD[0],
+    atol=2e-6,
+  )
+
+
+def bert(tensors, ids):
+  """Returns hidden_LD of a BERT in float64, straight from the paper (arXiv:1810.04805)."""
+  x = {name.removeprefix('bert.'): array.astype(np.float64) for name, array in tensors.items()}
+  dense = lambda h, name: h @ x[f'{name}.weight'].T + x[f'{name}.bias']
+
+  def norm(h, name):
+    h = h - h.mean(-1, keepdims=True)
+    return (
+      h / np.sqrt((h**2).mean(-1, keepdims=True) + 1e-12) * x[f'{name}.weight'] + x[f'{name}.bias']
+    )
+
+  L = len(ids)
+  h = norm(
+    x['embeddings.word_embeddings.weight'][ids]
+    + x['embeddings.position_embeddings.weight'][:L]
+    + x['embeddings.token_type_embeddings.weight'][:1],
+    'embeddings.LayerNorm',
+  )
+  for n in range(2):
+    layer = f'encoder.layer.{n}'
+    q, k, v = (
+      dense(h, f'{layer}.attention.self.{name}').reshape(L, 4, 8).transpose(1, 0, 2)
+      for name in ('query', 'key', 'value')
+    )
+    weights = np.exp(q @ k.transpose(0, 2, 1) / np.sqrt(8))
+    mixed = (weights / weights.sum(-1, keepdims=True) @ v).transpose(1, 0, 2).reshape(L, 32)
+    h = norm(
+      h + dense(mixed, f'{layer}.attention.output.dense'), f'{layer}.attention.output.LayerNorm'
+    )
+    inner = dense(h, f'{layer}.intermediate.dense')
+    inner = inner * 0.5 * (1 + np.vectorize(math.erf)(inner / np.sqrt(2)))
+    h = norm(h + dense(inner, f'{layer}.output.dense'), f'{layer}.output.LayerNorm')
+  return h
+
+
+@pytest.mark.parametrize('dtype', [np.float16, ml_dtypes.bfloat16])
+def test_halves_come_back_as_halves(dtype, tmp_path):
+  tensors = builders.write_published(tmp_path / 'theirs', 'bert_pairs')
+  builders.write_tensors(
+    tmp_path / 'theirs', {name: array.astype(dtype) for name, array in tensors.items()}
+  )
+  importing.run(tmp_path / 'theirs', tmp_path / 'run', **QUIET)
+  assert mlm_jax.open_run(tmp_path / 'run').params['head']['bias'].dtype == np.float32
+  assert_back(tmp_path / 'theirs', tmp_path / 'run')
+
+
+def test_old_names_copies_and_buffers_come_back_as_they_were(tmp_path):
+  tensors = builders.write_published(tmp_path / 'theirs', 'bert_pairs')
+  old = lambda name: name.replace('LayerNorm.weight', 'LayerNorm.gamma').replace(
+    'LayerNorm.bias', 'LayerNorm.beta'
+  )
+  table = tensors['bert.embeddings.word_embeddings.weight']
+  bias = tensors.pop('cls.predictions.bias')
+  tensors = {old(name): array for name, array in tensors.items()} | {
+    'cls.predictions.decoder.weight': table,
+    'cls.predictions.decoder.bias': bias,
+    'bert.embeddings.position_ids': np.arange(40)[None],
+  }
+  builders.write_tensors(tmp_path / 'theirs', tensors)
+  importing.run(tmp_path / 'theirs', tmp_path / 'run', **QUIET)
+  params = mlm_jax.open_run(tmp_path / 'run').params
+  np.testing.assert_array_equal(params['head']['bias'][:50], bias)
+  for ours, was in (('scale', 'gamma'), ('bias', 'beta')):
+    np.testing.assert_array_equal(
+      params['embeddings']['norm'][ours], tensors[f'bert.embeddings.LayerNorm.{was}']
+    )
+  assert_back(tmp_path / 'theirs', tmp_path / 'run')
+
+
+@pytest.fixture(scope='module')
+def theirs(tmp_path_factory):
+  """A folder of a BERT."""
+  folder = tmp_path_factory.mktemp('theirs') / 'bert'
+  builders.write_published(folder, 'bert')
+  return folder
+
+
+def copy(theirs, tmp_path):
+  return pathlib.Path(shutil.copytree(theirs, tmp_path / 'theirs'))
+
+
+def test_shards_are_read_as_one_file_is(theirs, tmp_path):
+  folder = copy(theirs, tmp_path)
+  tensors = builders.read_tensors(folder)
+  (folder / 'model.safetensors').unlink()
+  weight_map = {name: f'model-{n % 2}.safetensors' for n, name in enumerate(tensors)}
+  for file in set(weight_map.values()):
+    builders.write_tensors(
+      folder, {name: tensors[name] for name in tensors if weight_map[name] == file}, file
+    )
+  (folder / 'model.safetensors.index.json').write_text(
+    json.dumps({'metadata': {}, 'weight_map': weight_map})
+  )
+  importing.run(folder, tmp_path / 'run', **QUIET)
+  exporting.run(tmp_path / 'run', tmp_path / 'back', **QUIET)
+  builders.assert_same(builders.read_tensors(tmp_path / 'back'), tensors)
+  shutil.rmtree(tmp_path / 'run')
+  (folder / 'model-1.safetensors').unlink()
+  assert 'model-1.safetensors is missing, damaged or cut short' in refusal(folder, tmp_path)
+
+
+@pytest.mark.parametrize('has_reference', [True, False])
+def test_a_folder_of_the_hubs_cache_is_its_snapshot(theirs, has_reference, tmp_path):
+  cache = tmp_path / 'models--some--bert'
+  (cache / 'blobs').mkdir(parents=True)
+  (cache / 'snapshots' / 'abc').mkdir(parents=True)
+  for n, file in enumerate(
+    theirs.iterdir()
+  ):  # the cache links to files that are called by their hashes
+    shutil.copy(file, cache / 'blobs' / str(n))
+    (cache / 'snapshots' / 'abc' / file.name).symlink_to(f'../../blobs/{n}')
+  if has_reference:
+    (cache / 'snapshots' / 'newer').mkdir()
+    os.utime(cache / 'snapshots' / 'abc', (0, 0))
+    (cache / 'refs').mkdir()
+    (cache / 'refs' / 'main').write_text('abc\n')
+  importing.run(cache, tmp_path / 'run', **QUIET)
+  assert_back(theirs, tmp_path / 'run')
+
+
+def test_an_imported_run_fills_embeds_and_is_pretrained_further_wherever_it_is_moved(
+  theirs, tmp_path
+):
+  importing.run(theirs, tmp_path / 'here', **QUIET)
+  before = mlm_jax.open_run(tmp_path / 'here').embed(['ab cd', 'a'])
+  moved = tmp_path / 'there'
+  (tmp_path / 'here').rename(moved)
+  run = mlm_jax.open_run(moved)
+  np.testing.assert_array_equal(run.embed(['ab cd', 'a']), before)
+  [predictions] = run.fill('ab [MASK] cd', top_k=3)
+  assert len(predictions) == 3 and run.step == 0
+  assert len(run.masked(['ab cd'])[0]) == 6
+  corpus = toys.write_corpus(tmp_path / 'corpus.txt')
+  config = config_lib.load(
+    moved / 'config.json',
+    [
+      ('init_from', str(moved)),
+      ('data.tokenizer', str(moved / store.TOKENIZER)),
+      ('data.source', f'text:{corpus}'),
+      ('data.document', 'lines'),
+      ('data.validation_fraction', '0.1'),
+      ('total_steps', '2'),
+      ('optim.warmup_steps', '0'),
+      ('batch_size', '4'),
+      ('evaluation.batch_size', '4'),
+      ('evaluation.rows', '8'),
+      ('log.tensorboard', 'false'),
+    ],
+  )
+  assert pretraining.run(config, tmp_path / 'more', lambda line: None)
+  more = mlm_jax.open_run(tmp_path / 'more')
+  change = np.abs(
+    more.params['embeddings']['token']['embedding'] - run.params['embeddings']['token']['embedding']
+  )
+  assert more.step == 2 and 0 < change.max() < 0.1  # it started from there
+  exporting.run(tmp_path / 'more', tmp_path / 'to', **QUIET)
+  assert sorted(builders.read_tensors(tmp_path / 'to')) == sorted(builders.read_tensors(theirs))
+
+
+def test_a_folder_without_a_head_says_so_and_goes_back_without_one(tmp_path):
+  theirs = builders.write_published(tmp_path / 'theirs', 'bert_encoder')
+  lines = []
+  importing.run(tmp_path / 'theirs', tmp_path / 'run', lines.append)
+  assert any('no masked-language-model head' in line for line in lines)
+  run = mlm_jax.open_run(tmp_path / 'run')
+  assert run.embed(['ab']).shape == (1, 32)
+  np.testing.assert_array_equal(
+    run.params['embeddings']['position']['embedding'],
+    theirs['embeddings.position_embeddings.weight'],
+  )
+
+
+def test_the_size_of_a_model_is_named_where_it_is_a_published_one():
+  size = lambda **ours: (
+    importing._config('bert', ours | {'vocab_size': 9, 'max_positions': 40}).model.size
+  )
+  assert size(layers=12, width=768, heads=12, feed_forward=3072) == 'base'
+  assert size(layers=2, width=128, heads=2, feed_forward=512) == 'tiny'
+
+
+# What cannot be imported
+
+
+def refusal(folder, tmp_path):
+  """Returns what is said of a folder; nothing may be left of the run."""
+  with pytest.raises(config_lib.UserError) as raised:
+    importing.run(folder, tmp_path / 'run', **QUIET)
+  assert not list(tmp_path.glob('run*'))
+  assert len(str(raised.value).splitlines()) == 1
+  return str(raised.value)
+
+
+def change(folder, edit):
+  """Changes the tensors of a folder in place."""
+  tensors = builders.read_tensors(folder)
+  edit(tensors)
+  builders.write_tensors(folder, tensors)
+
+
+@pytest.mark.parametrize(
+  'changes, says',
+  (
+    (
+      {'model_type': 'gpt2'},
+      ("'gpt2' is not known here", 'bert, roberta, xlm-roberta, electra, deberta'),
+    ),
+    ({'model_type': None}, ('model_type None is not known',)),
+    (
+      {'hidden_act': 'gelu_new'},
+      ("bert with hidden_act = 'gelu_new' is not supported; it must be 'gelu'",),
+    ),
+    ({'position_embedding_type': 'relative_key'}, ("it must be 'absolute'",)),
+    ({'is_decoder': True}, ('bert with is_decoder = True is not supported',)),
+    ({'tie_word_embeddings': False}, ('tie_word_embeddings = False is not supported',)),
+    ({'hidden_size': None}, ('config.json lacks hidden_size',)),
+    ({'vocab_size': None}, ('config.json lacks vocab_size',)),
+    ({'hidden_size': 'wide'}, ('config.json is damaged: something in it is no number',)),
+    ({'layer_norm_eps': 'small'}, ("'small' is no value for config.model.norm_epsilon",)),
+    ({'hidden_dropout_prob': 2}, ('config.model.dropout = 2.0: must be between 0 and 1',)),
+    ({'num_attention_heads': 5}, ('num_attention_heads = 5 does not divide hidden_size = 32',)),
+    (
+      {'num_hidden_layers': 3},
+      ('missing tensors (16): bert.encoder.layer.2.attention.self.query.weight', ', ...'),
+    ),
+    ({'num_hidden_layers': 1}, ('unexpected tensors (16): bert.encoder.layer.1.', ', ...')),
+    (
+      {'hidden_size': 64},
+      (
+        'of another shape than config.json says (',
+        'bert.embeddings.word_embeddings.weight [50, 32], not [50, 64]',
+      ),
+    ),
+    ({'vocab_size': 44}, ('the tokenizer has 45 pieces, but the table of tokens only 44 rows',)),
+  ),
+  ids=str,
+)
+def test_a_config_that_does_not_fit_is_refused(theirs, changes, says, tmp_path):
+  folder = copy(theirs, tmp_path)
+  config = json.loads((folder / 'config.json').read_text()) | changes
+  (folder / 'config.json').write_text(
+    json.dumps({key: value for key, value in config.items() if value is not None})
+  )
+  message = refusal(folder, tmp_path)
+  for each in says:
+    assert each in message
+
+
+@pytest.mark.parametrize(
+  'case, changes, says',
+  (
+    (
+      'deberta',
+      {'pos_att_type': ['c2p']},
+      "pos_att_type = ['c2p'] is not supported; it must be c2p and p2c",
+    ),
+    ('deberta', {'relative_attention': False}, 'relative_attention = False is not supported'),
+    ('deberta', {'position_biased_input': True}, 'position_biased_input = True is not supported'),
+    ('deberta_v2', {'conv_groups': 2}, 'conv_groups = 2 is not supported'),
+    (
+      'deberta_v2',
+      {'attention_head_size': 16},
+      'attention_head_size = 16 is not supported; it must be 8',
+    ),
+    ('deberta_v2', {'conv_act': 'relu'}, 'config.model.deberta.convolution_act'),
+    ('modernbert', {'norm_bias': True}, 'norm_bias = True is not supported'),
+    (
+      'modernbert',
+      {'layer_types': ['full_attention'] * 2 + ['sliding_attention'] * 3},
+      'such layer_types',
+    ),
+    (
+      'modernbert',
+      {'rope_parameters': {'full_attention': {'rope_type': 'yarn'}}},
+      'rope_type must be default',
+    ),
+    ('modernbert', {'rope_parameters': 7}, 'config.json is damaged'),
+    ('modernbert', {'layer_types': 'all'}, 'layer_types'),
+  ),
+  ids=str,
+)
+def test_a_variant_that_no_family_here_has_is_refused(case, changes, says, tmp_path):
+  builders.write_published(tmp_path / 'theirs', case, **changes)
+  assert says in refusal(tmp_path / 'theirs', tmp_path)
+
+
+def _misshape(tensors):
+  tensors['cls.predictions.bias'] = np.zeros((50, 1), np.float32)
+  tensors['bert.embeddings.LayerNorm.bias'] = np.zeros(33, np.float32)
+
+
+def _untie(tensors):
+  tensors['cls.predictions.decoder.weight'] = tensors['bert.embeddings.word_embeddings.weight'] + 1
+
+
+@pytest.mark.parametrize(
+  'edit, says',
+  (
+    (
+      lambda tensors: tensors.pop('bert.encoder.layer.1.output.dense.bias'),
+      'missing tensors (1): bert.encoder.layer.1.output.dense.bias',
+    ),
+    (
+      lambda tensors: tensors.pop('cls.predictions.bias'),
+      'missing tensors (1): cls.predictions.bias',
+    ),
+    (
+      lambda tensors: tensors.update({'classifier.weight': np.zeros(3, np.float32)}),
+      'unexpected tensors (1): classifier.weight',
+    ),
+    (
+      _misshape,
+      'tensors of another shape than config.json says (2): bert.embeddings.LayerNorm.bias [33], '
+      'not [32], '
+      'cls.predictions.bias [50, 1], not [50]',
+    ),
+    (
+      lambda tensors: tensors.update({'cls.predictions.bias': np.zeros(50, np.int8)}),
+      'of a type that is not float32 or float16 or bfloat16 (1): cls.predictions.bias int8',
+    ),
+    (_untie, 'cls.predictions.decoder.weight is no copy of bert.embeddings.word_embeddings.weight'),
+  ),
+)
+def test_tensors_that_do_not_fit_are_listed(theirs, edit, says, tmp_path):
+  folder = copy(theirs, tmp_path)
+  change(folder, edit)
+  assert says in refusal(folder, tmp_path)
+
+
+def _cut(folder, file, keep):
+  (folder / file).write_bytes((folder / file).read_bytes()[:keep])
+
+
+def _rename(folder, was, now):
+  (folder / was).rename(folder / now)
+
+
+def _replace_vocabulary(folder, was, now):
+  (folder / 'vocab.txt').write_text((folder / 'vocab.txt').read_text().replace(was, now))
+
+
+@pytest.mark.parametrize(
+  'damage, says',
+  (
+    (
+      lambda folder: _cut(folder, 'model.safetensors', -10),
+      'model.safetensors is missing, damaged or cut short',
+    ),
+    (
+      lambda folder: _cut(folder, 'model.safetensors', 20),
+      'model.safetensors is missing, damaged or cut short',
+    ),
+    (
+      lambda folder: _cut(folder, 'model.safetensors', 0),
+      'model.safetensors is missing, damaged or cut short',
+    ),
+    (lambda folder: (folder / 'model.safetensors').unlink(), 'has no model.safetensors'),
+    (
+      lambda folder: _rename(folder, 'model.safetensors', 'pytorch_model.bin'),
+      'pytorch_model.bin is a pickle, which can run any program and is not opened; convert it: '
+      'python -c "import glob',
+    ),
+    (lambda folder: _rename(folder, 'model.safetensors', 'weights.pkl'), 'weights.pkl is a pickle'),
+    (
+      lambda folder: _rename(folder, 'model.safetensors', 'pytorch_model-00001-of-00002.bin'),
+      'is a pickle',
+    ),
+    (lambda folder: (folder / 'config.json').unlink(), 'has no config.json'),
+    (lambda folder: _cut(folder, 'config.json', -3), 'config.json is damaged'),
+    (
+      lambda folder: (folder / 'config.json').write_text('[]'),
+      'config.json is damaged: it must hold an object',
+    ),
+    (lambda folder: (folder / 'config.json').write_bytes(b'\xff\xfe{'), 'config.json is damaged'),
+    (
+      lambda folder: (folder / 'vocab.txt').unlink(),
+      'has no tokenizer: it must have tokenizer.json, vocab.txt',
+    ),
+    (
+      lambda folder: (folder / 'tokenizer.json').write_text('{"a"'),
+      'is no tokenizer.json, or is damaged',
+    ),
+    (
+      lambda folder: _replace_vocabulary(folder, '[MASK]', 'mask'),
+      'has no mask piece; it must have [MASK] or <mask>',
+    ),
+  ),
+)
+def test_a_damaged_folder_is_refused(theirs, damage, says, tmp_path):
+  folder = copy(theirs, tmp_path)
+  damage(folder)
+  assert says in refusal(folder, tmp_path)
+
+
+@pytest.mark.parametrize(
+  'index', ['{', '[]', '{"weight_map": {"a": "../a.safetensors"}}', '{"weight_map": {"a": 1}}']
+)
+def test_a_damaged_index_of_shards_is_refused(theirs, index, tmp_path):
+  folder = copy(theirs, tmp_path)
+  (folder / 'model.safetensors').unlink()
+  (folder / 'model.safetensors.index.json').write_text(index)
+  assert 'model.safetensors.index.json' in refusal(folder, tmp_path)
+
+
+def test_what_is_no_folder_and_no_name_is_refused(tmp_path):
+  assert 'is no folder with config.json' in refusal(tmp_path / 'absent', tmp_path)
+  (tmp_path / 'models--a').mkdir()
+  (tmp_path / 'models--a' / 'snapshots').mkdir()
+  assert 'has no snapshot' in refusal(tmp_path / 'models--a', tmp_path)
+
+
+def test_a_name_that_the_hub_does_not_give_is_one_line(tmp_path, monkeypatch):
+  def refuse(name, **unused):
+    raise ConnectionError(f'no way to\n{name}')
+
+  monkeypatch.setattr('huggingface_hub.snapshot_download', refuse)
+  message = refusal('some/bert', tmp_path)
+  assert (
+    message == 'some/bert is no folder here, and cannot be had from the hub (no way to some/bert)'
+  )
+
+
+def test_a_name_on_the_hub_is_downloaded_without_pickles(theirs, tmp_path, monkeypatch):
+  def download(name, allow_patterns):
+    assert name == 'some/bert' and not any(
+      pattern.endswith(('bin', '*', 'pt')) for pattern in allow_patterns
+    )
+    return str(theirs)
+
+  monkeypatch.setattr('huggingface_hub.snapshot_download', download)
+  importing.run('some/bert', tmp_path / 'run', **QUIET)
+  assert_back(theirs, tmp_path / 'run')
+
+
+def test_a_run_that_is_there_stays_as_it_is(theirs, tmp_path):
+  (tmp_path / 'run').mkdir()
+  (tmp_path / 'run' / 'config.json').write_text('mine')
+  with pytest.raises(config_lib.UserError, match='run exists; choose another --workdir'):
+    importing.run(theirs, tmp_path / 'run', **QUIET)
+  assert [each.name for each in tmp_path.iterdir()] == ['run']
+  assert (tmp_path / 'run' / 'config.json').read_text() == 'mine'
+  (tmp_path / 'run' / 'config.json').unlink()
+  importing.run(theirs, tmp_path / 'run', **QUIET)  # an empty folder will do
+  assert mlm_jax.open_run(tmp_path / 'run').step == 0
+
+
+def test_where_nothing_can_be_written_is_said(theirs, tmp_path):
+  with toys.read_only_folder() as folder:
+    with pytest.raises(
+      config_lib.UserError,
+      match='cannot write .*run: .*Permission denied.*choose another --workdir',
+    ):
+      importing.run(theirs, folder / 'run', **QUIET)
+
+
+def test_a_run_whose_origin_is_damaged_says_so(theirs, tmp_path):
+  importing.run(theirs, tmp_path / 'run', **QUIET)
+  (tmp_path / 'run' / 'huggingface' / 'names.json').write_text('{"a": ["b", "float32"]}')
+  with pytest.raises(config_lib.UserError, match='huggingface is damaged .*; import the run anew'):
+    exporting.run(tmp_path / 'run', tmp_path / 'back', **QUIET)
+  (tmp_path / 'run' / 'huggingface' / 'rest.safetensors').write_text('')
+  with pytest.raises(config_lib.UserError, match='damaged'):
+    exporting.run(tmp_path / 'run', tmp_path / 'back', part='encoder', **QUIET)
+  assert not list(tmp_path.glob('back*'))

@@ -1,0 +1,218 @@
+"""A run opened for use: against the model called by hand, and with bad input."""
+
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+import mlm_jax
+from mlm_jax import config as config_lib
+from mlm_jax import masking
+from mlm_jax.tasks import pretraining
+from tests import toys
+
+
+@pytest.fixture(scope='module')
+def workdir(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('use')
+  corpus = toys.write_corpus(folder / 'corpus.txt')
+  pretraining.run(
+    toys.training_config(corpus, data__row_length=32), folder / 'run', lambda line: None
+  )
+  return folder / 'run'
+
+
+@pytest.fixture(scope='module')
+def run(workdir):
+  return mlm_jax.open_run(workdir)
+
+
+@pytest.fixture(scope='module')
+def text(workdir, run):
+  """A text of a few words of the corpus's kind."""
+  rows = np.load(next((workdir / 'data').rglob('train/rows.npy')))
+  return run.tokenizer.decode([i for i in rows[0] if i not in run.tokenizer.special_ids][:8])
+
+
+def by_hand(run, ids):
+  """Returns log p [L, V] of a row, one row at a time and without padding."""
+  tokens_BL = np.array([ids])
+  ones_BL = np.ones_like(tokens_BL)
+  hidden_BLD = run.model.apply(run.params, tokens_BL, ones_BL, np.arange(len(ids))[None]).hidden_BLD
+  return np.asarray(jax.nn.log_softmax(run.model.head(run.params, hidden_BLD[0])))[
+    :, : run.tokenizer.size
+  ]
+
+
+def test_fill_gives_the_models_probabilities_for_each_mask(run, text):
+  words = text.split()
+  masked = ' '.join([words[0], '[MASK]', *words[1:], '[MASK]'])
+  ids = [run.tokenizer.cls_id, *run.tokenizer.encode_with_masks(masked), run.tokenizer.sep_id]
+  log_LV = by_hand(run, ids)
+  filled = run.fill(masked, top_k=3)
+  where = [i for i, each in enumerate(ids) if each == run.tokenizer.mask_id]
+  assert len(filled) == len(where) == 2
+  for position, predictions in zip(where, filled):
+    best = np.argsort(-log_LV[position])[:3]
+    assert [each.token for each in predictions] == [run.tokenizer.piece(int(i)) for i in best]
+    np.testing.assert_allclose(
+      [each.probability for each in predictions], np.exp(log_LV[position][best]), rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+  'bad, says',
+  (
+    ('no mask here', r'no \[MASK\] in the text'),
+    ('', 'the text is empty'),
+    ('  \n ', 'the text is empty'),
+    ('[MASK] ' + 'word ' * 200, 'trained on rows of 32'),
+  ),
+)
+def test_fill_says_what_is_wrong_with_a_text(run, bad, says):
+  with pytest.raises(config_lib.UserError, match=says):
+    run.fill(bad)
+  with pytest.raises(config_lib.UserError, match='top_k = 0'):
+    run.fill('a [MASK]', top_k=0)
+
+
+def test_embeddings_do_not_depend_on_their_company(run, text):
+  texts = [text, 'a', text + ' ' + text.split()[0]] * 13
+  together = run.embed(texts)
+  assert together.shape == (39, 32) and together.dtype == np.float32
+  for i in (0, 1, 38):
+    np.testing.assert_allclose(together[i], run.embed([texts[i]])[0], rtol=1e-5, atol=1e-6)
+  ids = [run.tokenizer.cls_id, *run.tokenizer.encode(text), run.tokenizer.sep_id]
+  hidden_LD = run.model.apply(
+    run.params, np.array([ids]), np.ones((1, len(ids)), int), np.arange(len(ids))[None]
+  ).hidden_BLD[0]
+  np.testing.assert_allclose(together[0], np.asarray(hidden_LD)[1:-1].mean(0), rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(
+    run.embed([text], pooling='cls')[0], hidden_LD[0], rtol=1e-4, atol=1e-5
+  )
+  assert run.embed([]).shape == (0, 32)
+  with pytest.raises(config_lib.UserError, match='a list of texts'):
+    run.embed(text)
+  with pytest.raises(config_lib.UserError, match='pooling'):
+    run.embed([text], pooling='max')
+
+
+def test_pseudo_log_likelihood_hides_one_piece_at_a_time(run, text):
+  ids = [run.tokenizer.cls_id, *run.tokenizer.encode(text), run.tokenizer.sep_id]
+  expected = 0.0
+  for i in range(1, len(ids) - 1):
+    hidden = [*ids[:i], run.tokenizer.mask_id, *ids[i + 1 :]]
+    expected += float(by_hand(run, hidden)[i, ids[i]])
+  found = run.pseudo_log_likelihood([text, 'a'])
+  assert found.dtype == np.float64 and found[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_masked_shows_what_a_policy_does(run, text):
+  policy = masking.make(run.tokenizer.table(), rate=0.5, corruption_probs=(0.5, 0.25, 0.25))
+  shown = run.masked([text] * 20, policy)
+  actions = [piece.action for row in shown for piece in row]
+  assert set(actions) == {'', 'mask', 'random', 'keep'}
+  for row in shown:
+    assert row[0].piece == '[CLS]' and row[0].action == ''
+    for piece in row:
+      assert (piece.shown == '[MASK]') == (piece.action == 'mask')
+      assert piece.action in ('mask', 'random') or piece.shown == piece.piece
+  assert shown == run.masked([text] * 20, policy) != run.masked([text] * 20, policy, seed=1)
+  with pytest.raises(config_lib.UserError, match='prepared without collocations'):
+    run.masked([text], masking.make(run.tokenizer.table(), unit='collocation', rate=0.15))
+  many = run.masked([text] * 70, policy)
+  assert len(many) == 70 and many[:20] == shown and run.masked([]) == []
+
+
+def test_only_fill_takes_brackets_for_a_mask(run):
+  [row] = run.masked(['a [MASK]'], masking.make(run.tokenizer.table(), rate=1e-6))
+  assert '[MASK]' not in [piece.piece for piece in row]
+  assert run.fill('a \udce9 [MASK]')
+
+
+def test_a_run_opens_wherever_it_is_moved_and_without_its_data(workdir, run, text, tmp_path):
+  moved = tmp_path / 'elsewhere'
+  shutil.copytree(workdir, moved)
+  shutil.rmtree(moved / 'data')
+  np.testing.assert_array_equal(mlm_jax.open_run(moved).embed([text]), run.embed([text]))
+
+
+def test_what_is_no_run_or_does_not_fit_is_said(workdir, tmp_path):
+  with pytest.raises(config_lib.UserError, match='no run in'):
+    mlm_jax.open_run(tmp_path)
+  with pytest.raises(config_lib.UserError, match='no checkpoint of step 77'):
+    mlm_jax.open_run(workdir, step=77)
+  moved = tmp_path / 'run'
+  shutil.copytree(workdir, moved)
+  config = (moved / 'config.json').read_text()
+  (moved / 'config.json').write_text(config.replace('"width": 32', '"width": 64'))
+  with pytest.raises(config_lib.UserError, match='does not fit'):
+    mlm_jax.open_run(moved)
+  (moved / 'config.json').write_text(config)
+  environment = (moved / 'environment.json').read_text()
+  (moved / 'environment.json').write_text(environment.replace('"tokenizer": "', '"tokenizer": "0'))
+  with pytest.raises(config_lib.UserError, match='is not the tokenizer'):
+    mlm_jax.open_run(moved)
+  (moved / 'environment.json').write_text('{')
+  with pytest.raises(config_lib.UserError, match='environment.json is damaged'):
+    mlm_jax.open_run(moved)
+  (moved / 'environment.json').write_text(environment)
+  shutil.rmtree(moved / 'checkpoints')
+  with pytest.raises(config_lib.UserError, match='no intact checkpoint'):
+    mlm_jax.open_run(moved)
+
+
+def test_evaluate_repeats_the_last_line_of_the_log(workdir):
+  from mlm_jax.training import workdir as workdir_lib
+
+  scores = pretraining.evaluate(workdir)
+  last = workdir_lib.read_log(workdir, 'evaluations')[-1]
+  assert scores == pytest.approx(last, rel=1e-5)
+  guessed = pretraining.evaluate(workdir, with_baselines=True)
+  assert set(guessed) - set(scores) == {
+    'unigram_loss',
+    'unigram_accuracy',
+    'bigram_loss',
+    'bigram_accuracy',
+  }
+
+
+def test_evaluate_scores_under_another_policy_too(workdir):
+  reference = config_lib.override(
+    config_lib.base(), [('masking.rate', '0.15'), ('masking.corruption_probs', '(1.0, 0.0, 0.0)')]
+  )
+  scores = pretraining.evaluate(workdir, other=reference.masking.to_dict())
+  assert (
+    [scores[f'other_{name}'] for name in ('loss', 'accuracy', 'rate')]
+    == [scores[f'reference_{name}'] for name in ('loss', 'accuracy', 'rate')]
+    != [scores[f'policy_{name}'] for name in ('loss', 'accuracy', 'rate')]
+  )
+  adaptive = config_lib.override(config_lib.base(), [('masking', 'amlm')]).masking.to_dict()
+  assert pretraining.evaluate(workdir, other=adaptive)['other_loss'] > 0
+  with pytest.raises(config_lib.UserError, match='prepared without config.data.collocations'):
+    pretraining.evaluate(workdir, other=adaptive | {'unit': 'collocation', 'selection': 'uniform'})
+
+
+def test_evaluate_refuses_rows_beyond_the_positions_and_losses_that_are_no_numbers(
+  workdir, tmp_path, monkeypatch
+):
+  corpus = toys.write_corpus(tmp_path / 'corpus.txt')
+  model = next((workdir / 'tokenizer').iterdir())
+  longer = toys.training_config(
+    corpus,
+    data__row_length=64,
+    model__max_positions=64,
+    data__tokenizer=str(model),
+    data__prepared=str(tmp_path / 'longer'),
+  )
+  pretraining.prepare_data(longer, None, lambda line: None)
+  with pytest.raises(config_lib.UserError, match='rows of 64, beyond the 32 positions'):
+    pretraining.evaluate(workdir, data=tmp_path / 'longer')
+  with pytest.raises(config_lib.UserError, match='nowhere: say with --data where it is'):
+    pretraining.evaluate(workdir, data=tmp_path / 'nowhere')
+  opened = mlm_jax.open_run(workdir)
+  opened.trained = jax.tree.map(lambda x: x * np.nan, opened.trained)
+  monkeypatch.setattr(pretraining.run_lib, 'open_run', lambda *rest: opened)
+  with pytest.raises(config_lib.UserError, match='the reference loss of step 6 is not a number'):
+    pretraining.evaluate(workdir)

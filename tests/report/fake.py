@@ -1,0 +1,133 @@
+"""A sweep's folder with invented logs."""
+
+import json
+
+from mlm_jax import config as config_lib
+from tests import toys
+
+STEPS = 6
+RATES = {'rate=0.15': 4.0, 'rate=0.3': 3.9, 'rate=0.8': 4.6}
+# What the seeds do to every arm, and what is left of them in a pair.
+SEED = (0.05, -0.02, 0.01, -0.04)
+NOISE = {
+  'rate=0.15': (0.0, 0.0, 0.0, 0.0),
+  'rate=0.3': (0.003, -0.002, 0.001, -0.002),
+  'rate=0.8': (-0.004, 0.002, 0.003, -0.001),
+}
+
+
+def loss(arm, seed):
+  """Returns the final reference loss of a run."""
+  return round(RATES[arm] + SEED[seed] + NOISE[arm][seed], 6)
+
+
+def sweep(folder, seeds=3, rates=RATES, **plan):
+  """Writes a sweep over masking.rate that is done; returns its folder."""
+  folder.mkdir()
+  runs = [
+    {
+      'name': f'{arm}_seed={seed}',
+      'arm': arm,
+      'seed': seed,
+      'total_steps': STEPS,
+      'settings': {'masking.rate': float(arm.split('=')[1]), 'seed': seed},
+    }
+    for arm in rates
+    for seed in range(seeds)
+  ]
+  write(
+    folder / 'sweep.json',
+    {
+      'question': 'Which rate?',
+      'experiment': 'experiments/rates',
+      'budget': 'tokens',
+      'baseline': 'rate=0.15',
+      'negative_control': None,
+      'runs': runs,
+      **plan,
+    },
+  )
+  (folder / 'base.json').write_text(config_lib.to_json(toys.config()))
+  for entry in runs:
+    run(
+      folder / 'runs' / entry['name'],
+      loss(entry['arm'], entry['seed']),
+      entry['settings']['masking.rate'],
+    )
+  return folder
+
+
+def run(folder, final, rate, until=STEPS, **settings):
+  """Writes the folder of a run that ended, or stands at the step `until`."""
+  folder.mkdir(parents=True, exist_ok=True)
+  config = toys.config(masking__rate=rate, **settings)
+  (folder / 'config.json').write_text(config_lib.to_json(config))
+  write(folder / 'environment.json', [{'data_fingerprint': 'f' * 64, 'tokenizer': 'a' * 64}])
+  steps = range(2, until + 1, 2)
+  lines(
+    folder / 'metrics.jsonl',
+    [
+      {'step': step, 'loss': final + 0.1, 'padding': 0.25, 'predicted': rate * 5 / 8}
+      for step in steps
+    ],
+  )
+  lines(
+    folder / 'timing.jsonl',
+    [{'step': step, 'seconds': 0.5, 'model_flops_per_second': 1e6} for step in steps],
+  )
+  lines(
+    folder / 'evaluations.jsonl',
+    [
+      {
+        'step': step,
+        'reference_loss': round(final + (STEPS - step) * 0.2, 6),
+        'reference_accuracy': 0.2 + step / 100,
+        'reference_perplexity': 54.0,
+        'policy_loss': final - 0.1,
+      }
+      for step in steps
+    ],
+  )
+  if until == STEPS:
+    finished(folder, final)
+
+
+def finished(folder, final):
+  """Writes what a finished run has besides its logs."""
+  write(folder / 'checkpoints' / str(STEPS) / 'sha256.json', {'loss': final, 'files': {}})
+  kind = lambda *names: [
+    {'slice': name, 'tokens': 100, 'loss': round(final + n, 6), 'accuracy': 0.3 - n / 10}
+    for n, name in enumerate(names)
+  ]
+  write(
+    folder / 'slices.json',
+    {
+      'step': STEPS,
+      'reference': {
+        'tokens': 200,
+        'loss': final,
+        'accuracy': 0.26,
+        'characters': 400,
+        'bits_per_character': round(final / 2 / 0.6931472, 6),
+      },
+      'slices': {
+        'frequency': kind('most frequent fifth', 'rarest fifth'),
+        'piece': kind('starts a word', 'goes on'),
+        'policy action': kind('masked', 'random', 'kept'),
+      },
+    },
+  )
+
+
+def write(path, content):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text(json.dumps(content))
+
+
+def lines(path, contents):
+  path.write_text(''.join(json.dumps(each) + '\n' for each in contents))
+
+
+def change(path, **values):
+  """Changes fields of a JSON file."""
+  write(path, json.loads(path.read_text()) | values)

@@ -1,0 +1,192 @@
+"""A policy that learns while the model trains: from finite steps, saved with the model, used to
+evaluate it.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mlm_jax
+from mlm_jax import masking
+from mlm_jax.core import metrics
+from mlm_jax.core import rng
+from mlm_jax.masking import adaptive
+from mlm_jax.objectives import masked
+from mlm_jax.tasks import pretraining
+from mlm_jax.training import checkpoint
+from mlm_jax.training import optim
+from mlm_jax.training import sharding
+from mlm_jax.training import step as step_lib
+from mlm_jax.training import workdir as workdir_lib
+from tests import toys
+from tests.training.test_loop import assert_equal_runs
+from tests.training.test_loop import train_until
+from tests.training.test_step import assert_close
+
+CLASSES = ('A', 'B', 'C')
+
+
+def batch():
+  """Rows of very different length, each token with a class: a mean of means would show."""
+  rows = toys.batch()
+  rows.tokens_BL[:3, 8:] = toys.PAD
+  return dataclasses.replace(rows, classes_BL=(rows.tokens_BL % 4).astype(np.uint8))
+
+
+def one_step(selection, rows, step=0, grad_accumulation_steps=1, mesh=None, params=None):
+  """Returns (state before, state after, {metric: (sum, weight)}) of one step of training."""
+  config = toys.config()
+  mesh = sharding.make_mesh(toys.config(**(mesh or dict(mesh__devices=1))).mesh)
+  optimizer = optim.make(config.optim, config.total_steps)
+  policy = masking.make(
+    dataclasses.replace(toys.table(), classes=CLASSES), selection=selection, rate=0.5
+  )
+  model = toys.model()
+  objective = masked.Objective(model, toys.PAD, 1, masking.counted(policy))
+  learning_rate = optim.schedule(config.optim, config.total_steps)
+  train_step = step_lib.make_train_step(
+    objective, optimizer, learning_rate, config.total_steps, grad_accumulation_steps
+  )
+  whole, by_rows = sharding.replicated(mesh), sharding.by_rows(mesh)
+  before = dataclasses.replace(
+    jax.jit(step_lib.make_init(params or model.init, optimizer, policy.adapted))(rng.root_key(0)),
+    step=jnp.int32(step),
+  )
+  train_step = jax.jit(
+    train_step, in_shardings=(whole, whole, by_rows, whole), out_shardings=(whole, whole)
+  )
+  after, sums = train_step(
+    before, policy, sharding.put(rows, mesh, len(rows.visit_B)), rng.root_key(1)
+  )
+  return jax.device_get(before), jax.device_get(after), jax.device_get(sums)
+
+
+def test_accuracy_is_counted_for_each_piece_at_every_step():
+  _, after, sums = one_step('accuracy', batch())
+  correct_V, wrong_V = after.adapted['correct_V'], after.adapted['wrong_V']
+  assert correct_V.sum() + wrong_V.sum() == sums['predicted'][0] > 30
+  assert correct_V.sum() == sums['accuracy'][0]
+  assert (
+    not (correct_V + wrong_V)[list(toys.SPECIAL)].any() and ((correct_V + wrong_V) > 0).sum() > 10
+  )
+
+
+def test_weights_of_pieces_change_at_the_200th_step_and_not_before():
+  for step, due in ((197, False), (199, True)):
+    before, after, _ = one_step('accuracy', batch(), step=step)
+    assert (after.adapted['weight_V'] != before.adapted['weight_V']).any() == due
+    assert after.adapted['wrong_V'].any() != due
+
+
+def test_the_loss_of_each_class_is_that_of_its_words():
+  """By a model that is sure of nothing all classes lose alike; what was not seen stays unseen."""
+  rows = batch()
+  rows.classes_BL[rows.classes_BL == 2] = 1
+  _, after, sums = one_step('class', rows)
+  assert after.adapted['steps_C'].tolist() == [1, 1, 0, 1]
+  mean = metrics.means(sums)['loss']
+  seen_C = after.adapted['steps_C'] > 0
+  assert after.adapted['loss_C'][seen_C] / 0.001 == pytest.approx([mean] * 3, rel=0.05)
+  assert after.adapted['loss_C'][2] == 0
+
+
+@pytest.mark.parametrize(
+  'division',
+  (dict(grad_accumulation_steps=4), dict(mesh=dict(mesh__data=2), grad_accumulation_steps=2)),
+)
+@pytest.mark.parametrize('selection', ('accuracy', 'class'))
+def test_what_is_learned_does_not_depend_on_how_the_batch_is_divided(selection, division):
+  _, whole, _ = one_step(selection, batch(), step=199)
+  _, divided, _ = one_step(selection, batch(), step=199, **division)
+  assert_close(divided.adapted, whole.adapted)
+
+
+@pytest.mark.parametrize('selection', ('accuracy', 'class'))
+def test_nothing_is_learned_from_a_step_without_predictions_or_with_a_bad_gradient(selection):
+  empty = dataclasses.replace(batch(), tokens_BL=np.full((8, 16), toys.PAD, np.uint16))
+  before, after, _ = one_step(selection, empty, step=199)
+  assert_close(after.adapted, before.adapted, rtol=0, atol=0)
+
+  def poisoned(key):
+    params = toys.model().init(key)
+    params['head']['bias'] = params['head']['bias'].at[7].set(np.nan)
+    return params
+
+  before, after, _ = one_step(selection, batch(), step=199, params=poisoned)
+  assert after.skipped == 1 and after.step == 200
+  assert_close(after.adapted, before.adapted, rtol=0, atol=0)
+
+
+# In runs. ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory):
+  """The config of a run whose policy adapts, on data that all runs here share."""
+  folder = tmp_path_factory.mktemp('adaptive')
+  corpus = toys.write_corpus(folder / 'corpus.txt')
+  config = toys.training_config(
+    corpus, data__prepared=str(folder / 'data'), masking__select='accuracy', masking__rate=0.3
+  )
+  pretraining.prepare_data(config, None, lambda line: None)
+  return config
+
+
+@pytest.fixture
+def often(monkeypatch):
+  monkeypatch.setattr(adaptive, '_EVERY', 2)
+
+
+@pytest.fixture(scope='module')
+def whole_run(tmp_path_factory, config):
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(adaptive, '_EVERY', 2)
+    folder = tmp_path_factory.mktemp('whole') / 'run'
+    assert pretraining.run(config, folder, lambda line: None)
+  return folder
+
+
+def adapted_of(workdir, step=None):
+  return checkpoint.read_model(workdir / 'checkpoints', step)[2]
+
+
+@pytest.mark.usefixtures('often')
+@pytest.mark.parametrize('step', (3, 4))
+def test_a_run_that_was_stopped_has_learned_the_same_to_the_bit(
+  config, whole_run, tmp_path, monkeypatch, step
+):
+  """Stopped between two changes of the weights and at one."""
+  assert not train_until(config, tmp_path / 'run', step, monkeypatch)
+  assert pretraining.run(config, tmp_path / 'run', lambda line: None)
+  assert_equal_runs(tmp_path / 'run', whole_run)
+  jax.tree.map(np.testing.assert_array_equal, adapted_of(tmp_path / 'run'), adapted_of(whole_run))
+
+
+def test_what_was_learned_is_saved_and_opened_with_the_model(config, whole_run):
+  saved = adapted_of(whole_run)
+  start = masking.make(toys.table(), selection='accuracy', rate=0.3).adapted
+  assert saved.keys() == start.keys() and len(set(saved['weight_V'].tolist())) > 10
+  run = mlm_jax.open_run(whole_run)
+  jax.tree.map(np.testing.assert_array_equal, run.adapted, saved)
+
+
+def test_the_own_evaluation_uses_what_was_learned_and_the_reference_does_not(config, whole_run):
+  last = workdir_lib.read_log(whole_run, 'evaluations')[-1]
+  run = mlm_jax.open_run(whole_run)
+  mesh = sharding.make_mesh(config.mesh)
+  prepared = pretraining.prepare_data(config, None, lambda line: None)
+  evaluators = pretraining.problem(config, prepared, mesh).evaluators
+  forgotten = dict(masking.make(run.table, selection='accuracy', rate=0.3).adapted)
+  params, learned, forgotten = jax.device_put(
+    (run.params, run.adapted, forgotten), sharding.replicated(mesh)
+  )
+  for name, differs in (('policy', True), ('reference', False)):
+    again = evaluators[name](params, 1.0, learned)['loss']
+    without = evaluators[name](params, 1.0, forgotten)['loss']
+    assert again == pytest.approx(last[f'{name}_loss'], rel=1e-5)
+    assert (again != without) == differs
+  scores = pretraining.evaluate(whole_run)
+  assert scores['policy_loss'] == pytest.approx(last['policy_loss'], rel=1e-5)
