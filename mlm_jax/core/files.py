@@ -6,7 +6,7 @@ import pathlib
 
 
 def write(path: str | os.PathLike, content: str | bytes) -> None:
-  """Replaces a file as a whole, or leaves it as it was: also when the process dies in the middle."""
+  """Replaces a file as a whole, or leaves it as it was, whenever the process dies."""
   path = pathlib.Path(path)
   partial = path.with_name(path.name + '.partial')
   try:
