@@ -1,8 +1,10 @@
-"""Runs: exact when taken up again, refused when not the same, clear when they cannot go on."""
+"""Pretraining runs: exact when resumed, scored under fixed masks, refused where they cannot work.
+
+What holds for every task is tested on a problem without text, in tests/training.
+"""
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,15 +16,15 @@ import pytest
 
 from mlm_jax import config as config_lib
 from mlm_jax import models
-from mlm_jax.core import metrics
 from mlm_jax.models import flops
 from mlm_jax.tasks import pretraining
 from mlm_jax.training import checkpoint
-from mlm_jax.training import compiled
 from mlm_jax.training import logs
 from mlm_jax.training import loop
+from mlm_jax.training import sharding
 from mlm_jax.training import workdir as workdir_lib
 from tests import toys
+from tests.training import toy
 
 
 @pytest.fixture(scope='session')
@@ -35,7 +37,7 @@ def prepared(tmp_path_factory, corpus):
   """The folder of data that all runs here share."""
   folder = tmp_path_factory.mktemp('prepared') / 'data'
   pretraining.prepare_data(
-    toys.training_config(corpus, data__prepared=str(folder)), None, lambda line: None
+    toys.training_config(corpus, data__prepared=str(folder)), None, toy.silent
   )
   return folder
 
@@ -50,26 +52,15 @@ def config(corpus, prepared):
 
 @pytest.fixture(scope='session')
 def whole_run(tmp_path_factory, corpus, prepared):
-  """The folder of a run of the plain config."""
-  folder = tmp_path_factory.mktemp('whole') / 'run'
-  assert pretraining.run(
-    toys.training_config(corpus, data__prepared=str(prepared)), folder, lambda line: None
-  )
-  return folder
-
-
-def params_of(workdir, step=None):
-  return checkpoint.read_model(workdir / 'checkpoints', step)[1]
-
-
-def assert_equal_runs(a, b):
-  for name in ('metrics.jsonl', 'evaluations.jsonl'):
-    assert (a / name).read_text() == (b / name).read_text()
-  jax.tree.map(np.testing.assert_array_equal, params_of(a), params_of(b))
+  """(the folder of a run of the plain config, what it said)"""
+  folder, lines = tmp_path_factory.mktemp('whole') / 'run', []
+  c = toys.training_config(corpus, data__prepared=str(prepared), log__tensorboard=True)
+  assert pretraining.run(c, folder, lines.append)
+  return folder, lines
 
 
 def train_until(config, workdir, step, monkeypatch):
-  """Trains and stops as SIGTERM at a step would."""
+  """Trains and stops as SIGTERM at a step would, by a real signal."""
   advance = loop._Loop.advance
 
   def stopped(self, at, *rest):
@@ -79,18 +70,17 @@ def train_until(config, workdir, step, monkeypatch):
 
   with monkeypatch.context() as patch:
     patch.setattr(loop._Loop, 'advance', stopped)
-    return pretraining.run(config, workdir, lambda line: None)
+    return pretraining.run(config, workdir, toy.silent)
 
 
-def test_a_run_leaves_what_it_says(config, tmp_path, prepared):
-  lines = []
-  assert pretraining.run(config(log__tensorboard=True), tmp_path / 'run', lines.append)
-  run = tmp_path / 'run'
+def test_a_run_leaves_what_it_says(config, whole_run):
+  run, lines = whole_run
   assert {each.name for each in run.iterdir()} == {
     'checkpoints',
     'config.json',
     'environment.json',
     'evaluations.jsonl',
+    'finished.json',
     'lock',
     'metrics.jsonl',
     'slices.json',
@@ -132,66 +122,59 @@ def test_a_run_leaves_what_it_says(config, tmp_path, prepared):
   assert any('/6' in line for line in lines)
 
 
-def test_utilisation_is_told_where_the_peak_is_known(config, tmp_path, monkeypatch):
-  monkeypatch.setattr(compiled.flops, 'peak', lambda kind: 1e12)
-  lines = []
-  pretraining.run(config(), tmp_path / 'run', lines.append)
+def test_the_flops_of_a_step_are_those_of_its_tokens(config, whole_run):
+  run, _ = whole_run
   architecture = models.make(config().model, 320).architecture
-  for line, values in zip(
-    logs.read_log(tmp_path / 'run', 'timing'),
-    logs.read_log(tmp_path / 'run', 'metrics'),
-  ):
+  timing, metrics = (logs.read_log(run, name) for name in ('timing', 'metrics'))
+  for line, values in zip(timing, metrics, strict=True):
     tokens = 2 * 8 * 16 * (1 - values['padding'])
     needed = flops.training(architecture, tokens, tokens * values['attended'], 0.15 * 0.8 * tokens)
     assert line['model_flops_per_second'] * line['seconds'] == pytest.approx(needed, rel=0.1)
-    assert line['utilisation'] == pytest.approx(line['model_flops_per_second'] / 2e12, rel=1e-5)
-  assert any('% of the peak' in line for line in lines)
-
-
-def test_a_finished_run_says_so(config, tmp_path):
-  pretraining.run(config(), tmp_path / 'run', lambda line: None)
-  before = (tmp_path / 'run' / 'metrics.jsonl').read_bytes()
-  lines = []
-  assert pretraining.run(config(), tmp_path / 'run', lines.append)
-  assert 'is finished: 6 steps' in lines[-1]
-  assert (tmp_path / 'run' / 'metrics.jsonl').read_bytes() == before
+    assert line['useful_tokens_per_second'] * line['seconds'] == pytest.approx(tokens, rel=1e-3)
 
 
 @pytest.mark.parametrize(
   'settings',
   (
-    dict(),
     dict(model__dropout=0.1, grad_accumulation_steps=2, mesh__data=2, model__head_rows=1),
     pytest.param(dict(objective__name='rtd', model__dropout=0.1), marks=pytest.mark.slow),
   ),
 )
-def test_a_run_stopped_anywhere_and_taken_up_equals_one_never_stopped(
+def test_a_run_stopped_anywhere_and_resumed_equals_one_never_stopped(
   config, tmp_path, monkeypatch, settings
 ):
   # Steps 3 and 5 lie between two lines of the log, where the window is half full.
   c = config(checkpoint__every=4, **settings)
-  assert pretraining.run(c, tmp_path / 'whole', lambda line: None)
+  assert pretraining.run(c, tmp_path / 'whole', toy.silent)
   for step in (3, 5):
     assert not train_until(c, tmp_path / 'stopped', step, monkeypatch)
     assert checkpoint.steps(tmp_path / 'stopped' / 'checkpoints')[-1] == step
-  assert pretraining.run(c, tmp_path / 'stopped', lambda line: None)
-  assert_equal_runs(tmp_path / 'whole', tmp_path / 'stopped')
+  assert pretraining.run(c, tmp_path / 'stopped', toy.silent)
+  toy.assert_equal_runs(tmp_path / 'whole', tmp_path / 'stopped')
 
 
-@pytest.mark.parametrize('mesh', (dict(mesh__fsdp=2), dict(mesh__tensor=2), dict(mesh__devices=1)))
-def test_a_run_saved_on_one_mesh_goes_on_on_another(config, tmp_path, monkeypatch, mesh, whole_run):
+@pytest.mark.parametrize(
+  'mesh',
+  (
+    dict(mesh__fsdp=2),
+    pytest.param(dict(mesh__tensor=2), marks=pytest.mark.slow),
+    pytest.param(dict(mesh__devices=1), marks=pytest.mark.slow),
+  ),
+)
+def test_a_run_saved_on_one_mesh_resumes_on_another(config, tmp_path, monkeypatch, mesh, whole_run):
   train_until(config(), tmp_path / 'run', 4, monkeypatch)
   lines = []
   assert pretraining.run(config(**mesh), tmp_path / 'run', lines.append)
   assert any('resumes at step 4' in line for line in lines)
   for name in ('metrics', 'evaluations'):
-    for ours, theirs in zip(logs.read_log(tmp_path / 'run', name), logs.read_log(whole_run, name)):
+    for ours, theirs in zip(
+      logs.read_log(tmp_path / 'run', name), logs.read_log(whole_run[0], name), strict=True
+    ):
       assert ours == pytest.approx(theirs, rel=2e-5)
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-5),
-    params_of(tmp_path / 'run'),
-    params_of(whole_run),
+  ours, theirs = (
+    checkpoint.read_model(run / 'checkpoints')[1] for run in (tmp_path / 'run', whole_run[0])
   )
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-5), ours, theirs)
 
 
 def test_a_source_has_its_own_held_out_loss(config, corpus, tmp_path):
@@ -205,59 +188,11 @@ def test_a_source_has_its_own_held_out_loss(config, corpus, tmp_path):
       total_steps=2,
     ),
     tmp_path / 'run',
-    lambda line: None,
+    toy.silent,
   )
   values = logs.read_log(tmp_path / 'run', 'evaluations')[-1]
   losses = [values['reference_loss_on_corpus'], values['reference_loss_on_other']]
   assert min(losses) < values['reference_loss'] < max(losses) and 'policy_loss_on_other' in values
-
-
-def test_a_profile_is_written_when_it_is_asked_for(config, tmp_path):
-  lines = []
-  pretraining.run(config(total_steps=12), tmp_path / 'run', lines.append, profile=True)
-  assert (
-    list((tmp_path / 'run' / 'profile').rglob('*.xplane.pb'))
-    and f'profile: {tmp_path}/run/profile' in lines
-  )
-  pretraining.run(config(total_steps=2), tmp_path / 'short', lines.append, profile=True)
-  assert not (tmp_path / 'short' / 'profile').exists()
-  assert 'profile: none, since the run ended before step 6' in lines
-
-
-def test_a_run_whose_newest_checkpoint_is_broken_goes_on_from_the_one_before(config, tmp_path):
-  assert pretraining.run(config(), tmp_path / 'whole', lambda line: None)
-  assert pretraining.run(config(), tmp_path / 'run', lambda line: None)
-  (tmp_path / 'run' / 'checkpoints' / '6' / checkpoint.MANIFEST).write_text('{}')
-  lines = []
-  assert pretraining.run(config(), tmp_path / 'run', lines.append)
-  assert any('6.broken' in line for line in lines) and any(
-    'resumes at step 4' in line for line in lines
-  )
-  assert_equal_runs(tmp_path / 'whole', tmp_path / 'run')
-
-
-def test_a_damaged_line_of_a_log_is_named_and_not_dropped(config, tmp_path, monkeypatch):
-  train_until(config(), tmp_path / 'run', 4, monkeypatch)
-  log = tmp_path / 'run' / 'metrics.jsonl'
-  whole = log.read_text()
-  damaged = whole.replace('{', '', 1)
-  log.write_text(damaged)
-  with pytest.raises(config_lib.UserError, match='metrics.jsonl line 1 is damaged'):
-    pretraining.run(config(), tmp_path / 'run', lambda line: None)
-  assert log.read_text() == damaged
-  log.write_text(whole + '{"step": 4, "lo')
-  assert logs.read_log(tmp_path / 'run', 'metrics') == [
-    json.loads(line) for line in whole.splitlines()
-  ]
-
-
-def test_log_spaced_checkpoints_stay(config, tmp_path):
-  pretraining.run(
-    config(checkpoint__log_spaced=True, checkpoint__keep_latest=1),
-    tmp_path / 'run',
-    lambda line: None,
-  )
-  assert checkpoint.steps(tmp_path / 'run' / 'checkpoints') == [0, 1, 2, 4, 6]
 
 
 def test_reference_masks_are_the_same_whatever_the_seed_and_the_policy(config, tmp_path):
@@ -267,47 +202,15 @@ def test_reference_masks_are_the_same_whatever_the_seed_and_the_policy(config, t
     dict(seed=2, masking__rate=0.4, masking__corruption_probs=(0.5, 0.5, 0.0)),
   ):
     c = config(**settings)
-    mesh = pretraining.sharding.make_mesh(c.mesh)
-    problem = pretraining.problem(c, pretraining.prepare_data(c, tmp_path, lambda line: None), mesh)
-    scores = problem.evaluators['reference'](problem.init(jax.random.key(3)), 0.5, {})
+    mesh = sharding.make_mesh(c.mesh)
+    problem = pretraining.problem(c, pretraining.prepare_data(c, tmp_path, toy.silent), mesh)
+    scores = problem.evaluators['reference'](problem.init(jax.random.key(3)), {}, 0.5)
     masks.append({key: scores[key] for key in ('loss', 'rate', 'accuracy')})
     # Sixteen short rows round their counts: the rate's standard deviation is .01.
     assert scores['loss_masked'] == scores['loss'] and scores['rate'] == pytest.approx(
       0.15, abs=0.05
     )
   assert masks[0] == masks[1]
-
-
-def test_another_config_is_refused_by_key_and_an_operational_one_is_not(config, tmp_path):
-  pretraining.run(config(total_steps=2), tmp_path / 'run', lambda line: None)
-  with pytest.raises(config_lib.UserError, match='config.masking.rate is 0.3 here, 0.15 there'):
-    pretraining.run(config(total_steps=2, masking__rate=0.3), tmp_path / 'run', lambda line: None)
-  assert pretraining.run(
-    config(total_steps=2, checkpoint__every=1, log__every=1), tmp_path / 'run', lambda line: None
-  )
-
-
-def test_two_processes_do_not_share_a_work_directory(config, tmp_path):
-  with workdir_lib.locked(tmp_path / 'run'):
-    with pytest.raises(config_lib.UserError, match='another process is at work'):
-      pretraining.run(config(), tmp_path / 'run', lambda line: None)
-
-
-def test_a_work_directory_that_cannot_be_written_is_named(config, tmp_path):
-  (tmp_path / 'file').write_text('')
-  with pytest.raises(config_lib.UserError, match='cannot write to work directory'):
-    pretraining.run(config(), tmp_path / 'file' / 'run', lambda line: None)
-
-
-def test_a_read_only_work_directory_is_named():
-  with toys.read_only_folder() as folder:
-    for workdir in (folder, folder / 'run'):
-      with pytest.raises(
-        config_lib.UserError, match=f'cannot write to work directory {workdir}: Permission denied'
-      ):
-        with workdir_lib.locked(workdir):
-          pass
-    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -327,53 +230,21 @@ def test_what_cannot_work_together_is_said_before_the_data_is_touched(
     pretraining.run(
       config(**settings, data__prepared='', data__source='text:absent'),
       tmp_path / 'run',
-      lambda line: None,
+      toy.silent,
     )
   assert not (tmp_path / 'run').exists()
 
 
 def test_a_corpus_too_small_for_a_batch_is_said(config, tmp_path):
   with pytest.raises(config_lib.UserError, match='too small for one batch'):
-    pretraining.run(config(batch_size=100_000), tmp_path / 'run', lambda line: None)
+    pretraining.run(config(batch_size=100_000), tmp_path / 'run', toy.silent)
   assert not (tmp_path / 'run').exists()
-
-
-def test_a_finished_run_says_so_even_where_its_data_is_gone(config, tmp_path, corpus):
-  c = config(data__prepared='', total_steps=2)
-  pretraining.run(c, tmp_path / 'run', lambda line: None)
-  shutil.rmtree(tmp_path / 'run' / 'data')
-  lines = []
-  assert pretraining.run(c, tmp_path / 'run', lines.append)
-  assert 'is finished' in lines[0]
 
 
 def test_an_evaluation_without_a_prediction_does_not_end_the_run(config, tmp_path):
   c = config(masking__rate=1e-6, masking__sampling='bernoulli')
-  assert pretraining.run(c, tmp_path / 'run', lambda line: None)
+  assert pretraining.run(c, tmp_path / 'run', toy.silent)
   assert 'policy_loss' not in logs.read_log(tmp_path / 'run', 'evaluations')[-1]
-
-
-def test_the_best_step_is_kept_also_where_no_save_was_due(config, tmp_path):
-  c = config(
-    total_steps=12,
-    checkpoint__every=5,
-    checkpoint__keep_latest=1,
-    evaluation__every=2,
-    optim__learning_rate=0.3,
-  )
-  pretraining.run(c, tmp_path / 'run', lambda line: None)
-  losses = {
-    line['step']: line['reference_loss'] for line in logs.read_log(tmp_path / 'run', 'evaluations')
-  }
-  best = min(losses, key=losses.get)
-  assert set(checkpoint.steps(tmp_path / 'run' / 'checkpoints')) == {best, 12}
-
-
-def test_an_empty_folder_of_the_users_stays(config, tmp_path):
-  (tmp_path / 'run').mkdir()
-  with pytest.raises(config_lib.UserError):
-    pretraining.run(config(batch_size=100_000), tmp_path / 'run', lambda line: None)
-  assert list((tmp_path / 'run').iterdir()) == []
 
 
 def test_another_tokenizer_is_refused(config, tmp_path, monkeypatch):
@@ -381,22 +252,10 @@ def test_another_tokenizer_is_refused(config, tmp_path, monkeypatch):
   environment = tmp_path / 'run' / 'environment.json'
   environment.write_text(environment.read_text().replace('"tokenizer": "', '"tokenizer": "0'))
   with pytest.raises(config_lib.UserError, match='trained with another tokenizer'):
-    pretraining.run(config(), tmp_path / 'run', lambda line: None)
+    pretraining.run(config(), tmp_path / 'run', toy.silent)
 
 
-def test_non_finite_gradients_in_a_row_end_the_run(config, tmp_path):
-  c = config(
-    optim__learning_rate=1e30,
-    optim__max_consecutive_nonfinite=2,
-    total_steps=20,
-    optim__warmup_steps=0,
-    optim__clip_norm=0.0,
-  )
-  with pytest.raises(loop.Diverged, match='2 gradients in a row were not finite'):
-    pretraining.run(c, tmp_path / 'run', lambda line: None)
-  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params_of(tmp_path / 'run')))
-
-
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_the_checkpoint_before_survives(config, tmp_path):
   """A file-size limit stands for the full disk; it must hit the save, not the compiler's cache."""
   run = tmp_path / 'run'
@@ -405,7 +264,9 @@ def test_a_full_disk_is_said_and_the_checkpoint_before_survives(config, tmp_path
   config_file.write_text(config_lib.to_json(c))
   script = (
     'import resource, pathlib, sys\n'
-    'from mlm_jax import config, pretrain, checkpoint\n'
+    'from mlm_jax import config\n'
+    'from mlm_jax.tasks import pretraining\n'
+    'from mlm_jax.training import checkpoint\n'
     'save = checkpoint.Checkpoints.save\n'
     'def limited(self, step, *rest):\n'
     '  if step == 4:\n'
@@ -415,7 +276,7 @@ def test_a_full_disk_is_said_and_the_checkpoint_before_survives(config, tmp_path
     'checkpoint.Checkpoints.save = limited\n'
     f'c = config.from_json(pathlib.Path({str(config_file)!r}).read_text())\n'
     'try:\n'
-    f'  pretrain.run(c, {str(run)!r}, print)\n'
+    f'  pretraining.run(c, {str(run)!r}, print)\n'
     'except config.UserError as error:\n'
     '  print("USER ERROR", error)\n'
   )
@@ -429,9 +290,9 @@ def test_a_full_disk_is_said_and_the_checkpoint_before_survives(config, tmp_path
   assert 'USER ERROR could not save step 4' in done.stdout, done.stdout + done.stderr
   assert 'step 2 is intact there' in done.stdout
   assert checkpoint.read_model(run / 'checkpoints')[0] == 2
-  assert pretraining.run(c, run, lambda line: None)
-  assert pretraining.run(c, tmp_path / 'whole', lambda line: None)
-  assert_equal_runs(tmp_path / 'whole', run)
+  assert pretraining.run(c, run, toy.silent)
+  assert pretraining.run(c, tmp_path / 'whole', toy.silent)
+  toy.assert_equal_runs(tmp_path / 'whole', run)
 
 
 @pytest.mark.slow
@@ -440,9 +301,9 @@ def test_a_run_killed_again_and_again_equals_one_never_killed(config, tmp_path):
   config_file = tmp_path / 'config.json'
   config_file.write_text(config_lib.to_json(c))
   script = (
-    'import pathlib, sys\nfrom mlm_jax import config, pretrain\n'
+    'import pathlib, sys\nfrom mlm_jax import config\nfrom mlm_jax.tasks import pretraining\n'
     f'c = config.from_json(pathlib.Path({str(config_file)!r}).read_text())\n'
-    'pretrain.run(c, sys.argv[1], print)\n'
+    'pretraining.run(c, sys.argv[1], print)\n'
   )
   cache = jax.config.jax_compilation_cache_dir
   run = lambda workdir: subprocess.Popen(
@@ -468,30 +329,60 @@ def test_a_run_killed_again_and_again_equals_one_never_killed(config, tmp_path):
     process.wait()
     kills += 1
   assert process.wait(300) == 0 and kills >= 2
-  assert_equal_runs(tmp_path / 'whole', tmp_path / 'killed')
-
-
-def test_metrics_do_not_depend_on_how_sums_are_grouped():
-  random = np.random.default_rng(0)
-  parts = [{'loss': (random.uniform(1, 9), float(random.integers(0, 5)))} for _ in range(6)]
-  parts = [{'loss': (total * weight, weight)} for part in parts for total, weight in part.values()]
-  left = parts[0]
-  for part in parts[1:]:
-    left = metrics.add(left, part)
-  right = metrics.add(
-    metrics.add(metrics.add(parts[5], parts[4]), parts[3]),
-    metrics.add(parts[2], metrics.add(parts[1], parts[0])),
-  )
-  assert metrics.means(left) == pytest.approx(metrics.means(right), rel=1e-12)
-  assert metrics.means({'loss': (0.0, 0.0)}) == {}
+  toy.assert_equal_runs(tmp_path / 'whole', tmp_path / 'killed')
 
 
 def test_the_train_step_compiles_once(config, tmp_path, caplog):
   with jax.log_compiles(), caplog.at_level('WARNING'):
-    pretraining.run(config(mesh__data=2), tmp_path / 'run', lambda line: None)
+    pretraining.run(config(mesh__data=2), tmp_path / 'run', toy.silent)
   compiled = [
     record.message
     for record in caplog.records
     if record.message.startswith('Compiling jit(train_step)')
   ]
   assert len(compiled) == 1
+
+
+def test_a_run_ends_early_when_the_held_out_loss_no_longer_improves(config, tmp_path):
+  """With a rate that is nearly 0 nothing improves by so much."""
+  c = config(
+    optim__learning_rate=1e-9,
+    total_steps=12,
+    evaluation__every=2,
+    evaluation__patience=2,
+    evaluation__min_delta=0.5,
+  )
+  assert pretraining.run(c, tmp_path / 'run', toy.silent)
+  why = 'reference_loss has not improved in 2 evaluations'
+  assert workdir_lib.finished(tmp_path / 'run') == {'step': 6, 'reason': why}
+  assert checkpoint.steps(tmp_path / 'run' / 'checkpoints')[-1] == 6
+
+
+def test_a_run_starts_from_the_encoder_of_a_run_with_other_heads(config, whole_run, tmp_path):
+  """The encoder is that run's, bit for bit; the head of the boundary loss is new, and named."""
+  folder, _ = whole_run
+  lines = []
+  c = config(
+    init_from=str(folder),
+    objective__sbo_weight=0.5,
+    masking__unit='word',
+    checkpoint__log_spaced=True,
+    total_steps=1,
+    optim__warmup_steps=0,
+  )
+  assert pretraining.run(c, tmp_path / 'run', lines.append)
+  (said,) = [line for line in lines if line.startswith('starts from')]
+  assert said.startswith(f'starts from {folder} at step 6: takes embeddings, ')
+  assert said.endswith('; new: boundary')
+  theirs = checkpoint.read_model(folder / 'checkpoints')[1]
+  ours = checkpoint.read_model(tmp_path / 'run' / 'checkpoints', 0)[1]
+  assert ours.pop('boundary')
+  jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_a_run_with_another_encoder_is_no_place_to_start_from(config, whole_run, tmp_path):
+  c = config(init_from=str(whole_run[0]), model__width=64)
+  says = 'config.init_from = .* has another model: embeddings/.* is .* there, .* here'
+  with pytest.raises(config_lib.UserError, match=says):
+    pretraining.run(c, tmp_path / 'run', toy.silent)
+  assert not (tmp_path / 'run').exists()

@@ -266,6 +266,16 @@ def test_a_run_cut_into_equal_stages_is_the_same_run_bit_for_bit(tmp_path, whole
   toy.assert_equal_runs(whole, tmp_path / 'three')
 
 
+def test_a_stage_may_have_a_peak_of_its_own(tmp_path):
+  stages = ({'steps': 4}, {'steps': 2, 'optim.learning_rate': 1e-3})
+  config = toy.config(
+    stages=stages, optim__schedule='constant', optim__warmup_steps=1, log__every=1
+  )
+  toy.train(config, tmp_path / 'run')
+  rates = [line['learning_rate'] for line in logs.read_log(tmp_path / 'run', 'metrics')]
+  assert rates == pytest.approx([1e-1] * 4 + [1e-3] * 2)
+
+
 def test_parameters_given_replace_those_of_init(tmp_path):
   given = {'linear/kernel': np.full(toy.WIDTH, 7.0, np.float32)}
   config = toy.config(total_steps=1, evaluation__every=1, checkpoint__log_spaced=True)
