@@ -93,9 +93,9 @@ def _local(args):
     weights_BHLL = attention.softmax(
       attention.scores(query_BLHK, key_BLHK), visible_B1LL, value_BLHK.dtype
     )
-    return attention.mean(weights_BHLL, value_BLHK)
+    return attention.weighted_sum(weights_BHLL, value_BLHK)
 
-  ours = functools.partial(sliding_window.mix, segments_BL=segments_BL, reach=reach)
+  ours = functools.partial(sliding_window.attend, segments_BL=segments_BL, reach=reach)
   return (
     'local attention',
     (ours, plain),

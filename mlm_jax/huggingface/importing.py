@@ -123,7 +123,7 @@ def read(folder):
 def _config(family, ours):
   """Returns the checked config of a run with the settings of a config.json."""
   config = config_lib.base()
-  sizes = models.FAMILIES[family].SIZES
+  sizes = models.sizes(family)
   fits = lambda size: all(ours.get(name, value) == value for name, value in sizes[size].items())
   with config.unlocked():
     config.model.update(family=family, size=next(filter(fits, sizes), next(iter(sizes))))
