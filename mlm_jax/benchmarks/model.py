@@ -107,7 +107,7 @@ def _draws(args):
   """Returns {name: task} of drawing a token at 15 % of the positions."""
   predicted = max(1, round(0.15 * args.rows * args.length))
   logits_PV = _random(predicted, -(-args.vocabulary // 128) * 128)
-  draw = lambda key, logits_PV: replaced_token.draw(
+  draw = lambda key, logits_PV: replaced_token.sample(
     logits_PV, jax.random.uniform(key, (predicted,))
   )
   arrays = jax.random.key(0), logits_PV
