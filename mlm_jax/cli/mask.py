@@ -66,7 +66,7 @@ def run(args):
   policy = masking.make(table, length=batch.tokens_BL.shape[1], **settings)
   progress = args.progress or 0.0
   if is_own:
-    policy = dataclasses.replace(policy, adapted=opened.adapted)
+    policy = policy.with_learned(opened.aux)
     progress = opened.step / opened.config.total_steps if args.progress is None else args.progress
   for visit in range(args.visits):
     batch = dataclasses.replace(batch, visit_B=np.full_like(batch.visit_B, visit))
@@ -165,9 +165,9 @@ def _open_prepared(args, opened, settings):
     return store.open_prepared(folder if store.finished(folder) else folder / 'data')
   if args.row is None and settings['selection'] != 'class':
     return None
-  from mlm_jax.tasks import pretraining
+  from mlm_jax.data import folder as folder_lib
 
-  prepared = store.open_prepared(pretraining.data_folder(opened.config, folder, _last(opened)))
+  prepared = store.open_prepared(folder_lib.of_stage(opened.config, folder, _last(opened)))
   if prepared.tokenizer.sha256 != opened.tokenizer.sha256:
     raise config_lib.UserError(
       f'{prepared.directory} was prepared with another tokenizer than {folder}'

@@ -15,9 +15,7 @@ other. A byte piece counts as a character where it begins one.
 """
 
 import functools
-import json
 import math
-import pathlib
 import unicodedata
 
 import jax
@@ -66,14 +64,6 @@ def score(objective, params, policies, prepared, loaders, put, progress=1.0):
       for kind, sums_4K in by_kind.items()
     },
   }
-
-
-def write(workdir, step, scores):
-  """Writes slices.json: what `score` returned and the step that it is of."""
-  path = pathlib.Path(workdir) / FILE
-  partial = path.with_name(FILE + '.partial')
-  partial.write_text(json.dumps({'step': step, **scores}, indent=1) + '\n')
-  partial.rename(path)
 
 
 def _kinds(prepared):
@@ -129,7 +119,9 @@ def _sums(objective, params, policy, tables, batch, progress):
   """Returns {kind: float32 [4, K]}: tokens, losses, hits and characters of each slice in a
   batch.
   """
-  inputs = objective.prepare(policy, batch, masked_evaluation.reference_key(), progress)
+  inputs = objective.prepare(
+    policy, policy.learned, batch, masked_evaluation.reference_key(), progress
+  )
   loss_P, better_P, _ = objective.scores(params, inputs)
   used_P = inputs.action_GP.reshape(-1) > 0
   target_P = inputs.targets_GP.reshape(-1)

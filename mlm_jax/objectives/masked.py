@@ -169,10 +169,10 @@ class Objective:
     return self.model.architecture.flops(tokens, attended, predicted) + auxiliary
 
   def prepare(
-    self, policy: masking.Policy, batch: batches.Batch, root_key: jax.Array, progress: Any
+    self, policy: masking.Policy, aux: Any, batch: batches.Batch, root_key: jax.Array, progress: Any
   ) -> Inputs:
-    """Returns Inputs: no parameters, no gradient."""
-    masked = masking.mask_batch(policy, root_key, batch, progress)
+    """Returns Inputs: no parameters, no gradient; `aux` is what the policy has learned."""
+    masked = masking.mask_batch(policy.with_learned(aux), root_key, batch, progress)
     segments_BL = batches.segments(batch.tokens_BL, batch.starts_BS, self.pad_id)
     B, L = segments_BL.shape
     positions_BL = batches.positions(batch.starts_BS, L)
@@ -258,9 +258,9 @@ class Objective:
     """Returns logits_PV of the predictions of all groups, one group behind the other."""
     return self.model.head(params, gather(encoded.decoded_BLD, inputs.index_GP))
 
-  def adapt(self, policy: masking.Policy, counts: Sums, step: Any, progress: Any) -> Any:
+  def adapt(self, policy: masking.Policy, aux: Any, counts: Sums, step: Any, progress: Any) -> Any:
     """Returns what the policy has learned after a 0-based step; progress as for `prepare`."""
-    return masking.adapt(policy, counts, step, progress) if self.counted else policy.adapted
+    return masking.adapt(policy.with_learned(aux), counts, step, progress) if self.counted else aux
 
 
 def gather(hidden_BLD: jax.Array, index_GP: jax.Array) -> jax.Array:

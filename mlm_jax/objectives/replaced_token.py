@@ -109,10 +109,10 @@ class Objective:
     return self.generator.flops(tokens, attended, predicted) + a.flops(tokens, attended, 0) + head
 
   def prepare(
-    self, policy: masking.Policy, batch: batches.Batch, root_key: jax.Array, progress: Any
+    self, policy: masking.Policy, aux: Any, batch: batches.Batch, root_key: jax.Array, progress: Any
   ) -> Inputs:
     """Returns Inputs: no parameters, no gradient."""
-    inputs = self.generator.prepare(policy, batch, root_key, progress)
+    inputs = self.generator.prepare(policy, aux, batch, root_key, progress)
     keys_B = rng.example_keys(root_key, 'replaced', batch.visit_B, batch.example_B2)
     B, L = batch.tokens_BL.shape
     # A number for every position, of which the chosen ones are gathered: a sample depends on the
@@ -173,9 +173,9 @@ class Objective:
       'rtd_precision': sum_and_weight(replaced_BL, is_token_BL & detected_BL),
     }
 
-  def adapt(self, policy: masking.Policy, counts: Sums, step: Any, progress: Any) -> Any:
+  def adapt(self, policy: masking.Policy, aux: Any, counts: Sums, step: Any, progress: Any) -> Any:
     """Returns what the policy has learned; see masked.Objective."""
-    return self.generator.adapt(policy, counts, step, progress)
+    return self.generator.adapt(policy, aux, counts, step, progress)
 
 
 def sample(logits_PV: jax.Array, uniform_P: jax.Array) -> jax.Array:

@@ -1,6 +1,7 @@
 """What a run has spent: tokens, predictions, FLOPs and time, from its logs."""
 
 from mlm_jax import config as config_lib
+from mlm_jax.training import logs
 from mlm_jax.training import workdir as workdir_lib
 
 
@@ -15,8 +16,8 @@ def spent(workdir, until):
   tokens_per_second: tokens / seconds.
   """
   stages = config_lib.stages(workdir_lib.read_config(workdir))
-  lines = [line for line in workdir_lib.read_log(workdir, 'metrics') if line['step'] <= until]
-  timing = [line for line in workdir_lib.read_log(workdir, 'timing') if line['step'] <= until]
+  lines = [line for line in logs.read_log(workdir, 'metrics') if line['step'] <= until]
+  timing = [line for line in logs.read_log(workdir, 'timing') if line['step'] <= until]
   ends = [line['step'] for line in lines]
   slots = [_slots(stages, *each) for each in zip([0, *ends], ends)]
   # A column of a log, or of a run of another version, may be missing or no number.

@@ -1,6 +1,7 @@
 """What the logs of runs say; what is no number in them is named."""
 
 from mlm_jax import config
+from mlm_jax.training import logs
 from mlm_jax.training import workdir as workdir_lib
 
 _HEADER = f'{"run":<30} {"data":<8} {"step":>8} {"reference loss":>15} {"accuracy":>9}'
@@ -13,9 +14,7 @@ def values(workdir, log, *fields):
     UserError: a line has something else than a number there.
   """
   fields = ('step', *fields)
-  lines = [
-    line for line in workdir_lib.read_log(workdir, log) if all(field in line for field in fields)
-  ]
+  lines = [line for line in logs.read_log(workdir, log) if all(field in line for field in fields)]
   for line in lines:
     for field in fields:
       if type(line[field]) not in (int, float):

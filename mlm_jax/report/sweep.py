@@ -7,7 +7,7 @@ import pathlib
 
 from mlm_jax import config as config_lib
 from mlm_jax.report import costs
-from mlm_jax.training import checkpoint
+from mlm_jax.training import logs
 from mlm_jax.training import workdir as workdir_lib
 
 PLAN = 'sweep.json'
@@ -159,18 +159,15 @@ def _json(path):
 def _run(folder, entry, status):
   """Returns the Run of an entry of the plan; its logs may be missing."""
   place = folder / 'runs' / entry['name']
-  total = int(entry['total_steps'])
-  evaluations = workdir_lib.read_log(place, 'evaluations')
+  evaluations = logs.read_log(place, 'evaluations')
   curve = [
     (line['step'], loss)
     for line in evaluations
     if (loss := _number(line, 'reference_loss', place)) is not None
   ]
   newest = evaluations[-1] if evaluations else {}
-  done = (
-    newest.get('step') == total
-    and (place / 'checkpoints' / str(total) / checkpoint.MANIFEST).is_file()
-  )
+  outcome = workdir_lib.finished(place)
+  done = outcome is not None and newest.get('step') == outcome['step']
   slices = _json(place / 'slices.json') if done and (place / 'slices.json').exists() else {}
   values = {
     name: _number(newest, name, place)
@@ -190,7 +187,7 @@ def _run(folder, entry, status):
     entry['arm'],
     int(entry['seed']),
     dict(entry['settings']),
-    total,
+    int(entry['total_steps']),
     place,
     state,
     '' if done else str(status.get('error') or ''),

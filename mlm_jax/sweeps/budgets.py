@@ -6,11 +6,11 @@ import numpy as np
 
 from mlm_jax import config as config_lib
 from mlm_jax import objectives
+from mlm_jax.data import folder as folder_lib
 from mlm_jax.data import loader
 from mlm_jax.data import store
 from mlm_jax.masking import schedules
 from mlm_jax.models import flops
-from mlm_jax.tasks import pretraining
 
 KINDS = ('tokens', 'predictions', 'flops')
 _SAMPLE = 4096  # rows that are looked at
@@ -46,7 +46,7 @@ def _step(config, stage):
   """Returns what one step of a stage spends."""
   predict_all = stage.objective.predict_all
   rate = 1.0 if predict_all else schedules.mean_rate(stage.masking) * stage.masking.predict_fraction
-  rows, vocab_size = _rows(pretraining.data_folder(config, None, stage), stage)
+  rows, vocab_size = _rows(folder_lib.of_stage(config, None, stage), stage)
   # Making its functions computes nothing.
   objective = objectives.make(stage, vocab_size, pad_id=0, sep_id=0, head_rows=1)
   at_P, predictions = rows['at_P'], rows['maskable'] * rate

@@ -13,6 +13,7 @@ import json
 import pathlib
 
 from mlm_jax import config as config_lib
+from mlm_jax.core import files
 from mlm_jax.training import checkpoint
 from mlm_jax.training import workdir as workdir_lib
 
@@ -44,9 +45,8 @@ def saved_step(workdir, run):
 
 
 def is_done(workdir, run):
-  """Whether a run's last step is saved."""
-  last = run_folder(workdir, run) / 'checkpoints' / str(run.config.total_steps)
-  return (last / checkpoint.MANIFEST).is_file()
+  """Whether a run is finished."""
+  return workdir_lib.finished(run_folder(workdir, run)) is not None
 
 
 def is_at_work(run_folder):
@@ -157,8 +157,8 @@ def write(plan, workdir):
       for run in plan.runs
     ],
   }
-  workdir_lib.write_text(workdir / 'sweep.json', json.dumps(described, indent=1) + '\n')
-  workdir_lib.write_text(workdir / 'base.json', config_lib.to_json(sweep.base))
+  files.write(workdir / 'sweep.json', json.dumps(described, indent=1) + '\n')
+  files.write(workdir / 'base.json', config_lib.to_json(sweep.base))
   for run in plan.runs:
     if not is_done(workdir, run):
       folder = run_folder(workdir, run)
@@ -169,6 +169,4 @@ def write(plan, workdir):
 def write_status(workdir, statuses):
   """Writes status.json from {name: Status}."""
   described = {name: dataclasses.asdict(status) for name, status in statuses.items()}
-  workdir_lib.write_text(
-    pathlib.Path(workdir) / 'status.json', json.dumps(described, indent=1) + '\n'
-  )
+  files.write(pathlib.Path(workdir) / 'status.json', json.dumps(described, indent=1) + '\n')

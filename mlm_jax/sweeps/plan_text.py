@@ -4,7 +4,7 @@ import collections
 
 from mlm_jax.sweeps import budgets
 from mlm_jax.sweeps import layout
-from mlm_jax.training import workdir as workdir_lib
+from mlm_jax.training import logs
 
 
 def lines(plan, workdir):
@@ -71,7 +71,7 @@ def _time(plan, workdir, costs):
     if layout.is_done(workdir, run):
       done += 1
       flops += cost
-      timing = workdir_lib.read_log(layout.run_folder(workdir, run), 'timing')
+      timing = logs.read_log(layout.run_folder(workdir, run), 'timing')
       seconds += sum(line['seconds'] / line.get('replicas', 1) for line in timing)
     else:
       left += cost * (1 - layout.saved_step(workdir, run) / run.config.total_steps)

@@ -13,6 +13,7 @@ from mlm_jax.inference import predictor as run_lib
 from mlm_jax.tasks import population
 from mlm_jax.tasks import pretraining
 from mlm_jax.training import checkpoint
+from mlm_jax.training import logs
 from mlm_jax.training import loop
 from mlm_jax.training import workdir as workdir_lib
 from tests import toys
@@ -50,7 +51,7 @@ def arms(config):
   """
   return {
     f'{seed}-{rate}-{learning_rate}': config(
-      masking__select='accuracy',
+      masking__selection='accuracy',
       seed=seed,
       masking__rate=rate,
       optim__learning_rate=learning_rate,
@@ -91,7 +92,7 @@ def run(configs, folder, log=SILENT):
 def assert_same_run(a, b):
   """As far as float error goes (8e-7 was seen), in parameters, metrics and evaluations."""
   for name in ('metrics', 'evaluations'):
-    lines, others = (workdir_lib.read_log(each, name) for each in (a, b))
+    lines, others = (logs.read_log(each, name) for each in (a, b))
     assert [line.keys() for line in lines] == [line.keys() for line in others] and lines
     for line, other in zip(lines, others):
       assert line == pytest.approx(other, rel=1e-5, abs=1e-6)
@@ -131,7 +132,7 @@ def test_each_replica_leaves_an_ordinary_run(arms, alone, together):
     files = [{each.name for each in (folder / name).iterdir()} for folder in (together, alone)]
     assert files[0] == files[1]
     assert config_lib.differences(workdir_lib.read_config(together / name), c, ignore=()) == []
-    timing = workdir_lib.read_log(together / name, 'timing')
+    timing = logs.read_log(together / name, 'timing')
     assert [line['replicas'] for line in timing] == [4, 4, 4]
     slices = [
       json.loads((folder / name / 'slices.json').read_text()) for folder in (together, alone)
@@ -191,7 +192,7 @@ def test_a_run_that_diverges_leaves_the_others_as_they_were(arms, config, togeth
     assert_identical(tmp_path / name, together / name)
   step, params, _ = checkpoint.read_model(tmp_path / last / 'checkpoints')
   assert step == 3 and all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
-  assert [line['step'] for line in workdir_lib.read_log(tmp_path / last, 'metrics')] == [2]
+  assert [line['step'] for line in logs.read_log(tmp_path / last, 'metrics')] == [2]
 
 
 @pytest.mark.slow

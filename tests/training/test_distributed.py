@@ -15,6 +15,7 @@ from mlm_jax import config as config_lib
 from mlm_jax.tasks import pretraining
 from mlm_jax.training import checkpoint
 from mlm_jax.training import distributed
+from mlm_jax.training import signals
 from tests import toys
 
 _PROGRAM = (
@@ -140,7 +141,7 @@ def test_when_a_process_dies_the_other_ends_with_a_line_and_the_run_can_go_on(
   newest = checkpoint.steps(tmp_path / 'two' / 'checkpoints')[-1]
   lines = []
   train_until(c, tmp_path / 'two', newest + 6, monkeypatch, lines.append)
-  assert any('goes on from step' in line for line in lines)
+  assert any('resumes at step' in line for line in lines)
   train_until(c, tmp_path / 'one', newest + 6, monkeypatch)
   assert_equal_runs(tmp_path / 'one', tmp_path / 'two')
 
@@ -148,7 +149,7 @@ def test_when_a_process_dies_the_other_ends_with_a_line_and_the_run_can_go_on(
 def train_until(config, workdir, step, monkeypatch, log=lambda line: None):
   """Trains and stops as SIGTERM at a step would."""
   with monkeypatch.context() as patch:
-    patch.setattr(distributed.StopSignal, 'at', lambda self, at: 'SIGTERM' if at == step else '')
+    patch.setattr(signals.StopSignal, 'at', lambda self, at: 'SIGTERM' if at == step else '')
     assert not pretraining.run(config, workdir, log)
 
 

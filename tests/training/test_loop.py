@@ -18,6 +18,9 @@ from mlm_jax.core import metrics
 from mlm_jax.models import flops
 from mlm_jax.tasks import pretraining
 from mlm_jax.training import checkpoint
+from mlm_jax.training import compiled
+from mlm_jax.training import logs
+from mlm_jax.training import loop
 from mlm_jax.training import workdir as workdir_lib
 from tests import toys
 
@@ -67,7 +70,7 @@ def assert_equal_runs(a, b):
 
 def train_until(config, workdir, step, monkeypatch):
   """Trains and stops as SIGTERM at a step would."""
-  advance = pretraining.train._Loop.advance
+  advance = loop._Loop.advance
 
   def stopped(self, at, *rest):
     if at == step:
@@ -75,7 +78,7 @@ def train_until(config, workdir, step, monkeypatch):
     return advance(self, at, *rest)
 
   with monkeypatch.context() as patch:
-    patch.setattr(pretraining.train._Loop, 'advance', stopped)
+    patch.setattr(loop._Loop, 'advance', stopped)
     return pretraining.run(config, workdir, lambda line: None)
 
 
@@ -97,10 +100,10 @@ def test_a_run_leaves_what_it_says(config, tmp_path, prepared):
     'timing.jsonl',
     'tokenizer',
   }
-  assert [line['step'] for line in workdir_lib.read_log(run, 'metrics')] == [2, 4, 6]
-  assert [line['step'] for line in workdir_lib.read_log(run, 'evaluations')] == [3, 6]
+  assert [line['step'] for line in logs.read_log(run, 'metrics')] == [2, 4, 6]
+  assert [line['step'] for line in logs.read_log(run, 'evaluations')] == [3, 6]
   assert config_lib.differences(workdir_lib.read_config(run), config(), ignore=('log',)) == []
-  last = workdir_lib.read_log(run, 'metrics')[-1]
+  last = logs.read_log(run, 'metrics')[-1]
   for name in (
     'loss',
     'accuracy',
@@ -123,20 +126,20 @@ def test_a_run_leaves_what_it_says(config, tmp_path, prepared):
     'useful_tokens_per_second',
     'waited_seconds',
     'model_flops_per_second',
-  } <= set(workdir_lib.read_log(run, 'timing')[-1])
+  } <= set(logs.read_log(run, 'timing')[-1])
   environment = json.loads((run / 'environment.json').read_text())
   assert len(environment) == 1 and environment[0]['data_fingerprint']
   assert any('/6' in line for line in lines)
 
 
 def test_utilisation_is_told_where_the_peak_is_known(config, tmp_path, monkeypatch):
-  monkeypatch.setattr(pretraining.train.flops, 'peak', lambda kind: 1e12)
+  monkeypatch.setattr(compiled.flops, 'peak', lambda kind: 1e12)
   lines = []
   pretraining.run(config(), tmp_path / 'run', lines.append)
   architecture = models.make(config().model, 320).architecture
   for line, values in zip(
-    workdir_lib.read_log(tmp_path / 'run', 'timing'),
-    workdir_lib.read_log(tmp_path / 'run', 'metrics'),
+    logs.read_log(tmp_path / 'run', 'timing'),
+    logs.read_log(tmp_path / 'run', 'metrics'),
   ):
     tokens = 2 * 8 * 16 * (1 - values['padding'])
     needed = flops.training(architecture, tokens, tokens * values['attended'], 0.15 * 0.8 * tokens)
@@ -180,11 +183,9 @@ def test_a_run_saved_on_one_mesh_goes_on_on_another(config, tmp_path, monkeypatc
   train_until(config(), tmp_path / 'run', 4, monkeypatch)
   lines = []
   assert pretraining.run(config(**mesh), tmp_path / 'run', lines.append)
-  assert any('goes on from step 4' in line for line in lines)
+  assert any('resumes at step 4' in line for line in lines)
   for name in ('metrics', 'evaluations'):
-    for ours, theirs in zip(
-      workdir_lib.read_log(tmp_path / 'run', name), workdir_lib.read_log(whole_run, name)
-    ):
+    for ours, theirs in zip(logs.read_log(tmp_path / 'run', name), logs.read_log(whole_run, name)):
       assert ours == pytest.approx(theirs, rel=2e-5)
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-5),
@@ -206,7 +207,7 @@ def test_a_source_has_its_own_held_out_loss(config, corpus, tmp_path):
     tmp_path / 'run',
     lambda line: None,
   )
-  values = workdir_lib.read_log(tmp_path / 'run', 'evaluations')[-1]
+  values = logs.read_log(tmp_path / 'run', 'evaluations')[-1]
   losses = [values['reference_loss_on_corpus'], values['reference_loss_on_other']]
   assert min(losses) < values['reference_loss'] < max(losses) and 'policy_loss_on_other' in values
 
@@ -230,7 +231,7 @@ def test_a_run_whose_newest_checkpoint_is_broken_goes_on_from_the_one_before(con
   lines = []
   assert pretraining.run(config(), tmp_path / 'run', lines.append)
   assert any('6.broken' in line for line in lines) and any(
-    'goes on from step 4' in line for line in lines
+    'resumes at step 4' in line for line in lines
   )
   assert_equal_runs(tmp_path / 'whole', tmp_path / 'run')
 
@@ -245,7 +246,7 @@ def test_a_damaged_line_of_a_log_is_named_and_not_dropped(config, tmp_path, monk
     pretraining.run(config(), tmp_path / 'run', lambda line: None)
   assert log.read_text() == damaged
   log.write_text(whole + '{"step": 4, "lo')
-  assert workdir_lib.read_log(tmp_path / 'run', 'metrics') == [
+  assert logs.read_log(tmp_path / 'run', 'metrics') == [
     json.loads(line) for line in whole.splitlines()
   ]
 
@@ -349,7 +350,7 @@ def test_a_finished_run_says_so_even_where_its_data_is_gone(config, tmp_path, co
 def test_an_evaluation_without_a_prediction_does_not_end_the_run(config, tmp_path):
   c = config(masking__rate=1e-6, masking__sampling='bernoulli')
   assert pretraining.run(c, tmp_path / 'run', lambda line: None)
-  assert 'policy_loss' not in workdir_lib.read_log(tmp_path / 'run', 'evaluations')[-1]
+  assert 'policy_loss' not in logs.read_log(tmp_path / 'run', 'evaluations')[-1]
 
 
 def test_the_best_step_is_kept_also_where_no_save_was_due(config, tmp_path):
@@ -362,8 +363,7 @@ def test_the_best_step_is_kept_also_where_no_save_was_due(config, tmp_path):
   )
   pretraining.run(c, tmp_path / 'run', lambda line: None)
   losses = {
-    line['step']: line['reference_loss']
-    for line in workdir_lib.read_log(tmp_path / 'run', 'evaluations')
+    line['step']: line['reference_loss'] for line in logs.read_log(tmp_path / 'run', 'evaluations')
   }
   best = min(losses, key=losses.get)
   assert set(checkpoint.steps(tmp_path / 'run' / 'checkpoints')) == {best, 12}
@@ -392,7 +392,7 @@ def test_non_finite_gradients_in_a_row_end_the_run(config, tmp_path):
     optim__warmup_steps=0,
     optim__clip_norm=0.0,
   )
-  with pytest.raises(pretraining.train.Diverged, match='2 gradients in a row were not finite'):
+  with pytest.raises(loop.Diverged, match='2 gradients in a row were not finite'):
     pretraining.run(c, tmp_path / 'run', lambda line: None)
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params_of(tmp_path / 'run')))
 

@@ -9,8 +9,8 @@ from mlm_jax import config as config_lib
 from mlm_jax.data import store
 from mlm_jax.inference import predictor as run_lib
 from mlm_jax.tasks import pretraining
+from mlm_jax.training import logs
 from mlm_jax.training import sharding
-from mlm_jax.training import workdir as workdir_lib
 from tests import toys
 from tests.training import test_distributed
 
@@ -59,7 +59,7 @@ def test_a_run_stopped_inside_and_between_stages_equals_one_never_stopped(
     test_distributed.train_until(c, tmp_path / 'stopped', step, monkeypatch)
   assert pretraining.run(c, tmp_path / 'stopped', lambda line: None)
   test_distributed.assert_equal_runs(tmp_path / 'whole', tmp_path / 'stopped')
-  timing = workdir_lib.read_log(tmp_path / 'whole', 'timing')
+  timing = logs.read_log(tmp_path / 'whole', 'timing')
   assert len(timing) == 3 and all(line['tokens_per_second'] > 0 for line in timing)
 
 
@@ -136,7 +136,7 @@ def test_a_stage_may_have_a_peak_of_its_own(config, tmp_path):
     tmp_path / 'run',
     lambda line: None,
   )
-  rates = [line['learning_rate'] for line in workdir_lib.read_log(tmp_path / 'run', 'metrics')]
+  rates = [line['learning_rate'] for line in logs.read_log(tmp_path / 'run', 'metrics')]
   assert rates == pytest.approx([1e-2] * 4 + [1e-3] * 2)
 
 
@@ -170,7 +170,7 @@ def test_a_spike_is_written_with_its_rows_and_survives_a_restart(config, tmp_pat
   )
   said = []
   pretraining.run(c, tmp_path / 'whole', said.append)
-  spikes = workdir_lib.read_log(tmp_path / 'whole', 'spikes')
+  spikes = logs.read_log(tmp_path / 'whole', 'spikes')
   assert spikes and all(
     24 < line['step'] <= 30 and line['loss'] > 1.3 * line['median'] for line in spikes
   )
@@ -190,7 +190,7 @@ def test_a_spike_is_written_with_its_rows_and_survives_a_restart(config, tmp_pat
     },
   )
   pretraining.run(quiet, tmp_path / 'quiet', lambda line: None)
-  assert workdir_lib.read_log(tmp_path / 'quiet', 'spikes') == []
+  assert logs.read_log(tmp_path / 'quiet', 'spikes') == []
 
 
 def test_prepare_makes_the_rows_of_every_stage(data, tmp_path):
