@@ -10,10 +10,12 @@ search of experiments/novels_small/NOTES.md.
 Expected: see experiments/masking_rate/NOTES.md.
 """
 
+from typing import Any
+
 from mlm_jax import config
 
 
-def get_config(variant=None):
+def get_config(variant: str | None = None) -> Any:
   c = config.base()
   c.batch_size, c.total_steps = 8, 4000
   c.data.update(

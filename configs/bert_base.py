@@ -18,10 +18,12 @@ sentences each:
     --config.data.source='text:corpus/*.txt.zst' --workdir=runs/bert_base_next
 """
 
+from typing import Any
+
 from mlm_jax import config
 
 
-def get_config(variant=None):
+def get_config(variant: str | None = None) -> Any:
   c = config.base()
   c.data.update(source='text:corpus/*.txt.zst', vocab_size=30_000, row_length=512)
   c.batch_size = 256

@@ -12,10 +12,12 @@ N-grams of one to three words, P(n) proportional to 1 / n, without the positiona
 the published sampler (see config/presets.py).
 """
 
+from typing import Any
+
 from mlm_jax import config
 
 
-def get_config(variant=None):
+def get_config(variant: str | None = None) -> Any:
   c = config.base()
   c.data.update(
     source='text:corpus/*.txt.zst', tokenizer='byte_bpe', vocab_size=50_265, row_length=512

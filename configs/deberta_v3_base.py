@@ -13,10 +13,12 @@ the generator's, which its loss does not move; each has a gradient norm of its o
 steps and rate are the paper's (table 11, quoted from memory).
 """
 
+from typing import Any
+
 from mlm_jax import config
 
 
-def get_config(variant=None):
+def get_config(variant: str | None = None) -> Any:
   c = config.base()
   c.data.update(source='text:corpus/*.txt.zst', vocab_size=128_000, row_length=512)
   c.batch_size, c.total_steps = 8192, 500_000

@@ -10,10 +10,12 @@ Expected: a GLUE score of 85.1 after fine-tuning (table 1 of the paper, quoted f
 Where this differs from the published code: see electra_small.py.
 """
 
+from typing import Any
+
 from mlm_jax import config
 
 
-def get_config(variant=None):
+def get_config(variant: str | None = None) -> Any:
   c = config.base()
   c.data.update(
     source='text:corpus/*.txt.zst', tokenizer='wordpiece', vocab_size=30_522, row_length=512

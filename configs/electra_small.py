@@ -13,10 +13,12 @@ published code: the learning rate rises and then falls, there the fall begins at
 multiplied by the rise.
 """
 
+from typing import Any
+
 from mlm_jax import config
 
 
-def get_config(variant=None):
+def get_config(variant: str | None = None) -> Any:
   c = config.base()
   c.data.update(
     source='text:corpus/*.txt.zst', tokenizer='wordpiece', vocab_size=30_522, row_length=128

@@ -10,6 +10,8 @@ DeBERTa-v3 detect what a generator of half their layers puts in, the others fill
 Expected: see experiments/families/NOTES.md.
 """
 
+from typing import Any
+
 from mlm_jax import config
 
 _REPLACED = {
@@ -27,7 +29,7 @@ FAMILIES = {
 }
 
 
-def get_config(variant=None):
+def get_config(variant: str | None = None) -> Any:
   family = variant if variant in FAMILIES else 'bert'
   c = config.base()
   c.data.update(

@@ -14,10 +14,12 @@ token frequencies for thousands of steps; small batches, since it is the number 
 that counts; and a rate of 30 %, which makes more of each step.
 """
 
+from typing import Any
+
 from mlm_jax import config
 
 
-def get_config(variant=None):
+def get_config(variant: str | None = None) -> Any:
   c = config.base()
   c.data.update(
     source='text:novels/*.txt',
