@@ -1,7 +1,7 @@
 """A very small encoder that leaves its first plateau in two minutes on one CPU core.
 
-Where the ablations of experiments/ start from: small enough for dozens of runs, and yet
-far enough below what single words tell that masking policies can differ. Found in the
+The base of the ablations in experiments/: small enough for dozens of runs, and with a loss
+far enough below that of single words for masking policies to differ. Found in the
 search of experiments/novels_small/NOTES.md.
 
   mlm-jax train --config=configs/ablation_small.py --workdir=runs/ablation_small

@@ -13,8 +13,8 @@ from it: an exact 15 % (there at most 20 tokens a row, 3.9 % at 512), and no nex
 prediction, which was found to be of no help (arXiv:1907.11692). With it, from documents of several
 sentences each:
 
-  mlm-jax train --config=configs/bert_base.py --config.data.pairs=nsp
-  --config.objective.pairs_weight=1 \
+  mlm-jax train --config=configs/bert_base.py \
+    --config.data.pairs=nsp --config.objective.pairs_weight=1 \
     --config.data.source='text:corpus/*.txt.zst' --workdir=runs/bert_base_next
 """
 

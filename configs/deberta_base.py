@@ -1,5 +1,4 @@
-"""DeBERTa-base, arXiv:2006.03654: disentangled attention, n-grams of words, the enhanced mask
-decoder.
+"""DeBERTa-base, arXiv:2006.03654: disentangled attention, n-grams, enhanced mask decoder.
 
   mlm-jax train --config=configs/deberta_base.py \
     --config.data.source='text:corpus/*.txt.zst' --workdir=runs/deberta_base

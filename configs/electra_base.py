@@ -1,5 +1,4 @@
-"""ELECTRA-base, arXiv:2003.10555: a discriminator of what a generator of a third of its width puts
-in.
+"""ELECTRA-base, arXiv:2003.10555: replaced-token detection, a generator of a third of the width.
 
   mlm-jax train --config=configs/electra_base.py \
     --config.data.source='text:corpus/*.txt.zst' --workdir=runs/electra_base

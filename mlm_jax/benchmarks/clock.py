@@ -46,8 +46,10 @@ def take_turns(
       of this process.
   """
   timer = timer or time_calls
+  # Fixed before the first turn, so that every turn of a task does the same work.
   calls = {name: _calls_for(task, turn, timer) for name, task in tasks.items()}
   seen: dict[str, list[tuple[float, float]]] = {name: [] for name in tasks}
+  # In turn, not one after another: a slow minute hits all tasks alike.
   for _ in range(repetitions):
     for name, task in tasks.items():
       seen[name].append(timer(task, calls[name]))

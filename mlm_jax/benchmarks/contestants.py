@@ -88,6 +88,7 @@ class Shape:
         len(_SPECIAL), self.vocabulary, (self.batch, size)
       )
       tokens_BL[:, start], tokens_BL[:, start + size - 1] = _CLS, _SEP
+    # One source, rows numbered in order.
     example_B2 = np.stack([np.zeros(self.batch), np.arange(self.batch)], axis=1).astype(np.uint32)
     return batches.Batch(tokens_BL, starts_BS, example_B2, np.zeros(self.batch, np.uint32))
 
@@ -100,8 +101,10 @@ class Shape:
     """Returns what the others are given: int64 inputs_BL, int64 labels_BL, bool padding_BL."""
     batch = self.rows(1)
     masked = jax.device_get(masking.mask_batch(self.policy(), rng.root_key(0), batch))
+    # -100 is what PyTorch's cross-entropy ignores.
     labels_BL = np.where(masked.chosen_BL, masked.targets_BL, -100)
-    return masked.inputs_BL.astype(np.int64), labels_BL.astype(np.int64), batch.tokens_BL == _PAD
+    padding_BL = np.asarray(batch.tokens_BL == _PAD)
+    return masked.inputs_BL.astype(np.int64), labels_BL.astype(np.int64), padding_BL
 
   def model_flops(self, documents: int) -> float:
     """Returns the model FLOPs of a step with this many documents a row; see models/flops.py."""
@@ -118,9 +121,11 @@ def ours(shape: Shape) -> Callable[[int], None]:
   """Returns task(calls)."""
   config = shape.config
   model = models.make(config.model, shape.vocabulary)
+  # One group of rows: the whole batch is on one device.
   objective = masked_objective.Objective(model, _PAD, shape.batch)
   train_step = jax.jit(compiled.optimizer_step(objective, config), donate_argnums=0)
   key = rng.root_key(0)
+  # The state is donated, so each call must use what the last one returned.
   state = jax.jit(compiled.initial_state(model.init, config))(key)
   policy, batch = jax.device_put((shape.policy(), shape.rows(shape.documents)))
 
@@ -180,6 +185,7 @@ def _transformers(shape: Shape, compiled: Callable[[Any], Any]) -> Callable[[int
   )
   inputs_BL, labels_BL, padding_BL = (torch.tensor(each).to(device) for each in shape.masked_rows())
   batch = {'input_ids': inputs_BL, 'labels': labels_BL}
+  # Rows without padding need no mask.
   if padding_BL.any():
     batch['attention_mask'] = 1 - padding_BL.long()
   run = compiled(model)
@@ -217,6 +223,7 @@ def keras_hub(shape: Shape) -> Callable[[int], None]:
     )
   )
   optimizer = keras.optimizers.AdamW(_RATE, weight_decay=_DECAY, global_clipnorm=_CLIP)
+  # Biases and norms are not decayed, as in the other two.
   optimizer.exclude_from_weight_decay(var_names=['bias', 'gamma', 'beta'])
   model.compile(
     optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=True
@@ -226,6 +233,7 @@ def keras_hub(shape: Shape) -> Callable[[int], None]:
   # The chosen positions first, then as many others as the row with the most needs; those have
   # weight 0.
   index_BP = np.argsort(~chosen_BL, axis=1, kind='stable')[:, : chosen_BL.sum(1).max()]
+  # Which of these places are predictions and not filled up.
   used_BP = np.take_along_axis(chosen_BL, index_BP, axis=1)
   inputs = {
     'token_ids': inputs_BL,
@@ -252,5 +260,6 @@ def peak_memory(task: Any) -> float:
     return (
       torch.cuda.max_memory_allocated() / 1e6 if torch.cuda.is_available() else clock.peak_memory()
     )
+  # CPU devices keep no statistics.
   stats = jax.local_devices()[0].memory_stats()
   return stats['peak_bytes_in_use'] / 1e6 if stats else clock.peak_memory()

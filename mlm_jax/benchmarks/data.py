@@ -59,6 +59,7 @@ def _stages(data: Any, prepared: Any, args: argparse.Namespace) -> None:
   lines = [('read', seconds)]
 
   counts = clean.Counts()
+  # Every stage gets what the one before gave, all of it at once.
   seconds, cleaned = _timed(lambda: [clean.document(text, data, counts) for text in texts])
   lines.append(('clean', seconds))
 
@@ -113,6 +114,7 @@ def _read(data: Any, characters: int) -> list[str]:
 
 def _pack(lengths: np.ndarray, pieces_T: np.ndarray, data: Any, prepared: Any) -> None:
   plan = pack.best_fit(lengths, data.row_length, data.max_segments)
+  # Arrays of the dtypes that preparation has chosen.
   rows = prepared.train[0]
   tokenizer = prepared.tokenizer
   special = tokenizer.cls_id, tokenizer.sep_id, tokenizer.pad_id

@@ -1,4 +1,4 @@
-"""Masking a batch: tokens a second, beside the collator of `transformers`.
+"""Masking a batch: tokens a second, compared with the collator of `transformers`.
 
 Ours runs compiled on the default device, rows already there, as in a training
 step. The collator gets what a PyTorch DataLoader gives it and runs on one thread
@@ -55,12 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
   """Prints the table of uniform tokens, then that of all other units and of weights."""
   batch, table = _batch(args.rows, args.length, args.vocabulary)
+  # The comparison needs an environment of its own; ours is measured in any.
   peers = all(importlib.util.find_spec(name) for name in ('torch', 'transformers'))
   for unit, policies in (('token', _TOKENS), ('word', _WORDS)):
     tasks = {name: _ours(table, batch, settings) for name, settings in policies.items()}
     reference = None
     if peers:
-      theirs = _collator(table, batch.tokens_BL.astype(np.int64), unit)
+      theirs = _collator(table, np.asarray(batch.tokens_BL, np.int64), unit)
+      # Ratios are to the collator as it is used.
       reference = next(iter(theirs))
       tasks |= theirs
     times = clock.take_turns(tasks, args.repetitions)
@@ -87,6 +89,7 @@ def _batch(rows: int, length: int, size: int) -> tuple[batches.Batch, vocabulary
     size,
     _SPECIAL.index('[MASK]'),
     range(len(_SPECIAL)),
+    # Two of three ids start a word.
     starts_V=ids % 3 != 0,
     closes_V=ids % 20 == 7,
     counts_V=1e9 / (10 + ids),
@@ -110,6 +113,7 @@ def _ours(
   table: vocabulary.Table, batch: batches.Batch, settings: dict[str, Any]
 ) -> Callable[[], Any]:
   """Returns a function that masks the batch once."""
+  # Transfers are not measured.
   batch, policy = jax.device_put((batch, masking.make(table, **settings)))
   mask_batch, key = jax.jit(masking.mask_batch), rng.root_key(0)
   return lambda: jax.block_until_ready(mask_batch(policy, key, batch))
@@ -123,6 +127,7 @@ def _collator(
   import torch
   import transformers
 
+  # As in a DataLoader's worker.
   torch.set_num_threads(1)
   ids = {name: i for i, name in enumerate(_SPECIAL)}
   ids |= {

@@ -110,6 +110,7 @@ def _local(args: argparse.Namespace) -> tuple[str, tuple[Callable, Callable], tu
 
 def _samples(args: argparse.Namespace) -> dict[str, Callable[[], Any]]:
   """Returns {name: task} of sampling a token at 15 % of the positions."""
+  # As many as a step of replaced-token detection samples.
   predicted = max(1, round(0.15 * args.rows * args.length))
   logits_PV = _random(predicted, -(-args.vocabulary // 128) * 128)
   sample = lambda key, logits_PV: replaced_token.sample(
@@ -131,5 +132,7 @@ def _forward(function: Callable, arrays: tuple) -> Callable[[], Any]:
 def _gradient(function: Callable, arrays: tuple) -> Callable[[], Any]:
   """Returns a task that runs the function and its gradient by all arrays once."""
   return _forward(
-    jax.grad(lambda *arrays: (function(*arrays) ** 2).sum(), range(len(arrays))), arrays
+    # A square before the sum: the gradient of a plain sum would not depend on the values.
+    jax.grad(lambda *arrays: (function(*arrays) ** 2).sum(), range(len(arrays))),
+    arrays,
   )

@@ -85,6 +85,7 @@ def report(times: Mapping[str, clock.Times], sizes: Mapping[str, int]) -> list[s
     times: {name: clock.Times} a step.
     sizes: {name: replicas}.
   """
+  # On shared cores wall time says little.
   by_processor = jax.default_backend() == 'cpu'
   spent = {name: each.processor_R if by_processor else each.wall_R for name, each in times.items()}
   share = {name: seconds_R / sizes[name] for name, seconds_R in spent.items()}
@@ -108,6 +109,7 @@ def _task(shape: contestants.Shape, replicas: int | None) -> Callable[[], Any]:
   state, key = compiled.init(rng.root_key(0)), rng.root_key(0)
   if replicas:
     compiled, key = vectorized.assemble(configs, problems, compiled, population.unify)
+    # All replicas start from the same parameters; it is the time that matters.
     state = vectorized.stacked([state] * replicas, compiled)
   batch = compiled.batch(0)
 

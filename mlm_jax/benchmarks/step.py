@@ -1,4 +1,4 @@
-"""A training step: tokens a second, beside transformers in PyTorch and keras-hub on JAX.
+"""A training step: tokens a second, of ours, transformers (PyTorch) and keras-hub (JAX).
 
 All take turns in one run, each in its own process that is pinned to the same cores.
 The ratios come first and are those of a step: on a CPU of processor time, user and
@@ -105,6 +105,7 @@ def _shape(args: argparse.Namespace, dropout: float) -> contestants.Shape:
 
   for name in ('layers', 'width', 'repetitions'):
     need(name, lambda value: value >= 1, 'at least 1')
+  # Heads of 64, as BERT has them.
   heads = args.heads or max(1, args.width // 64)
   need('width', lambda width: heads > 0 and width % heads == 0, f'a multiple of the {heads} heads')
   need('vocabulary', lambda size: size >= 300, 'at least 300')
@@ -154,6 +155,7 @@ def _measure(
       try:
         team[name] = workers.Worker(_CONTESTANTS[name][0], (shape,), cores)
       except workers.Failed as error:
+        # Without ours there is no ratio to print; without another there are the rest.
         if name == _OURS:
           raise
         failed[name] = error
@@ -208,6 +210,7 @@ def report(
   )
   lines.append(' ' * width + ''.join(f'{head:>20}' for head in heads))
   for name, spent_R in spent.items():
+    # The others' rows have one document, so fewer of their tokens are useful.
     documents = shape.documents if name == _OURS else 1
     seconds, tokens = np.median(spent_R), shape.batch * shape.length
     cells = (

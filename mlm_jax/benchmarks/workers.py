@@ -54,6 +54,7 @@ class Worker:
     other.close()
     try:
       self.first_seconds = self._answer()
+    # Also an interrupt must not leave the process behind.
     except BaseException:
       self.close()
       raise
@@ -71,6 +72,7 @@ class Worker:
   def close(self) -> None:
     """Ends the process: by itself, so that it can tidy up, or else by force."""
     self._pipe.close()
+    # Its read fails at the closed pipe, and it returns.
     self._process.join(_PATIENCE)
     self._process.terminate()
     self._process.join()
@@ -99,6 +101,7 @@ def _serve(
   try:
     task = make(*arguments)
     begin = time.perf_counter()
+    # The first call compiles.
     task(1)
     pipe.send((True, time.perf_counter() - begin))
     while True:

@@ -81,7 +81,9 @@ def _masking(masking: Any) -> str:
 
 def _scores(workdir: pathlib.Path, step: int) -> dict[str, str]:
   """Returns {metric: value} of the evaluation at the step, as text."""
+  # An imported run was never evaluated here.
   lines = logs.read_log(workdir, 'evaluations') if (workdir / 'evaluations.jsonl').exists() else []
+  # The checkpoint may be older than the last evaluation.
   last = next((line for line in lines if line['step'] == step), {})
   return {
     f'held out: {name.replace("_", " ")}': f'{value:.4f}'

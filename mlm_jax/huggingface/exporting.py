@@ -62,18 +62,22 @@ def run(
       written then.
   """
   workdir = pathlib.Path(workdir)
+  # All is written into a folder beside, so that a refusal leaves nothing.
   with folders.made(folder, '--to') as partial:
     trained = saved.open_model(workdir, step)
     tokenizer, objective = restored.restore(trained)
+    # sentence-transformers has no use for a head.
     part = part or ('encoder' if sentences else '')
     _check(trained.config, part, sentences)
     model, params = _part(trained, tokenizer, objective, part)
     tensors = _tensors(model, params, part, tokenizer.pad_id)
     config = (json.dumps(_config(model, part, tokenizer), indent=2) + '\n').encode()
+    # As it came: its dtypes, its old names, and what had no place in a run.
     if not part and origin.is_in(workdir):
       tensors, config = origin.restored(workdir, tensors)
     pooler, facts = _pooler(workdir, model, part)
     tensors |= pooler
+    # Left out but not silently: on the console and on the card.
     if unplaced := [name for name in objectives.AUXILIARY if name in trained.params]:
       facts['left out'] = (
         f'{", ".join(unplaced)}: the class has no place for heads of auxiliary losses'
@@ -87,6 +91,7 @@ def run(
     tokenizers.write_folder(tokenizer, partial, model.max_positions, model.types)
     if sentences:
       _write_sentence_transformer(partial, model)
+    # A folder that was imported may name another class than ours would, such as XLM-RoBERTa.
     theirs = json.loads(config)
     name = theirs.get('architectures', [_class(model.family, part)])[0]
     text = card.text(trained, tokenizer, name, theirs['model_type'], sentences, facts)
@@ -129,6 +134,7 @@ def _part(
   """Returns (group `model`, parameters) of a part of a run."""
   config = trained.config.copy_and_resolve_references()
   if part == 'generator':
+    # The generator is a model of its own, with the tables it may share already put in.
     model, params = objectives.generator_config(config), objective.mlm_params(trained.params)
   else:
     model, params = config.model, objective.encoder_params(trained.params)
@@ -160,6 +166,7 @@ def _tensors(model: Any, params: dict[str, Any], part: str, pad_id: int) -> dict
       + ('' if part == 'encoder' else '; say --part=encoder')
     )
   tensors = names.to_theirs(rules, params, made.architecture)
+  # One type of zeros adds nothing to the embeddings, as if there were none.
   if model.family in settings.WITH_TYPES and not model.types:
     name = f'{settings.KINDS[model.family].prefix}.embeddings.token_type_embeddings.weight'
     tensors[name] = np.zeros((1, made.architecture.embedding_width), np.float32)
@@ -171,6 +178,7 @@ def _tensors(model: Any, params: dict[str, Any], part: str, pad_id: int) -> dict
 
 def _moved(table: np.ndarray, model: Any, pad_id: int) -> np.ndarray:
   """Returns a position table that begins where the class there begins to use it."""
+  # RoBERTa's offset follows the padding id there, and ours is a setting.
   before = settings.first_position(model.family, pad_id)
   unused = np.zeros((before, table.shape[1]), table.dtype)
   return (
@@ -215,6 +223,7 @@ def _pooler(
     for name in [f'{prefix}.{was.removeprefix(prefix + ".")}']
     if name.startswith(f'{prefix}.pooler.')
   }
+  # Imported with the model; training here has no loss on it and has left it as it was.
   if kept:
     return kept, {}
   plain = {
@@ -246,4 +255,5 @@ def _write_sentence_transformer(folder: pathlib.Path, model: Any) -> None:
   for name, content in files.items():
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text(json.dumps(content, indent=2) + '\n')
+  # This module has no settings; the library wants its folder all the same.
   (folder / '2_Normalize').mkdir()

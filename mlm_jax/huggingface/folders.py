@@ -21,6 +21,7 @@ from mlm_jax import config as config_lib
 CONFIG, TENSORS = 'config.json', 'model.safetensors'
 _INDEX = 'model.safetensors.index.json'
 _PICKLES = re.compile(r'.*\.(bin|pt|pth|pkl|ckpt|bin\.index\.json)')
+# No pickles: nothing here would read them.
 _WANTED = ['*.json', '*.safetensors', '*.txt', '*.model']
 
 
@@ -50,6 +51,7 @@ def _snapshot(folder: pathlib.Path) -> pathlib.Path:
   """Returns the snapshot of a model in the hub's cache that is called main, or else the newest."""
   reference = folder / 'refs' / 'main'
   if reference.is_file():
+    # The cache names its snapshots by commit; a reference names one of them.
     found = folder / 'snapshots' / reference.read_text().strip()
     if found.is_dir():
       return found
@@ -123,6 +125,7 @@ def _files(folder: pathlib.Path) -> list[pathlib.Path]:
     return [folder / name for name in names]
   pickles = sorted(each.name for each in folder.iterdir() if _PICKLES.fullmatch(each.name))
   if pickles:
+    # A model in several pickles needs all of them in one command.
     pattern = folder / (
       'pytorch_model*.bin' if pickles[0].startswith('pytorch_model') else pickles[0]
     )
@@ -150,6 +153,7 @@ def made(folder: str | os.PathLike, flag: str) -> Iterator[pathlib.Path]:
   Raises:
     UserError: it holds something, or cannot be written.
   """
+  # Resolved, so that the rename at the end does not depend on the working directory.
   folder = pathlib.Path(folder).resolve()
   if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
     raise config_lib.UserError(f'{folder} exists; choose another {flag}')

@@ -28,6 +28,7 @@ from mlm_jax.training import checkpoint
 from mlm_jax.training import workdir as workdir_lib
 
 _SHOWN = 8  # tensors that an error names
+# Quantised weights would need their scales, which have no place in a run.
 _DTYPES = ('float32', 'float16', 'bfloat16')
 # Tensors that may be there and have no place in a run: poolers, other heads, buffers.
 _BESIDE = re.compile(
@@ -73,6 +74,7 @@ def run(
     found = read(folder)
     config, params = found.config, found.params
     with config.unlocked():  # for data to come
+      # The run is adapted with the tokenizer that it came with.
       config.data.tokenizer = str((workdir / store.TOKENIZER).absolute())
     if 'head' not in params:
       log(
@@ -97,10 +99,12 @@ def _write(found: Imported, theirs: bytes, params: dict[str, Any], workdir: path
   path = workdir / store.TOKENIZER
   path.parent.mkdir()
   path.write_bytes(found.tokenizer.model)
+  # As training leaves a run, so that every command takes it for one.
   workdir_lib.record_environment(workdir, {'tokenizer': found.tokenizer.sha256})
   workdir_lib.write_config(workdir, found.config)
   origin.write(workdir, theirs, found.placed, found.rest)
   saved = checkpoint.Checkpoints(workdir / 'checkpoints', found.config.checkpoint)
+  # Step 0: nothing has been trained here yet.
   saved.save(0, {'params': jax.tree.map(jnp.asarray, params)})
   saved.wait()
 
@@ -116,6 +120,7 @@ def read(folder: pathlib.Path) -> Imported:
   config = _config(*settings.to_ours(theirs))
   tensors = folders.read_tensors(folder)
   tokenizer = tokenizer_lib.make(tokenizers.from_folder(folder), str(folder))
+  # The other way round is common: tables are padded for the hardware.
   if tokenizer.size > config.model.vocab_size:
     raise config_lib.UserError(
       f'{folder}: the tokenizer has {tokenizer.size} pieces, but the token table only '
@@ -137,12 +142,14 @@ def _config(family: str, ours: dict[str, Any]) -> Any:
     for name, value in ours.items():
       group, last = config_lib.find(config.model, name)
       try:
+        # config.json may have 1 where the config has 1.0.
         group[last] = type(group[last])(value)
       except (TypeError, ValueError):
         raise config_lib.UserError(
           f'config.json: {value!r} is not a value for config.model.{name}'
         ) from None
     models.resolve(config.model)
+    # As long as the position table allows; a shorter row is the user's choice.
     config.data.row_length = config.model.max_positions
   config_lib.check(config)
   return config
@@ -154,10 +161,12 @@ def _params(
   """Returns (our tree, {name there: (name of today, dtype there)} of what is in it)."""
   made = models.make(model, model.vocab_size)
   rules = names.rules(model.family, made.architecture)
+  # The one parameter that files hold under several names (see aliases.py).
   table = next(rule.theirs for rule in rules if rule.ours == ('embeddings/token/embedding',))
   now = aliases.current(tensors, prefix, table)
   named = _named(folder, tensors, now)
   rules = _required(rules, named)
+  # Shapes are known before any parameter is made, so a wrong folder is refused at once.
   shapes = names.shapes(rules, jax.eval_shape(made.init, rng.root_key(0)), made.architecture)
   _check(folder, named, shapes)
   params = names.to_ours(
@@ -172,8 +181,10 @@ def _named(
   folder: pathlib.Path, tensors: dict[str, np.ndarray], now: dict[str, str]
 ) -> dict[str, np.ndarray]:
   """Returns {name of today: array}; UserError where two tensors that are one there differ."""
+  # Tensors under today's name come first: others of that name are compared with them.
   named = {name: tensors[was] for was, name in now.items() if was == name}
   for was, name in now.items():
+    # Copies of a tied table are fine as long as they are copies.
     first = named.setdefault(name, tensors[was])
     if first is not tensors[was] and not np.array_equal(first, tensors[was]):
       raise config_lib.UserError(

@@ -62,6 +62,7 @@ def to_ours(
     if numbers is None:
       arrays = rule.take(named[rule.theirs])
     else:
+      # Layers that have no such tensor still need a place in the stack.
       each = [list(rule.unused)] * rule.first + [
         rule.take(named[rule.theirs.format(n=n)]) for n in numbers
       ]
@@ -106,6 +107,7 @@ def _each(
     arrays, numbers = [at(path) for path in rule.ours], rule.layers(architecture)
     if numbers is None:
       yield rule.theirs, rule.give(arrays)
+    # A stacked array is cut into its layers.
     for n in numbers or ():
       yield rule.theirs.format(n=n), rule.give([array[n] for array in arrays])
 
@@ -121,6 +123,7 @@ def _transposed(theirs: str, ours: str) -> Rule:
 def _padded(theirs: str, ours: str, architecture: Architecture) -> Rule:
   """An array with a row for each token, of which ours has more: they pad the vocabulary."""
   a = architecture
+  # Padding rows are 0: they belong to no token, and the head hides their logits.
   longer = lambda x: np.pad(x, [(0, a.padded_vocab_size - a.vocab_size)] + [(0, 0)] * (x.ndim - 1))
   return Rule(theirs, (ours,), lambda x: [longer(x)], lambda arrays: arrays[0][: a.vocab_size])
 
@@ -197,6 +200,7 @@ def _roberta(a: Any) -> list[Rule]:
 
 
 def _electra(a: Any) -> list[Rule]:
+  # Only where tables are narrower than layers.
   project = _dense('electra.embeddings_project', 'project') if a.embedding_width != a.width else []
   return (
     _embeddings('electra', a)
@@ -237,6 +241,7 @@ def _deberta_v2(a: Any) -> list[Rule]:
   layer = 'deberta.encoder.layer.{n}'
   names = {'query': 'query_proj', 'key': 'key_proj', 'value': 'value_proj'}
   if not a.shared_projections:
+    # With shared projections the content's serve both.
     names |= {'position_key': 'pos_key_proj', 'position_query': 'pos_query_proj'}
   found = [
     *_embeddings('deberta', a, positions=False),
@@ -249,6 +254,7 @@ def _deberta_v2(a: Any) -> list[Rule]:
   if a.relative_norm:
     found += _norm('deberta.encoder.LayerNorm', 'relative/norm')
   if a.convolution:
+    # X places of the kernel.
     D, X = a.width, a.convolution
     found += [
       # Theirs is [out, in, place]; ours is a product with the places side by side.
@@ -300,6 +306,7 @@ def _modernbert(a: Any) -> list[Rule]:
 def discriminator() -> list[Rule]:
   """Returns the Rules of ELECTRA's discriminator's head (see models/heads.py)."""
   return [
+    # It replaces the rules of the masked head, whose paths here are the same.
     *_dense('discriminator_predictions.dense', 'head/transform'),
     *_dense('discriminator_predictions.dense_prediction', 'head/out'),
   ]
@@ -311,6 +318,7 @@ _FAMILIES = {
   'electra': _electra,
   'deberta': _deberta,
   'deberta_v2': _deberta_v2,
+  # Version 3 has the classes of version 2 there.
   'deberta_v3': _deberta_v2,
   'modernbert': _modernbert,
 }

@@ -29,6 +29,7 @@ def write(
     rest: {name there: array} of those that have no place in a run, such as a pooler.
   """
   folder = pathlib.Path(workdir) / _FOLDER
+  # Three files, all that the run itself has no place for.
   folder.mkdir()
   (folder / _CONFIG).write_bytes(config)
   (folder / _NAMES).write_text(json.dumps(placed, indent=1) + '\n')

@@ -46,6 +46,7 @@ class Kind:
   masked: str
 
 
+# None: the setting is absent, and its default there is what we support.
 _GELU = {'hidden_act': (None, 'gelu')}
 _ABSOLUTE = _GELU | {
   'position_embedding_type': (None, 'absolute'),
@@ -161,10 +162,12 @@ def to_ours(theirs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         f'{theirs["model_type"]} with {name} = {theirs.get(name)!r} is not supported; it must '
         f'be {" or ".join(repr(each) for each in supported if each is not None)}'
       )
+  # A null in config.json means the same as no entry.
   full = of.defaults | {name: value for name, value in theirs.items() if value is not None}
   missing = [name for name in of.names.values() if name not in full]
   if missing or 'vocab_size' not in full:
     raise config_lib.UserError(f'config.json lacks {", ".join(missing or ["vocab_size"])}')
+  # What all families share by a table of names; the rest by a function of each.
   ours = {setting: full[name] for setting, name in of.names.items()}
   ours['vocab_size'], ours['max_positions'] = full['vocab_size'], full['max_position_embeddings']
   more: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -210,11 +213,13 @@ def to_theirs(config: Any, pad_id: int) -> dict[str, Any]:
     'vocab_size': config.vocab_size,
     'max_position_embeddings': config.max_positions + first_position(config.family, pad_id),
   }
+  # 0 means the width of the layers here, and has to be written out there.
   flat['embedding_width'] = config.embedding_width or config.width
   theirs |= {there: flat[setting] for setting, there in of.names.items()}
   # The last of the supported values is the one to write; those before it are only read.
   theirs |= {setting: supported[-1] for setting, supported in of.needs.items()}
   if 'dropout' in of.names:
+    # We have one dropout rate for all places.
     theirs['attention_probs_dropout_prob'] = config.dropout
   if config.family in WITH_TYPES:
     theirs['type_vocab_size'] = max(config.types, 1)
@@ -274,6 +279,7 @@ def _deberta(theirs: dict[str, Any]) -> dict[str, Any]:
 
 def _deberta_v2(theirs: dict[str, Any]) -> dict[str, Any]:
   norm = theirs.get('norm_rel_ebd', 'none')
+  # Heads that together are narrower than the layers, or tables that are: not supported.
   size = theirs['hidden_size'] // theirs['num_attention_heads']
   for name, supported in (('attention_head_size', size), ('embedding_size', theirs['hidden_size'])):
     if theirs.get(name, supported) != supported:
@@ -293,6 +299,7 @@ def _modernbert(theirs: dict[str, Any]) -> dict[str, Any]:
   every, layers = theirs.get('global_attn_every_n_layers', 3), theirs['num_hidden_layers']
   # Newer files list the kind of every layer, older ones give the period alone.
   if types := theirs.get('layer_types'):
+    # One period must describe them all, since ours is a period.
     is_global = [n for n, each in enumerate(types) if each == 'full_attention']
     every = is_global[1] if len(is_global) > 1 else layers
     if is_global != list(range(0, layers, every)):

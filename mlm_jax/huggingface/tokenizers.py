@@ -95,6 +95,7 @@ def _named(ids: Mapping[str, int], folder: pathlib.Path) -> dict[str, tuple[str,
   named = {
     role: (name, ids[name]) for role, names in NAMES.items() for name in names[::-1] if name in ids
   }
+  # A row cannot be made without these two; the other special pieces are optional.
   for role in ('cls', 'sep'):
     if role not in named:
       raise base.missing(str(folder), role, 'among its tokens')
@@ -104,6 +105,7 @@ def _named(ids: Mapping[str, int], folder: pathlib.Path) -> dict[str, tuple[str,
 def _from_vocab_txt(folder: pathlib.Path) -> bytes:
   """BERT's: a piece a line, in the order of their ids."""
   settings = _object(folder / 'tokenizer_config.json', {})
+  # The last line ends with a newline, so the split leaves an empty piece behind it.
   lines = _lines(folder / _VOCAB_TXT)
   ids = {
     line.removesuffix('\r'): i for i, line in enumerate(lines[:-1] if lines[-1] == '' else lines)
@@ -118,6 +120,7 @@ def _from_vocab_txt(folder: pathlib.Path) -> bytes:
     'type': 'WordPiece',
     'unk_token': named.get('unk', NAMES['unk'])[0],
     'continuing_subword_prefix': tokenizer_json.PREFIX,
+    # Longer words become [UNK], as in BERT.
     'max_input_chars_per_word': 100,
     'vocab': ids,
   }
@@ -129,6 +132,7 @@ def _from_vocab_txt(folder: pathlib.Path) -> bytes:
 def _from_merges(folder: pathlib.Path) -> bytes:
   """RoBERTa's: the ids of pieces, and the pairs that are merged, in their order."""
   settings = _object(folder / 'tokenizer_config.json', {})
+  # Ids need not follow the order of the file, so they are read and never counted.
   ids = _object(folder / _VOCAB_JSON)
   added = {
     name: i for name, i in _object(folder / 'added_tokens.json', {}).items() if name not in ids
@@ -167,6 +171,7 @@ def _bpe(ids: Mapping[str, int], pairs: list, **settings: Any) -> dict[str, Any]
 def _from_spm(folder: pathlib.Path) -> bytes:
   """DeBERTa's: a SentencePiece model; [MASK] and other added tokens follow its pieces."""
   settings = _object(folder / 'tokenizer_config.json', {})
+  # They change the text before the model sees it, which spm.model alone would not do.
   for key in ('do_lower_case', 'split_by_punct'):
     if settings.get(key):
       raise config.UserError(f'{folder}: {key} with {_SPM} is not supported; give a {_JSON}')
@@ -183,6 +188,7 @@ def _from_spm(folder: pathlib.Path) -> bytes:
         f'{folder / "added_tokens.json"} gives {name} the id {i}; the ids of tokens '
         f'that {_SPM} lacks must follow its {len(pieces)} pieces'
       )
+    # Control pieces are never the result of encoding text.
     proto.pieces.add(piece=name, score=0, type=proto.SentencePiece.CONTROL)
   return proto.SerializeToString()
 
@@ -206,6 +212,7 @@ def write_folder(
     'tokenizer_class': 'PreTrainedTokenizerFast',
     'model_max_length': int(max_length),
     'model_input_names': inputs,
+    # Decoding would otherwise remove spaces before punctuation.
     'clean_up_tokenization_spaces': False,
     **names,
   }
@@ -224,6 +231,7 @@ def to_json(tokenizer: Any) -> bytes:
   """
   if not isinstance(tokenizer, tokenizer_json.Json):
     return _from_sentencepiece(tokenizer)
+  # A tokenizer.json passes as it is; only what it lacks for `transformers` is added.
   document = json.loads(tokenizer.model)
   around = tokenizer_json.around(
     *((tokenizer.piece(i), i) for i in (tokenizer.cls_id, tokenizer.sep_id))
@@ -257,12 +265,14 @@ def _from_sentencepiece(tokenizer: Any) -> bytes:
   types = proto.SentencePiece
   charsmap = proto.normalizer_spec.precompiled_charsmap
   normalizer = {'type': 'Precompiled', 'precompiled_charsmap': base64.b64encode(charsmap).decode()}
+  # Pieces with a boundary mark inside were trained across spaces: text must not be split there.
   crosses_spaces = any(
     BOUNDARY_MARK in each.piece[1:] for each in proto.pieces if each.type == types.NORMAL
   )
   stage = {
     'type': 'Metaspace',
     'replacement': BOUNDARY_MARK,
+    # A mark before the text and not again behind each special piece.
     'prepend_scheme': 'first',
     'split': not crosses_spaces,
   }
@@ -294,6 +304,7 @@ def _model(tokenizer: Any, proto: Any) -> dict[str, Any]:
       'vocab': [(each.piece, each.score) for each in proto.pieces],
     }
   ids = {each.piece: i for i, each in enumerate(proto.pieces)}
+  # Unknown characters become bytes where the model has them, one [UNK] for a run of them else.
   unknown = {
     'unk_token': tokenizer.piece(tokenizer.unk_id),
     'fuse_unk': True,
@@ -302,6 +313,7 @@ def _model(tokenizer: Any, proto: Any) -> dict[str, Any]:
   if kind == _BPE:
     return _bpe(ids, _merges(proto), **unknown)
   types = proto.SentencePiece
+  # With pieces of one letter, BPE would spell unknown words, which a word model does not do.
   letters = [
     each
     for each in proto.pieces

@@ -37,6 +37,7 @@ def make(
   Raises:
     UserError: a generator that cannot be made.
   """
+  # A model that was imported may have a larger table than its tokenizer has pieces.
   own, vocab_size = config.objective, config.model.vocab_size or vocab_size
   if own.name == 'masked':
     model = models.make(config.model, vocab_size)
@@ -66,6 +67,7 @@ def _auxiliary(own: Any, model: models.Model) -> tuple[masked.AuxiliaryLoss, ...
     sentence_pairs.SentencePairLoss(model.architecture, own.pairs_weight),
     span_boundary.SpanBoundaryLoss(model, own.sbo_weight),
   )
+  # A coefficient of 0 means none: no head, no parameters, no metric.
   return tuple(each for each in losses if each.coefficient)
 
 

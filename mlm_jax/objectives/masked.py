@@ -159,6 +159,7 @@ class Objective:
 
   def init(self, key: jax.Array) -> Params:
     """Returns the parameters that are trained."""
+    # The encoder draws from the key itself, so that an auxiliary loss does not change its init.
     return self.model.init(key) | {
       each.name: each.init(rng.named(key, each.name)) for each in self.auxiliary
     }
@@ -176,6 +177,7 @@ class Objective:
     segments_BL = batches.segments(batch.tokens_BL, batch.starts_BS, self.pad_id)
     B, L = segments_BL.shape
     positions_BL = batches.positions(batch.starts_BS, L)
+    # What attention costs here, for the metrics: it depends on how documents are packed.
     pairs_BL = jnp.where(segments_BL > 0, self.model.architecture.pairs(positions_BL), 0)
     chosen_BL, action_BL = masked.chosen_BL, masked.action_BL
     if self.predict_all:
@@ -192,6 +194,7 @@ class Objective:
     used_GP = index_GP >= 0
     # Unused places read position 0, so that gathers stay inside; action 0 takes them out of sums.
     index_GP = jnp.maximum(index_GP, 0)
+    # Every per-token array is compacted in the same way.
     at_index = lambda x_BL: jnp.take_along_axis(group(x_BL), index_GP, axis=1)
     return Inputs(
       tokens_BL=masked.inputs_BL,
@@ -279,6 +282,7 @@ def score(logits_PV: jax.Array, inputs: Inputs) -> tuple[jax.Array, jax.Array, i
   V: columns of the logits.
   """
   targets_P, used_P = inputs.targets_GP.reshape(-1), inputs.used_P
+  # logsumexp minus the target's logit: no [P, V] array of log-probabilities is kept.
   score_P = jnp.take_along_axis(logits_PV, targets_P[:, None], axis=1)[:, 0]
   loss_P = jnp.where(used_P, jax.nn.logsumexp(logits_PV, axis=1) - score_P, 0)
   # `not <=` instead of `>`: against a NaN the target must not win.

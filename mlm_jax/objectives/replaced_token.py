@@ -80,9 +80,11 @@ class Objective:
 
   def init(self, key: jax.Array) -> Params:
     """Returns the parameters of both."""
+    # Keys by name: the generator's init does not depend on the discriminator.
     params = self.discriminator.init(rng.named(key, 'discriminator'))
     generator = self.generator.model.init(rng.named(key, 'generator'))
     if self.sharing == 'tied':
+      # One set of tables, trained by both losses.
       del generator['embeddings']
     if self.sharing == 'gdes':
       # The difference starts at 0: at first both have the generator's table.
@@ -125,6 +127,7 @@ class Objective:
 
   def weights(self, inputs: Inputs) -> Sums:
     """Returns {term: number of predictions}; the discriminator makes one at every token."""
+    # A mean over the chosen and a mean over all tokens: each term has its own weight.
     return self.generator.weights(inputs.masked) | {
       'rtd': (inputs.masked.segments_BL > 0).sum().astype(jnp.float32)
     }
@@ -133,6 +136,7 @@ class Objective:
     self, params: Params, inputs: Inputs, dropout_key: jax.Array | None = None
   ) -> tuple[Sums, Metrics, Sums]:
     """Returns ({term: sum}, {metric: (sum, weight)}, counts); see masked.Objective."""
+    # Dropout of the two models is independent.
     keys = (None, None) if dropout_key is None else jax.random.split(dropout_key)
     generator = self.mlm_params(params)
     logits_PV = self.generator.predict(

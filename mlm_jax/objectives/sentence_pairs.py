@@ -81,6 +81,7 @@ class SentencePairLoss:
     label_P = inputs.label_BS.reshape(-1).astype(jnp.int32)
     used_P, is_wrong_P = label_P > 0, (label_P == sentence_pairs.WRONG).astype(jnp.int32)
     log_P2 = jax.nn.log_softmax(logits_P2)
+    # Computed for every segment; those without a label are left out of the sum.
     loss_P = -jnp.take_along_axis(log_P2, is_wrong_P[:, None], axis=1)[:, 0]
     loss = masked_objective.sum_and_weight(loss_P, used_P)
     accuracy = masked_objective.sum_and_weight(logits_P2.argmax(1) == is_wrong_P, used_P)

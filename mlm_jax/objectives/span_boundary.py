@@ -54,6 +54,7 @@ class SpanBoundaryLoss:
     """Returns the parameters of the head."""
     a = self.model.architecture
     hidden_1D = jnp.zeros((1, a.width))
+    # Flax needs arrays of the right shapes to make parameters; their values do not matter.
     return self._head.init(
       key,
       hidden_1D,

@@ -63,6 +63,7 @@ class Architecture(architecture.Architecture):
 
     The projected table of relative positions serves all rows and is not counted.
     """
+    # Scores of contents with positions and of positions with contents, 2 x D each.
     of_positions = self.layers * attended * 4 * self.width
     of_convolution = tokens * 2 * self.convolution * self.width**2
     return super().flops(tokens, attended, predicted) + of_positions + of_convolution
@@ -74,6 +75,7 @@ def make_architecture(config: Any, vocab_size: int) -> Architecture:
   Raises:
     UserError: more buckets than distances.
   """
+  # Without buckets every distance has a row of its own, and farther ones share the last.
   own = config.deberta
   farthest = own.span or config.max_positions
   if own.buckets and not 4 <= own.buckets <= 2 * farthest - 4:
@@ -128,6 +130,7 @@ class DisentangledAttention(nn.Module):
 
   def setup(self) -> None:
     project = lambda **settings: layers.dense(self.config.width, self.config, **settings)
+    # As published: keys have no bias, and neither have the keys of positions.
     self.query, self.key, self.value = project(), project(use_bias=False), project()
     self.position_key, self.position_query = project(use_bias=False), project()
 
@@ -243,6 +246,7 @@ class Embeddings(nn.Module):
     """Returns hidden_BLD; positions_BL is not used."""
     hidden_BLD = self.token(tokens_BL)
     if self.config.types:
+      # All of one type where the data has no pairs.
       hidden_BLD += self.type(jnp.zeros_like(tokens_BL) if types_BL is None else types_BL)
     return self.drop(self.norm(hidden_BLD.astype(self.config.dtype)), deterministic)
 
@@ -257,6 +261,7 @@ class RelativePositions(nn.Module):
     """Returns table_SD, S = 2 x span."""
     config = self.config
     init = nn.initializers.truncated_normal(config.init_std)
+    # Row 0 is that of keys farthest to the right of a query, the last row of those to the left.
     table_SD = self.param('embedding', init, (2 * config.span, config.width), jnp.float32).astype(
       config.dtype
     )
@@ -296,6 +301,7 @@ class EnhancedDeberta(Deberta):
 
   def setup(self) -> None:
     super().setup()
+    # Absolute positions: these belong to the decoder and no block before it sees them.
     self.position = embeddings.table(self.config.max_positions, self.config)
 
   def finish(
@@ -310,8 +316,10 @@ class EnhancedDeberta(Deberta):
     query_input_BLD = before_BLD + self.position(positions_BL).astype(before_BLD.dtype)
     if self.is_initializing():  # the blocks have no parameters yet
       return hidden_BLD, hidden_BLD
+    # The last block with its own parameters, once more outside of the stack: it has no others.
     block, last = self.block(self.config, parent=None), self.config.layers - 1
     variables = {'params': jax.tree.map(lambda x: x[last], self.layers.variables['params'])}
+    # Keys and values are the same both times; only the queries have moved on.
     for _ in range(2):
       rngs = {} if deterministic else {'dropout': self.make_rng('dropout')}
       query_input_BLD, _ = block.apply(

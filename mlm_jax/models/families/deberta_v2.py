@@ -29,6 +29,7 @@ GROUP = 'deberta'
 
 def module(config: Any, vocab_size: int) -> deberta.Deberta:
   """Returns the Encoder; config is the resolved group `model`."""
+  # A convolution and the decoder are independent choices, and each changes the module class.
   kinds = {
     ('plain', False): deberta.Deberta,
     ('plain', True): Convolved,
@@ -96,8 +97,10 @@ class Convolution(nn.Module):
       axis=-1,
     )
     convolved_BLD = layers.dense(config.width, config, 'kernel')(window_BLX)
+    # gelu in published checkpoints, tanh where a config.json does not say.
     act = {'gelu': layers.gelu, 'tanh': jnp.tanh}[config.convolution_act]
     convolved_BLD = act(layers.Dropout(config.dropout)(convolved_BLD, deterministic))
+    # The norm itself is applied in the first block, after the sum.
     return convolved_BLD, *layers.NormParameters(config, name='norm')()
 
 
@@ -107,6 +110,7 @@ def _neighbour(hidden_BLD: jax.Array, segments_BL: jax.Array, offset: int) -> ja
   shift = lambda x: jnp.pad(x, ((0, 0), (reach, reach)) + ((0, 0),) * (x.ndim - 2))[
     :, reach + offset :
   ][:, :L]
+  # Shifted segment numbers show where the neighbour is of another document, or padding.
   same_BL = (shift(segments_BL) == segments_BL) & (segments_BL > 0)
   return jnp.where(same_BL[:, :, None], shift(hidden_BLD), 0)
 

@@ -105,8 +105,10 @@ class Attention(nn.Module):
       layers.dense(config.width, config, name, use_bias=False)(hidden_BLD), config.heads
     )
     query_BLHK, key_BLHK, value_BLHK = project('query'), project('key'), project('value')
+    # A Python bool where the layers are unrolled, an array where they are scanned.
     is_global = layer % config.global_every == 0
     angles = _either(is_global, lambda: context.global_angles, lambda: context.local_angles)
+    # Scaling the query instead of the scores touches L x K numbers, not L x L.
     query_BLHK = rotary.rotate(query_BLHK, *angles) * K**-0.5
     key_BLHK = rotary.rotate(key_BLHK, *angles)
     same_B1LL = attention.same_document(context.segments_BL)
@@ -158,6 +160,7 @@ class GatedFeedForward(nn.Module):
   def __call__(self, hidden_BLD: jax.Array) -> jax.Array:
     config = self.config
     project = lambda width, name: layers.dense(width, config, name, use_bias=False)
+    # Two products here, one of twice the width in the published code: the same numbers.
     inner_BLF = layers.gelu(project(config.feed_forward, 'in')(hidden_BLD))
     inner_BLF *= project(config.feed_forward, 'gate')(hidden_BLD)
     return project(config.width, 'out')(inner_BLF)
@@ -230,6 +233,7 @@ class ModernBert(encoder.Encoder):
     deterministic: bool,
   ) -> Context:
     K = self.config.width // self.config.heads
+    # Computed once for all layers: cosines of L x K / 2 angles, of either kind.
     return Context(
       segments_BL,
       rotary.angles(positions_BL, K, self.config.global_theta),
@@ -244,5 +248,6 @@ class ModernBert(encoder.Encoder):
     positions_BL: jax.Array,
     deterministic: bool,
   ) -> tuple[jax.Array, jax.Array]:
+    # Pre-norm blocks add to a stream that is never normalised; the head needs it to be.
     hidden_BLD = self.final_norm(hidden_BLD)
     return hidden_BLD, hidden_BLD
