@@ -79,7 +79,7 @@ def alone(arms, tmp_path_factory):
 def together(arms, tmp_path_factory):
   """The folder of a population of all arms."""
   folder = tmp_path_factory.mktemp('together')
-  assert set(run(arms, folder).values()) == {population.Outcome('done')}
+  assert set(run(arms, folder).values()) == {loop.Outcome('done', loop.ALL_STEPS)}
   return folder
 
 
@@ -144,7 +144,8 @@ def test_each_replica_leaves_an_ordinary_run(arms, alone, together):
     assert [each[0].token for each in filled[0]] == [each[0].token for each in filled[1]]
 
 
-def test_a_population_stopped_and_taken_up_equals_one_never_stopped(
+@pytest.mark.slow
+def test_a_population_stopped_and_resumed_equals_one_never_stopped(
   arms, together, tmp_path, monkeypatch
 ):
   outcomes = interrupted(monkeypatch, 3, lambda: run(arms, tmp_path))
@@ -156,7 +157,7 @@ def test_a_population_stopped_and_taken_up_equals_one_never_stopped(
 
 
 @pytest.mark.slow
-def test_runs_of_a_population_and_runs_alone_go_on_from_each_other(
+def test_runs_of_a_population_and_runs_alone_resume_from_each_other(
   arms, alone, tmp_path, monkeypatch
 ):
   ahead, *others = arms
@@ -177,6 +178,7 @@ def test_runs_of_a_population_and_runs_alone_go_on_from_each_other(
     assert_same_run(tmp_path / name, alone / name)
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_leaves_the_others_as_they_were(arms, config, together, tmp_path):
   configs = {name: c.copy_and_resolve_references() for name, c in arms.items()}
   for c in configs.values():
@@ -186,7 +188,7 @@ def test_a_run_that_diverges_leaves_the_others_as_they_were(arms, config, togeth
   lines = []
   outcomes = run(configs, tmp_path, lines.append)
   assert [each.state for each in outcomes.values()] == ['done'] * 3 + ['diverged']
-  assert '2 gradients in a row were not finite' in outcomes[last].error
+  assert '2 gradients in a row were not finite' in outcomes[last].why
   assert any(line.startswith(f'{last} diverged: step 3: 2 gradients') for line in lines)
   for name in list(arms)[:-1]:
     assert_identical(tmp_path / name, together / name)

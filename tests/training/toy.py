@@ -1,5 +1,6 @@
 """A Problem without text: linear regression, trained in milliseconds by everything there is."""
 
+import contextlib
 import functools
 
 import jax
@@ -7,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlm_jax import config as config_lib
+from mlm_jax.training import checkpoint
 from mlm_jax.training import launch
 from mlm_jax.training import problem as problem_lib
 from mlm_jax.training import sharding
+from mlm_jax.training import signals
 
 EXAMPLES, WIDTH = 64, 4
 TRUE_W = np.linspace(-1, 2, WIDTH).astype(np.float32)
@@ -126,3 +129,25 @@ def train(config, workdir, log=silent, profile=False, **changes):
   return launch.run(
     config, workdir, lambda mesh, log: problem(config, mesh, **changes), log, profile
   )
+
+
+@contextlib.contextmanager
+def stopped_at(step, monkeypatch):
+  """Has whatever trains inside stop at a step, as SIGTERM would."""
+  with monkeypatch.context() as patch:
+    patch.setattr(signals.StopSignal, 'at', lambda self, at: 'SIGTERM' if at == step else '')
+    yield
+
+
+def train_until(config, workdir, step, monkeypatch, **changes):
+  """Trains the toy until a step that SIGTERM ends."""
+  with stopped_at(step, monkeypatch):
+    assert not train(config, workdir, **changes)
+
+
+def assert_equal_runs(a, b):
+  """Bit for bit, in all that is deterministic."""
+  for name in ('metrics.jsonl', 'evaluations.jsonl', 'spikes.jsonl'):
+    assert (a / name).read_text() == (b / name).read_text()
+  models = [checkpoint.read_model(each / 'checkpoints') for each in (a, b)]
+  jax.tree.map(np.testing.assert_array_equal, *models)
