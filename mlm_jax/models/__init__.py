@@ -46,6 +46,7 @@ def resolve(config: Any) -> None:
   Raises:
     UserError: a size that the family does not have, or settings of another family.
   """
+  # `unset` tells what was left open: a setting that still has its default.
   family, unset = families.load(config.family), config_lib.base().model
   if config.size not in family.SIZES:
     raise config_lib.UserError(
@@ -63,6 +64,7 @@ def resolve(config: Any) -> None:
 def _refuse_settings_of_others(config: Any, own: str, unset: Any) -> None:
   """Raises UserError where a group of other families than the config's was changed."""
   for group, settings in config.items():
+    # Groups are nested configs; everything else is a setting that all families share.
     if not config_lib.is_config(settings) or group == own:
       continue
     if settings.to_dict() != unset[group].to_dict():

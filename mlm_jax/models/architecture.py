@@ -49,7 +49,9 @@ class Architecture:
     linear = 8 * width**2 + 4 * width * self.feed_forward
     # A pair's products: its score, and its share of the weighted sum of values.
     attention = 4 * width
+    # Once a token, where tables are narrower than layers.
     project = 2 * embedding * width if embedding != width else 0
+    # The transform, then a product with every token's embedding.
     head = 2 * width * embedding + 2 * embedding * self.vocab_size
     return (
       self.layers * (tokens * linear + attended * attention) + tokens * project + predicted * head

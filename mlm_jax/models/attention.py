@@ -40,6 +40,7 @@ def softmax(scores_BHLL: jax.Array, visible_B1LL: jax.Array, dtype: Any) -> jax.
 
 def weighted_sum(weights_BHLL: jax.Array, value_BLHK: jax.Array) -> jax.Array:
   """Returns [B, L, H x K]: the values, summed by the attention weights, the heads side by side."""
+  # In the compute dtype: the weights sum to 1, so nothing can overflow.
   mixed_BLHK = jnp.einsum('BHLM,BMHK->BLHK', weights_BHLL, value_BLHK)
   return mixed_BLHK.reshape(*mixed_BLHK.shape[:2], -1)
 

@@ -47,6 +47,7 @@ class Embeddings(nn.Module):
     """Returns hidden_BLE, E = config.embedding_width; without types_BL every type is 0."""
     # Gathered in float32, then cast: the gradient is summed in float32 too.
     hidden_BLE = self.token(tokens_BL)
+    # Positions count from 0 inside each document, so a packed row is several short ones.
     hidden_BLE += self.position(positions_BL + self.config.position_offset)
     if self.config.types:
       types_BL = jnp.zeros_like(tokens_BL) if types_BL is None else types_BL

@@ -101,6 +101,7 @@ def stack(block: type[nn.Module], config: Architecture) -> Any:
     block,
     variable_axes={'params': 0},
     split_rngs={'params': True, 'dropout': True},
+    # The layer's number differs from block to block; context and deterministic are the same.
     in_axes=(0, nn.broadcast, nn.broadcast),
     length=config.layers,
   )(config)
@@ -183,8 +184,10 @@ class Encoder(nn.Module):
   def setup(self) -> None:
     self.embeddings = self.make_embeddings()
     if self.config.embedding_width != self.config.width:
+      # Narrow tables save parameters; the sum is widened once, before the first block (ELECTRA).
       self.project = layers.dense(self.config.width, self.config)
     self.layers = stack(self.block, self.config)
+    # A discriminator is the same encoder with another head, so this is its only difference.
     self.head = self.head_kind(self.config) if self.head_kind else self.make_head()
 
   def make_embeddings(self) -> Any:
@@ -217,6 +220,7 @@ class Encoder(nn.Module):
     deterministic: bool,
   ) -> tuple[jax.Array, jax.Array]:
     """Returns (hidden_BLD, decoded_BLD)."""
+    # The loader gives uint16 where the vocabulary allows; lookups want int32.
     hidden_BLD = self.embeddings(tokens_BL.astype(jnp.int32), positions_BL, types_BL, deterministic)
     if self.config.embedding_width != self.config.width:
       hidden_BLD = self.project(hidden_BLD)
@@ -232,6 +236,7 @@ class Encoder(nn.Module):
       return self.layers(hidden_BLD, jnp.arange(self.config.layers), context, deterministic)
     details = self.is_mutable_collection(attention.DETAILS)
     key = None if deterministic else self.make_rng('dropout')
+    # The stack's parameters are read here and applied by run_stack, not by Flax.
     hidden_BLD, (extras, kept) = run_stack(
       self.block,
       self.config,
@@ -307,4 +312,5 @@ def make(module: Encoder) -> Model:
     logits: Any = module.apply({'params': params}, hidden_PD, method='predict')
     return logits
 
+  # Jitted by whoever calls them, as part of a larger program.
   return Model(init, apply, head, module.config)

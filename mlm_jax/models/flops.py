@@ -50,6 +50,7 @@ def training(costs: HasFlops, tokens: Any, attended: Any, predicted: Any) -> Any
       summed over the tokens).
     predicted: positions that the head scores against the vocabulary.
   """
+  # Recomputation (remat) is not counted: it is the program's, not the mathematics'.
   return 3 * costs.flops(tokens, attended, predicted)
 
 

@@ -25,6 +25,7 @@ class MaskedHead(nn.Module):
   def __call__(self, hidden_PD: jax.Array, embedding_VE: jax.Array) -> jax.Array:
     """Returns float32 logits_PV."""
     config = self.config
+    # To the width of the table, which may be narrower than the layers.
     hidden_PE = layers.dense(config.embedding_width, config, 'transform', self.use_bias)(hidden_PD)
     hidden_PE = layers.layer_norm(config, use_bias=self.use_bias)(layers.gelu(hidden_PE))
     return _vocabulary_logits(self, config, hidden_PE, embedding_VE)
@@ -97,6 +98,7 @@ class BoundaryHead(nn.Module):
       name='place',
       embedding_init=nn.initializers.truncated_normal(config.init_std),
     )
+    # Longer spans than `places` are rare; their last tokens share an embedding.
     place_PD = table(jnp.minimum(place_P, self.places - 1)).astype(config.dtype)
     hidden_PX = jnp.concatenate([left_PD, right_PD, place_PD], axis=-1)
     for name, width in (('first', config.width), ('second', config.embedding_width)):

@@ -17,6 +17,7 @@ class Dense(nn.Dense):
   """
 
   def __call__(self, inputs: jax.Array) -> jax.Array:
+    # A row is all that a linear layer needs to see.
     flat_NX = inputs.reshape(-1, inputs.shape[-1])
     return super().__call__(flat_NX).reshape(*inputs.shape[:-1], self.features)
 
@@ -109,6 +110,7 @@ class Dropout(nn.Module):
     *lead, last = x.shape
     words = jax.random.bits(self.make_rng('dropout'), (*lead, -(-last // 4)), jnp.uint32)
     draws = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(*lead, -1)[..., :last]
+    # Kept with probability kept_of_256 / 256, exactly: a draw is uniform over 0 ... 255.
     return jnp.where(draws < kept_of_256, x * jnp.asarray(256 / kept_of_256, x.dtype), 0)
 
 
@@ -119,5 +121,6 @@ class FeedForward(nn.Module):
 
   @nn.compact
   def __call__(self, hidden_BLD: jax.Array) -> jax.Array:
+    # The widest arrays that grow with the tokens alone.
     inner_BLF = dense(self.config.feed_forward, self.config, 'in')(hidden_BLD)
     return dense(self.config.width, self.config, 'out')(gelu(inner_BLF))

@@ -66,12 +66,14 @@ def start(params: dict[str, Any], architecture: Architecture) -> dict[str, Any]:
 def _sinusoids(rows: int, frequency_W: np.ndarray, std: float) -> jax.Array:
   """Returns float32 [rows, 2W]: sin and cos in turn, of the given standard deviation."""
   angle_PW = np.arange(rows)[:, None] * frequency_W
+  # Neighbouring columns are the pairs that the key's rotation acts on.
   table_PW2 = np.stack([np.sin(angle_PW), np.cos(angle_PW)], axis=2)
   return jnp.asarray(std * 2**0.5 * table_PW2.reshape(rows, -1), jnp.float32)
 
 
 def _rotation(frequency_W: np.ndarray, heads: int) -> np.ndarray:
   """Returns [D, D]: a key matrix by which head h matches position i with i + offset(h)."""
+  # -1, 1, -2, 2, ...: before and behind in turn, the nearest first.
   offset_H = np.array([(h // 2 + 1) * (-1) ** (h + 1) for h in range(heads)])
   angle_W = frequency_W * np.repeat(offset_H, len(frequency_W) // heads)
   width = 2 * len(frequency_W)
@@ -86,5 +88,6 @@ def _rotation(frequency_W: np.ndarray, heads: int) -> np.ndarray:
 def _smaller_later(dense: dict[str, jax.Array]) -> dict[str, jax.Array]:
   """Returns a stacked linear layer whose kernels after the first are scaled down."""
   scale_N = np.full(dense['kernel'].shape[0], _LATER_LAYERS, np.float32)
+  # The first layer is the one that looks at neighbours.
   scale_N[0] = 1.0
   return dense | {'kernel': dense['kernel'] * scale_N[:, None, None]}

@@ -230,6 +230,7 @@ class Objective:
     encoded = self.encode(params, inputs, dropout_key)
     sums, metrics, counts = self.masked_loss(self.predict(params, encoded, inputs), inputs)
     for each in self.auxiliary:
+      # All see the one encoding: an auxiliary loss costs no second pass.
       sums[each.name], more = each.loss(params, encoded, inputs.auxiliary[each.name], inputs)
       metrics |= more
     return sums, metrics, counts
@@ -268,6 +269,7 @@ class Objective:
 
 def gather(hidden_BLD: jax.Array, index_GP: jax.Array) -> jax.Array:
   """Returns [G x P, D]: the rows at these positions of each group, whose rows lie end to end."""
+  # Inside groups: a gather over all rows would move hidden states between devices.
   G, D = len(index_GP), hidden_BLD.shape[-1]
   return jnp.take_along_axis(hidden_BLD.reshape(G, -1, D), index_GP[:, :, None], axis=1).reshape(
     -1, D
@@ -333,6 +335,7 @@ def _metrics(inputs: Inputs, loss_P: jax.Array, rank_P: jax.Array) -> Metrics:
     'loss_masked': sum_and_weight(loss_P, action_P == corruption.MASK),
     'loss_random': sum_and_weight(loss_P, action_P == corruption.RANDOM),
     'loss_kept': sum_and_weight(loss_P, action_P == corruption.KEEP),
+    # Shares of all positions of the rows, padding included.
     'predicted': (predicted, size),
     # What overflowed was hidden too, though not predicted.
     'rate': (chosen + overflow, inputs.maskable_B.sum(dtype=jnp.float32)),

@@ -108,6 +108,7 @@ class Objective:
     """Returns the FLOPs of one forward pass; see models/flops.py."""
     a = self.discriminator.architecture
     head = tokens * (2 * a.width**2 + 2 * a.width)  # of the discriminator, at every token
+    # 0 predicted positions: the discriminator has no vocabulary head.
     return self.generator.flops(tokens, attended, predicted) + a.flops(tokens, attended, 0) + head
 
   def prepare(
@@ -162,7 +163,9 @@ class Objective:
       inputs.masked.types_BL,
       dropout_key=dropout_key,
     )
+    # The head takes a list of positions.
     B, L, D = encoded.hidden_BLD.shape
+    # Every token, so there is nothing to compact.
     logits_BL = self.discriminator.head(params, encoded.hidden_BLD.reshape(B * L, D)).reshape(B, L)
     replaced_BL, is_token_BL = tokens_BL != inputs.tokens_BL, segments_BL > 0
     loss_BL = optax.sigmoid_binary_cross_entropy(logits_BL, replaced_BL.astype(logits_BL.dtype))

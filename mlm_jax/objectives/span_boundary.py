@@ -99,6 +99,7 @@ class SpanBoundaryLoss:
       left_PD,
       right_PD,
       inputs.place_GP.reshape(-1),
+      # Tied, as the masked head is.
       params['embeddings']['token']['embedding'],
     )
     loss_P, rank_P, _ = masked_objective.score(logits_PV, masked)

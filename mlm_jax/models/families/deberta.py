@@ -204,9 +204,11 @@ class Block(nn.Module):
     """Returns (hidden_BLD, its input); queries come from query_input_BLD where it is given."""
     config, drop = self.config, layers.Dropout(self.config.dropout)
     query_input_BLD = hidden_BLD if query_input_BLD is None else query_input_BLD
+    # A class attribute: the second version replaces it by other projections.
     mixed_BLD = self.attention(config, name='attention')(
       query_input_BLD, hidden_BLD, context, deterministic
     )
+    # The residual is the queries' input: in the decoder, that is the stream being refined.
     after_BLD = layers.layer_norm(config, 'attention_norm')(
       query_input_BLD + drop(mixed_BLD, deterministic)
     )

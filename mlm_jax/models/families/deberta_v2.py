@@ -106,6 +106,7 @@ class Convolution(nn.Module):
 
 def _neighbour(hidden_BLD: jax.Array, segments_BL: jax.Array, offset: int) -> jax.Array:
   """Returns the rows `offset` places further on in the same document, 0 where there is none."""
+  # Padded on both sides and cut: no wrap-around from one end of a row to the other.
   reach, L = abs(offset), segments_BL.shape[1]
   shift = lambda x: jnp.pad(x, ((0, 0), (reach, reach)) + ((0, 0),) * (x.ndim - 2))[
     :, reach + offset :

@@ -47,6 +47,7 @@ class Architecture(architecture.Architecture):
 
   def pairs(self, positions: Any) -> Any:
     """Returns how many (query, key) pairs each token adds, on average over the layers."""
+    # Layers 0, n, 2n, ...: rounded up.
     global_share = -(-self.layers // self.global_every) / self.layers
     # In a local layer a far token adds as many pairs as one at the window's edge.
     in_reach = positions.clip(max=self.reach)
@@ -68,6 +69,7 @@ def module(config: Any, vocab_size: int) -> 'ModernBert':
       config,
       vocab_size,
       Architecture,
+      # The config counts the whole window, as the published one does.
       reach=own.window // 2,
       global_every=own.global_every,
       global_theta=own.global_theta,
@@ -135,6 +137,7 @@ class Attention(nn.Module):
         query_BLHK, key_BLHK, value_BLHK, context.segments_BL, config.reach
       )
 
+    # Only one of the two is run: a local layer never makes L x L scores.
     mixed_BLD = _either(is_global, whole, window)
     out_BLD = layers.dense(config.width, config, 'out', use_bias=False)(mixed_BLD)
     return layers.Dropout(config.dropout)(out_BLD, deterministic)
