@@ -214,7 +214,7 @@ def test_a_score_that_was_no_number_is_left_out_of_the_card(tmp_path):
   card = (tmp_path / 'to' / 'README.md').read_text()
   assert (
     'reference loss' not in card
-    and '| held out: own loss | 1.0000 |' in card
+    and '| held out: policy loss | 1.0000 |' in card
     and '| step | 0 of 6 |' in card
   )
 
@@ -341,7 +341,7 @@ def test_what_is_no_run_is_refused(tmp_path):
   assert not list(tmp_path.iterdir())
 
 
-def test_heads_of_added_losses_that_are_left_out_are_named(tmp_path):
+def test_heads_of_auxiliary_losses_that_are_left_out_are_named(tmp_path):
   builders.write_run(
     tmp_path / 'run',
     data__pairs='nsp',
