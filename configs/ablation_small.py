@@ -1,7 +1,7 @@
 """A very small encoder that leaves its first plateau in two minutes on one CPU core.
 
-Where the ablations of experiments/ start from: small enough for dozens of runs, and yet
-far enough below what single words tell that masking policies can differ. Found in the
+The base of the ablations in experiments/: small enough for dozens of runs, and with a loss
+far enough below that of single words for masking policies to differ. Found in the
 search of experiments/novels_small/NOTES.md.
 
   mlm-jax train --config=configs/ablation_small.py --workdir=runs/ablation_small
@@ -10,10 +10,12 @@ search of experiments/novels_small/NOTES.md.
 Expected: see experiments/masking_rate/NOTES.md.
 """
 
+from typing import Any
+
 from mlm_jax import config
 
 
-def get_config(variant=None):
+def get_config(variant: str | None = None) -> Any:
   c = config.base()
   c.batch_size, c.total_steps = 8, 4000
   c.data.update(

@@ -13,15 +13,17 @@ from it: an exact 15 % (there at most 20 tokens a row, 3.9 % at 512), and no nex
 prediction, which was found to be of no help (arXiv:1907.11692). With it, from documents of several
 sentences each:
 
-  mlm-jax train --config=configs/bert_base.py --config.data.pairs=nsp
-  --config.objective.pairs_weight=1 \
+  mlm-jax train --config=configs/bert_base.py \
+    --config.data.pairs=nsp --config.objective.pairs_weight=1 \
     --config.data.source='text:corpus/*.txt.zst' --workdir=runs/bert_base_next
 """
+
+from typing import Any
 
 from mlm_jax import config
 
 
-def get_config(variant=None):
+def get_config(variant: str | None = None) -> Any:
   c = config.base()
   c.data.update(source='text:corpus/*.txt.zst', vocab_size=30_000, row_length=512)
   c.batch_size = 256

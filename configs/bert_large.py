@@ -13,10 +13,12 @@ from it: an exact 15 % (there at most 20 tokens a row, 3.9 % at 512), and no nex
 prediction.
 """
 
+from typing import Any
+
 from mlm_jax import config
 
 
-def get_config(variant=None):
+def get_config(variant: str | None = None) -> Any:
   c = config.base()
   c.data.update(source='text:corpus/*.txt.zst', vocab_size=30_000, row_length=512)
   c.batch_size = 256

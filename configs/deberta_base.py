@@ -1,5 +1,4 @@
-"""DeBERTa-base, arXiv:2006.03654: disentangled attention, n-grams of words, the enhanced mask
-decoder.
+"""DeBERTa-base, arXiv:2006.03654: disentangled attention, n-grams, enhanced mask decoder.
 
   mlm-jax train --config=configs/deberta_base.py \
     --config.data.source='text:corpus/*.txt.zst' --workdir=runs/deberta_base
@@ -12,10 +11,12 @@ N-grams of one to three words, P(n) proportional to 1 / n, without the positiona
 the published sampler (see config/presets.py).
 """
 
+from typing import Any
+
 from mlm_jax import config
 
 
-def get_config(variant=None):
+def get_config(variant: str | None = None) -> Any:
   c = config.base()
   c.data.update(
     source='text:corpus/*.txt.zst', tokenizer='byte_bpe', vocab_size=50_265, row_length=512

@@ -1,5 +1,4 @@
-"""DeBERTa-v3-small, arXiv:2111.09543: replaced-token detection with gradient-disentangled
-embeddings.
+"""DeBERTa-v3-small, arXiv:2111.09543: replaced-token detection (RTD) with GDES embeddings.
 
   mlm-jax train --config=configs/deberta_v3_small.py \
     --config.data.source='text:corpus/*.txt.zst' --workdir=runs/deberta_v3_small
@@ -8,15 +7,18 @@ embeddings.
 Expected: MNLI 88.3 matched, 87.7 mismatched after fine-tuning (the published model card of
 DeBERTa-v3-xsmall lists all sizes).
 
-The generator is as wide and half as deep; the discriminator's table of tokens is a difference to
-the generator's, which its loss does not move; each has a gradient norm of its own. Batch,
-steps and rate are the paper's (table 11, quoted from memory).
+The generator is as wide and half as deep. Gradient-disentangled embedding sharing (GDES): the
+discriminator's token table is the generator's, on which its loss has no gradient, plus a
+difference that it learns. Each model's gradient is clipped by its own norm. Batch, steps and
+rate are the paper's (table 11, quoted from memory).
 """
+
+from typing import Any
 
 from mlm_jax import config
 
 
-def get_config(variant=None):
+def get_config(variant: str | None = None) -> Any:
   c = config.base()
   c.data.update(source='text:corpus/*.txt.zst', vocab_size=128_000, row_length=512)
   c.batch_size, c.total_steps = 8192, 500_000

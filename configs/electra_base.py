@@ -1,5 +1,4 @@
-"""ELECTRA-base, arXiv:2003.10555: a discriminator of what a generator of a third of its width puts
-in.
+"""ELECTRA-base, arXiv:2003.10555: replaced-token detection, a generator of a third of the width.
 
   mlm-jax train --config=configs/electra_base.py \
     --config.data.source='text:corpus/*.txt.zst' --workdir=runs/electra_base
@@ -10,10 +9,12 @@ Expected: a GLUE score of 85.1 after fine-tuning (table 1 of the paper, quoted f
 Where this differs from the published code: see electra_small.py.
 """
 
+from typing import Any
+
 from mlm_jax import config
 
 
-def get_config(variant=None):
+def get_config(variant: str | None = None) -> Any:
   c = config.base()
   c.data.update(
     source='text:corpus/*.txt.zst', tokenizer='wordpiece', vocab_size=30_522, row_length=512

@@ -1,5 +1,4 @@
-"""ELECTRA-small, arXiv:2003.10555: a discriminator of what a generator of a quarter of its width
-puts in.
+"""ELECTRA-small, arXiv:2003.10555: replaced-token detection, a generator of a quarter of the width.
 
   mlm-jax train --config=configs/electra_small.py \
     --config.data.source='text:corpus/*.txt.zst' --workdir=runs/electra_small
@@ -8,15 +7,17 @@ puts in.
 Expected: on the development sets of GLUE, trained on OpenWebText, CoLA 56.8, SST 88.3, MRPC 87.4,
 STS 86.8, QQP 88.3, MNLI 78.9, QNLI 87.9, RTE 68.5 (github.com/google-research/electra).
 
-Tables of 128 shared by both, 50 times the weight on the discriminator. Where this differs from the
-published code: the learning rate rises and then falls, there the fall begins at once and is
-multiplied by the rise.
+Both share tables of width 128, and the discriminator's loss has 50 times the weight. Where this
+differs from the published code: the learning rate rises and then falls; there the fall begins at
+once and is multiplied by the rise.
 """
+
+from typing import Any
 
 from mlm_jax import config
 
 
-def get_config(variant=None):
+def get_config(variant: str | None = None) -> Any:
   c = config.base()
   c.data.update(
     source='text:corpus/*.txt.zst', tokenizer='wordpiece', vocab_size=30_522, row_length=128

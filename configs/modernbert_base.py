@@ -12,10 +12,12 @@ first 50 billion tokens (config.stages can say so), and the second part keeps it
 rate.
 """
 
+from typing import Any
+
 from mlm_jax import config
 
 
-def get_config(variant=None):
+def get_config(variant: str | None = None) -> Any:
   c = config.base()
   c.data.update(
     source='text:corpus/*.txt.zst',

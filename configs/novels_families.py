@@ -5,29 +5,31 @@
   mlm-jax train --config=configs/novels_families.py:smoke --workdir=runs/smoke   # a minute, CPU
 
 Variants: bert (without one), roberta, electra, deberta, deberta_v3 and modernbert. ELECTRA and
-DeBERTa-v3 detect what a generator of half their layers puts in, the others fill masks.
+DeBERTa-v3 detect what a generator of half their layers has replaced, the others fill masks.
 
 Expected: see experiments/families/NOTES.md.
 """
 
+from typing import Any
+
 from mlm_jax import config
 
-_REPLACED = {
+_RTD = {
   'objective.name': 'rtd',
   'objective.generator_layers': 0.5,
   'objective.generator_width': 1.0,
 }
-FAMILIES = {
+FAMILIES: dict[str, dict[str, Any]] = {
   'bert': {'model.init': 'neighbours'},
   'roberta': {'model.init': 'neighbours'},
-  'electra': _REPLACED | {'model.init': 'neighbours'},
+  'electra': _RTD | {'model.init': 'neighbours'},
   'deberta': {},
-  'deberta_v3': _REPLACED | {'objective.sharing': 'gdes', 'model.deberta.buckets': 64},
+  'deberta_v3': _RTD | {'objective.sharing': 'gdes', 'model.deberta.buckets': 64},
   'modernbert': {'model.modernbert.window': 32},
 }
 
 
-def get_config(variant=None):
+def get_config(variant: str | None = None) -> Any:
   family = variant if variant in FAMILIES else 'bert'
   c = config.base()
   c.data.update(

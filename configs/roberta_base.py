@@ -13,10 +13,12 @@ Where this differs from the paper: a unigram tokenizer with byte fallback instea
 byte-level BPE. Learning rates for other batch sizes: 1e-4 at 256, 7e-4 at 8192.
 """
 
+from typing import Any
+
 from mlm_jax import config
 
 
-def get_config(variant=None):
+def get_config(variant: str | None = None) -> Any:
   c = config.base()
   c.data.update(
     source='text:corpus/*.txt.zst', vocab_size=50_000, row_length=512, packing='contiguous'

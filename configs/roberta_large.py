@@ -12,10 +12,12 @@ Where this differs from the paper: a unigram tokenizer with byte fallback instea
 byte-level BPE.
 """
 
+from typing import Any
+
 from mlm_jax import config
 
 
-def get_config(variant=None):
+def get_config(variant: str | None = None) -> Any:
   c = config.base()
   c.data.update(
     source='text:corpus/*.txt.zst', vocab_size=50_000, row_length=512, packing='contiguous'

@@ -1,23 +1,28 @@
-"""Timing things against each other on machines that are not quiet.
+"""Timing tasks against each other on machines with other load.
 
 Wall time on shared cores is off by a factor of two from one second to the next.
-So what is compared takes turns, is measured by the processor time of all threads
-besides the wall, and is compared turn by turn: the ratio is the result, and the
-single speeds are what this machine had to give.
+So the tasks that are compared take turns, the processor time of all threads is
+measured as well as wall time, and they are compared turn by turn: the ratio is the
+result, and the single speeds only say what this machine could do at that time.
 """
 
+from collections.abc import Callable
+from collections.abc import Mapping
 import dataclasses
 import math
 import resource
 import sys
 import time
+from typing import Any
 
 import numpy as np
+
+Timer = Callable[[Any, int], tuple[float, float]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Times:
-  """Seconds a call of one task took, turn by turn.
+  """Seconds that one call of a task took, turn by turn.
 
   Attributes:
     wall_R: elapsed seconds of each repetition.
@@ -28,32 +33,36 @@ class Times:
   processor_R: np.ndarray
 
 
-def take_turns(tasks, repetitions=9, turn=0.1, timer=None):
+def take_turns(
+  tasks: Mapping[str, Any], repetitions: int = 9, turn: float = 0.1, timer: Timer | None = None
+) -> dict[str, Times]:
   """Returns {name: Times}.
 
   Args:
     tasks: {name: function without arguments that returns when its work is done}.
     repetitions: turns that each task gets.
     turn: seconds a turn lasts at least; fast tasks are called several times in it.
-    timer: (task, calls) -> (wall, processor) seconds a call, where tasks are no functions
+    timer: (task, calls) -> (wall, processor) seconds a call, where tasks are not functions
       of this process.
   """
   timer = timer or time_calls
+  # Fixed before the first turn, so that every turn of a task does the same work.
   calls = {name: _calls_for(task, turn, timer) for name, task in tasks.items()}
-  seen = {name: [] for name in tasks}
+  seen: dict[str, list[tuple[float, float]]] = {name: [] for name in tasks}
+  # In turn, not one after another: a slow minute hits all tasks alike.
   for _ in range(repetitions):
     for name, task in tasks.items():
       seen[name].append(timer(task, calls[name]))
   return {name: Times(*np.array(pairs).T) for name, pairs in seen.items()}
 
 
-def _calls_for(task, turn, timer):
+def _calls_for(task: Any, turn: float, timer: Timer) -> int:
   timer(task, 1)  # compiles, and warms the caches
   wall, _ = timer(task, 1)
   return max(1, math.ceil(turn / max(wall, 1e-9)))
 
 
-def time_calls(task, calls):
+def time_calls(task: Callable[[], Any], calls: int) -> tuple[float, float]:
   """Returns (wall, processor) seconds a call, the latter over all threads of this process."""
   wall, processor = time.perf_counter(), time.process_time()
   for _ in range(calls):
@@ -61,12 +70,14 @@ def time_calls(task, calls):
   return (time.perf_counter() - wall) / calls, (time.process_time() - processor) / calls
 
 
-def table(times, amount, unit, reference=None):
+def table(
+  times: Mapping[str, Times], amount: float, unit: str, reference: str | None = None
+) -> list[str]:
   """Returns the lines of a table: speeds by wall and processor time, and ratios.
 
   Args:
     times: {name: Times} from take_turns.
-    amount: what one call works through.
+    amount: how much one call processes.
     unit: its name, such as 'Mtok'.
     reference: the name that the others are compared with; None for no ratios.
   """
@@ -88,12 +99,13 @@ def table(times, amount, unit, reference=None):
   return lines
 
 
-def ratio(reference_R, ours_R):
-  """Returns how many times faster ours is: the median over turns taken side by side."""
+def ratio(reference_R: np.ndarray, ours_R: np.ndarray) -> float:
+  """Returns how many times faster ours is: the median over pairs of neighbouring turns."""
   return float(np.median(reference_R / ours_R))
 
 
-def peak_memory():
+def peak_memory() -> float:
   """Returns the most memory this process has had, in MB of 10^6 bytes."""
+  # macOS reports bytes, Linux kibibytes.
   unit = 1 if sys.platform == 'darwin' else 1024
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

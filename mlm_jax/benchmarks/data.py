@@ -1,9 +1,12 @@
 """How fast each stage of preparation and loading is, one after another, and the memory it takes."""
 
+import argparse
+from collections.abc import Callable
 import itertools
 import pathlib
 import tempfile
 import time
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +23,7 @@ from mlm_jax.data.corpus import sources as sources_lib
 _LOAD_SECONDS = 3
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--source', default='pydocs', help='text:GLOB or pydocs')
   parser.add_argument('--document', default='blocks', help='how text is cut: file, lines or blocks')
   parser.add_argument(
@@ -29,10 +32,10 @@ def add_arguments(parser):
   parser.add_argument('--batch-size', type=int, default=512, help='rows, for loading')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
   """Prints MB/s (of UTF-8) and tokens/s of each stage, and the peak resident memory.
 
-  That of the preparation is said apart: the stages after it hold all texts in memory.
+  The peak of the preparation is printed separately: the stages after it hold all texts in memory.
   """
   c = config.base()
   c.data.update(source=args.source, document=args.document)
@@ -50,12 +53,13 @@ def run(args):
   print(f'peak resident memory {clock.peak_memory():.0f} MB, with all texts held')
 
 
-def _stages(data, prepared, args):
+def _stages(data: Any, prepared: Any, args: argparse.Namespace) -> None:
   seconds, texts = _timed(lambda: _read(data, args.characters))
   size = sum(len(text.encode()) for text in texts)
   lines = [('read', seconds)]
 
   counts = clean.Counts()
+  # Every stage gets what the one before gave, all of it at once.
   seconds, cleaned = _timed(lambda: [clean.document(text, data, counts) for text in texts])
   lines.append(('clean', seconds))
 
@@ -81,20 +85,20 @@ def _stages(data, prepared, args):
   _load(prepared, args.batch_size, size / len(pieces_T))
 
 
-def _timed(function):
+def _timed(function: Callable[[], Any]) -> tuple[float, Any]:
   begin = time.perf_counter()
   result = function()
   return time.perf_counter() - begin, result
 
 
-def _print(name, seconds, size, tokens):
+def _print(name: str, seconds: float, size: float, tokens: float) -> None:
   print(
     f'{name:14}{seconds:9.2f}{size / seconds / 1e6:9.1f}{tokens / seconds / 1e6:9.2f}', flush=True
   )
 
 
-def _read(data, characters):
-  """Returns raw documents of about so many characters."""
+def _read(data: Any, characters: int) -> list[str]:
+  """Returns raw documents of about this many characters together."""
   counts, skipped = clean.Counts(), sources_lib.Skipped()
   documents = itertools.chain.from_iterable(
     source.documents(data, counts, skipped) for source in sources_lib.parse(data)
@@ -108,8 +112,9 @@ def _read(data, characters):
   return texts
 
 
-def _pack(lengths, pieces_T, data, prepared):
+def _pack(lengths: np.ndarray, pieces_T: np.ndarray, data: Any, prepared: Any) -> None:
   plan = pack.best_fit(lengths, data.row_length, data.max_segments)
+  # Arrays of the dtypes that preparation has chosen.
   rows = prepared.train[0]
   tokenizer = prepared.tokenizer
   special = tokenizer.cls_id, tokenizer.sep_id, tokenizer.pad_id
@@ -128,8 +133,8 @@ def _pack(lengths, pieces_T, data, prepared):
     )
 
 
-def _load(prepared, batch_size, bytes_a_token):
-  """Measures batches from the store to host arrays."""
+def _load(prepared: Any, batch_size: int, bytes_a_token: float) -> None:
+  """Prints the speed of batches from the store to host arrays."""
   loader = loader_lib.Loader(
     prepared, 'train', min(batch_size, sum(map(len, prepared.train))), seed=0
   )

@@ -1,16 +1,19 @@
-"""Masking a batch: tokens a second, beside the collator of `transformers`.
+"""Masking a batch: tokens a second, compared with the collator of `transformers`.
 
 Ours runs compiled on the default device, rows already there, as in a training
-step. The collator gets what a PyTorch DataLoader hands it and runs on one thread
+step. The collator gets what a PyTorch DataLoader gives it and runs on one thread
 as in a DataLoader's worker (with more it is slower): a list of
-{'input_ids': int64 tensor}, one a row; besides, without the dicts, which it takes
-faster; and its masking alone, rows stacked and special tokens known beforehand.
-For words, which it finds by offsets, a list of dicts of Python lists, its fastest; it
-knows no spans, collocations, sentences or weights, so all of these stand beside its words.
+{'input_ids': int64 tensor}, one a row. It is measured also without the dicts, which is
+faster, and its masking alone, with stacked rows and known special tokens.
+For words, which it finds by offsets, it gets dicts of Python lists, its fastest input; it
+has no spans, collocations, sentences or weights, so all of these are compared with its words.
 Ours uses all cores, so the ratio by processor time is the one to quote.
 """
 
+import argparse
+from collections.abc import Callable
 import importlib.util
+from typing import Any
 
 import jax
 import numpy as np
@@ -23,12 +26,12 @@ from mlm_jax.core import vocabulary
 
 _SPECIAL = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
 _CLASSES = ('NOUN', 'VERB', 'ADJ', 'DET', 'PUNCT')
-_TOKENS = {
+_TOKENS: dict[str, dict[str, Any]] = {
   'token, independent': {'sampling': 'bernoulli'},
   'token, exact': {},
   'token, exact, random ids by frequency': {'replacement_distribution': 'frequency'},
 }
-_WORDS = {
+_WORDS: dict[str, dict[str, Any]] = {
   'word, independent': {'unit': 'word', 'sampling': 'bernoulli'},
   'word, exact': {'unit': 'word'},
   'span of words': {'unit': 'span'},
@@ -42,22 +45,24 @@ _WORDS = {
 }
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--rows', type=int, default=256, help='rows a batch (default 256)')
   parser.add_argument('--length', type=int, default=512, help='tokens a row (default 512)')
   parser.add_argument('--vocabulary', type=int, default=8192, help='ids (default 8192)')
   parser.add_argument('--repetitions', type=int, default=9, help='turns each gets (default 9)')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
   """Prints the table of uniform tokens, then that of all other units and of weights."""
   batch, table = _batch(args.rows, args.length, args.vocabulary)
+  # The comparison needs an environment of its own; ours is measured in any.
   peers = all(importlib.util.find_spec(name) for name in ('torch', 'transformers'))
   for unit, policies in (('token', _TOKENS), ('word', _WORDS)):
     tasks = {name: _ours(table, batch, settings) for name, settings in policies.items()}
     reference = None
     if peers:
-      theirs = _collator(table, batch.tokens_BL.astype(np.int64), unit)
+      theirs = _collator(table, np.asarray(batch.tokens_BL, np.int64), unit)
+      # Ratios are to the collator as it is used.
       reference = next(iter(theirs))
       tasks |= theirs
     times = clock.take_turns(tasks, args.repetitions)
@@ -73,9 +78,10 @@ def run(args):
     )
 
 
-def _batch(rows, length, size):
-  """Returns (Batch, Table): words of 1.5 pieces, sentences of 20; a fifth of the words joins the
-  last.
+def _batch(rows: int, length: int, size: int) -> tuple[batches.Batch, vocabulary.Table]:
+  """Returns (Batch, Table) of random tokens.
+
+  Words have 1.5 pieces and sentences 20, on average; a fifth of the tokens continue a collocation.
   """
   g = np.random.default_rng(0)
   ids = np.arange(size)
@@ -83,6 +89,7 @@ def _batch(rows, length, size):
     size,
     _SPECIAL.index('[MASK]'),
     range(len(_SPECIAL)),
+    # Two of three ids start a word.
     starts_V=ids % 3 != 0,
     closes_V=ids % 20 == 7,
     counts_V=1e9 / (10 + ids),
@@ -102,19 +109,25 @@ def _batch(rows, length, size):
   ), table
 
 
-def _ours(table, batch, settings):
+def _ours(
+  table: vocabulary.Table, batch: batches.Batch, settings: dict[str, Any]
+) -> Callable[[], Any]:
   """Returns a function that masks the batch once."""
+  # Transfers are not measured.
   batch, policy = jax.device_put((batch, masking.make(table, **settings)))
   mask_batch, key = jax.jit(masking.mask_batch), rng.root_key(0)
   return lambda: jax.block_until_ready(mask_batch(policy, key, batch))
 
 
-def _collator(table, tokens_BL, unit):
+def _collator(
+  table: vocabulary.Table, tokens_BL: np.ndarray, unit: str
+) -> dict[str, Callable[[], Any]]:
   """Returns {name: function that masks the batch once}."""
   import tokenizers
   import torch
   import transformers
 
+  # As in a DataLoader's worker.
   torch.set_num_threads(1)
   ids = {name: i for i, name in enumerate(_SPECIAL)}
   ids |= {
@@ -138,7 +151,7 @@ def _collator(table, tokens_BL, unit):
       'the same, fed without dicts': lambda: collator([row['input_ids'] for row in rows]),
       'its torch_mask_tokens alone': lambda: collator.torch_mask_tokens(stacked.clone(), special),
     }
-  # It replaces by nothing but [MASK], and says so by a warning unless told to.
+  # For whole words it puts [MASK] alone, with a warning unless these probabilities say so too.
   collator = transformers.DataCollatorForLanguageModeling(
     tokenizer,
     mlm_probability=0.15,
@@ -157,8 +170,8 @@ def _collator(table, tokens_BL, unit):
   return {'transformers whole-word collator': lambda: collator(rows)}
 
 
-def _offsets(table, tokens_BL):
-  """Returns a list of (start, end) characters for each row: words stand a space apart."""
+def _offsets(table: vocabulary.Table, tokens_BL: np.ndarray) -> list[list[tuple[int, int]]]:
+  """Returns a list of (start, end) characters for each row: words are separated by a space."""
   length = 4
   gaps_BL = np.cumsum(np.asarray(table.starts_V)[tokens_BL], axis=1)
   start_BL = gaps_BL + length * np.arange(tokens_BL.shape[1])[None]

@@ -1,15 +1,20 @@
-"""Parts of the encoders beside the plain forms that they stand for: forward, and with the gradient.
+"""Fast forms of parts of a model, compared with their plain forms: forward, and with the gradient.
 
-  relative positions  shifted blocks beside a gather over all pairs (models/disentangled.py)
-  local attention     bands of blocks beside whole rows under a mask (models/sliding_window.py)
-  replacements        the inverse of the distribution function beside Gumbel noise
+  relative positions  shifted blocks, or a gather over all pairs (models/disentangled.py)
+  local attention     blocks with their neighbours, or whole rows under a mask
+    (models/sliding_window.py)
+  replacements        the inverse of the distribution function, or Gumbel noise
     (objectives/replaced_token.py)
 
-Each pair gives the same numbers, the last one the same distribution. The ratio by processor
+Both forms give the same numbers, of replacements the same distribution. The ratio by processor
 time is the one to quote.
 """
 
+import argparse
+from collections.abc import Callable
+from collections.abc import Mapping
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +27,7 @@ from mlm_jax.models import sliding_window
 from mlm_jax.objectives import replaced_token
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
   number = lambda name, default, text: parser.add_argument(
     f'--{name}', type=int, default=default, help=f'{text} (default {default})'
   )
@@ -34,7 +39,7 @@ def add_arguments(parser):
   number('repetitions', 9, 'turns each gets')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
   """Prints a table for each part, forward and with the gradient."""
   print(
     f'{args.rows} rows of {args.length} tokens, {args.heads} heads, on '
@@ -53,20 +58,20 @@ def run(args):
     for tasks in (forward, both):
       _print(tasks, args)
   print()
-  _print(_draws(args), args)
+  _print(_samples(args), args)
 
 
-def _print(tasks, args):
-  """Prints the table of a part; the plain form, which comes last, is what it is compared with."""
+def _print(tasks: Mapping[str, Callable[[], Any]], args: argparse.Namespace) -> None:
+  """Prints the table of a part; the plain form, which comes last, is the reference."""
   times = clock.take_turns(tasks, args.repetitions)
   print('\n'.join(clock.table(times, args.rows * args.length / 1e3, 'ktok', list(tasks)[-1])))
 
 
-def _random(*shape, seed=0):
+def _random(*shape: int, seed: int = 0) -> jax.Array:
   return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
-def _relative(args):
+def _relative(args: argparse.Namespace) -> tuple[str, tuple[Callable, Callable], tuple]:
   """Returns (name, (ours, plain), arrays) of the scores of queries with relative positions."""
   span, most = args.length // 2, args.length
   row_of = functools.partial(disentangled.row_of_distance, span=span, buckets=(span, most))
@@ -81,7 +86,7 @@ def _relative(args):
   )
 
 
-def _local(args):
+def _local(args: argparse.Namespace) -> tuple[str, tuple[Callable, Callable], tuple]:
   """Returns (name, (ours, plain), arrays) of attention to a window."""
   reach = args.window // 2
   segments_BL = jnp.ones((args.rows, args.length), jnp.int32)
@@ -89,13 +94,13 @@ def _local(args):
     attention.same_document(segments_BL) & sliding_window.near(args.length, reach)[None, None]
   )
 
-  def plain(query_BLHK, key_BLHK, value_BLHK):
+  def plain(query_BLHK: jax.Array, key_BLHK: jax.Array, value_BLHK: jax.Array) -> jax.Array:
     weights_BHLL = attention.softmax(
       attention.scores(query_BLHK, key_BLHK), visible_B1LL, value_BLHK.dtype
     )
-    return attention.mean(weights_BHLL, value_BLHK)
+    return attention.weighted_sum(weights_BHLL, value_BLHK)
 
-  ours = functools.partial(sliding_window.mix, segments_BL=segments_BL, reach=reach)
+  ours = functools.partial(sliding_window.attend, segments_BL=segments_BL, reach=reach)
   return (
     'local attention',
     (ours, plain),
@@ -103,28 +108,31 @@ def _local(args):
   )
 
 
-def _draws(args):
-  """Returns {name: task} of drawing a token at 15 % of the positions."""
+def _samples(args: argparse.Namespace) -> dict[str, Callable[[], Any]]:
+  """Returns {name: task} of sampling a token at 15 % of the positions."""
+  # As many as a step of replaced-token detection samples.
   predicted = max(1, round(0.15 * args.rows * args.length))
   logits_PV = _random(predicted, -(-args.vocabulary // 128) * 128)
-  draw = lambda key, logits_PV: replaced_token.draw(
+  sample = lambda key, logits_PV: replaced_token.sample(
     logits_PV, jax.random.uniform(key, (predicted,))
   )
   arrays = jax.random.key(0), logits_PV
   return {
-    'replacements, ours': _forward(draw, arrays),
+    'replacements, ours': _forward(sample, arrays),
     'replacements, plain': _forward(jax.random.categorical, arrays),
   }
 
 
-def _forward(function, arrays):
+def _forward(function: Callable, arrays: tuple) -> Callable[[], Any]:
   """Returns a task that runs the function once."""
   function = jax.jit(function)
   return lambda: jax.block_until_ready(function(*arrays))
 
 
-def _gradient(function, arrays):
+def _gradient(function: Callable, arrays: tuple) -> Callable[[], Any]:
   """Returns a task that runs the function and its gradient by all arrays once."""
   return _forward(
-    jax.grad(lambda *arrays: (function(*arrays) ** 2).sum(), range(len(arrays))), arrays
+    # A square before the sum: the gradient of a plain sum would not depend on the values.
+    jax.grad(lambda *arrays: (function(*arrays) ** 2).sum(), range(len(arrays))),
+    arrays,
   )

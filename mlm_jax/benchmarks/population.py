@@ -1,10 +1,15 @@
-"""The price of replicas: a population's step beside that of one run.
+"""The cost of replicas: a population's step compared with that of one run.
 
-R runs of one encoder, each with a seed, a rate of masking and a learning rate of its own, train
+R runs of one encoder, each with its own seed, masking rate and learning rate, train
 as one vmapped step (see training/vectorized.py). They take turns with one run alone; the ratio is
 that of a replica's share of the step to the step alone, below 1 where a population is cheaper than
 R runs one after another. On a CPU it is that of processor time, on an accelerator of wall time.
 """
+
+import argparse
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -26,7 +31,7 @@ _ALONE = 'alone'
 _PAD = 0
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
   number = lambda name, default, text: parser.add_argument(
     f'--{name}', type=type(default), default=default, help=f'{text} (default {default})'
   )
@@ -46,7 +51,7 @@ def add_arguments(parser):
   number('repetitions', 9, 'turns each gets')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
   """Prints a line for a run alone and for each size of population."""
   if min(args.replicas) < 1:
     raise config_lib.UserError(f'--replicas={min(args.replicas)}: must be at least 1')
@@ -73,13 +78,14 @@ def run(args):
   print('\n'.join(report(times, sizes)))
 
 
-def report(times, sizes):
+def report(times: Mapping[str, clock.Times], sizes: Mapping[str, int]) -> list[str]:
   """Returns lines: milliseconds a replica and step, and its ratio to a run alone.
 
   Args:
     times: {name: clock.Times} a step.
     sizes: {name: replicas}.
   """
+  # On shared cores wall time says little.
   by_processor = jax.default_backend() == 'cpu'
   spent = {name: each.processor_R if by_processor else each.wall_R for name, each in times.items()}
   share = {name: seconds_R / sizes[name] for name, seconds_R in spent.items()}
@@ -94,8 +100,8 @@ def report(times, sizes):
   return lines
 
 
-def _task(shape, replicas):
-  """Returns a function that takes a step of so many replicas; None for a run alone."""
+def _task(shape: contestants.Shape, replicas: int | None) -> Callable[[], Any]:
+  """Returns a function that takes one step of this many replicas; None for a run alone."""
   configs = [_config(shape, r) for r in range(replicas or 1)]
   problems = [_problem(shape, config) for config in configs]
   mesh = sharding.largest_mesh(1)
@@ -103,25 +109,28 @@ def _task(shape, replicas):
   state, key = compiled.init(rng.root_key(0)), rng.root_key(0)
   if replicas:
     compiled, key = vectorized.assemble(configs, problems, compiled, population.unify)
+    # All replicas start from the same parameters; it is the time that matters.
     state = vectorized.stacked([state] * replicas, compiled)
   batch = compiled.batch(0)
 
-  def task():
+  def task() -> None:
     nonlocal state
     state, _ = jax.block_until_ready(compiled.steps[0](state, batch, key))
 
   return task
 
 
-def _config(shape, r):
+def _config(shape: contestants.Shape, r: int) -> Any:
   """Returns the config of replica r."""
+  # Replicas differ as those of a sweep do: in seed, masking rate and learning rate.
   config = shape.config.copy_and_resolve_references()
   config.seed, config.masking.rate = r, 0.15 + 0.01 * (r % 8)
   config.optim.learning_rate *= 1 + r / 8
   return config
 
 
-def _problem(shape, config):
+def _problem(shape: contestants.Shape, config: Any) -> problem_lib.Problem:
+  """Returns the Problem of a run on one batch, over and over."""
   model = models.make(config.model, shape.vocabulary)
   objective = masked_objective.Objective(model, _PAD, shape.batch)
   policy = masking.make(shape.policy().table, **config.masking.to_dict())

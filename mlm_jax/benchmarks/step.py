@@ -1,14 +1,18 @@
-"""A training step: tokens a second, beside transformers in PyTorch and keras-hub on JAX.
+"""A training step: tokens a second, of ours, transformers (PyTorch) and keras-hub (JAX).
 
-All take turns in one run, each in a process of its own that is pinned to the same cores.
+All take turns in one run, each in its own process that is pinned to the same cores.
 The ratios come first and are those of a step: on a CPU of processor time, user and
-system, over all threads of a process; on an accelerator of wall time. Tokens are places of
-a row, useful ones those without padding; FLOPs are those of the mathematics (see
-models/flops.py) for useful tokens; memory is what a process had at most, resident on
-a CPU with the compiler's; `first` is the first step with what compiles in it. A dropout
+system, over all threads of a process; on an accelerator of wall time. Tokens are positions of
+a row, useful tokens those that are not padding; FLOPs are those of the mathematics (see
+models/flops.py) for useful tokens; memory is the peak of a process (on a CPU the resident
+memory, which includes the compiler's); `first` is the first step, which compiles. A dropout
 of .1 is 26/256 in ours.
 """
 
+import argparse
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
 import importlib.metadata
 import importlib.util
@@ -23,7 +27,7 @@ from mlm_jax.benchmarks import contestants
 from mlm_jax.benchmarks import workers
 
 _OURS = 'ours'
-# Name -> (what makes it, the packages it needs).
+# {name: (function that makes its task, packages that it needs)}.
 _CONTESTANTS = {
   _OURS: (contestants.ours, ('jax',)),
   'transformers, eager': (contestants.transformers_eager, ('torch', 'transformers')),
@@ -32,7 +36,7 @@ _CONTESTANTS = {
 }
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
   number = lambda name, default, text: parser.add_argument(
     f'--{name}',
     type=type(default),
@@ -56,13 +60,15 @@ def add_arguments(parser):
   number('repetitions', 9, 'turns each gets')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
   """Prints, for each dropout, the ratios, then the table."""
-  # an accelerator's memory is for all of them
+  # All share an accelerator's memory, of which JAX would otherwise take most at its start.
   os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'] = 'false'
   shapes = [_shape(args, dropout) for dropout in args.dropout]
   available = (
-    sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else range(os.cpu_count())
+    sorted(os.sched_getaffinity(0))
+    if hasattr(os, 'sched_getaffinity')
+    else range(os.cpu_count() or 1)
   )
   if not 1 <= args.cores <= len(available):
     raise config_lib.UserError(
@@ -86,19 +92,20 @@ def run(args):
     )
 
 
-def _shape(args, dropout):
+def _shape(args: argparse.Namespace, dropout: float) -> contestants.Shape:
   """Returns the Shape that the flags describe.
 
   Raises:
     UserError: a flag that cannot work, by itself or with the others.
   """
 
-  def need(name, holds, allowed):
+  def need(name: str, holds: Callable[[int], bool], allowed: str) -> None:
     if not holds(getattr(args, name)):
       raise config_lib.UserError(f'--{name}={getattr(args, name)}: must be {allowed}')
 
   for name in ('layers', 'width', 'repetitions'):
     need(name, lambda value: value >= 1, 'at least 1')
+  # Heads of 64, as BERT has them.
   heads = args.heads or max(1, args.width // 64)
   need('width', lambda width: heads > 0 and width % heads == 0, f'a multiple of the {heads} heads')
   need('vocabulary', lambda size: size >= 300, 'at least 300')
@@ -115,11 +122,11 @@ def _shape(args, dropout):
   }
   names = [field.name for field in dataclasses.fields(contestants.Shape)]
   shape = contestants.Shape(**{name: values[name] for name in names})
-  shape.config  # it refuses the rest
+  config_lib.check(shape.config)  # refuses the rest
   return shape
 
 
-def _title(shape, cores):
+def _title(shape: contestants.Shape, cores: Sequence[int]) -> str:
   versions = [
     f'{name} {importlib.metadata.version(name)}'
     for name in ('jax', 'torch', 'transformers', 'keras-hub')
@@ -138,14 +145,17 @@ def _title(shape, cores):
   )
 
 
-def _measure(shape, names, cores, repetitions):
-  """Measures one dropout and prints what came out."""
+def _measure(
+  shape: contestants.Shape, names: Sequence[str], cores: Sequence[int], repetitions: int
+) -> None:
+  """Measures one dropout and prints the result."""
   team, failed = {}, {}
   try:
     for name in names:
       try:
         team[name] = workers.Worker(_CONTESTANTS[name][0], (shape,), cores)
       except workers.Failed as error:
+        # Without ours there is no ratio to print; without another there are the rest.
         if name == _OURS:
           raise
         failed[name] = error
@@ -167,8 +177,13 @@ def _measure(shape, names, cores, repetitions):
   )
 
 
-def report(shape, times, memory, first):
-  """Returns lines: how many times faster ours is, then what each did.
+def report(
+  shape: contestants.Shape,
+  times: Mapping[str, clock.Times],
+  memory: Mapping[str, float],
+  first: Mapping[str, float],
+) -> list[str]:
+  """Returns lines: how many times faster ours is, then the numbers of each.
 
   Args:
     shape: contestants.Shape.
@@ -195,6 +210,7 @@ def report(shape, times, memory, first):
   )
   lines.append(' ' * width + ''.join(f'{head:>20}' for head in heads))
   for name, spent_R in spent.items():
+    # The others' rows have one document, so fewer of their tokens are useful.
     documents = shape.documents if name == _OURS else 1
     seconds, tokens = np.median(spent_R), shape.batch * shape.length
     cells = (

@@ -1,6 +1,7 @@
 """What cannot work, by itself or with other settings: refused before any work starts."""
 
 import difflib
+import pathlib
 import re
 
 from mlm_jax.config import defaults
@@ -9,6 +10,8 @@ from mlm_jax.config import staging
 from mlm_jax.config.keys import UserError
 from mlm_jax.config.keys import is_number
 
+# A family is a file of this folder. Listed and not imported: config must not import models.
+_FAMILIES = pathlib.Path(__file__).parents[1] / 'models' / 'families'
 _CHOICES = {
   'data.document': ('file', 'lines', 'blocks', 'regex'),
   'data.unicode': ('NFC', 'NFKC', 'none'),
@@ -31,15 +34,7 @@ _CHOICES = {
   ),
   'masking.corruption_per': ('unit', 'token'),
   'masking.replacement_distribution': ('uniform', 'frequency'),
-  'model.family': (
-    'bert',
-    'roberta',
-    'electra',
-    'deberta',
-    'deberta_v2',
-    'deberta_v3',
-    'modernbert',
-  ),
+  'model.family': tuple(sorted(path.stem for path in _FAMILIES.glob('[!_]*.py'))),
   'model.deberta.projections': ('', 'shared', 'own'),
   'model.deberta.relative_norm': ('', 'none', 'layer_norm'),
   'model.deberta.convolution_act': ('gelu', 'tanh'),

@@ -134,7 +134,8 @@ def base():
   masking.static_copies = 0
 
   c.model = model = ml_collections.ConfigDict()
-  # bert, roberta, electra, deberta, deberta_v2, deberta_v3 or modernbert
+  # bert, roberta, electra, deberta, deberta_v2, deberta_v3 or modernbert: the files of
+  # models/families
   model.family = 'bert'
   # sets the five below where they are 0
   model.size = 'small'

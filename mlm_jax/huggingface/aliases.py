@@ -1,12 +1,13 @@
-"""What files call a parameter that the classes with heads call otherwise today.
+"""Other names that published files have for a parameter of today's classes with heads.
 
 Older classes had other names, an encoder saved by itself lacks the prefix, and some files hold
 copies of what the classes tie.
 """
 
+from collections.abc import Iterable
 import re
 
-# What a name was -> what it is, each in turn.
+# (old name, name of today), applied one after another.
 _RENAMED = (
   (r'(.*LayerNorm)\.gamma', r'\1.weight'),
   (r'(.*LayerNorm)\.beta', r'\1.bias'),
@@ -21,21 +22,22 @@ _COPIES_OF_TOKENS = re.compile(
 _OF_ENCODER = re.compile(r'(embeddings|encoder|layers|final_norm|pooler)[._].*')
 
 
-def current(names, prefix, table):
-  """Returns {name in a file: the name of today}; a copy has the name of what it is a copy of.
+def current(names: Iterable[str], prefix: str, table: str) -> dict[str, str]:
+  """Returns {name in a file: name of today}; a copy gets the name of the tensor it copies.
 
   Args:
     names: all names in the file.
     prefix: before the names of the encoder's parameters, such as 'bert'.
     table: the name of the table of tokens.
   """
+  # An encoder saved without a head: no name has the prefix that all of a model with a head have.
   is_bare = not any(name.startswith(f'{prefix}.') for name in names)
 
-  def of(name):
+  def name_today(name: str) -> str:
     for was, now in _RENAMED:
       name = re.sub(f'^{was}$', now, name)
     if _COPIES_OF_TOKENS.fullmatch(name):
       return table
     return f'{prefix}.{name}' if is_bare and _OF_ENCODER.fullmatch(name) else name
 
-  return {name: of(name) for name in names}
+  return {name: name_today(name) for name in names}

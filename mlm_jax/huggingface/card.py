@@ -1,35 +1,47 @@
 """The model card: what a run was, for whoever finds its weights."""
 
+import pathlib
+from typing import Any
+
 from mlm_jax.huggingface import origin
 from mlm_jax.training import logs
+from mlm_jax.training import saved
 from mlm_jax.training import workdir as workdir_lib
 
 _SCORES = ('reference_loss', 'reference_accuracy', 'policy_loss', 'reference_rtd_accuracy')
 
 
-def write(workdir, opened, name, kind, sentences, more):
+def text(
+  model: saved.SavedModel,
+  tokenizer: Any,
+  name: str,
+  kind: str,
+  sentences: bool,
+  more: dict[str, str],
+) -> str:
   """Returns the text of README.md.
 
   Args:
-    workdir: of the run.
-    opened: run.Run.
-    name: of the class there.
+    model: the checkpoint that is exported.
+    tokenizer: data.tokenizers.base.Tokenizer.
+    name: of the class in `transformers`.
     kind: model_type in config.json.
     sentences: whether it loads in sentence-transformers.
     more: {fact: text} to add.
   """
-  config, is_trained = opened.config, not origin.is_in(workdir)
-  starts = workdir_lib.read_environment(workdir)
+  config, is_trained = model.config, not origin.is_in(model.workdir)
+  # The first start says what the run was trained on, the last one which versions trained it.
+  starts = workdir_lib.read_environment(model.workdir)
   facts = (
     {
-      'step': f'{opened.step:,} of {config.total_steps:,}'
+      'step': f'{model.step:,} of {config.total_steps:,}'
       if is_trained
       else 'imported, not trained here',
       'started from': config.init_from,
       'data': f'{config.data.source} ({starts[0].get("data_fingerprint", "")[:12]})'
       if is_trained
       else '',
-      'tokenizer': f'{opened.tokenizer.size:,} pieces, sha256 {opened.tokenizer.sha256[:12]}',
+      'tokenizer': f'{tokenizer.size:,} pieces, sha256 {tokenizer.sha256[:12]}',
       'masking': _masking(config.masking) if is_trained else '',
       'objective': config.objective.name if is_trained else '',
       'rows': f'{config.batch_size} of {config.data.row_length} tokens a step'
@@ -39,7 +51,7 @@ def write(workdir, opened, name, kind, sentences, more):
       if starts
       else '',
     }
-    | _scores(workdir, opened.step)
+    | _scores(model.workdir, model.step)
     | more
   )
   lines = [
@@ -61,15 +73,17 @@ def write(workdir, opened, name, kind, sentences, more):
   return '\n'.join(lines) + '\n'
 
 
-def _masking(masking):
-  split = ' / '.join(f'{share:g}' for share in masking.corruption_probs)
+def _masking(masking: Any) -> str:
+  probs = ' / '.join(f'{share:g}' for share in masking.corruption_probs)
   rate = f'rate {masking.rate:g} ({masking.schedule})'
-  return f'{masking.unit}, {masking.selection}, {rate}, split {split}'
+  return f'{masking.unit}, {masking.selection}, {rate}, corruption {probs}'
 
 
-def _scores(workdir, step):
-  """Returns what the evaluation of the step said, as text."""
+def _scores(workdir: pathlib.Path, step: int) -> dict[str, str]:
+  """Returns {metric: value} of the evaluation at the step, as text."""
+  # An imported run was never evaluated here.
   lines = logs.read_log(workdir, 'evaluations') if (workdir / 'evaluations.jsonl').exists() else []
+  # The checkpoint may be older than the last evaluation.
   last = next((line for line in lines if line['step'] == step), {})
   return {
     f'held out: {name.replace("_", " ")}': f'{value:.4f}'
@@ -78,5 +92,5 @@ def _scores(workdir, step):
   }
 
 
-def _escaped(text):
-  return str(text).replace('|', '\\|').replace('\n', ' ')
+def _escaped(value: object) -> str:
+  return str(value).replace('|', '\\|').replace('\n', ' ')

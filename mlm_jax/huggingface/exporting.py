@@ -1,7 +1,10 @@
 """A run becomes a folder of the Hugging Face ecosystem."""
 
+from collections.abc import Callable
 import json
+import os
 import pathlib
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,7 +21,8 @@ from mlm_jax.huggingface import names
 from mlm_jax.huggingface import origin
 from mlm_jax.huggingface import settings
 from mlm_jax.huggingface import tokenizers
-from mlm_jax.inference import predictor as run_lib
+from mlm_jax.objectives import restored
+from mlm_jax.training import saved
 
 _CLASSES = {
   '': 'ForMaskedLM',
@@ -26,13 +30,18 @@ _CLASSES = {
   'discriminator': 'ForPreTraining',
   'encoder': 'Model',
 }
-_WITH_POOLER = (
-  'bert',
-  'roberta',
-)  # whose encoders have one that pretraining by masks alone leaves as it is
+# Families whose encoder classes have a pooler, which masked-language modelling does not train.
+_WITH_POOLER = ('bert', 'roberta')
 
 
-def run(workdir, folder, step=None, part='', sentences=False, log=print):
+def run(
+  workdir: str | os.PathLike,
+  folder: str | os.PathLike,
+  step: int | None = None,
+  part: str = '',
+  sentences: bool = False,
+  log: Callable[[str], None] = print,
+) -> None:
   """Writes weights, tokenizer and a model card as the Auto classes of `transformers` load them.
 
   A run that was imported and not trained since is written as it came, byte for byte.
@@ -43,9 +52,9 @@ def run(workdir, folder, step=None, part='', sentences=False, log=print):
     step: of the checkpoint; None for the newest that is whole.
     part: '' for the encoder with its masked head (AutoModelForMaskedLM); 'encoder' for the encoder
       alone (AutoModel); 'generator' (AutoModelForMaskedLM) or 'discriminator'
-      (AutoModelForPreTraining) of a run with objective.name = replaced.
-    sentences: whether to write what sentence-transformers load: the encoder, with the mean over
-      all tokens, normalised, behind it.
+      (AutoModelForPreTraining) of a run with objective.name = 'rtd'.
+    sentences: whether to write what sentence-transformers loads: the encoder, followed by the
+      normalised mean over all tokens.
     log: takes lines of text.
 
   Raises:
@@ -53,51 +62,57 @@ def run(workdir, folder, step=None, part='', sentences=False, log=print):
       written then.
   """
   workdir = pathlib.Path(workdir)
+  # All is written into a folder beside, so that a refusal leaves nothing.
   with folders.made(folder, '--to') as partial:
-    opened = run_lib.open_run(workdir, step)
+    trained = saved.open_model(workdir, step)
+    tokenizer, objective = restored.restore(trained)
+    # sentence-transformers has no use for a head.
     part = part or ('encoder' if sentences else '')
-    _check(opened.config, part, sentences)
-    model, params = _part(opened, part)
-    tensors = _tensors(model, params, part, opened.tokenizer.pad_id)
-    config = (json.dumps(_config(model, part, opened.tokenizer), indent=2) + '\n').encode()
+    _check(trained.config, part, sentences)
+    model, params = _part(trained, tokenizer, objective, part)
+    tensors = _tensors(model, params, part, tokenizer.pad_id)
+    config = (json.dumps(_config(model, part, tokenizer), indent=2) + '\n').encode()
+    # As it came: its dtypes, its old names, and what had no place in a run.
     if not part and origin.is_in(workdir):
       tensors, config = origin.restored(workdir, tensors)
-    pooler, said = _pooler(workdir, model, part)
+    pooler, facts = _pooler(workdir, model, part)
     tensors |= pooler
-    if unplaced := [term for term in objectives.ADDED if term in opened.trained]:
-      said['left out'] = f'{", ".join(unplaced)}: the class has no place for heads of added losses'
+    # Left out but not silently: on the console and on the card.
+    if unplaced := [name for name in objectives.AUXILIARY if name in trained.params]:
+      facts['left out'] = (
+        f'{", ".join(unplaced)}: the class has no place for heads of auxiliary losses'
+      )
       log(
-        f'left out, since {_class(model.family, part)} has no place for heads of added losses: '
+        f'left out, since {_class(model.family, part)} has no place for heads of auxiliary losses: '
         f'{", ".join(unplaced)}'
       )
     safetensors.numpy.save_file(tensors, partial / folders.TENSORS, {'format': 'pt'})
     (partial / folders.CONFIG).write_bytes(config)
-    tokenizers.write_folder(opened.tokenizer, partial, model.max_positions, model.types)
+    tokenizers.write_folder(tokenizer, partial, model.max_positions, model.types)
     if sentences:
       _write_sentence_transformer(partial, model)
+    # A folder that was imported may name another class than ours would, such as XLM-RoBERTa.
     theirs = json.loads(config)
     name = theirs.get('architectures', [_class(model.family, part)])[0]
-    text = card.write(workdir, opened, name, theirs['model_type'], sentences, said)
+    text = card.text(trained, tokenizer, name, theirs['model_type'], sentences, facts)
     (partial / 'README.md').write_text(text, encoding='utf-8')
   log(f'{folder}: {name}, {sum(x.size for x in tensors.values()):,} parameters')
 
 
-def _check(config, part, sentences):
+def _check(config: Any, part: str, sentences: bool) -> None:
   """Raises UserError where the run has no such part, or no class there can hold it."""
-  family, is_replaced = config.model.family, config.objective.name == 'rtd'
+  family, is_rtd = config.model.family, config.objective.name == 'rtd'
   if sentences and part != 'encoder':
     raise config_lib.UserError(
-      f'--sentence-transformers is of the encoder; leave --part={part} out'
+      f'--sentence-transformers writes the encoder; leave --part={part} out'
     )
-  if is_replaced and not part:
+  if is_rtd and not part:
     raise config_lib.UserError(
       'the run has a generator and a discriminator: say --part=generator, --part=discriminator or '
       '--part=encoder'
     )
-  if not is_replaced and part in ('generator', 'discriminator'):
-    raise config_lib.UserError(
-      f'--part={part} is of runs with objective.name = replaced; leave it out'
-    )
+  if not is_rtd and part in ('generator', 'discriminator'):
+    raise config_lib.UserError(f'--part={part} is for runs with objective.name = rtd; leave it out')
   if part == 'discriminator' and family != 'electra':
     raise config_lib.UserError(
       f'there is no class with a discriminator for {family}; say --part=encoder'
@@ -113,18 +128,22 @@ def _check(config, part, sentences):
     )
 
 
-def _part(opened, part):
+def _part(
+  trained: saved.SavedModel, tokenizer: Any, objective: objectives.Objective, part: str
+) -> tuple[Any, dict[str, Any]]:
   """Returns (group `model`, parameters) of a part of a run."""
-  config, params = opened.config.copy_and_resolve_references(), opened.params
-  model = config.model
+  config = trained.config.copy_and_resolve_references()
   if part == 'generator':
-    model, params = objectives.generator_config(config), opened.mlm_params
+    # The generator is a model of its own, with the tables it may share already put in.
+    model, params = objectives.generator_config(config), objective.mlm_params(trained.params)
+  else:
+    model, params = config.model, objective.encoder_params(trained.params)
   with model.unlocked():
-    model.vocab_size = model.vocab_size or opened.tokenizer.size
+    model.vocab_size = model.vocab_size or tokenizer.size
   return model, params
 
 
-def _tensors(model, params, part, pad_id):
+def _tensors(model: Any, params: dict[str, Any], part: str, pad_id: int) -> dict[str, np.ndarray]:
   """Returns {name there: array} of a part of a run."""
   make = models.make_discriminator if part == 'discriminator' else models.make
   made = make(model, model.vocab_size)
@@ -133,6 +152,8 @@ def _tensors(model, params, part, pad_id):
     rules = [rule for rule in rules if not rule.is_of_head]
   if part == 'discriminator':
     rules += names.discriminator()
+  # Every parameter must have a place there; only what the encoder alone has no use for may be lost:
+  # its head, and the positions that the enhanced mask decoder adds before that.
   held = {path for rule in rules for path in rule.ours}
   lost = [
     path
@@ -145,6 +166,7 @@ def _tensors(model, params, part, pad_id):
       + ('' if part == 'encoder' else '; say --part=encoder')
     )
   tensors = names.to_theirs(rules, params, made.architecture)
+  # One type of zeros adds nothing to the embeddings, as if there were none.
   if model.family in settings.WITH_TYPES and not model.types:
     name = f'{settings.KINDS[model.family].prefix}.embeddings.token_type_embeddings.weight'
     tensors[name] = np.zeros((1, made.architecture.embedding_width), np.float32)
@@ -154,8 +176,9 @@ def _tensors(model, params, part, pad_id):
   }
 
 
-def _moved(table, model, pad_id):
-  """Returns a table of positions that begins where the class there begins to use it."""
+def _moved(table: np.ndarray, model: Any, pad_id: int) -> np.ndarray:
+  """Returns a position table that begins where the class there begins to use it."""
+  # RoBERTa's offset follows the padding id there, and ours is a setting.
   before = settings.first_position(model.family, pad_id)
   unused = np.zeros((before, table.shape[1]), table.dtype)
   return (
@@ -165,14 +188,14 @@ def _moved(table, model, pad_id):
   )
 
 
-def _class(family, part):
-  """Returns the name of the class there."""
+def _class(family: str, part: str) -> str:
+  """Returns the name of the class in `transformers`."""
   masked = next(each.masked for each in settings.KINDS.values() if family in each.families)
   return masked.replace('ForMaskedLM', _CLASSES[part])
 
 
-def _config(model, part, tokenizer):
-  """Returns what config.json says of a part of a run."""
+def _config(model: Any, part: str, tokenizer: Any) -> dict[str, Any]:
+  """Returns the config.json of a part of a run."""
   cls, sep = tokenizer.cls_id, tokenizer.sep_id
   return settings.to_theirs(model, tokenizer.pad_id) | {
     'architectures': [_class(model.family, part)],
@@ -183,10 +206,13 @@ def _config(model, part, tokenizer):
   }
 
 
-def _pooler(workdir, model, part):
-  """Returns ({name there: array} of the pooler that the class asks for, what the card says of it).
+def _pooler(
+  workdir: pathlib.Path, model: Any, part: str
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+  """Returns ({name there: array} of the pooler that the class needs, {fact: text} for the card).
 
-  It is the one that was imported, or else one that only bounds the hidden state of [CLS].
+  It is the one that was imported, or else an identity matrix, behind which the class's tanh only
+  bounds the hidden state of [CLS].
   """
   if part != 'encoder' or model.family not in _WITH_POOLER:
     return {}, {}
@@ -197,6 +223,7 @@ def _pooler(workdir, model, part):
     for name in [f'{prefix}.{was.removeprefix(prefix + ".")}']
     if name.startswith(f'{prefix}.pooler.')
   }
+  # Imported with the model; training here has no loss on it and has left it as it was.
   if kept:
     return kept, {}
   plain = {
@@ -206,8 +233,8 @@ def _pooler(workdir, model, part):
   return plain, {'pooler': 'not trained: it bounds the hidden state of [CLS] and does no more'}
 
 
-def _write_sentence_transformer(folder, model):
-  """Writes the files by which sentence-transformers put a mean and a norm behind the encoder."""
+def _write_sentence_transformer(folder: pathlib.Path, model: Any) -> None:
+  """Writes the files by which sentence-transformers adds a mean and a norm to the encoder."""
   kinds = [('Transformer', ''), ('Pooling', '1_Pooling'), ('Normalize', '2_Normalize')]
   modules = [
     {'idx': n, 'name': str(n), 'path': path, 'type': f'sentence_transformers.models.{kind}'}
@@ -228,4 +255,5 @@ def _write_sentence_transformer(folder, model):
   for name, content in files.items():
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text(json.dumps(content, indent=2) + '\n')
+  # This module has no settings; the library wants its folder all the same.
   (folder / '2_Normalize').mkdir()

@@ -1,15 +1,19 @@
-"""Folders of the Hugging Face ecosystem: what stands in one, and its tensors.
+"""Folders of the Hugging Face ecosystem: finding one, its config and its tensors, making one.
 
 Weights are read from safetensors alone. A pickle can run any program, so none is opened.
 """
 
+from collections.abc import Callable
+from collections.abc import Iterator
 import contextlib
 import json
 import os
 import pathlib
 import re
 import shutil
+from typing import Any
 
+import numpy as np
 import safetensors
 
 from mlm_jax import config as config_lib
@@ -17,10 +21,11 @@ from mlm_jax import config as config_lib
 CONFIG, TENSORS = 'config.json', 'model.safetensors'
 _INDEX = 'model.safetensors.index.json'
 _PICKLES = re.compile(r'.*\.(bin|pt|pth|pkl|ckpt|bin\.index\.json)')
+# No pickles: nothing here would read them.
 _WANTED = ['*.json', '*.safetensors', '*.txt', '*.model']
 
 
-def find(place, log=print):
+def find(place: str | os.PathLike, log: Callable[[str], None] = print) -> pathlib.Path:
   """Returns the folder that a place names.
 
   Args:
@@ -36,15 +41,17 @@ def find(place, log=print):
     return _snapshot(folder)
   if folder.is_dir():
     return folder
+  # NAME or OWNER/NAME; what looks like a path, or is a file, is not asked of the hub.
   if not re.fullmatch(r'[\w-][\w.-]*(/[\w-][\w.-]*)?', str(place)) or folder.exists():
-    raise config_lib.UserError(f'{place} is no folder with {CONFIG} and {TENSORS}')
+    raise config_lib.UserError(f'{place} is not a folder with {CONFIG} and {TENSORS}')
   return _download(str(place), log)
 
 
-def _snapshot(folder):
+def _snapshot(folder: pathlib.Path) -> pathlib.Path:
   """Returns the snapshot of a model in the hub's cache that is called main, or else the newest."""
   reference = folder / 'refs' / 'main'
   if reference.is_file():
+    # The cache names its snapshots by commit; a reference names one of them.
     found = folder / 'snapshots' / reference.read_text().strip()
     if found.is_dir():
       return found
@@ -54,19 +61,20 @@ def _snapshot(folder):
   return snapshots[-1]
 
 
-def _download(name, log):
-  import huggingface_hub  # slow to import, and seldom needed
+def _download(name: str, log: Callable[[str], None]) -> pathlib.Path:
+  import huggingface_hub  # slow to import, and rarely needed
 
-  log(f'{name} is no folder here: taken for a name on the hub')
+  log(f'{name} is not a folder here: looked up as a name on the hub')
   try:
     return pathlib.Path(huggingface_hub.snapshot_download(name, allow_patterns=_WANTED))
   except Exception as error:  # it raises those of several libraries
     raise config_lib.UserError(
-      f'{name} is no folder here, and cannot be had from the hub ({config_lib.one_line(error)})'
+      f'{name} is not a folder here, and could not be downloaded from the hub '
+      f'({config_lib.one_line(error)})'
     ) from None
 
 
-def read_config(folder):
+def read_config(folder: pathlib.Path) -> dict[str, Any]:
   """Returns what config.json holds; UserError where it is missing or damaged."""
   path = folder / CONFIG
   try:
@@ -82,7 +90,7 @@ def read_config(folder):
   return theirs
 
 
-def read_tensors(folder):
+def read_tensors(folder: pathlib.Path) -> dict[str, np.ndarray]:
   """Returns {name: array as it is there} of model.safetensors or its shards.
 
   Raises:
@@ -100,13 +108,14 @@ def read_tensors(folder):
   return tensors
 
 
-def _files(folder):
+def _files(folder: pathlib.Path) -> list[pathlib.Path]:
   """Returns the paths of the safetensors files of a folder."""
   single, index = folder / TENSORS, folder / _INDEX
   if single.exists():
     return [single]
   if index.exists():
     try:
+      # The index comes from outside and must not lead outside: a name with a folder in it could.
       names = sorted(set(json.loads(index.read_bytes())['weight_map'].values()))
       is_inside = all(pathlib.PurePath(name).name == name for name in names)
     except (ValueError, KeyError, AttributeError, TypeError):
@@ -116,6 +125,7 @@ def _files(folder):
     return [folder / name for name in names]
   pickles = sorted(each.name for each in folder.iterdir() if _PICKLES.fullmatch(each.name))
   if pickles:
+    # A model in several pickles needs all of them in one command.
     pattern = folder / (
       'pytorch_model*.bin' if pickles[0].startswith('pytorch_model') else pickles[0]
     )
@@ -128,25 +138,26 @@ def _files(folder):
     )
   raise config_lib.UserError(
     f'{folder} has no {TENSORS}; where there is only a pickle, such as pytorch_model.bin, put '
-    'it there and be told how to convert it'
+    'it there, and this command says how to convert it'
   )
 
 
 @contextlib.contextmanager
-def made(folder, flag):
-  """Gives a new folder to write into, which becomes `folder` once all is written; else nothing is
-  left.
+def made(folder: str | os.PathLike, flag: str) -> Iterator[pathlib.Path]:
+  """Yields a new folder to write into, which becomes `folder` at the end, whole or not at all.
 
   Args:
     folder: must not exist, or be empty.
-    flag: of the command line, which errors speak of.
+    flag: the flag of the command line that errors name.
 
   Raises:
     UserError: it holds something, or cannot be written.
   """
+  # Resolved, so that the rename at the end does not depend on the working directory.
   folder = pathlib.Path(folder).resolve()
   if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
     raise config_lib.UserError(f'{folder} exists; choose another {flag}')
+  # A neighbour, so that the rename stays on one file system.
   partial = folder.with_name(f'{folder.name}.partial-{os.getpid()}')
   try:
     partial.mkdir(parents=True)

@@ -1,14 +1,20 @@
-"""What the Hugging Face classes call each parameter, and how their arrays become ours and back.
+"""Names of the parameters in the Hugging Face classes, and the arrays' way from there and back.
 
-Linear weights are transposed there, layers stand apart where ours are stacked, and the
-vocabulary is not padded. Every rule goes both ways and loses no bit.
+Linear weights are transposed there, layers are separate where ours are stacked, and the
+vocabulary is not padded. Every rule works in both directions and loses no bit.
 """
 
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
-from typing import Callable
+from typing import Any
 
 import jax
 import numpy as np
+
+from mlm_jax.models.architecture import Architecture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +22,7 @@ class Rule:
   """One tensor of theirs, and the arrays of ours that it holds.
 
   Attributes:
-    theirs: name of the tensor; {n} in it stands for the layer.
+    theirs: name of the tensor; {n} in it is the layer's number.
     ours: paths of the arrays, without the leading axis of layers.
     take: (their tensor) -> list of our arrays.
     give: (list of our arrays) -> their tensor.
@@ -25,39 +31,38 @@ class Rule:
   """
 
   theirs: str
-  ours: tuple
-  take: Callable
-  give: Callable
+  ours: tuple[str, ...]
+  take: Callable[[np.ndarray], list[np.ndarray]]
+  give: Callable[[list[np.ndarray]], np.ndarray]
   first: int = 0
-  unused: tuple = ()
+  unused: tuple[np.ndarray, ...] = ()
 
   @property
-  def is_of_head(self):
-    """Whether it is of what stands on the encoder."""
+  def is_of_head(self) -> bool:
+    """Whether it belongs to the head."""
     return self.ours[0].startswith('head/')
 
-  def layers(self, architecture):
-    """Returns the numbers of the layers that have it, or None where it is of no layer."""
+  def layers(self, architecture: Architecture) -> range | None:
+    """Returns the numbers of the layers that have it, or None where it belongs to no layer."""
     return range(self.first, architecture.layers) if '{n}' in self.theirs else None
 
 
-def rules(family, architecture):
-  """Returns the Rules of an encoder and its masked-language-model head; see FAMILIES of
-  `models`.
-  """
+def rules(family: str, architecture: Architecture) -> list[Rule]:
+  """Returns the Rules of an encoder of a family and of its masked-language-model head."""
   return _FAMILIES[family](architecture)
 
 
-def to_ours(rules, named, architecture):
-  """Returns our tree of parameters from {name of theirs: array}; what no rule asks for is passed
-  over.
-  """
-  tree = {}
+def to_ours(
+  rules: Sequence[Rule], named: Mapping[str, np.ndarray], architecture: Architecture
+) -> dict[str, Any]:
+  """Returns our parameters from {name of theirs: array}; tensors without a rule are ignored."""
+  tree: dict[str, Any] = {}
   for rule in rules:
     numbers = rule.layers(architecture)
     if numbers is None:
       arrays = rule.take(named[rule.theirs])
     else:
+      # Layers that have no such tensor still need a place in the stack.
       each = [list(rule.unused)] * rule.first + [
         rule.take(named[rule.theirs.format(n=n)]) for n in numbers
       ]
@@ -71,21 +76,28 @@ def to_ours(rules, named, architecture):
   return tree
 
 
-def to_theirs(rules, tree, architecture):
+def to_theirs(
+  rules: Sequence[Rule], tree: Any, architecture: Architecture
+) -> dict[str, np.ndarray]:
   """Returns {name of theirs: array} from our tree of parameters."""
   return {name: np.ascontiguousarray(array) for name, array in _each(rules, tree, architecture)}
 
 
-def shapes(rules, tree, architecture):
+def shapes(
+  rules: Sequence[Rule], tree: Any, architecture: Architecture
+) -> dict[str, tuple[int, ...]]:
   """Returns {name of theirs: shape} from our tree of anything that has a shape."""
+  # Views of one zero: the rules can be applied to shapes alone, without memory for the arrays.
   tree = jax.tree.map(lambda x: np.broadcast_to(np.float32(0), x.shape), tree)
   return {name: array.shape for name, array in _each(rules, tree, architecture)}
 
 
-def _each(rules, tree, architecture):
-  """Gives (name of theirs, array) of each tensor in turn."""
+def _each(
+  rules: Sequence[Rule], tree: Any, architecture: Architecture
+) -> Iterator[tuple[str, np.ndarray]]:
+  """Yields (name of theirs, array) of each tensor in turn."""
 
-  def at(path):
+  def at(path: str) -> np.ndarray:
     place = tree
     for key in path.split('/'):
       place = place[key]
@@ -95,42 +107,44 @@ def _each(rules, tree, architecture):
     arrays, numbers = [at(path) for path in rule.ours], rule.layers(architecture)
     if numbers is None:
       yield rule.theirs, rule.give(arrays)
+    # A stacked array is cut into its layers.
     for n in numbers or ():
       yield rule.theirs.format(n=n), rule.give([array[n] for array in arrays])
 
 
-def _same(theirs, ours):
+def _same(theirs: str, ours: str) -> Rule:
   return Rule(theirs, (ours,), lambda x: [x], lambda arrays: arrays[0])
 
 
-def _turned(theirs, ours):
+def _transposed(theirs: str, ours: str) -> Rule:
   return Rule(theirs, (ours,), lambda x: [x.T], lambda arrays: arrays[0].T)
 
 
-def _padded(theirs, ours, architecture):
-  """Of the vocabulary, whose rows ours has more of."""
+def _padded(theirs: str, ours: str, architecture: Architecture) -> Rule:
+  """An array with a row for each token, of which ours has more: they pad the vocabulary."""
   a = architecture
+  # Padding rows are 0: they belong to no token, and the head hides their logits.
   longer = lambda x: np.pad(x, [(0, a.padded_vocab_size - a.vocab_size)] + [(0, 0)] * (x.ndim - 1))
   return Rule(theirs, (ours,), lambda x: [longer(x)], lambda arrays: arrays[0][: a.vocab_size])
 
 
-def _dense(theirs, ours, bias=True):
-  return [_turned(f'{theirs}.weight', f'{ours}/kernel')] + [
+def _dense(theirs: str, ours: str, bias: bool = True) -> list[Rule]:
+  return [_transposed(f'{theirs}.weight', f'{ours}/kernel')] + [
     _same(f'{theirs}.bias', f'{ours}/bias')
   ] * bias
 
 
-def _norm(theirs, ours, bias=True):
+def _norm(theirs: str, ours: str, bias: bool = True) -> list[Rule]:
   return [_same(f'{theirs}.weight', f'{ours}/scale')] + [
     _same(f'{theirs}.bias', f'{ours}/bias')
   ] * bias
 
 
-def _table(theirs, ours):
+def _table(theirs: str, ours: str) -> list[Rule]:
   return [_same(f'{theirs}.weight', f'{ours}/embedding')]
 
 
-def _embeddings(prefix, a, positions=True):
+def _embeddings(prefix: str, a: Any, positions: bool = True) -> list[Rule]:
   """Tables and norm as BERT has them."""
   return [
     _padded(f'{prefix}.embeddings.word_embeddings.weight', 'embeddings/token/embedding', a),
@@ -140,7 +154,7 @@ def _embeddings(prefix, a, positions=True):
   ]
 
 
-def _after_attention(layer):
+def _after_attention(layer: str) -> list[Rule]:
   """The parts of a post-norm block behind the attention."""
   return [
     *_dense(f'{layer}.attention.output.dense', 'layers/attention/out'),
@@ -151,7 +165,7 @@ def _after_attention(layer):
   ]
 
 
-def _post_norm_layers(prefix):
+def _post_norm_layers(prefix: str) -> list[Rule]:
   layer = f'{prefix}.encoder.layer.{{n}}'
   return [
     rule
@@ -160,7 +174,7 @@ def _post_norm_layers(prefix):
   ] + _after_attention(layer)
 
 
-def _head(transform, norm, bias, a):
+def _head(transform: str, norm: str, bias: str, a: Any) -> list[Rule]:
   return [
     *_dense(transform, 'head/transform'),
     *_norm(norm, 'head/norm'),
@@ -168,16 +182,16 @@ def _head(transform, norm, bias, a):
   ]
 
 
-def _bert_head(a):
+def _bert_head(a: Any) -> list[Rule]:
   inside = 'cls.predictions'
   return _head(f'{inside}.transform.dense', f'{inside}.transform.LayerNorm', f'{inside}.bias', a)
 
 
-def _bert(a):
+def _bert(a: Any) -> list[Rule]:
   return _embeddings('bert', a) + _post_norm_layers('bert') + _bert_head(a)
 
 
-def _roberta(a):
+def _roberta(a: Any) -> list[Rule]:
   return (
     _embeddings('roberta', a)
     + _post_norm_layers('roberta')
@@ -185,7 +199,8 @@ def _roberta(a):
   )
 
 
-def _electra(a):
+def _electra(a: Any) -> list[Rule]:
+  # Only where tables are narrower than layers.
   project = _dense('electra.embeddings_project', 'project') if a.embedding_width != a.width else []
   return (
     _embeddings('electra', a)
@@ -197,11 +212,12 @@ def _electra(a):
   )
 
 
-def _deberta(a):
-  """Queries, keys and values of a head stand together there; keys have no bias."""
+def _deberta(a: Any) -> list[Rule]:
+  """Queries, keys and values of a head are together in one product there; keys have no bias."""
   H, K, D = a.heads, a.width // a.heads, a.width
   layer = 'deberta.encoder.layer.{n}'
   names = [f'layers/attention/{name}/kernel' for name in ('query', 'key', 'value')]
+  # Theirs is [H x 3 x K, D], head by head; ours are three matrices [D, H x K].
   fused = Rule(
     f'{layer}.attention.self.in_proj.weight',
     tuple(names),
@@ -221,10 +237,11 @@ def _deberta(a):
   ]
 
 
-def _deberta_v2(a):
+def _deberta_v2(a: Any) -> list[Rule]:
   layer = 'deberta.encoder.layer.{n}'
   names = {'query': 'query_proj', 'key': 'key_proj', 'value': 'value_proj'}
   if not a.shared_projections:
+    # With shared projections the content's serve both.
     names |= {'position_key': 'pos_key_proj', 'position_query': 'pos_query_proj'}
   found = [
     *_embeddings('deberta', a, positions=False),
@@ -237,8 +254,10 @@ def _deberta_v2(a):
   if a.relative_norm:
     found += _norm('deberta.encoder.LayerNorm', 'relative/norm')
   if a.convolution:
+    # X places of the kernel.
     D, X = a.width, a.convolution
     found += [
+      # Theirs is [out, in, place]; ours is a product with the places side by side.
       Rule(
         'deberta.encoder.conv.conv.weight',
         ('convolution/kernel/kernel',),
@@ -251,10 +270,10 @@ def _deberta_v2(a):
   return found
 
 
-def _modernbert(a):
-  """Queries, keys and values stand in one product there, and so do the gated layer and its gate."""
+def _modernbert(a: Any) -> list[Rule]:
+  """Queries, keys and values are one product there, and so are the gated layer and its gate."""
 
-  def joined(theirs, *ours):
+  def joined(theirs: str, *ours: str) -> Rule:
     return Rule(
       theirs,
       tuple(f'layers/{each}/kernel' for each in ours),
@@ -268,6 +287,7 @@ def _modernbert(a):
     *_norm('model.embeddings.norm', 'embeddings/norm', bias=False),
     joined(f'{layer}.attn.Wqkv.weight', 'attention/query', 'attention/key', 'attention/value'),
     *_dense(f'{layer}.attn.Wo', 'layers/attention/out', bias=False),
+    # Their first layer has no attention norm; ours has one that is not used, at its initial ones.
     dataclasses.replace(
       _same(f'{layer}.attn_norm.weight', 'layers/attention_norm/scale'),
       first=1,
@@ -283,9 +303,10 @@ def _modernbert(a):
   ]
 
 
-def discriminator():
+def discriminator() -> list[Rule]:
   """Returns the Rules of ELECTRA's discriminator's head (see models/heads.py)."""
   return [
+    # It replaces the rules of the masked head, whose paths here are the same.
     *_dense('discriminator_predictions.dense', 'head/transform'),
     *_dense('discriminator_predictions.dense_prediction', 'head/out'),
   ]
@@ -297,6 +318,7 @@ _FAMILIES = {
   'electra': _electra,
   'deberta': _deberta,
   'deberta_v2': _deberta_v2,
+  # Version 3 has the classes of version 2 there.
   'deberta_v3': _deberta_v2,
   'modernbert': _modernbert,
 }

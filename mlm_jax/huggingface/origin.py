@@ -1,8 +1,8 @@
-"""What a run keeps of the folder that it was imported from, so that the way back changes no
-byte.
-"""
+"""What a run keeps of the folder that it was imported from, so that export gives the same bytes."""
 
+from collections.abc import Mapping
 import json
+import os
 import pathlib
 
 import numpy as np
@@ -14,28 +14,36 @@ _FOLDER = 'huggingface'  # in the run's folder
 _CONFIG, _NAMES, _REST = 'config.json', 'names.json', 'rest.safetensors'
 
 
-def write(workdir, config, placed, rest):
-  """Writes it.
+def write(
+  workdir: str | os.PathLike,
+  config: bytes,
+  placed: Mapping[str, tuple[str, str]],
+  rest: dict[str, np.ndarray],
+) -> None:
+  """Writes what a run keeps into its folder.
 
   Args:
     workdir: of the run.
     config: the bytes of config.json.
-    placed: {name there: (the name of today, dtype there)} of the tensors that became parameters.
+    placed: {name there: (name of today, dtype there)} of the tensors that became parameters.
     rest: {name there: array} of those that have no place in a run, such as a pooler.
   """
   folder = pathlib.Path(workdir) / _FOLDER
+  # Three files, all that the run itself has no place for.
   folder.mkdir()
   (folder / _CONFIG).write_bytes(config)
   (folder / _NAMES).write_text(json.dumps(placed, indent=1) + '\n')
   safetensors.numpy.save_file(rest, folder / _REST)
 
 
-def is_in(workdir):
+def is_in(workdir: str | os.PathLike) -> bool:
   """Whether the run was imported."""
   return (pathlib.Path(workdir) / _FOLDER).is_dir()
 
 
-def restored(workdir, tensors):
+def restored(
+  workdir: str | os.PathLike, tensors: Mapping[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], bytes]:
   """Returns ({name there: array as it was there}, the bytes of config.json).
 
   Args:
@@ -48,16 +56,17 @@ def restored(workdir, tensors):
   folder = pathlib.Path(workdir) / _FOLDER
   try:
     placed = json.loads((folder / _NAMES).read_bytes())
+    # Back to the dtype they came in: exact, since float32 holds every float16 and bfloat16.
     found = {was: tensors[now].astype(np.dtype(dtype)) for was, (now, dtype) in placed.items()}
     return found | rest(workdir), (folder / _CONFIG).read_bytes()
   except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-    raise config_lib.UserError(f'{folder} is damaged ({error!r}); import the run anew') from None
+    raise config_lib.UserError(f'{folder} is damaged ({error!r}); import the run again') from None
 
 
-def rest(workdir):
+def rest(workdir: str | os.PathLike) -> dict[str, np.ndarray]:
   """Returns {name there: array} of what had no place in the run; {} where it was not imported."""
   path = pathlib.Path(workdir) / _FOLDER / _REST
   try:
     return safetensors.numpy.load_file(path) if is_in(workdir) else {}
   except (OSError, safetensors.SafetensorError) as error:
-    raise config_lib.UserError(f'{path} is damaged ({error}); import the run anew') from None
+    raise config_lib.UserError(f'{path} is damaged ({error}); import the run again') from None

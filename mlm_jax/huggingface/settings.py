@@ -1,15 +1,16 @@
-"""What the Hugging Face classes call the numbers of an encoder: their config.json and our group
-`model`.
+"""The numbers of an encoder in a Hugging Face config.json and in our group `model`, both ways.
 
-A model that asks for something that no family here has is refused by name, never read as if
-it did not ask.
+A model that needs something that no family here has is refused by name, never read as if
+it did not need it.
 """
 
+from collections.abc import Callable
 import dataclasses
+from typing import Any
 
 from mlm_jax import config as config_lib
 
-# Ours -> theirs, where a number has a name there.
+# {our setting: their setting}, where a number has a name there.
 _COMMON = {
   'layers': 'num_hidden_layers',
   'width': 'hidden_size',
@@ -37,14 +38,15 @@ class Kind:
     masked: the class with a masked-language-model head.
   """
 
-  families: tuple
+  families: tuple[str, ...]
   prefix: str
-  names: dict
-  defaults: dict
-  needs: dict
+  names: dict[str, str]
+  defaults: dict[str, Any]
+  needs: dict[str, tuple[Any, ...]]
   masked: str
 
 
+# None: the setting is absent, and its default there is what we support.
 _GELU = {'hidden_act': (None, 'gelu')}
 _ABSOLUTE = _GELU | {
   'position_embedding_type': (None, 'absolute'),
@@ -129,14 +131,11 @@ KINDS = {
     'ModernBertForMaskedLM',
   ),
 }
-WITH_TYPES = (
-  'bert',
-  'roberta',
-  'electra',
-)  # whose classes know no model without types: it has one for all tokens
+# Families whose classes there have no model without types: it has one type, for all tokens.
+WITH_TYPES = ('bert', 'roberta', 'electra')
 
 
-def kind(theirs):
+def kind(theirs: dict[str, Any]) -> Kind:
   """Returns the Kind of a config.json.
 
   Raises:
@@ -150,7 +149,7 @@ def kind(theirs):
   return KINDS[name]
 
 
-def to_ours(theirs):
+def to_ours(theirs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
   """Returns (family, {setting of our group `model`: value}) of a config.json.
 
   Raises:
@@ -163,13 +162,15 @@ def to_ours(theirs):
         f'{theirs["model_type"]} with {name} = {theirs.get(name)!r} is not supported; it must '
         f'be {" or ".join(repr(each) for each in supported if each is not None)}'
       )
+  # A null in config.json means the same as no entry.
   full = of.defaults | {name: value for name, value in theirs.items() if value is not None}
   missing = [name for name in of.names.values() if name not in full]
   if missing or 'vocab_size' not in full:
     raise config_lib.UserError(f'config.json lacks {", ".join(missing or ["vocab_size"])}')
+  # What all families share by a table of names; the rest by a function of each.
   ours = {setting: full[name] for setting, name in of.names.items()}
   ours['vocab_size'], ours['max_positions'] = full['vocab_size'], full['max_position_embeddings']
-  more = {
+  more: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     'roberta': _roberta,
     'deberta': _deberta,
     'deberta_v2': _deberta_v2,
@@ -182,19 +183,20 @@ def to_ours(theirs):
     fits = ours['width'] % ours['heads'] == 0
   except (TypeError, ValueError, AttributeError, KeyError, ZeroDivisionError) as error:
     raise config_lib.UserError(
-      f'config.json is damaged: something in it is no number or no list ({error})'
+      f'config.json is damaged: a value has the wrong type ({error})'
     ) from None
   if not fits:
     raise config_lib.UserError(
       f'config.json: num_attention_heads = {ours["heads"]} does not divide hidden_size = '
       f'{ours["width"]}'
     )
+  # One class there is two families here: version 3 is version 2 without the convolution.
   if family == 'deberta_v2' and not ours['deberta.convolution']:
     family = 'deberta_v3'
   return family, ours
 
 
-def to_theirs(config, pad_id):
+def to_theirs(config: Any, pad_id: int) -> dict[str, Any]:
   """Returns the config.json of our resolved group `model`, without what the tokenizer says.
 
   Args:
@@ -211,10 +213,13 @@ def to_theirs(config, pad_id):
     'vocab_size': config.vocab_size,
     'max_position_embeddings': config.max_positions + first_position(config.family, pad_id),
   }
+  # 0 means the width of the layers here, and has to be written out there.
   flat['embedding_width'] = config.embedding_width or config.width
   theirs |= {there: flat[setting] for setting, there in of.names.items()}
+  # The last of the supported values is the one to write; those before it are only read.
   theirs |= {setting: supported[-1] for setting, supported in of.needs.items()}
   if 'dropout' in of.names:
+    # We have one dropout rate for all places.
     theirs['attention_probs_dropout_prob'] = config.dropout
   if config.family in WITH_TYPES:
     theirs['type_vocab_size'] = max(config.types, 1)
@@ -223,7 +228,7 @@ def to_theirs(config, pad_id):
     theirs |= {
       'pos_att_type': ['c2p', 'p2c'],
       'max_relative_positions': own.span or -1,
-      'legacy': True,
+      'legacy': True,  # the head under cls.predictions, whose names ours is written with
     }
     if config.family != 'deberta':
       theirs |= {
@@ -248,18 +253,21 @@ def to_theirs(config, pad_id):
   return theirs
 
 
-def first_position(family, pad_id):
-  """Returns the row of the table of positions that the first token has there."""
+def first_position(family: str, pad_id: int) -> int:
+  """Returns the row of the position table that belongs to the first token there.
+
+  RoBERTa counts positions from behind the padding token's id.
+  """
   return pad_id + 1 if family == 'roberta' else 0
 
 
-def _roberta(theirs):
+def _roberta(theirs: dict[str, Any]) -> dict[str, Any]:
   offset = first_position('roberta', theirs['pad_token_id'])
   return {'position_offset': offset, 'max_positions': theirs['max_position_embeddings'] - offset}
 
 
-def _deberta(theirs):
-  kinds = theirs.get('pos_att_type') or ()
+def _deberta(theirs: dict[str, Any]) -> dict[str, Any]:
+  kinds = theirs.get('pos_att_type') or ()  # a list, or one string joined by |
   kinds = {each.strip() for each in (kinds.split('|') if isinstance(kinds, str) else kinds)}
   if kinds != {'c2p', 'p2c'}:
     raise config_lib.UserError(
@@ -269,8 +277,9 @@ def _deberta(theirs):
   return {'deberta.span': max(theirs.get('max_relative_positions', -1), 0)}
 
 
-def _deberta_v2(theirs):
+def _deberta_v2(theirs: dict[str, Any]) -> dict[str, Any]:
   norm = theirs.get('norm_rel_ebd', 'none')
+  # Heads that together are narrower than the layers, or tables that are: not supported.
   size = theirs['hidden_size'] // theirs['num_attention_heads']
   for name, supported in (('attention_head_size', size), ('embedding_size', theirs['hidden_size'])):
     if theirs.get(name, supported) != supported:
@@ -286,16 +295,19 @@ def _deberta_v2(theirs):
   }
 
 
-def _modernbert(theirs):
+def _modernbert(theirs: dict[str, Any]) -> dict[str, Any]:
   every, layers = theirs.get('global_attn_every_n_layers', 3), theirs['num_hidden_layers']
+  # Newer files list the kind of every layer, older ones give the period alone.
   if types := theirs.get('layer_types'):
+    # One period must describe them all, since ours is a period.
     is_global = [n for n, each in enumerate(types) if each == 'full_attention']
     every = is_global[1] if len(is_global) > 1 else layers
     if is_global != list(range(0, layers, every)):
       raise config_lib.UserError(
-        'modernbert with such layer_types is not supported; one layer in every so many must '
-        'be full_attention, the first one among them'
+        'modernbert with these layer_types is not supported; layers 0, n, 2 n, ... must be '
+        'full_attention and the others sliding_attention'
       )
+  # Newer files have a group of rotary parameters for each kind of layer, older ones two numbers.
   rope = theirs.get('rope_parameters') or {}
   theta = lambda kind, old, default: rope.get(kind, {}).get('rope_theta', theirs.get(old, default))
   if any(each.get('rope_type', 'default') != 'default' for each in rope.values()):

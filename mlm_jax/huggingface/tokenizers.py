@@ -1,20 +1,22 @@
-"""Tokenizers as Hugging Face folders have them: read from the files of a folder, written as
-tokenizer.json.
+"""Tokenizers of Hugging Face folders: read from the files there, written as tokenizer.json.
 
-What a tokenizer.json made of a SentencePiece model encodes otherwise than the model does:
-  a text that holds the name of a special piece, which `transformers` takes for the piece
-  a text that begins with a space, as none does whose white space was collapsed: one space less
-  with unigram, a text that the same pieces spell in more orders than one, such as a ruled line:
-    rounding of the sum of their scores decides, to float32 there and to float64 here (187 of a
-    million lines of books, papers, documentation and four more languages; with bpe none of them)
-  with unigram, a text that spells the name of a byte piece, such as <0x0A>
-  a text without spaces for longer than is encoded at once, see
-  `data.tokenizers.sentencepiece_model`
+A tokenizer.json made from a SentencePiece model encodes some texts otherwise than the model does:
+  a text that contains the name of a special piece, which `transformers` reads as the piece
+  a text that begins with a space (none does where white space was collapsed): one space less
+  with unigram, a text that the same pieces spell in several orders, such as a ruled line: rounding
+    of the sum of their scores decides, to float32 there and to float64 here (187 of a
+    million lines of books, papers, documentation and four more languages; none with bpe)
+  with unigram, a text that contains the name of a byte piece, such as <0x0A>
+  a text without spaces that is longer than what is encoded at once, see
+    data.tokenizers.sentencepiece_model
 """
 
 import base64
+from collections.abc import Mapping
 import json
+import os
 import pathlib
+from typing import Any
 
 from mlm_jax import config
 from mlm_jax.data.tokenizers import base
@@ -33,11 +35,11 @@ _JSON, _VOCAB_TXT, _VOCAB_JSON, _MERGES, _SPM = (
 _UNIGRAM, _BPE, _WORD = 1, 2, 3  # trainer_spec.model_type
 
 
-def from_folder(folder):
-  """Returns the bytes of the tokenizer of a Hugging Face folder, for `data.tokenizer.make`.
+def from_folder(folder: str | os.PathLike) -> bytes:
+  """Returns the bytes of a folder's tokenizer, for data.tokenizers.registry.make.
 
-  That is tokenizer.json; or what BERT makes of vocab.txt, RoBERTa of vocab.json and merges.txt,
-  DeBERTa of spm.model, with what tokenizer_config.json and added_tokens.json say.
+  They are tokenizer.json; or made as BERT does from vocab.txt, RoBERTa from vocab.json and
+  merges.txt, DeBERTa from spm.model, with what tokenizer_config.json and added_tokens.json say.
 
   Raises:
     UserError: none of these is there, or one is damaged.
@@ -57,19 +59,19 @@ def from_folder(folder):
   )
 
 
-def _read(path):
+def _read(path: pathlib.Path) -> bytes:
   try:
     return path.read_bytes()
   except OSError as error:
     raise config.UserError(f'cannot read {path}: {error.strerror}') from None
 
 
-def _read_json(folder):
+def _read_json(folder: pathlib.Path) -> bytes:
   return _read(folder / _JSON)
 
 
-def _object(path, default=None):
-  """Returns the dict in a .json file, `default` where there is no file and one is given."""
+def _object(path: pathlib.Path, default: dict[str, Any] | None = None) -> dict[str, Any]:
+  """Returns the dict in a .json file; where there is no file, `default` if one is given."""
   if default is not None and not path.is_file():
     return default
   try:
@@ -81,27 +83,29 @@ def _object(path, default=None):
   return found
 
 
-def _lines(path):
+def _lines(path: pathlib.Path) -> list[str]:
   try:
     return _read(path).decode().split('\n')
   except UnicodeDecodeError:
     raise config.UserError(f'{path} is damaged: it must be text in UTF-8') from None
 
 
-def _named(ids, folder):
+def _named(ids: Mapping[str, int], folder: pathlib.Path) -> dict[str, tuple[str, int]]:
   """Returns {role: (name, id)} of the special pieces in a vocabulary."""
   named = {
     role: (name, ids[name]) for role, names in NAMES.items() for name in names[::-1] if name in ids
   }
+  # A row cannot be made without these two; the other special pieces are optional.
   for role in ('cls', 'sep'):
     if role not in named:
       raise base.missing(str(folder), role, 'among its tokens')
   return named
 
 
-def _from_vocab_txt(folder):
+def _from_vocab_txt(folder: pathlib.Path) -> bytes:
   """BERT's: a piece a line, in the order of their ids."""
   settings = _object(folder / 'tokenizer_config.json', {})
+  # The last line ends with a newline, so the split leaves an empty piece behind it.
   lines = _lines(folder / _VOCAB_TXT)
   ids = {
     line.removesuffix('\r'): i for i, line in enumerate(lines[:-1] if lines[-1] == '' else lines)
@@ -116,6 +120,7 @@ def _from_vocab_txt(folder):
     'type': 'WordPiece',
     'unk_token': named.get('unk', NAMES['unk'])[0],
     'continuing_subword_prefix': tokenizer_json.PREFIX,
+    # Longer words become [UNK], as in BERT.
     'max_input_chars_per_word': 100,
     'vocab': ids,
   }
@@ -124,9 +129,10 @@ def _from_vocab_txt(folder):
   )
 
 
-def _from_merges(folder):
-  """RoBERTa's: the ids of pieces, and the pairs that are merged, the first ones first."""
+def _from_merges(folder: pathlib.Path) -> bytes:
+  """RoBERTa's: the ids of pieces, and the pairs that are merged, in their order."""
   settings = _object(folder / 'tokenizer_config.json', {})
+  # Ids need not follow the order of the file, so they are read and never counted.
   ids = _object(folder / _VOCAB_JSON)
   added = {
     name: i for name, i in _object(folder / 'added_tokens.json', {}).items() if name not in ids
@@ -146,7 +152,7 @@ def _from_merges(folder):
   )
 
 
-def _bpe(ids, pairs, **settings):
+def _bpe(ids: Mapping[str, int], pairs: list, **settings: Any) -> dict[str, Any]:
   return {
     'type': 'BPE',
     'dropout': None,
@@ -162,15 +168,16 @@ def _bpe(ids, pairs, **settings):
   }
 
 
-def _from_spm(folder):
-  """DeBERTa's: a SentencePiece model; [MASK] and what else was added stands behind its pieces."""
+def _from_spm(folder: pathlib.Path) -> bytes:
+  """DeBERTa's: a SentencePiece model; [MASK] and other added tokens follow its pieces."""
   settings = _object(folder / 'tokenizer_config.json', {})
+  # They change the text before the model sees it, which spm.model alone would not do.
   for key in ('do_lower_case', 'split_by_punct'):
     if settings.get(key):
-      raise config.UserError(f'{folder}: {key} beside {_SPM} is not known; give a {_JSON}')
+      raise config.UserError(f'{folder}: {key} with {_SPM} is not supported; give a {_JSON}')
   proto = sentencepiece_model.parse(_read(folder / _SPM), str(folder / _SPM))
   pieces = [each.piece for each in proto.pieces]
-  # Without a word of it, DeBERTa's own class adds the mask.
+  # Where neither the model nor added_tokens.json has a mask, DeBERTa's own class adds one.
   default = {} if set(NAMES['mask']) & set(pieces) else {NAMES['mask'][0]: len(pieces)}
   added = _object(folder / 'added_tokens.json', default)
   for name, i in sorted(added.items(), key=lambda each: each[1]):
@@ -181,18 +188,21 @@ def _from_spm(folder):
         f'{folder / "added_tokens.json"} gives {name} the id {i}; the ids of tokens '
         f'that {_SPM} lacks must follow its {len(pieces)} pieces'
       )
+    # Control pieces are never the result of encoding text.
     proto.pieces.add(piece=name, score=0, type=proto.SentencePiece.CONTROL)
   return proto.SerializeToString()
 
 
-def write_folder(tokenizer, folder, max_length, types=1):
-  """Writes what `transformers.AutoTokenizer.from_pretrained` reads into a folder that is there.
+def write_folder(
+  tokenizer: Any, folder: str | os.PathLike, max_length: int, types: int = 1
+) -> None:
+  """Writes the files that `transformers.AutoTokenizer.from_pretrained` reads.
 
   Args:
-    tokenizer: data.tokenizer.Tokenizer.
-    folder: path.
+    tokenizer: data.tokenizers.base.Tokenizer.
+    folder: exists already.
     max_length: tokens of a text at most, [CLS] and [SEP] among them.
-    types: embeddings of token types that the model has; above 1 it is given the types.
+    types: embeddings of token types that the model has; above 1 the model is given types.
   """
   folder = pathlib.Path(folder)
   ids = {role: getattr(tokenizer, f'{role}_id') for role in NAMES}
@@ -202,6 +212,7 @@ def write_folder(tokenizer, folder, max_length, types=1):
     'tokenizer_class': 'PreTrainedTokenizerFast',
     'model_max_length': int(max_length),
     'model_input_names': inputs,
+    # Decoding would otherwise remove spaces before punctuation.
     'clean_up_tokenization_spaces': False,
     **names,
   }
@@ -212,15 +223,15 @@ def write_folder(tokenizer, folder, max_length, types=1):
     )
 
 
-def to_json(tokenizer):
-  """Returns the bytes of a tokenizer.json that encodes as a tokenizer does, [CLS] and [SEP] put
-  around.
+def to_json(tokenizer: Any) -> bytes:
+  """Returns the bytes of a tokenizer.json that encodes as a tokenizer does, in [CLS] ... [SEP].
 
   Raises:
-    UserError: a SentencePiece model of a kind that it cannot say.
+    UserError: a SentencePiece model of a kind that tokenizer.json cannot express.
   """
   if not isinstance(tokenizer, tokenizer_json.Json):
     return _from_sentencepiece(tokenizer)
+  # A tokenizer.json passes as it is; only what it lacks for `transformers` is added.
   document = json.loads(tokenizer.model)
   around = tokenizer_json.around(
     *((tokenizer.piece(i), i) for i in (tokenizer.cls_id, tokenizer.sep_id))
@@ -240,7 +251,7 @@ def to_json(tokenizer):
 
 _DECODER = {
   'type': 'Sequence',
-  'decoders': [  # the mark may be spelled in bytes too
+  'decoders': [  # bytes first: the boundary mark may be spelled in them too
     {'type': 'ByteFallback'},
     {'type': 'Fuse'},
     {'type': 'Replace', 'pattern': {'String': BOUNDARY_MARK}, 'content': ' '},
@@ -249,24 +260,27 @@ _DECODER = {
 }
 
 
-def _from_sentencepiece(tokenizer):
+def _from_sentencepiece(tokenizer: Any) -> bytes:
   proto = sentencepiece_model.parse(tokenizer.model, 'the tokenizer')
   types = proto.SentencePiece
   charsmap = proto.normalizer_spec.precompiled_charsmap
   normalizer = {'type': 'Precompiled', 'precompiled_charsmap': base64.b64encode(charsmap).decode()}
+  # Pieces with a boundary mark inside were trained across spaces: text must not be split there.
   crosses_spaces = any(
     BOUNDARY_MARK in each.piece[1:] for each in proto.pieces if each.type == types.NORMAL
   )
   stage = {
     'type': 'Metaspace',
     'replacement': BOUNDARY_MARK,
+    # A mark before the text and not again behind each special piece.
     'prepend_scheme': 'first',
     'split': not crosses_spaces,
   }
   named = {
     role: (tokenizer.piece(i), i) for role in NAMES for i in [getattr(tokenizer, f'{role}_id')]
   }
-  # One character that was defined is found as it is, being in no other piece.
+  # A user-defined piece of one character needs no entry: it is in no other piece, and the model
+  # finds it by itself.
   others = [
     tokenizer_json.added_token(each.piece, i) | {'special': each.type == types.CONTROL}
     for i, each in enumerate(proto.pieces)
@@ -278,7 +292,7 @@ def _from_sentencepiece(tokenizer):
   )
 
 
-def _model(tokenizer, proto):
+def _model(tokenizer: Any, proto: Any) -> dict[str, Any]:
   """Returns the model of a tokenizer.json that cuts words as a SentencePiece model does."""
   has_bytes = bool(tokenizer.byte_ids)
   kind = proto.trainer_spec.model_type
@@ -290,6 +304,7 @@ def _model(tokenizer, proto):
       'vocab': [(each.piece, each.score) for each in proto.pieces],
     }
   ids = {each.piece: i for i, each in enumerate(proto.pieces)}
+  # Unknown characters become bytes where the model has them, one [UNK] for a run of them else.
   unknown = {
     'unk_token': tokenizer.piece(tokenizer.unk_id),
     'fuse_unk': True,
@@ -298,26 +313,28 @@ def _model(tokenizer, proto):
   if kind == _BPE:
     return _bpe(ids, _merges(proto), **unknown)
   types = proto.SentencePiece
+  # With pieces of one letter, BPE would spell unknown words, which a word model does not do.
   letters = [
     each
     for each in proto.pieces
     if each.type in (types.NORMAL, types.USER_DEFINED) and len(each.piece) == 1
   ]
   if kind == _WORD and not letters:
-    return _bpe(ids, [], ignore_merges=True, **unknown)  # a whole word or its bytes
+    # Without merges a word is one piece, if it is known, or its bytes.
+    return _bpe(ids, [], ignore_merges=True, **unknown)
   what = 'words, some of one letter' if kind == _WORD else 'single characters'
   raise config.UserError(
-    'the tokenizer cannot be written as tokenizer.json: that has no way to say a '
+    'the tokenizer cannot be written as tokenizer.json, which cannot express a '
     f'SentencePiece model of {what}'
   )
 
 
-def _merges(proto):
-  """Returns the pairs whose merging makes each piece, those of pieces that SentencePiece prefers
-  first.
+def _merges(proto: Any) -> list[tuple[str, str]]:
+  """Returns the pairs that merge into each piece, in the order that SentencePiece prefers pieces.
 
-  For one piece it takes the leftmost pair, whichever that is; where pairs of it overlap, the one
-  with the longer left part stands left more often.
+  A merge list ranks the pairs of one piece too, where SentencePiece merges the leftmost one,
+  whichever it is. Where such pairs overlap, the one with the longer left part is more often the
+  leftmost, so it comes first.
   """
   normal = {
     each.piece: each.score for each in proto.pieces if each.type == proto.SentencePiece.NORMAL

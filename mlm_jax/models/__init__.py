@@ -1,63 +1,74 @@
-"""Encoders behind one face: make(config, vocab_size) -> Model(init, apply, head)."""
+"""Encoders with one interface: make(config, vocab_size) -> Model(init, apply, head)."""
+
+from typing import Any
 
 from mlm_jax import config as config_lib
-from mlm_jax.models import bert
-from mlm_jax.models import deberta
-from mlm_jax.models import deberta_v2
-from mlm_jax.models import deberta_v3
-from mlm_jax.models import electra
 from mlm_jax.models import encoder
+from mlm_jax.models import families
 from mlm_jax.models import heads
-from mlm_jax.models import modernbert
-from mlm_jax.models import roberta
 from mlm_jax.models.encoder import Encoded
 from mlm_jax.models.encoder import Model
 
-FAMILIES = {
-  'bert': bert,
-  'roberta': roberta,
-  'electra': electra,
-  'deberta': deberta,
-  'deberta_v2': deberta_v2,
-  'deberta_v3': deberta_v3,
-  'modernbert': modernbert,
-}
-_GROUPS = {'deberta': ('deberta', 'deberta_v2', 'deberta_v3'), 'modernbert': ('modernbert',)}
+__all__ = ['Encoded', 'Model', 'make', 'make_discriminator', 'resolve', 'sizes']
 
 
-def make(config, vocab_size):
-  """Returns the Model that `config` (the group `model`, resolved) describes, with its masked
-  head.
+def make(config: Any, vocab_size: int) -> Model:
+  """Returns the Model with its masked-language-model head.
+
+  Args:
+    config: the group `model`, resolved.
+    vocab_size: pieces of the tokenizer.
   """
-  return encoder.make(FAMILIES[config.family].module(config, vocab_size))
+  return encoder.make(_module(config, vocab_size))
 
 
-def make_discriminator(config, vocab_size):
-  """Returns the Model with a head that gives one logit a position (see heads.DiscriminatorHead)."""
-  return encoder.make(
-    FAMILIES[config.family].module(config, vocab_size).clone(head_kind=heads.DiscriminatorHead)
-  )
+def make_discriminator(config: Any, vocab_size: int) -> Model:
+  """Returns the Model whose head gives one logit a position (see heads.DiscriminatorHead)."""
+  return encoder.make(_module(config, vocab_size).clone(head_kind=heads.DiscriminatorHead))
 
 
-def resolve(config):
-  """Writes the numbers of config.size and of the family into the fields that leave them open, in
-  place.
+def _module(config: Any, vocab_size: int) -> Any:
+  """Returns the family's Encoder; Any, since type checkers do not see that Flax's can be hashed."""
+  return families.load(config.family).module(config, vocab_size)
+
+
+def sizes(family: str) -> dict[str, dict[str, int]]:
+  """Returns {size: {setting of the group `model`: value}} of a family."""
+  return families.load(family).SIZES
+
+
+def resolve(config: Any) -> None:
+  """Fills in, in place, the settings that the size and the family decide.
+
+  Args:
+    config: the group `model`; what it sets itself is kept.
 
   Raises:
     UserError: a size that the family does not have, or settings of another family.
   """
-  family, unset = FAMILIES[config.family], config_lib.base().model
+  # `unset` tells what was left open: a setting that still has its default.
+  family, unset = families.load(config.family), config_lib.base().model
   if config.size not in family.SIZES:
     raise config_lib.UserError(
       f'config.model.size = {config.size!r}: {config.family} has {", ".join(family.SIZES)}'
     )
-  for group, families in _GROUPS.items():
-    if config.family not in families and config[group].to_dict() != unset[group].to_dict():
-      raise config_lib.UserError(
-        f'config.model.{group} is for {", ".join(families)}; the family is {config.family}'
-      )
-  for name, value in (family.OWN | family.SIZES[config.size]).items():
+  _refuse_settings_of_others(config, family.GROUP, unset)
+  for name, value in (family.DEFAULTS | family.SIZES[config.size]).items():
     *group, key = name.split('.')
     ours, theirs = (config[group[0]], unset[group[0]]) if group else (config, unset)
+    # What still has its default was left open; what differs from it was set on purpose.
     if ours[key] == theirs[key]:
       ours[key] = value
+
+
+def _refuse_settings_of_others(config: Any, own: str, unset: Any) -> None:
+  """Raises UserError where a group of other families than the config's was changed."""
+  for group, settings in config.items():
+    # Groups are nested configs; everything else is a setting that all families share.
+    if not config_lib.is_config(settings) or group == own:
+      continue
+    if settings.to_dict() != unset[group].to_dict():
+      readers = [name for name in families.names() if families.load(name).GROUP == group]
+      raise config_lib.UserError(
+        f'config.model.{group} is for {", ".join(readers)}; the family is {config.family}'
+      )

@@ -1,15 +1,18 @@
 """Self-attention inside a document."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from mlm_jax.models import layers
+from mlm_jax.models.architecture import Architecture
 
 DETAILS = 'intermediates'  # the collection in which a module leaves what is asked for
 
 
-def same_document(segments_BL):
+def same_document(segments_BL: jax.Array) -> jax.Array:
   """Returns bool_B1LL: which pairs of positions may see each other.
 
   Padding (segment 0) sees padding, so that no row of the softmax is empty.
@@ -17,10 +20,8 @@ def same_document(segments_BL):
   return segments_BL[:, None, :, None] == segments_BL[:, None, None, :]
 
 
-def scores(query_BLHK, key_BLHK):
-  """Returns [B, H, L, L], float32 at least: each query's (second to last axis) product with each
-  key.
-  """
+def scores(query_BLHK: jax.Array, key_BLHK: jax.Array) -> jax.Array:
+  """Returns scores_BHLL, float32 at least: each query's product with each key (the last axis)."""
   return jnp.einsum(
     'BLHK,BMHK->BHLM',
     query_BLHK,
@@ -29,47 +30,65 @@ def scores(query_BLHK, key_BLHK):
   )
 
 
-def softmax(scores_BHLL, visible_B1LL, dtype):
-  """Returns the shares in `dtype` that the scores give to what is visible."""
+def softmax(scores_BHLL: jax.Array, visible_B1LL: jax.Array, dtype: Any) -> jax.Array:
+  """Returns weights_BHLL in `dtype`: the softmax over what is visible, 0 elsewhere."""
+  # The lowest finite number, not -inf: a row with nothing visible would give NaN, also in the
+  # gradient of rows that nobody reads.
   scores_BHLL = jnp.where(visible_B1LL, scores_BHLL, jnp.finfo(scores_BHLL.dtype).min)
   return jax.nn.softmax(scores_BHLL, axis=-1).astype(dtype)
 
 
-def mean(weights_BHLL, value_BLHK):
-  """Returns [B, L, H x K]: the values, weighed."""
+def weighted_sum(weights_BHLL: jax.Array, value_BLHK: jax.Array) -> jax.Array:
+  """Returns [B, L, H x K]: the values, summed by the attention weights, the heads side by side."""
+  # In the compute dtype: the weights sum to 1, so nothing can overflow.
   mixed_BLHK = jnp.einsum('BHLM,BMHK->BLHK', weights_BHLL, value_BLHK)
   return mixed_BLHK.reshape(*mixed_BLHK.shape[:2], -1)
 
 
-def mix(module, scores_BHLL, visible_B1LL, value_BLHK, deterministic):
-  """Returns [B, L, H x K]: the mean of what is visible to each position, weighed by the softmax of
-  its scores.
+def attend(
+  module: nn.Module,
+  dropout: float,
+  scores_BHLL: jax.Array,
+  visible_B1LL: jax.Array,
+  value_BLHK: jax.Array,
+  deterministic: bool,
+) -> jax.Array:
+  """Returns [B, L, H x K]: softmax of the scores, dropout of the weights, sum of the values.
 
-  `module` keeps the weights where they are asked for, and draws the dropout.
+  Args:
+    module: keeps the weights where they are asked for, and gives the key of the dropout.
+    dropout: rate at which weights are dropped.
+    scores_BHLL: scaled already.
+    visible_B1LL: bool.
+    value_BLHK: in the compute dtype.
+    deterministic: whether nothing is dropped.
   """
   weights_BHLL = softmax(scores_BHLL, visible_B1LL, value_BLHK.dtype)
+  # Kept before dropout: who looks at attention wants the distribution that sums to 1.
   module.sow(DETAILS, 'weights_BHLL', weights_BHLL)
-  return mean(layers.Dropout(module.config.dropout)(weights_BHLL, deterministic), value_BLHK)
+  return weighted_sum(layers.Dropout(dropout)(weights_BHLL, deterministic), value_BLHK)
 
 
-def by_heads(x_BLD, heads):
-  """Returns [B, L, H, K]."""
+def split_heads(x_BLD: jax.Array, heads: int) -> jax.Array:
+  """Returns x_BLHK; any number of leading axes."""
   return x_BLD.reshape(*x_BLD.shape[:-1], heads, -1)
 
 
 class SelfAttention(nn.Module):
   """Multi-head attention (arXiv:1706.03762, section 3.2); softmax in float32."""
 
-  config: object
+  config: Architecture
 
   @nn.compact
-  def __call__(self, hidden_BLD, visible_B1LL, deterministic):
+  def __call__(
+    self, hidden_BLD: jax.Array, visible_B1LL: jax.Array, deterministic: bool
+  ) -> jax.Array:
     config = self.config
-    project = lambda name: by_heads(
+    project = lambda name: split_heads(
       layers.dense(config.width, config, name)(hidden_BLD), config.heads
     )
     query_BLHK, key_BLHK, value_BLHK = project('query'), project('key'), project('value')
     # Scaling the query instead of the scores touches L x K numbers, not L x L.
     scores_BHLL = scores(query_BLHK * (config.width // config.heads) ** -0.5, key_BLHK)
-    mixed_BLD = mix(self, scores_BHLL, visible_B1LL, value_BLHK, deterministic)
+    mixed_BLD = attend(self, config.dropout, scores_BHLL, visible_B1LL, value_BLHK, deterministic)
     return layers.dense(config.width, config, 'out')(mixed_BLD)

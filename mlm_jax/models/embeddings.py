@@ -1,13 +1,15 @@
 """What enters the first layer: token, position and type embeddings."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from mlm_jax.models import layers
+from mlm_jax.models.architecture import Architecture
 
 
-def table(rows, config):
-  """Returns a table of `rows` embeddings."""
+def table(rows: int, config: Architecture) -> nn.Embed:
+  """Returns a table of `rows` embeddings of config.embedding_width, float32."""
   return nn.Embed(
     rows,
     config.embedding_width,
@@ -19,14 +21,14 @@ def table(rows, config):
 class Embeddings(nn.Module):
   """The sum of token, learned position and (where there are types) type embeddings.
 
-  `config.position_offset` is where the position table starts to be used: RoBERTa
+  `config.position_offset` is the first row of the position table that is used: RoBERTa
   leaves its first rows to padding (arXiv:1907.11692, in its published code). Where the
-  tables are narrower than the layers, the normalised sum is projected (ELECTRA).
+  tables are narrower than the layers, the encoder projects the normalised sum (ELECTRA).
   """
 
-  config: object
+  config: Architecture
 
-  def setup(self):
+  def setup(self) -> None:
     config = self.config
     self.token = table(config.padded_vocab_size, config)
     self.position = table(config.max_positions + config.position_offset, config)
@@ -35,10 +37,17 @@ class Embeddings(nn.Module):
     self.norm = layers.layer_norm(config, name=None)
     self.drop = layers.Dropout(config.dropout)
 
-  def __call__(self, tokens_BL, positions_BL, types_BL, deterministic):
-    """Returns [B, L, config.embedding_width]."""
+  def __call__(
+    self,
+    tokens_BL: jax.Array,
+    positions_BL: jax.Array,
+    types_BL: jax.Array | None,
+    deterministic: bool,
+  ) -> jax.Array:
+    """Returns hidden_BLE, E = config.embedding_width; without types_BL every type is 0."""
     # Gathered in float32, then cast: the gradient is summed in float32 too.
     hidden_BLE = self.token(tokens_BL)
+    # Positions count from 0 inside each document, so a packed row is several short ones.
     hidden_BLE += self.position(positions_BL + self.config.position_offset)
     if self.config.types:
       types_BL = jnp.zeros_like(tokens_BL) if types_BL is None else types_BL

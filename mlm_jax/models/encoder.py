@@ -1,13 +1,13 @@
-"""What all encoders share: their numbers, the stack of blocks, and the face of every model.
+"""What all encoders share: the stack of blocks, and the interface of every model.
 
 The post-norm encoder with learned positions, which is BERT's, RoBERTa's and ELECTRA's, is
 whole here; the other families replace its parts (see Encoder).
 """
 
+from collections.abc import Callable
 import dataclasses
 import functools
 from typing import Any
-from typing import Callable
 
 import flax.linen as nn
 import jax
@@ -17,63 +17,7 @@ from mlm_jax.models import attention
 from mlm_jax.models import embeddings
 from mlm_jax.models import heads
 from mlm_jax.models import layers
-
-
-@dataclasses.dataclass(frozen=True)
-class Architecture:
-  """The numbers of an encoder; `make` of a family fills them in, and adds its own in a subclass."""
-
-  vocab_size: int
-  max_positions: int
-  position_offset: int
-  types: int  # 0: the family has none
-  embedding_width: int
-  layers: int
-  width: int
-  heads: int
-  feed_forward: int
-  norm_epsilon: float
-  init_std: float
-  dropout: float
-  dtype: Any  # of the computation; parameters are float32
-  scan_layers: bool
-  remat: bool
-
-  @property
-  def padded_vocab_size(self):
-    return -(-self.vocab_size // 128) * 128
-
-  def pairs(self, positions):
-    """Returns how many pairs a token adds, on average over the layers, to those that see each
-    other.
-
-    Args:
-      positions: array, the token's, counted from 0 inside its document. 1 + 3 + 5 + ... is the
-        square of a document's length.
-    """
-    return 2 * positions + 1
-
-  def flops(self, tokens, attended, predicted):
-    """Returns the FLOPs of one forward pass; see models/flops.py."""
-    width, embedding = self.width, self.embedding_width
-    linear = (
-      8 * width**2 + 4 * width * self.feed_forward
-    )  # a token: query, key, value, out; in, out
-    attention = 4 * width  # a pair: its score, its value's share
-    project = 2 * embedding * width if embedding != width else 0
-    head = 2 * width * embedding + 2 * embedding * self.vocab_size
-    return (
-      self.layers * (tokens * linear + attended * attention) + tokens * project + predicted * head
-    )
-
-
-def architecture(config, vocab_size, kind=Architecture, **own):
-  """Returns the Architecture that a config (the group `model`, resolved) and a family's own numbers
-  describe.
-  """
-  common = {field.name: config[field.name] for field in dataclasses.fields(Architecture)}
-  common |= {'vocab_size': vocab_size, 'embedding_width': config.embedding_width or config.width}
-  return kind(**common, **own)
+from mlm_jax.models.architecture import Architecture
 
 
 @jax.tree_util.register_dataclass
@@ -83,10 +27,11 @@ class Encoded:
 
   Attributes:
     hidden_BLD: the last layer's output.
-    decoded_BLD: what the masked head predicts from; `hidden_BLD`, but where the model has a
+    decoded_BLD: what the masked head predicts from; `hidden_BLD`, unless the model has a
       decoder of its own.
     layers_NBLD: each layer's output, where details are asked for.
-    attention_NBHLL: what each token (second to last axis) attends to, where they are asked for.
+    attention_NBHLL: attention weights of each token (second to last axis), where details are
+      asked for.
   """
 
   hidden_BLD: jax.Array
@@ -109,9 +54,9 @@ class Model:
     architecture: its numbers.
   """
 
-  init: Callable
-  apply: Callable
-  head: Callable
+  init: Callable[[jax.Array], dict[str, Any]]
+  apply: Callable[..., Encoded]
+  head: Callable[[dict[str, Any], jax.Array], jax.Array]
   architecture: Architecture
 
 
@@ -121,18 +66,20 @@ class PostNormBlock(nn.Module):
   config: Architecture
 
   @nn.compact
-  def __call__(self, hidden_BLD, layer, view, deterministic):
+  def __call__(
+    self, hidden_BLD: jax.Array, layer: Any, context: Any, deterministic: bool
+  ) -> tuple[jax.Array, Any]:
     """Returns (hidden_BLD, None).
 
     Args:
-      hidden_BLD: what the layer before gave.
-      layer: int32, the layer's number, counted from 0.
-      view: what Encoder.view gave: bool_B1LL, which positions see each other.
+      hidden_BLD: output of the layer before.
+      layer: int or int32 scalar, the layer's number, counted from 0.
+      context: what Encoder.context gave: bool_B1LL, which positions see each other.
       deterministic: whether nothing is dropped.
     """
     drop = layers.Dropout(self.config.dropout)
     mixed_BLD = attention.SelfAttention(self.config, name='attention')(
-      hidden_BLD, view, deterministic
+      hidden_BLD, context, deterministic
     )
     hidden_BLD = layers.layer_norm(self.config, 'attention_norm')(
       hidden_BLD + drop(mixed_BLD, deterministic)
@@ -145,55 +92,69 @@ class PostNormBlock(nn.Module):
     return hidden_BLD, None
 
 
-def stack(block, config):
-  """Returns config.layers blocks in a row as one module, whose parameters have a leading axis of
-  layers.
+def stack(block: type[nn.Module], config: Architecture) -> Any:
+  """Returns config.layers blocks in a row as one module; its parameters have a leading layer axis.
+
+  Used to make the parameters; `run_stack` applies them.
   """
   return nn.scan(
     block,
     variable_axes={'params': 0},
     split_rngs={'params': True, 'dropout': True},
+    # The layer's number differs from block to block; context and deterministic are the same.
     in_axes=(0, nn.broadcast, nn.broadcast),
     length=config.layers,
   )(config)
 
 
-def run_stack(block, config, stacked, hidden_BLD, view, deterministic, key, details):
-  """Returns (hidden_BLD, (what each block gave besides, its details), both with a leading axis of
-  layers).
+def run_stack(
+  block: type[nn.Module],
+  config: Architecture,
+  stacked: dict[str, Any],
+  hidden_BLD: jax.Array,
+  context: Any,
+  deterministic: bool,
+  key: jax.Array | None,
+  details: bool,
+) -> tuple[jax.Array, tuple[Any, Any]]:
+  """Returns (hidden_BLD, (extras of each block, its details), both with a leading layer axis).
 
-  The layers are scanned or unrolled: then their numbers are no arrays, and what hangs on
-  them is decided while tracing.
+  The layers are scanned or unrolled. Unrolled, their numbers are Python ints, and what depends
+  on them is decided while tracing.
 
   Args:
     block: a module class, called as PostNormBlock is.
-    config: Architecture.
+    config: of the encoder.
     stacked: the blocks' parameters, as `stack` makes them.
-    hidden_BLD, view, deterministic: what the first block is given.
+    hidden_BLD, context, deterministic: what the first block is given.
     key: of the dropout; None where nothing is dropped.
     details: whether the blocks leave what they computed.
   """
+  # A module by itself (parent=None), applied to parameters that are stacked in either case: a
+  # checkpoint fits both ways of running the layers.
   module, N = block(config, parent=None), config.layers
-  keys_N = None if deterministic else jax.random.split(key, N)
+  keys_N = None if deterministic or key is None else jax.random.split(key, N)
 
-  def body(layer, hidden_BLD, params, key):
-    rngs = {} if key is None else {'dropout': key}
-    (hidden_BLD, besides), kept = module.apply(
+  def body(
+    layer: Any, hidden_BLD: jax.Array, params: dict[str, Any], key: jax.Array | None
+  ) -> tuple[jax.Array, tuple[Any, Any]]:
+    (hidden_BLD, extra), kept = module.apply(
       {'params': params},
       hidden_BLD,
       layer,
-      view,
+      context,
       deterministic,
-      rngs=rngs,
+      rngs={} if key is None else {'dropout': key},
       mutable=[attention.DETAILS] if details else [],
     )
-    return hidden_BLD, (besides, kept)
+    return hidden_BLD, (extra, kept)
 
   if config.scan_layers:
-    if config.remat:
-      body = jax.checkpoint(body, prevent_cse=False)
+    # XLA cannot merge the recomputation with the forward pass across a scan, so the barrier
+    # against that, which costs time, is not needed here.
+    step = jax.checkpoint(body, prevent_cse=False) if config.remat else body
     return jax.lax.scan(
-      lambda hidden_BLD, x: body(x[0], hidden_BLD, *x[1:]),
+      lambda hidden_BLD, x: step(x[0], hidden_BLD, *x[1:]),
       hidden_BLD,
       (jnp.arange(N), stacked, keys_N),
     )
@@ -212,7 +173,7 @@ def run_stack(block, config, stacked, hidden_BLD, view, deterministic, key, deta
 class Encoder(nn.Module):
   """Embeddings, a stack of blocks, and the tied head.
 
-  A family replaces the parts that differ: `block`, `make_embeddings`, `make_head`, `view` (what
+  A family replaces the parts that differ: `block`, `make_embeddings`, `make_head`, `context` (what
   the blocks need to know of the rows), `finish` (what comes after the last block).
   """
 
@@ -220,96 +181,136 @@ class Encoder(nn.Module):
   head_kind: Any = None  # class of another head than the family's own
   block = PostNormBlock
 
-  def setup(self):
+  def setup(self) -> None:
     self.embeddings = self.make_embeddings()
     if self.config.embedding_width != self.config.width:
+      # Narrow tables save parameters; the sum is widened once, before the first block (ELECTRA).
       self.project = layers.dense(self.config.width, self.config)
     self.layers = stack(self.block, self.config)
+    # A discriminator is the same encoder with another head, so this is its only difference.
     self.head = self.head_kind(self.config) if self.head_kind else self.make_head()
 
-  def make_embeddings(self):
+  def make_embeddings(self) -> Any:
+    """Returns the module of the input embeddings; its `token` is the table that the head uses."""
     return embeddings.Embeddings(self.config)
 
-  def make_head(self):
+  def make_head(self) -> nn.Module:
+    """Returns the module of the masked-language-model head."""
     return heads.MaskedHead(self.config)
 
-  def view(self, hidden_BLD, segments_BL, positions_BL, deterministic):
+  def context(
+    self,
+    hidden_BLD: jax.Array,
+    segments_BL: jax.Array,
+    positions_BL: jax.Array,
+    deterministic: bool,
+  ) -> Any:
     """Returns a pytree that every block is given; computed once for all of them.
 
     hidden_BLD is what the first block is given.
     """
     return attention.same_document(segments_BL)
 
-  def encode(self, tokens_BL, segments_BL, positions_BL, types_BL, deterministic):
+  def encode(
+    self,
+    tokens_BL: jax.Array,
+    segments_BL: jax.Array,
+    positions_BL: jax.Array,
+    types_BL: jax.Array | None,
+    deterministic: bool,
+  ) -> tuple[jax.Array, jax.Array]:
     """Returns (hidden_BLD, decoded_BLD)."""
+    # The loader gives uint16 where the vocabulary allows; lookups want int32.
     hidden_BLD = self.embeddings(tokens_BL.astype(jnp.int32), positions_BL, types_BL, deterministic)
     if self.config.embedding_width != self.config.width:
       hidden_BLD = self.project(hidden_BLD)
-    view = self.view(hidden_BLD, segments_BL, positions_BL, deterministic)
-    hidden_BLD, besides = self.run_layers(hidden_BLD, view, deterministic)
-    return self.finish(hidden_BLD, besides, view, positions_BL, deterministic)
+    context = self.context(hidden_BLD, segments_BL, positions_BL, deterministic)
+    hidden_BLD, extras = self.run_layers(hidden_BLD, context, deterministic)
+    return self.finish(hidden_BLD, extras, context, positions_BL, deterministic)
 
-  def run_layers(self, hidden_BLD, view, deterministic):
-    """Returns (hidden_BLD, what each block gave besides)."""
+  def run_layers(
+    self, hidden_BLD: jax.Array, context: Any, deterministic: bool
+  ) -> tuple[jax.Array, Any]:
+    """Returns (hidden_BLD, extras of each block, with a leading layer axis)."""
     if self.is_initializing():  # this makes the parameters
-      return self.layers(hidden_BLD, jnp.arange(self.config.layers), view, deterministic)
+      return self.layers(hidden_BLD, jnp.arange(self.config.layers), context, deterministic)
     details = self.is_mutable_collection(attention.DETAILS)
     key = None if deterministic else self.make_rng('dropout')
-    hidden_BLD, (besides, kept) = run_stack(
+    # The stack's parameters are read here and applied by run_stack, not by Flax.
+    hidden_BLD, (extras, kept) = run_stack(
       self.block,
       self.config,
       self.layers.variables['params'],
       hidden_BLD,
-      view,
+      context,
       deterministic,
       key,
       details,
     )
     if details:
       self.sow(attention.DETAILS, 'of_layers', kept[attention.DETAILS])
-    return hidden_BLD, besides
+    return hidden_BLD, extras
 
-  def finish(self, hidden_BLD, besides, view, positions_BL, deterministic):
-    """Returns (hidden_BLD, decoded_BLD) from what the last block gave, and each block besides."""
+  def finish(
+    self,
+    hidden_BLD: jax.Array,
+    extras: Any,
+    context: Any,
+    positions_BL: jax.Array,
+    deterministic: bool,
+  ) -> tuple[jax.Array, jax.Array]:
+    """Returns (hidden_BLD, decoded_BLD) from the last block's output and the extras of all."""
     return hidden_BLD, hidden_BLD
 
-  def predict(self, hidden_PD):
+  def predict(self, hidden_PD: jax.Array) -> jax.Array:
+    """Returns the head's logits; see Model.head."""
     return self.head(hidden_PD, self.embeddings.token.embedding)
 
-  def __call__(self, tokens_BL):
+  def __call__(self, tokens_BL: jax.Array) -> jax.Array:
+    """Touches every part once, so that `init` makes all parameters."""
     ones_BL = jnp.ones_like(tokens_BL)
     _, decoded_BLD = self.encode(tokens_BL, ones_BL, ones_BL, None, True)
     return self.predict(decoded_BLD[:, 0])
 
 
 @functools.cache  # equal models are one, so what is compiled for one serves another
-def make(module):
+def make(module: Encoder) -> Model:
   """Returns the Model of an Encoder."""
 
-  def init(key):
+  def init(key: jax.Array) -> dict[str, Any]:
     return module.init({'params': key}, jnp.zeros((1, 1), jnp.int32))['params']
 
   def apply(
-    params, tokens_BL, segments_BL, positions_BL, types_BL=None, dropout_key=None, details=False
-  ):
-    rngs = None if dropout_key is None else {'dropout': dropout_key}
-    outputs, kept = module.apply(
+    params: dict[str, Any],
+    tokens_BL: jax.Array,
+    segments_BL: jax.Array,
+    positions_BL: jax.Array,
+    types_BL: jax.Array | None = None,
+    dropout_key: jax.Array | None = None,
+    details: bool = False,
+  ) -> Encoded:
+    (hidden_BLD, decoded_BLD), kept = module.apply(
       {'params': params},
       tokens_BL,
       segments_BL,
       positions_BL,
       types_BL,
       dropout_key is None,
-      rngs=rngs,
+      rngs=None if dropout_key is None else {'dropout': dropout_key},
       method='encode',
       mutable=[attention.DETAILS] if details else [],
     )
     if not details:
-      return Encoded(*outputs)
+      return Encoded(hidden_BLD, decoded_BLD)
+    # Flax keeps a tuple of all that was sown under a name; each is sown once.
     (of_layers,) = kept[attention.DETAILS]['of_layers']
-    return Encoded(*outputs, of_layers['hidden_BLD'][0], of_layers['attention']['weights_BHLL'][0])
+    (layers_NBLD,) = of_layers['hidden_BLD']
+    (attention_NBHLL,) = of_layers['attention']['weights_BHLL']
+    return Encoded(hidden_BLD, decoded_BLD, layers_NBLD, attention_NBHLL)
 
-  def head(params, hidden_PD):
-    return module.apply({'params': params}, hidden_PD, method='predict')
+  def head(params: dict[str, Any], hidden_PD: jax.Array) -> jax.Array:
+    logits: Any = module.apply({'params': params}, hidden_PD, method='predict')
+    return logits
 
+  # Jitted by whoever calls them, as part of a larger program.
   return Model(init, apply, head, module.config)

@@ -1,11 +1,14 @@
-"""What stands on an encoder: the masked-language-model head, tied to the input embedding, and a
-discriminator.
+"""Heads on an encoder: the masked-language-model head, a discriminator's, and two auxiliary ones.
+
+All that score tokens do so against the input embedding (tied weights).
 """
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from mlm_jax.models import layers
+from mlm_jax.models.architecture import Architecture
 
 
 class MaskedHead(nn.Module):
@@ -15,24 +18,28 @@ class MaskedHead(nn.Module):
   columns of no token are -inf, so that they take no share of any softmax.
   """
 
-  config: object
+  config: Architecture
   use_bias: bool = True  # in the transform
 
   @nn.compact
-  def __call__(self, hidden_PD, embedding_VE):
+  def __call__(self, hidden_PD: jax.Array, embedding_VE: jax.Array) -> jax.Array:
     """Returns float32 logits_PV."""
     config = self.config
+    # To the width of the table, which may be narrower than the layers.
     hidden_PE = layers.dense(config.embedding_width, config, 'transform', self.use_bias)(hidden_PD)
     hidden_PE = layers.layer_norm(config, use_bias=self.use_bias)(layers.gelu(hidden_PE))
-    return scores(self, hidden_PE, embedding_VE)
+    return _vocabulary_logits(self, config, hidden_PE, embedding_VE)
 
 
-def scores(module, hidden_PE, embedding_VE):
-  """Returns logits_PV, float32 at least: the products with each token's embedding, and the module's
-  bias.
+def _vocabulary_logits(
+  module: nn.Module, config: Architecture, hidden_PE: jax.Array, embedding_VE: jax.Array
+) -> jax.Array:
+  """Returns logits_PV, float32 at least: products with each token's embedding, plus a bias.
+
+  The bias becomes a parameter of `module`.
   """
-  config = module.config
   bias_V = module.param('bias', nn.initializers.zeros, (config.padded_vocab_size,), jnp.float32)
+  # Operands in the compute dtype, the sum in float32: bfloat16 logits would round the loss.
   logits_PV = (
     jnp.einsum(
       'PE,VE->PV',
@@ -42,46 +49,46 @@ def scores(module, hidden_PE, embedding_VE):
     )
     + bias_V[None]
   )
-  alive_V = jnp.arange(config.padded_vocab_size) < config.vocab_size
-  return jnp.where(alive_V[None], logits_PV, -jnp.inf)
+  is_token_V = jnp.arange(config.padded_vocab_size) < config.vocab_size
+  return jnp.where(is_token_V[None], logits_PV, -jnp.inf)
 
 
 class DiscriminatorHead(nn.Module):
-  """Says of each position whether its token was put in for another (arXiv:2003.10555)."""
+  """Says of each position whether its token was replaced (arXiv:2003.10555)."""
 
-  config: object
+  config: Architecture
 
   @nn.compact
-  def __call__(self, hidden_PD, embedding_VE):
-    """Returns logits_P, float32 at least; above 0 says that it was. The embeddings are not used."""
+  def __call__(self, hidden_PD: jax.Array, embedding_VE: jax.Array) -> jax.Array:
+    """Returns logits_P, float32 at least; above 0 means replaced. The embeddings are not used."""
     hidden_PD = layers.gelu(layers.dense(self.config.width, self.config, 'transform')(hidden_PD))
     logits_P1 = layers.dense(1, self.config, 'out')(hidden_PD)
     return logits_P1[:, 0].astype(layers.at_least_float32(self.config.dtype))
 
 
 class PairHead(nn.Module):
-  """Tells two kinds of sentence pairs apart by their [CLS] (arXiv:1810.04805, section 3.1)."""
+  """Classifies a sentence pair by its [CLS] as right or wrong (arXiv:1810.04805, section 3.1)."""
 
-  config: object
+  config: Architecture
 
   @nn.compact
-  def __call__(self, hidden_PD):
-    """Returns logits_P2, float32 at least; the first column stands for pairs that are right."""
+  def __call__(self, hidden_PD: jax.Array) -> jax.Array:
+    """Returns logits_P2, float32 at least; the first column is the class of right pairs."""
     pooled_PD = jnp.tanh(layers.dense(self.config.width, self.config, 'pooler')(hidden_PD))
     logits_P2 = layers.dense(2, self.config, 'out')(pooled_PD)
     return logits_P2.astype(layers.at_least_float32(self.config.dtype))
 
 
 class BoundaryHead(nn.Module):
-  """Scores a token of a span by what stands at the span's two ends (arXiv:1907.10529, section
-  3.2).
-  """
+  """Predicts a token of a span from the span's two boundaries (arXiv:1907.10529, section 3.2)."""
 
-  config: object
-  places: int  # of a token in its span that are told apart
+  config: Architecture
+  places: int  # of a token in its span that are distinguished; later ones share the last
 
   @nn.compact
-  def __call__(self, left_PD, right_PD, place_P, embedding_VE):
+  def __call__(
+    self, left_PD: jax.Array, right_PD: jax.Array, place_P: jax.Array, embedding_VE: jax.Array
+  ) -> jax.Array:
     """Returns logits_PV; place_P counts from 0 inside the span."""
     config = self.config
     table = nn.Embed(
@@ -91,9 +98,10 @@ class BoundaryHead(nn.Module):
       name='place',
       embedding_init=nn.initializers.truncated_normal(config.init_std),
     )
+    # Longer spans than `places` are rare; their last tokens share an embedding.
     place_PD = table(jnp.minimum(place_P, self.places - 1)).astype(config.dtype)
     hidden_PX = jnp.concatenate([left_PD, right_PD, place_PD], axis=-1)
     for name, width in (('first', config.width), ('second', config.embedding_width)):
       hidden_PX = layers.gelu(layers.dense(width, config, name)(hidden_PX))
       hidden_PX = layers.layer_norm(config, f'{name}_norm')(hidden_PX)
-    return scores(self, hidden_PX, embedding_VE)
+    return _vocabulary_logits(self, config, hidden_PX, embedding_VE)

@@ -1,8 +1,12 @@
 """The small parts of an encoder."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from mlm_jax.models.architecture import Architecture
 
 
 class Dense(nn.Dense):
@@ -12,12 +16,16 @@ class Dense(nn.Dense):
   on a CPU copies its operands transposed for it: a seventh of a feed-forward layer's time.
   """
 
-  def __call__(self, x):
-    return super().__call__(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], self.features)
+  def __call__(self, inputs: jax.Array) -> jax.Array:
+    # A row is all that a linear layer needs to see.
+    flat_NX = inputs.reshape(-1, inputs.shape[-1])
+    return super().__call__(flat_NX).reshape(*inputs.shape[:-1], self.features)
 
 
-def dense(features, config, name=None, use_bias=True):
-  """A linear layer with float32 parameters that computes in config.dtype."""
+def dense(
+  features: int, config: Architecture, name: str | None = None, use_bias: bool = True
+) -> Dense:
+  """Returns a linear layer with float32 parameters that computes in config.dtype."""
   return Dense(
     features,
     use_bias=use_bias,
@@ -28,13 +36,13 @@ def dense(features, config, name=None, use_bias=True):
   )
 
 
-def at_least_float32(dtype):
+def at_least_float32(dtype: Any) -> Any:
   """Returns the dtype for what must not be computed in less than float32."""
   return jnp.promote_types(dtype, jnp.float32)
 
 
-def gelu(x):
-  """x times the normal distribution's share below x (arXiv:1606.08415), by erf and not by tanh.
+def gelu(x: jax.Array) -> jax.Array:
+  """Returns x times the normal distribution function of x (arXiv:1606.08415), by erf, not tanh.
 
   On a CPU a third of the time of jax.nn.gelu, whose erfc keeps all digits far below 0, where
   the result is next to 0. Computed in float32, since 1 + erf keeps few there.
@@ -43,8 +51,10 @@ def gelu(x):
   return (0.5 * wide * (1 + jax.lax.erf(wide * 0.5**0.5))).astype(x.dtype)
 
 
-def layer_norm(config, name='norm', use_bias=True):
-  """Layer normalisation; its statistics are float32 at least, whatever the compute dtype."""
+def layer_norm(
+  config: Architecture, name: str | None = 'norm', use_bias: bool = True
+) -> nn.LayerNorm:
+  """Returns a layer norm; its statistics are float32 at least, whatever the compute dtype."""
   return nn.LayerNorm(
     epsilon=config.norm_epsilon,
     use_bias=use_bias,
@@ -57,10 +67,10 @@ def layer_norm(config, name='norm', use_bias=True):
 class NormParameters(nn.Module):
   """Scale and bias of a layer norm that is applied elsewhere, by `normalise`."""
 
-  config: object
+  config: Architecture
 
   @nn.compact
-  def __call__(self):
+  def __call__(self) -> tuple[jax.Array, jax.Array]:
     shape = (self.config.width,)
     return (
       self.param('scale', nn.initializers.ones, shape, jnp.float32),
@@ -68,25 +78,29 @@ class NormParameters(nn.Module):
     )
 
 
-def normalise(x, scale_D, bias_D, config):
+def normalise(
+  x: jax.Array, scale_D: jax.Array, bias_D: jax.Array, config: Architecture
+) -> jax.Array:
   """Returns what a layer norm with these parameters gives."""
+  # parent=None: a module of its own, so that it may be called inside another without a name there.
   norm = nn.LayerNorm(
     epsilon=config.norm_epsilon, dtype=config.dtype, param_dtype=jnp.float32, parent=None
   )
-  return norm.apply({'params': {'scale': scale_D, 'bias': bias_D}}, x)
+  normal: Any = norm.apply({'params': {'scale': scale_D, 'bias': bias_D}}, x)
+  return normal
 
 
 class Dropout(nn.Module):
   """Dropout whose draws cost 8 bits an element instead of 32.
 
   The rate is therefore a multiple of 1/256: .1 becomes 26/256 = .1016, and the
-  kept elements are scaled by the inverse of what is really kept.
+  kept elements are scaled by the inverse of the share that is in fact kept.
   """
 
   rate: float
 
   @nn.compact
-  def __call__(self, x, deterministic):
+  def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
     kept_of_256 = round(256 * (1 - self.rate))
     if deterministic or kept_of_256 == 256:
       return x
@@ -96,15 +110,17 @@ class Dropout(nn.Module):
     *lead, last = x.shape
     words = jax.random.bits(self.make_rng('dropout'), (*lead, -(-last // 4)), jnp.uint32)
     draws = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(*lead, -1)[..., :last]
+    # Kept with probability kept_of_256 / 256, exactly: a draw is uniform over 0 ... 255.
     return jnp.where(draws < kept_of_256, x * jnp.asarray(256 / kept_of_256, x.dtype), 0)
 
 
 class FeedForward(nn.Module):
   """Two linear layers around an exact (erf) GELU."""
 
-  config: object
+  config: Architecture
 
   @nn.compact
-  def __call__(self, hidden_BLD):
+  def __call__(self, hidden_BLD: jax.Array) -> jax.Array:
+    # The widest arrays that grow with the tokens alone.
     inner_BLF = dense(self.config.feed_forward, self.config, 'in')(hidden_BLD)
     return dense(self.config.width, self.config, 'out')(gelu(inner_BLF))

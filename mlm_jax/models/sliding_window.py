@@ -1,5 +1,7 @@
-"""Attention to a window of neighbours, in time and memory that grow with the row's length and not
-its square.
+"""Attention to a window of neighbours; time and memory grow with the row's length, not its square.
+
+The row is cut into blocks of at least `reach` positions. All that a block's queries may see is then
+in the block itself and in the two beside it, so each block needs one product with 3 blocks of keys.
 """
 
 import jax
@@ -10,16 +12,20 @@ from mlm_jax.models import layers
 _LEAST_BLOCK = 32  # positions; smaller products are no faster
 
 
-def near(length, reach):
-  """Returns bool_LL: which positions are no more than `reach` apart."""
+def near(length: int, reach: int) -> jax.Array:
+  """Returns bool_LL: which positions are at most `reach` apart."""
   index_L = jnp.arange(length)
   return jnp.abs(index_L[:, None] - index_L[None]) <= reach
 
 
-def mix(query_BLHK, key_BLHK, value_BLHK, segments_BL, reach):
-  """Returns [B, L, H x K]: attention to what is of the same document and no more than `reach` away.
-
-  A block of positions sees itself and the blocks beside it, which hold all that is near enough.
+def attend(
+  query_BLHK: jax.Array,
+  key_BLHK: jax.Array,
+  value_BLHK: jax.Array,
+  segments_BL: jax.Array,
+  reach: int,
+) -> jax.Array:
+  """Returns [B, L, H x K]: attention inside a document to positions at most `reach` away.
 
   Args:
     query_BLHK: already scaled.
@@ -28,27 +34,33 @@ def mix(query_BLHK, key_BLHK, value_BLHK, segments_BL, reach):
     reach: positions to either side.
   """
   B, L, H, K = query_BLHK.shape
-  Q = max(reach, _LEAST_BLOCK)
-  N = -(-L // Q)
-  blocks = lambda x, outside=0: jnp.pad(
-    x,
-    ((0, 0), (Q, (N + 1) * Q - L), *((0, 0),) * (x.ndim - 2)),
-    constant_values=outside,
-  ).reshape(B, N + 2, Q, *x.shape[2:])
-  three = lambda x: jnp.concatenate([x[:, :-2], x[:, 1:-1], x[:, 2:]], axis=2)
+  Q = max(reach, _LEAST_BLOCK)  # positions of a block
+  N = -(-L // Q)  # blocks
+
+  def blocks(x: jax.Array, outside: int = 0) -> jax.Array:
+    """Returns N + 2 blocks: one of padding on either side, so that the outer ones have two."""
+    width = ((0, 0), (Q, (N + 1) * Q - L), *((0, 0),) * (x.ndim - 2))
+    return jnp.pad(x, width, constant_values=outside).reshape(B, N + 2, Q, *x.shape[2:])
+
+  def with_neighbours(x: jax.Array) -> jax.Array:
+    """Returns, for each of N blocks, it and the two beside it as one axis of 3 Q positions."""
+    return jnp.concatenate([x[:, :-2], x[:, 1:-1], x[:, 2:]], axis=2)
+
+  # Segment -1 is of no document. Queries behind the row's end see each other, so that no row of
+  # the softmax is empty.
   segments_BNQ = blocks(segments_BL, outside=-1)
-  # Queries behind the row's end see each other, so that no row of the softmax is empty.
-  apart_QM = jnp.arange(Q)[:, None] + Q - jnp.arange(3 * Q)[None]
-  visible_BNQM = (segments_BNQ[:, 1:-1, :, None] == three(segments_BNQ)[:, :, None]) & (
-    jnp.abs(apart_QM) <= reach
+  # M = 3 Q keys; key 0 is Q positions before the block's first query.
+  distance_QM = jnp.arange(Q)[:, None] + Q - jnp.arange(3 * Q)[None]
+  visible_BNQM = (segments_BNQ[:, 1:-1, :, None] == with_neighbours(segments_BNQ)[:, :, None]) & (
+    jnp.abs(distance_QM) <= reach
   )[None, None]
   scores_BHNQM = jnp.einsum(
     'BNQHK,BNMHK->BHNQM',
     blocks(query_BLHK)[:, 1:-1],
-    three(blocks(key_BLHK)),
+    with_neighbours(blocks(key_BLHK)),
     preferred_element_type=layers.at_least_float32(query_BLHK.dtype),
   )
   scores_BHNQM = jnp.where(visible_BNQM[:, None], scores_BHNQM, jnp.finfo(scores_BHNQM.dtype).min)
   weights_BHNQM = jax.nn.softmax(scores_BHNQM, axis=-1).astype(value_BLHK.dtype)
-  mixed_BNQHK = jnp.einsum('BHNQM,BNMHK->BNQHK', weights_BHNQM, three(blocks(value_BLHK)))
+  mixed_BNQHK = jnp.einsum('BHNQM,BNMHK->BNQHK', weights_BHNQM, with_neighbours(blocks(value_BLHK)))
   return mixed_BNQHK.reshape(B, N * Q, H * K)[:, :L]

@@ -1,5 +1,7 @@
 """Objectives: prepare, weights and loss as pure functions of their arguments."""
 
+from typing import Any
+
 from mlm_jax import config as config_lib
 from mlm_jax import models
 from mlm_jax.objectives import masked
@@ -7,22 +9,35 @@ from mlm_jax.objectives import replaced_token
 from mlm_jax.objectives import sentence_pairs
 from mlm_jax.objectives import span_boundary
 
-ADDED = (sentence_pairs.Term.name, span_boundary.Term.name)  # losses with heads of their own
+# Auxiliary losses, which have heads of their own under these names in the parameters.
+AUXILIARY = (sentence_pairs.SentencePairLoss.name, span_boundary.SpanBoundaryLoss.name)
+
+Objective = masked.Objective | replaced_token.Objective
 
 
-def make(config, vocab_size, pad_id, sep_id, head_rows, counted='', predict_all=None):
+def make(
+  config: Any,
+  vocab_size: int,
+  pad_id: int,
+  sep_id: int,
+  head_rows: int,
+  counted: str = '',
+  predict_all: bool | None = None,
+) -> Objective:
   """Returns the Objective that a resolved config describes.
 
   Args:
     config: the run's.
     vocab_size: pieces of the tokenizer.
-    pad_id, sep_id: the padding token, and the one that ends a sentence of a pair.
+    pad_id: the padding token.
+    sep_id: the token that ends each sentence of a pair.
     head_rows, counted: see masked.Objective.
-    predict_all: instead of config.objective.predict_all; None for that.
+    predict_all: in place of config.objective.predict_all; None for that.
 
   Raises:
     UserError: a generator that cannot be made.
   """
+  # A model that was imported may have a larger table than its tokenizer has pieces.
   own, vocab_size = config.objective, config.model.vocab_size or vocab_size
   if own.name == 'masked':
     model = models.make(config.model, vocab_size)
@@ -33,7 +48,7 @@ def make(config, vocab_size, pad_id, sep_id, head_rows, counted='', predict_all=
       counted,
       own.masked_weight,
       own.predict_all if predict_all is None else predict_all,
-      _terms(own, model),
+      _auxiliary(own, model),
       sep_id,
     )
   generator = models.make(generator_config(config), vocab_size)
@@ -46,23 +61,27 @@ def make(config, vocab_size, pad_id, sep_id, head_rows, counted='', predict_all=
   )
 
 
-def _terms(own, model):
-  """Returns the added losses that a config (the group `objective`) asks for."""
-  terms = (
-    sentence_pairs.Term(model.architecture, own.pairs_weight),
-    span_boundary.Term(model, own.sbo_weight),
+def _auxiliary(own: Any, model: models.Model) -> tuple[masked.AuxiliaryLoss, ...]:
+  """Returns the auxiliary losses that a config (the group `objective`) asks for."""
+  losses = (
+    sentence_pairs.SentencePairLoss(model.architecture, own.pairs_weight),
+    span_boundary.SpanBoundaryLoss(model, own.sbo_weight),
   )
-  return tuple(term for term in terms if term.weight)
+  # A coefficient of 0 means none: no head, no parameters, no metric.
+  return tuple(each for each in losses if each.coefficient)
 
 
-def generator_config(config):
-  """Returns the group `model` of the generator: the discriminator's, with its shares of layers and
-  width.
+def generator_config(config: Any) -> Any:
+  """Returns the generator's group `model`: the discriminator's with fewer layers or less width.
+
+  Raises:
+    UserError: the generator's heads do not divide its width.
   """
   own, model = config.objective, config.model.copy_and_resolve_references()
   share = lambda name, part: max(1, round(model[name] * part))
   with model.unlocked():
-    model.embedding_width = model.embedding_width or model.width  # the tables are shared
+    # The tables are shared, so they keep the discriminator's width where the layers get narrower.
+    model.embedding_width = model.embedding_width or model.width
     model.update(
       layers=share('layers', own.generator_layers),
       heads=share('heads', own.generator_width),

@@ -6,6 +6,8 @@ the whole sharded batch would make every device compute the whole head.
 """
 
 import dataclasses
+from typing import Any
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +15,15 @@ import jax.numpy as jnp
 from mlm_jax import masking
 from mlm_jax.core import batches
 from mlm_jax.core import rng
+from mlm_jax.masking import corruption
+from mlm_jax.models import Encoded
 from mlm_jax.models import Model
 
-SEEN = 4  # besides the actions of masking/corruption.py: not chosen, and predicted all the same
+UNCHOSEN = 4  # beside the actions of masking/corruption.py: not chosen, but predicted (predict_all)
+
+Params = dict[str, Any]  # nested dict of arrays
+Sums = dict[str, jax.Array]  # {term: sum of its losses}
+Metrics = dict[str, tuple[jax.Array, jax.Array]]  # {metric: (sum, weight)}, see core/metrics.py
 
 
 @jax.tree_util.register_dataclass
@@ -25,14 +33,17 @@ class Inputs:
 
   Attributes:
     tokens_BL, segments_BL, positions_BL: what the encoder reads.
-    index_GP: where the predictions stand in a group's rows laid end to end.
+    index_GP: positions of the predictions in a group's rows laid end to end.
     targets_GP: the original tokens there.
     action_GP: 1 [MASK], 2 random, 3 kept, 4 not chosen (see Objective.predict_all); 0 where the
       buffer is not used.
     class_GP: the classes of the words there; None where the data has none.
-    maskable_B, padding_B, attended_B, overflow_G: counts, for the metrics.
+    maskable_B: tokens of each row that a policy may choose.
+    padding_B: padding of each row.
+    attended_B: (query, key) pairs of each row, on average over the layers.
+    overflow_G: chosen positions that found no place in the prediction buffer.
     types_BL: 1 from a pair's second sentence on; None where the data has no pairs.
-    terms: {name: what an added term is given}.
+    auxiliary: {name of an auxiliary loss: its inputs}.
   """
 
   tokens_BL: jax.Array
@@ -47,17 +58,54 @@ class Inputs:
   attended_B: jax.Array
   overflow_G: jax.Array
   types_BL: jax.Array | None = None
-  terms: dict = dataclasses.field(default_factory=dict)
+  auxiliary: dict[str, Any] = dataclasses.field(default_factory=dict)
 
   @property
-  def used_P(self):
-    """bool: what is predicted, of all groups."""
+  def used_P(self) -> jax.Array:
+    """bool: places of the prediction buffer that hold a prediction, of all groups."""
     return self.action_GP.reshape(-1) > 0
 
   @property
-  def hidden_P(self):
-    """bool: what is predicted and the policy chose."""
-    return self.used_P & (self.action_GP.reshape(-1) != SEEN)
+  def chosen_P(self) -> jax.Array:
+    """bool: predictions of what the policy chose; all of them without predict_all."""
+    return self.used_P & (self.action_GP.reshape(-1) != UNCHOSEN)
+
+
+class AuxiliaryLoss(Protocol):
+  """A further loss on the encoding of masked.Objective, with a head of its own.
+
+  Attributes:
+    name: of its parameters and of its term.
+    coefficient: of its mean in the total loss.
+  """
+
+  @property
+  def name(self) -> str: ...
+
+  @property
+  def coefficient(self) -> float: ...
+
+  def init(self, key: jax.Array) -> Params:
+    """Returns the parameters of the head."""
+    ...
+
+  def prepare(self, batch: batches.Batch, masked: masking.Masked, index_GP: jax.Array) -> Any:
+    """Returns its inputs, which later calls are given."""
+    ...
+
+  def flops(self, predicted: Any) -> Any:
+    """Returns the FLOPs of one forward pass of the head; see models/flops.py."""
+    ...
+
+  def weight(self, inputs: Any, masked: Inputs) -> jax.Array:
+    """Returns the number of predictions, float32."""
+    ...
+
+  def loss(
+    self, params: Params, encoded: Encoded, inputs: Any, masked: Inputs
+  ) -> tuple[jax.Array, Metrics]:
+    """Returns (sum of the loss, {metric: (sum, weight)}); params are those of the objective."""
+    ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,12 +116,12 @@ class Objective:
     model: the encoder and its head.
     pad_id: the padding token.
     head_rows: rows of a group; divides the rows of a device and micro-batch.
-    counted: what the policy learns from: 'vocabulary' (how often each piece was guessed),
-      'class' (the loss of each class of words), or ''.
-    weight: coefficient of the masked loss.
+    counted: what the policy learns from: 'vocabulary' (how often each piece was predicted
+      right), 'class' (the loss of each class of words), or ''.
+    coefficient: of the masked loss.
     predict_all: whether all that can be chosen is predicted (arXiv:2003.10555, section 3.4, there
       with a mechanism that copies).
-    terms: of other losses on the same encoding, see pairs.Term and boundary.Term.
+    auxiliary: further losses on the same encoding.
     sep_id: the token behind each sentence of a pair.
   """
 
@@ -81,64 +129,72 @@ class Objective:
   pad_id: int
   head_rows: int
   counted: str = ''
-  weight: float = 1.0
+  coefficient: float = 1.0
   predict_all: bool = False
-  terms: tuple = ()
+  auxiliary: tuple[AuxiliaryLoss, ...] = ()
   sep_id: int = -1
 
   @property
-  def coefficients(self):
-    return {'masked': self.weight} | {term.name: term.weight for term in self.terms}
+  def coefficients(self) -> dict[str, float]:
+    """{term: its coefficient in the total loss}."""
+    return {'masked': self.coefficient} | {each.name: each.coefficient for each in self.auxiliary}
 
   @property
-  def mlm(self):
+  def mlm(self) -> 'Objective':
     """The masked.Objective that predicts masked tokens; its parameters are `mlm_params`."""
     return self
 
   @property
-  def encoder(self):
-    """The Model whose hidden states are used after pretraining; its parameters are
-    `encoder_params`.
-    """
+  def encoder(self) -> Model:
+    """The Model that is used after pretraining; its parameters are `encoder_params`."""
     return self.model
 
-  def mlm_params(self, params):
+  def mlm_params(self, params: Params) -> Params:
     """Returns the parameters of `mlm`, from those that are trained."""
     return params
 
-  def encoder_params(self, params):
+  def encoder_params(self, params: Params) -> Params:
     """Returns the parameters of `encoder`, from those that are trained."""
     return params
 
-  def init(self, key):
+  def init(self, key: jax.Array) -> Params:
     """Returns the parameters that are trained."""
+    # The encoder draws from the key itself, so that an auxiliary loss does not change its init.
     return self.model.init(key) | {
-      term.name: term.init(rng.named(key, term.name)) for term in self.terms
+      each.name: each.init(rng.named(key, each.name)) for each in self.auxiliary
     }
 
-  def flops(self, tokens, attended, predicted):
+  def flops(self, tokens: Any, attended: Any, predicted: Any) -> Any:
     """Returns the FLOPs of one forward pass; see models/flops.py."""
-    terms = sum(term.flops(predicted) for term in self.terms)
-    return self.model.architecture.flops(tokens, attended, predicted) + terms
+    auxiliary = sum(each.flops(predicted) for each in self.auxiliary)
+    return self.model.architecture.flops(tokens, attended, predicted) + auxiliary
 
-  def prepare(self, policy, aux, batch, root_key, progress):
+  def prepare(
+    self, policy: masking.Policy, aux: Any, batch: batches.Batch, root_key: jax.Array, progress: Any
+  ) -> Inputs:
     """Returns Inputs: no parameters, no gradient; `aux` is what the policy has learned."""
     masked = masking.mask_batch(policy.with_learned(aux), root_key, batch, progress)
     segments_BL = batches.segments(batch.tokens_BL, batch.starts_BS, self.pad_id)
     B, L = segments_BL.shape
     positions_BL = batches.positions(batch.starts_BS, L)
+    # What attention costs here, for the metrics: it depends on how documents are packed.
     pairs_BL = jnp.where(segments_BL > 0, self.model.architecture.pairs(positions_BL), 0)
     chosen_BL, action_BL = masked.chosen_BL, masked.action_BL
     if self.predict_all:
-      chosen_BL = masked.units_BL >= 0
-      action_BL = jnp.where(chosen_BL & (action_BL == 0), SEEN, action_BL)
+      chosen_BL = masked.units_BL >= 0  # all that a policy may choose is part of a unit
+      action_BL = jnp.where(chosen_BL & (action_BL == corruption.NONE), UNCHOSEN, action_BL)
+    # Head compaction. A group's rows are laid end to end, and the P places of its prediction
+    # buffer are filled from the front with the indices of what is chosen. P is static and states
+    # how many can be expected; what does not fit is dropped and counted.
     G = B // self.head_rows
     group = lambda x_BL: x_BL.reshape(G, self.head_rows * L)
     chosen_GR = group(chosen_BL)
     P = self.head_rows * L if self.predict_all else policy.cap(self.head_rows, L)
     index_GP = jax.vmap(lambda chosen_R: jnp.nonzero(chosen_R, size=P, fill_value=-1)[0])(chosen_GR)
     used_GP = index_GP >= 0
+    # Unused places read position 0, so that gathers stay inside; action 0 takes them out of sums.
     index_GP = jnp.maximum(index_GP, 0)
+    # Every per-token array is compacted in the same way.
     at_index = lambda x_BL: jnp.take_along_axis(group(x_BL), index_GP, axis=1)
     return Inputs(
       tokens_BL=masked.inputs_BL,
@@ -146,7 +202,7 @@ class Objective:
       positions_BL=positions_BL,
       index_GP=index_GP,
       targets_GP=at_index(masked.targets_BL),
-      action_GP=jnp.where(used_GP, at_index(action_BL), 0),
+      action_GP=jnp.where(used_GP, at_index(action_BL), corruption.NONE),
       class_GP=None if batch.classes_BL is None else at_index(batch.classes_BL),
       maskable_B=(masked.units_BL >= 0).sum(1),
       padding_B=(segments_BL == 0).sum(1),
@@ -155,38 +211,43 @@ class Objective:
       types_BL=None
       if batch.pairs_BS is None
       else batches.types(batch.tokens_BL, segments_BL, self.sep_id),
-      terms={term.name: term.prepare(batch, masked, index_GP) for term in self.terms},
+      auxiliary={each.name: each.prepare(batch, masked, index_GP) for each in self.auxiliary},
     )
 
-  def weights(self, inputs):
+  def weights(self, inputs: Inputs) -> Sums:
     """Returns {term: number of predictions}."""
     return {'masked': inputs.used_P.sum().astype(jnp.float32)} | {
-      term.name: term.total(inputs.terms[term.name], inputs) for term in self.terms
+      each.name: each.weight(inputs.auxiliary[each.name], inputs) for each in self.auxiliary
     }
 
-  def loss(self, params, inputs, dropout_key=None):
+  def loss(
+    self, params: Params, inputs: Inputs, dropout_key: jax.Array | None = None
+  ) -> tuple[Sums, Metrics, Sums]:
     """Returns ({term: sum}, {metric: (sum, weight)}, counts), all float32.
 
     `counts` is what `adapt` takes: sums, so that they add up over micro-batches and devices.
     """
     encoded = self.encode(params, inputs, dropout_key)
-    sums, metrics, counts = self.loss_of(self.predict(params, encoded, inputs), inputs)
-    for term in self.terms:
-      sums[term.name], more = term.loss(params, encoded, inputs.terms[term.name], inputs)
+    sums, metrics, counts = self.masked_loss(self.predict(params, encoded, inputs), inputs)
+    for each in self.auxiliary:
+      # All see the one encoding: an auxiliary loss costs no second pass.
+      sums[each.name], more = each.loss(params, encoded, inputs.auxiliary[each.name], inputs)
       metrics |= more
     return sums, metrics, counts
 
-  def loss_of(self, logits_PV, inputs):
-    """Returns what `loss` does of the masked loss alone, from `predict`."""
-    loss_P, better_P, size = score(logits_PV, inputs)
-    counts = _counts(self.counted, size, inputs, loss_P, better_P)
-    return {'masked': loss_P.sum()}, _metrics(inputs, loss_P, better_P), counts
+  def masked_loss(self, logits_PV: jax.Array, inputs: Inputs) -> tuple[Sums, Metrics, Sums]:
+    """Returns what `loss` does, of the masked loss alone, from what `predict` gives."""
+    loss_P, rank_P, size = score(logits_PV, inputs)
+    counts = _counts(self.counted, size, inputs, loss_P, rank_P)
+    return {'masked': loss_P.sum()}, _metrics(inputs, loss_P, rank_P), counts
 
-  def scores(self, params, inputs, dropout_key=None):
-    """Returns (loss_P, better_P, V) of the predictions of all groups; see `score`."""
+  def scores(
+    self, params: Params, inputs: Inputs, dropout_key: jax.Array | None = None
+  ) -> tuple[jax.Array, jax.Array, int]:
+    """Returns (loss_P, rank_P, V) of the predictions of all groups; see `score`."""
     return score(self.predict(params, self.encode(params, inputs, dropout_key), inputs), inputs)
 
-  def encode(self, params, inputs, dropout_key=None):
+  def encode(self, params: Params, inputs: Inputs, dropout_key: jax.Array | None = None) -> Encoded:
     """Returns the Encoded rows."""
     return self.model.apply(
       params,
@@ -197,79 +258,87 @@ class Objective:
       dropout_key=dropout_key,
     )
 
-  def predict(self, params, encoded, inputs):
+  def predict(self, params: Params, encoded: Encoded, inputs: Inputs) -> jax.Array:
     """Returns logits_PV of the predictions of all groups, one group behind the other."""
-    return self.model.head(params, gathered(encoded.decoded_BLD, inputs.index_GP))
+    return self.model.head(params, gather(encoded.decoded_BLD, inputs.index_GP))
 
-  def adapt(self, policy, aux, counts, step, progress):
+  def adapt(self, policy: masking.Policy, aux: Any, counts: Sums, step: Any, progress: Any) -> Any:
     """Returns what the policy has learned after a 0-based step; progress as for `prepare`."""
     return masking.adapt(policy.with_learned(aux), counts, step, progress) if self.counted else aux
 
 
-def gathered(hidden_BLD, index_GP):
-  """Returns [G x P, D]: what stands at places of the rows of each group, which are laid end to
-  end.
-  """
+def gather(hidden_BLD: jax.Array, index_GP: jax.Array) -> jax.Array:
+  """Returns [G x P, D]: the rows at these positions of each group, whose rows lie end to end."""
+  # Inside groups: a gather over all rows would move hidden states between devices.
   G, D = len(index_GP), hidden_BLD.shape[-1]
   return jnp.take_along_axis(hidden_BLD.reshape(G, -1, D), index_GP[:, :, None], axis=1).reshape(
     -1, D
   )
 
 
-def score(logits_PV, inputs):
-  """Returns (loss_P, better_P, V).
+def score(logits_PV: jax.Array, inputs: Inputs) -> tuple[jax.Array, jax.Array, int]:
+  """Returns (loss_P, rank_P, V).
 
   loss_P: nats, 0 where the buffer is not used.
-  better_P: how many tokens are ranked above the target.
+  rank_P: how many tokens are ranked above the target, 0 where it is predicted right.
   V: columns of the logits.
   """
   targets_P, used_P = inputs.targets_GP.reshape(-1), inputs.used_P
+  # logsumexp minus the target's logit: no [P, V] array of log-probabilities is kept.
   score_P = jnp.take_along_axis(logits_PV, targets_P[:, None], axis=1)[:, 0]
   loss_P = jnp.where(used_P, jax.nn.logsumexp(logits_PV, axis=1) - score_P, 0)
   # `not <=` instead of `>`: against a NaN the target must not win.
-  better_P = (~(logits_PV <= score_P[:, None])).sum(1)
-  return loss_P, better_P, logits_PV.shape[1]
+  rank_P = (~(logits_PV <= score_P[:, None])).sum(1)
+  return loss_P, rank_P, logits_PV.shape[1]
 
 
-def _counts(counted, size, inputs, loss_P, better_P):
-  """Returns {name: float32 sums} of what a policy learns from (see masking/adaptive.py)."""
-  total = lambda index_P, value_P, length: (
+def sum_and_weight(value: Any, where: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Returns a metric's float32 (sum of the values, their number), over where `where` holds."""
+  return jnp.where(where, value, 0).sum(dtype=jnp.float32), where.sum(dtype=jnp.float32)
+
+
+def _counts(counted: str, size: int, inputs: Inputs, loss_P: jax.Array, rank_P: jax.Array) -> Sums:
+  """Returns {name: float32 sums} of what a policy learns from (see masking/adaptive.py).
+
+  A policy learns from its own choices alone, also where more is predicted.
+  """
+  sum_by = lambda index_P, value_P, length: (
     jnp.zeros(length, jnp.float32)
     .at[index_P]
-    .add(jnp.where(inputs.hidden_P, value_P, 0).astype(jnp.float32))
+    .add(jnp.where(inputs.chosen_P, value_P, 0).astype(jnp.float32))
   )
   if counted == 'vocabulary':
     targets_P = inputs.targets_GP.reshape(-1)
     return {
-      'correct_V': total(targets_P, better_P == 0, size),
-      'wrong_V': total(targets_P, better_P > 0, size),
+      'correct_V': sum_by(targets_P, rank_P == 0, size),
+      'wrong_V': sum_by(targets_P, rank_P > 0, size),
     }
   if counted == 'class':
+    assert inputs.class_GP is not None, 'a selection by class is refused for data without classes'
     class_P = inputs.class_GP.reshape(-1).astype(jnp.int32)
-    return {'loss_C': total(class_P, loss_P, 256), 'number_C': total(class_P, 1, 256)}
+    # 256 classes, as many as their uint8 ids can name.
+    return {'loss_C': sum_by(class_P, loss_P, 256), 'number_C': sum_by(class_P, 1, 256)}
   return {}
 
 
-def _metrics(inputs, loss_P, better_P):
-  """Returns {name: (sum, weight)}; better_P counts the tokens ranked above the target."""
+def _metrics(inputs: Inputs, loss_P: jax.Array, rank_P: jax.Array) -> Metrics:
+  """Returns {name: (sum, weight)}; rank_P counts the tokens ranked above the target."""
   used_P, action_P = inputs.used_P, inputs.action_GP.reshape(-1)
-  over = lambda value, chosen: (
-    jnp.where(chosen, value, 0).sum(dtype=jnp.float32),
-    chosen.sum(dtype=jnp.float32),
-  )
   size = jnp.float32(inputs.tokens_BL.size)
-  predicted, hidden = used_P.sum(dtype=jnp.float32), inputs.hidden_P.sum(dtype=jnp.float32)
+  predicted, chosen = used_P.sum(dtype=jnp.float32), inputs.chosen_P.sum(dtype=jnp.float32)
   overflow = inputs.overflow_G.sum(dtype=jnp.float32)
   padding = inputs.padding_B.sum(dtype=jnp.float32)
   return {
-    'loss': over(loss_P, used_P),
-    'accuracy': over(better_P == 0, used_P),
-    'top5_accuracy': over(better_P < 5, used_P),
-    'loss_masked': over(loss_P, action_P == 1),
-    'loss_random': over(loss_P, action_P == 2),
-    'loss_kept': over(loss_P, action_P == 3),
+    'loss': sum_and_weight(loss_P, used_P),
+    'accuracy': sum_and_weight(rank_P == 0, used_P),
+    'top5_accuracy': sum_and_weight(rank_P < 5, used_P),
+    'loss_masked': sum_and_weight(loss_P, action_P == corruption.MASK),
+    'loss_random': sum_and_weight(loss_P, action_P == corruption.RANDOM),
+    'loss_kept': sum_and_weight(loss_P, action_P == corruption.KEEP),
+    # Shares of all positions of the rows, padding included.
     'predicted': (predicted, size),
-    'rate': (hidden + overflow, inputs.maskable_B.sum(dtype=jnp.float32)),
+    # What overflowed was hidden too, though not predicted.
+    'rate': (chosen + overflow, inputs.maskable_B.sum(dtype=jnp.float32)),
     'padding': (padding, size),
     'attended': (inputs.attended_B.sum(dtype=jnp.float32), size - padding),
     'overflow': (overflow, predicted + overflow),

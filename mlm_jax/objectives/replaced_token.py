@@ -1,35 +1,42 @@
-"""Replaced-token detection: tell which tokens a small generator put in the place of the original.
+"""Replaced-token detection (RTD): find the tokens that a small generator has replaced.
 
-Source: arXiv:2003.10555; with gradient-disentangled embeddings arXiv:2111.09543. The generator
-learns masked language modelling; a token is drawn from its distribution at each chosen
-position, and the discriminator says of every token whether it is the original. Where the draw
-hits the original, it counts as original.
+Source: arXiv:2003.10555; with gradient-disentangled embeddings (GDES) arXiv:2111.09543. The
+generator learns masked language modelling; a token is sampled from its distribution at each
+chosen position, and the discriminator says of every token whether it is the original. Where the
+sample equals the original, it counts as original.
 
 The parameters are the discriminator's, and under `generator` the generator's.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from mlm_jax import masking
+from mlm_jax.core import batches
 from mlm_jax.core import rng
 from mlm_jax.models import Model
 from mlm_jax.objectives import masked
+from mlm_jax.objectives.masked import Metrics
+from mlm_jax.objectives.masked import Params
+from mlm_jax.objectives.masked import Sums
+from mlm_jax.objectives.masked import sum_and_weight
 
-_COLUMNS = 128  # of a block of the vocabulary, in which the draw is sought second
+_COLUMNS = 128  # of a block of the vocabulary; divides the padded vocabulary of every head
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-  """What the generator is given, and what the draws hang on.
+  """What the generator is given, and what its samples depend on.
 
   Attributes:
     masked: masked.Inputs.
     tokens_BL: int32, the original tokens.
-    uniform_GP: float32 in [0, 1), of each prediction.
+    uniform_GP: float32 in [0, 1), by which each prediction is sampled.
   """
 
   masked: masked.Inputs
@@ -39,14 +46,14 @@ class Inputs:
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-  """Masked language modelling of a generator, and the detection of what it put in.
+  """Masked language modelling of a generator, and the detection of what it replaced.
 
   Attributes:
     generator: masked.Objective of the generator.
     discriminator: the encoder and its head, which gives one logit a position.
     sharing: of the embeddings: 'tied' (the generator uses the discriminator's), 'none', or
-      'gdes' (the discriminator's token table is a difference to the generator's, which
-      the discriminator's loss does not move).
+      'gdes' (the discriminator's token table is the generator's, on which the discriminator's
+      loss has no gradient, plus a difference that it learns).
     masked_weight, rtd_weight: coefficients of the two losses.
   """
 
@@ -57,78 +64,95 @@ class Objective:
   rtd_weight: float
 
   @property
-  def coefficients(self):
+  def coefficients(self) -> dict[str, float]:
+    """{term: its coefficient in the total loss}."""
     return {'masked': self.masked_weight, 'rtd': self.rtd_weight}
 
   @property
-  def mlm(self):
+  def mlm(self) -> masked.Objective:
+    """The masked.Objective that predicts masked tokens; its parameters are `mlm_params`."""
     return self.generator
 
   @property
-  def encoder(self):
+  def encoder(self) -> Model:
+    """The Model that is used after pretraining; its parameters are `encoder_params`."""
     return self.discriminator
 
-  def init(self, key):
+  def init(self, key: jax.Array) -> Params:
     """Returns the parameters of both."""
+    # Keys by name: the generator's init does not depend on the discriminator.
     params = self.discriminator.init(rng.named(key, 'discriminator'))
     generator = self.generator.model.init(rng.named(key, 'generator'))
     if self.sharing == 'tied':
+      # One set of tables, trained by both losses.
       del generator['embeddings']
     if self.sharing == 'gdes':
+      # The difference starts at 0: at first both have the generator's table.
       params = _with_tokens(params, jnp.zeros_like(_tokens(params)))
     return params | {'generator': generator}
 
-  def mlm_params(self, params):
-    """Returns the parameters of `mlm`."""
+  def mlm_params(self, params: Params) -> Params:
+    """Returns the parameters of `mlm`, from those that are trained."""
     generator = params['generator']
     return generator | {'embeddings': params['embeddings']} if self.sharing == 'tied' else generator
 
-  def encoder_params(self, params):
-    """Returns the parameters of `encoder`."""
+  def encoder_params(self, params: Params) -> Params:
+    """Returns the parameters of `encoder`, from those that are trained."""
     if self.sharing != 'gdes':
       return params
     return _with_tokens(
       params, _tokens(params) + jax.lax.stop_gradient(_tokens(params['generator']))
     )
 
-  def flops(self, tokens, attended, predicted):
+  def flops(self, tokens: Any, attended: Any, predicted: Any) -> Any:
     """Returns the FLOPs of one forward pass; see models/flops.py."""
     a = self.discriminator.architecture
-    head = tokens * (2 * a.width**2 + 2 * a.width)
+    head = tokens * (2 * a.width**2 + 2 * a.width)  # of the discriminator, at every token
+    # 0 predicted positions: the discriminator has no vocabulary head.
     return self.generator.flops(tokens, attended, predicted) + a.flops(tokens, attended, 0) + head
 
-  def prepare(self, policy, aux, batch, root_key, progress):
+  def prepare(
+    self, policy: masking.Policy, aux: Any, batch: batches.Batch, root_key: jax.Array, progress: Any
+  ) -> Inputs:
     """Returns Inputs: no parameters, no gradient."""
     inputs = self.generator.prepare(policy, aux, batch, root_key, progress)
     keys_B = rng.example_keys(root_key, 'replaced', batch.visit_B, batch.example_B2)
     B, L = batch.tokens_BL.shape
+    # A number for every position, of which the chosen ones are gathered: a sample depends on the
+    # example and its position, never on its place in the prediction buffer.
     uniform_BL = jax.vmap(lambda key: jax.random.uniform(key, (L,)))(keys_B)
     uniform_GP = jnp.take_along_axis(
       uniform_BL.reshape(inputs.index_GP.shape[0], -1), inputs.index_GP, axis=1
     )
     return Inputs(inputs, batch.tokens_BL.astype(jnp.int32), uniform_GP)
 
-  def weights(self, inputs):
-    """Returns {term: number of predictions}; every token is one of the discriminator's."""
+  def weights(self, inputs: Inputs) -> Sums:
+    """Returns {term: number of predictions}; the discriminator makes one at every token."""
+    # A mean over the chosen and a mean over all tokens: each term has its own weight.
     return self.generator.weights(inputs.masked) | {
       'rtd': (inputs.masked.segments_BL > 0).sum().astype(jnp.float32)
     }
 
-  def loss(self, params, inputs, dropout_key=None):
+  def loss(
+    self, params: Params, inputs: Inputs, dropout_key: jax.Array | None = None
+  ) -> tuple[Sums, Metrics, Sums]:
     """Returns ({term: sum}, {metric: (sum, weight)}, counts); see masked.Objective."""
+    # Dropout of the two models is independent.
     keys = (None, None) if dropout_key is None else jax.random.split(dropout_key)
     generator = self.mlm_params(params)
     logits_PV = self.generator.predict(
       generator, self.generator.encode(generator, inputs.masked, keys[0]), inputs.masked
     )
-    sums, metrics, counts = self.generator.loss_of(logits_PV, inputs.masked)
-    tokens_BL = put_in(
-      draw(jax.lax.stop_gradient(logits_PV), inputs.uniform_GP.reshape(-1)), inputs
-    )
-    detected, more = self._discriminate(self.encoder_params(params), tokens_BL, inputs, keys[1])
-    return sums | {'rtd': detected}, metrics | more, counts
+    sums, metrics, counts = self.generator.masked_loss(logits_PV, inputs.masked)
+    # No gradient flows through sampling, so the discriminator's loss does not reach the generator.
+    sampled_P = sample(jax.lax.stop_gradient(logits_PV), inputs.uniform_GP.reshape(-1))
+    tokens_BL = replace(sampled_P, inputs)
+    detection, more = self._discriminate(self.encoder_params(params), tokens_BL, inputs, keys[1])
+    return sums | {'rtd': detection}, metrics | more, counts
 
-  def _discriminate(self, params, tokens_BL, inputs, dropout_key):
+  def _discriminate(
+    self, params: Params, tokens_BL: jax.Array, inputs: Inputs, dropout_key: jax.Array | None
+  ) -> tuple[jax.Array, Metrics]:
     """Returns (sum of the discriminator's loss, its metrics)."""
     segments_BL = inputs.masked.segments_BL
     encoded = self.discriminator.apply(
@@ -139,70 +163,71 @@ class Objective:
       inputs.masked.types_BL,
       dropout_key=dropout_key,
     )
+    # The head takes a list of positions.
     B, L, D = encoded.hidden_BLD.shape
+    # Every token, so there is nothing to compact.
     logits_BL = self.discriminator.head(params, encoded.hidden_BLD.reshape(B * L, D)).reshape(B, L)
-    replaced_BL, seen_BL = tokens_BL != inputs.tokens_BL, segments_BL > 0
+    replaced_BL, is_token_BL = tokens_BL != inputs.tokens_BL, segments_BL > 0
     loss_BL = optax.sigmoid_binary_cross_entropy(logits_BL, replaced_BL.astype(logits_BL.dtype))
-    total = lambda value_BL, where_BL: (
-      jnp.where(where_BL, value_BL, 0).sum(dtype=jnp.float32),
-      where_BL.sum(dtype=jnp.float32),
-    )
-    said_BL = logits_BL > 0
-    loss = total(loss_BL, seen_BL)
+    detected_BL = logits_BL > 0
+    loss = sum_and_weight(loss_BL, is_token_BL)
     return loss[0], {
       'rtd_loss': loss,
-      'rtd_accuracy': total(said_BL == replaced_BL, seen_BL),
-      'replaced_fraction': total(
-        replaced_BL, seen_BL
-      ),  # 1 - this is right who says that all are originals
-      'rtd_recall': total(said_BL, seen_BL & replaced_BL),
-      'rtd_precision': total(replaced_BL, seen_BL & said_BL),
+      'rtd_accuracy': sum_and_weight(detected_BL == replaced_BL, is_token_BL),
+      # The accuracy of calling every token original is 1 minus this.
+      'replaced_fraction': sum_and_weight(replaced_BL, is_token_BL),
+      'rtd_recall': sum_and_weight(detected_BL, is_token_BL & replaced_BL),
+      'rtd_precision': sum_and_weight(replaced_BL, is_token_BL & detected_BL),
     }
 
-  def adapt(self, policy, aux, counts, step, progress):
+  def adapt(self, policy: masking.Policy, aux: Any, counts: Sums, step: Any, progress: Any) -> Any:
     """Returns what the policy has learned; see masked.Objective."""
     return self.generator.adapt(policy, aux, counts, step, progress)
 
 
-def draw(logits_PV, uniform_P):
-  """Returns int32 tokens_P, each drawn from the softmax of its logits by one uniform number.
+def sample(logits_PV: jax.Array, uniform_P: jax.Array) -> jax.Array:
+  """Returns int32 tokens_P, each sampled from the softmax of its logits by one uniform number.
 
-  By the inverse of the distribution function, sought first among blocks of the vocabulary and
-  then in a block: a pass over the logits, where adding Gumbel noise draws a number for each.
+  By the inverse of the distribution function, first among blocks of the vocabulary and then
+  inside a block. That is one pass over the logits; Gumbel noise would need a random number for
+  each of them.
   """
   P, V = logits_PV.shape
+  # Probabilities without the division by their sum: the uniform number is scaled by it instead.
   share_PNC = jnp.exp(logits_PV - logits_PV.max(1, keepdims=True)).reshape(
     P, V // _COLUMNS, _COLUMNS
   )
-  block_PN = jnp.cumsum(share_PNC.sum(2), axis=1)
-  point_P = uniform_P * block_PN[:, -1]
-  chosen_P = jnp.minimum((block_PN <= point_P[:, None]).sum(1), V // _COLUMNS - 1)
+  upto_PN = jnp.cumsum(share_PNC.sum(2), axis=1)  # shares of each block and all before it
+  point_P = uniform_P * upto_PN[:, -1]
+  block_P = jnp.minimum((upto_PN <= point_P[:, None]).sum(1), V // _COLUMNS - 1)
   before_P = jnp.where(
-    chosen_P > 0, jnp.take_along_axis(block_PN, chosen_P[:, None] - 1, axis=1)[:, 0], 0
+    block_P > 0, jnp.take_along_axis(upto_PN, block_P[:, None] - 1, axis=1)[:, 0], 0
   )
-  inside_PC = jnp.take_along_axis(share_PNC, chosen_P[:, None, None], axis=1)[:, 0]
+  inside_PC = jnp.take_along_axis(share_PNC, block_P[:, None, None], axis=1)[:, 0]
   below_PC = jnp.cumsum(inside_PC, axis=1) <= (point_P - before_P)[:, None]
   # Rounding may carry the point past the last token that has a share.
   last_P = _COLUMNS - 1 - jnp.argmax(inside_PC[:, ::-1] > 0, axis=1)
-  return chosen_P * _COLUMNS + jnp.minimum(below_PC.sum(1), last_P)
+  return block_P * _COLUMNS + jnp.minimum(below_PC.sum(1), last_P)
 
 
-def put_in(tokens_P, inputs):
-  """Returns the original tokens_BL with the drawn ones in their places."""
+def replace(sampled_P: jax.Array, inputs: Inputs) -> jax.Array:
+  """Returns the original tokens_BL with the sampled ones at the predicted positions."""
   index_GP, (B, L) = inputs.masked.index_GP, inputs.tokens_BL.shape
   G = index_GP.shape[0]
-  # What is not used stands at place 0; it must not write there.
+  # Unused places of the buffer have index 0, where they must not write: moved behind the end,
+  # where mode='drop' leaves them out.
   index_GP = jnp.where(inputs.masked.action_GP > 0, index_GP, B * L // G)
-  write = lambda row_R, index_P, drawn_P: row_R.at[index_P].set(drawn_P, mode='drop')
+  write = lambda row_R, index_P, sampled_P: row_R.at[index_P].set(sampled_P, mode='drop')
   return jax.vmap(write)(
-    inputs.tokens_BL.reshape(G, -1), index_GP, tokens_P.reshape(G, -1)
+    inputs.tokens_BL.reshape(G, -1), index_GP, sampled_P.reshape(G, -1)
   ).reshape(B, L)
 
 
-def _tokens(params):
+def _tokens(params: Params) -> jax.Array:
+  """Returns the token table, [V, E]."""
   return params['embeddings']['token']['embedding']
 
 
-def _with_tokens(params, table_VE):
+def _with_tokens(params: Params, table_VE: jax.Array) -> Params:
   """Returns params with another table of tokens."""
   return params | {'embeddings': params['embeddings'] | {'token': {'embedding': table_VE}}}

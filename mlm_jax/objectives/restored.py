@@ -8,7 +8,7 @@ from mlm_jax.data import store
 from mlm_jax.data.tokenizers import registry as tokenizers
 
 
-def restore(model) -> tuple[tokenizers.Tokenizer, Any]:
+def restore(model: Any) -> tuple[tokenizers.Tokenizer, Any]:
   """Returns (Tokenizer, Objective) of a training.saved.SavedModel.
 
   Raises:

@@ -1,21 +1,32 @@
-"""An added loss: are the two sentences of a pair what they seem? See
-data/annotations/sentence_pairs.py.
+"""The loss of sentence pairs: next-sentence prediction (NSP) or sentence-order prediction (SOP).
+
+An auxiliary loss that classifies each pair as right or wrong by its [CLS]. How pairs and their
+labels are made is in data/annotations/sentence_pairs.py.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from mlm_jax import masking
+from mlm_jax.core import batches
 from mlm_jax.data.annotations import sentence_pairs
+from mlm_jax.models import Encoded
 from mlm_jax.models import heads
+from mlm_jax.models.architecture import Architecture
+from mlm_jax.objectives import masked as masked_objective
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-  """Where each pair's [CLS] stands, and its label (see data/annotations/sentence_pairs.py); 0 where
-  there is none.
+  """The pairs of each row.
+
+  Attributes:
+    cls_BS: position of each pair's [CLS].
+    label_BS: RIGHT or WRONG (data/annotations/sentence_pairs.py); 0 where there is no pair.
   """
 
   cls_BS: jax.Array
@@ -23,38 +34,46 @@ class Inputs:
 
 
 @dataclasses.dataclass(frozen=True)
-class Term:
-  """A term of masked.Objective: a loss on its encoding, with a sum and a weight of its own.
+class SentencePairLoss:
+  """A masked_objective.AuxiliaryLoss.
 
   Attributes:
     architecture: of the encoder.
-    weight: coefficient of the loss.
+    coefficient: of the loss.
   """
 
-  architecture: object
-  weight: float
+  architecture: Architecture
+  coefficient: float
 
   name = 'pairs'
 
-  def init(self, key):
+  def init(self, key: jax.Array) -> masked_objective.Params:
     """Returns the parameters of the head."""
     return self._head.init(key, jnp.zeros((1, self.architecture.width)))['params']
 
-  def prepare(self, batch, masked, index_GP):
-    """Returns Inputs."""
+  def prepare(self, batch: batches.Batch, masked: masking.Masked, index_GP: jax.Array) -> Inputs:
+    """Returns Inputs, from the batch alone."""
+    assert batch.pairs_BS is not None, 'objective.pairs_weight is refused for data without pairs'
+    # Unused segments start at -1; they read position 0 and have no label.
     return Inputs(
       jnp.maximum(batch.starts_BS, 0), jnp.where(batch.starts_BS >= 0, batch.pairs_BS, 0)
     )
 
-  def flops(self, predicted):
+  def flops(self, predicted: Any) -> Any:
     """Returns 0: one [CLS] a pair is next to nothing beside the tokens between."""
     return 0
 
-  def total(self, inputs, masked):
+  def weight(self, inputs: Inputs, masked: masked_objective.Inputs) -> jax.Array:
     """Returns the number of pairs."""
     return (inputs.label_BS > 0).sum().astype(jnp.float32)
 
-  def loss(self, params, encoded, inputs, masked):
+  def loss(
+    self,
+    params: masked_objective.Params,
+    encoded: Encoded,
+    inputs: Inputs,
+    masked: masked_objective.Inputs,
+  ) -> tuple[jax.Array, masked_objective.Metrics]:
     """Returns (sum of the loss, {metric: (sum, weight)})."""
     B, S = inputs.cls_BS.shape
     hidden_BSD = jnp.take_along_axis(encoded.hidden_BLD, inputs.cls_BS[:, :, None], axis=1)
@@ -62,11 +81,12 @@ class Term:
     label_P = inputs.label_BS.reshape(-1).astype(jnp.int32)
     used_P, is_wrong_P = label_P > 0, (label_P == sentence_pairs.WRONG).astype(jnp.int32)
     log_P2 = jax.nn.log_softmax(logits_P2)
-    loss_P = jnp.where(used_P, -jnp.take_along_axis(log_P2, is_wrong_P[:, None], axis=1)[:, 0], 0)
-    total, number = loss_P.sum(dtype=jnp.float32), used_P.sum(dtype=jnp.float32)
-    right = (used_P & (logits_P2.argmax(1) == is_wrong_P)).sum(dtype=jnp.float32)
-    return total, {'pairs_loss': (total, number), 'pairs_accuracy': (right, number)}
+    # Computed for every segment; those without a label are left out of the sum.
+    loss_P = -jnp.take_along_axis(log_P2, is_wrong_P[:, None], axis=1)[:, 0]
+    loss = masked_objective.sum_and_weight(loss_P, used_P)
+    accuracy = masked_objective.sum_and_weight(logits_P2.argmax(1) == is_wrong_P, used_P)
+    return loss[0], {'pairs_loss': loss, 'pairs_accuracy': accuracy}
 
   @property
-  def _head(self):
+  def _head(self) -> Any:
     return heads.PairHead(self.architecture)

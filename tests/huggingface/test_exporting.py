@@ -190,7 +190,7 @@ def test_the_card_tells_what_the_run_was(tmp_path):
   assert card.startswith('---\nlibrary_name: transformers\n') and '\n# BertForMaskedLM\n' in card
   for row in (
     '| step | 3 of 6 |',
-    '| masking | token, uniform, rate 0.15 (constant), split 0.8 / 0.1 / 0.1 |',
+    '| masking | token, uniform, rate 0.15 (constant), corruption 0.8 / 0.1 / 0.1 |',
     '| objective | masked |',
     '| held out: reference loss | 2.5000 |',
     '| tokenizer | 45 pieces, sha256 ',
@@ -214,7 +214,7 @@ def test_a_score_that_was_no_number_is_left_out_of_the_card(tmp_path):
   card = (tmp_path / 'to' / 'README.md').read_text()
   assert (
     'reference loss' not in card
-    and '| held out: own loss | 1.0000 |' in card
+    and '| held out: policy loss | 1.0000 |' in card
     and '| step | 0 of 6 |' in card
   )
 
@@ -265,17 +265,17 @@ def test_sentence_transformers_find_the_encoder_a_mean_and_a_norm(tmp_path):
     (
       {},
       {'part': 'generator'},
-      '--part=generator is of runs with objective.name = replaced; leave it out',
+      '--part=generator is for runs with objective.name = rtd; leave it out',
     ),
     (
       {},
       {'part': 'discriminator'},
-      '--part=discriminator is of runs with objective.name = replaced; leave it out',
+      '--part=discriminator is for runs with objective.name = rtd; leave it out',
     ),
     (
       REPLACED,
       {'part': 'generator', 'sentences': True},
-      '--sentence-transformers is of the encoder; leave',
+      '--sentence-transformers writes the encoder; leave',
     ),
     (
       {'model__embedding_width': 16},
@@ -341,7 +341,7 @@ def test_what_is_no_run_is_refused(tmp_path):
   assert not list(tmp_path.iterdir())
 
 
-def test_heads_of_added_losses_that_are_left_out_are_named(tmp_path):
+def test_heads_of_auxiliary_losses_that_are_left_out_are_named(tmp_path):
   builders.write_run(
     tmp_path / 'run',
     data__pairs='nsp',
@@ -353,7 +353,7 @@ def test_heads_of_added_losses_that_are_left_out_are_named(tmp_path):
   exporting.run(tmp_path / 'run', tmp_path / 'to', log=lines.append)
   assert (
     lines[0]
-    == 'left out, since BertForMaskedLM has no place for heads of added losses: pairs, boundary'
+    == 'left out, since BertForMaskedLM has no place for heads of auxiliary losses: pairs, boundary'
   )
   assert '| left out | pairs, boundary: ' in (tmp_path / 'to' / 'README.md').read_text()
   assert not any(

@@ -275,8 +275,8 @@ def change(folder, edit):
     ({'tie_word_embeddings': False}, ('tie_word_embeddings = False is not supported',)),
     ({'hidden_size': None}, ('config.json lacks hidden_size',)),
     ({'vocab_size': None}, ('config.json lacks vocab_size',)),
-    ({'hidden_size': 'wide'}, ('config.json is damaged: something in it is no number',)),
-    ({'layer_norm_eps': 'small'}, ("'small' is no value for config.model.norm_epsilon",)),
+    ({'hidden_size': 'wide'}, ('config.json is damaged: a value has the wrong type',)),
+    ({'layer_norm_eps': 'small'}, ("'small' is not a value for config.model.norm_epsilon",)),
     ({'hidden_dropout_prob': 2}, ('config.model.dropout = 2.0: must be between 0 and 1',)),
     ({'num_attention_heads': 5}, ('num_attention_heads = 5 does not divide hidden_size = 32',)),
     (
@@ -291,7 +291,7 @@ def change(folder, edit):
         'bert.embeddings.word_embeddings.weight [50, 32], not [50, 64]',
       ),
     ),
-    ({'vocab_size': 44}, ('the tokenizer has 45 pieces, but the table of tokens only 44 rows',)),
+    ({'vocab_size': 44}, ('the tokenizer has 45 pieces, but the token table only 44 rows',)),
   ),
   ids=str,
 )
@@ -378,7 +378,10 @@ def _untie(tensors):
       lambda tensors: tensors.update({'cls.predictions.bias': np.zeros(50, np.int8)}),
       'of a type that is not float32 or float16 or bfloat16 (1): cls.predictions.bias int8',
     ),
-    (_untie, 'cls.predictions.decoder.weight is no copy of bert.embeddings.word_embeddings.weight'),
+    (
+      _untie,
+      'cls.predictions.decoder.weight is not a copy of bert.embeddings.word_embeddings.weight',
+    ),
   ),
 )
 def test_tensors_that_do_not_fit_are_listed(theirs, edit, says, tmp_path):
@@ -463,7 +466,7 @@ def test_a_damaged_index_of_shards_is_refused(theirs, index, tmp_path):
 
 
 def test_what_is_no_folder_and_no_name_is_refused(tmp_path):
-  assert 'is no folder with config.json' in refusal(tmp_path / 'absent', tmp_path)
+  assert 'is not a folder with config.json' in refusal(tmp_path / 'absent', tmp_path)
   (tmp_path / 'models--a').mkdir()
   (tmp_path / 'models--a' / 'snapshots').mkdir()
   assert 'has no snapshot' in refusal(tmp_path / 'models--a', tmp_path)
@@ -476,7 +479,8 @@ def test_a_name_that_the_hub_does_not_give_is_one_line(tmp_path, monkeypatch):
   monkeypatch.setattr('huggingface_hub.snapshot_download', refuse)
   message = refusal('some/bert', tmp_path)
   assert (
-    message == 'some/bert is no folder here, and cannot be had from the hub (no way to some/bert)'
+    message == 'some/bert is not a folder here, and could not be downloaded from the hub '
+    '(no way to some/bert)'
   )
 
 
@@ -516,7 +520,7 @@ def test_where_nothing_can_be_written_is_said(theirs, tmp_path):
 def test_a_run_whose_origin_is_damaged_says_so(theirs, tmp_path):
   importing.run(theirs, tmp_path / 'run', **QUIET)
   (tmp_path / 'run' / 'huggingface' / 'names.json').write_text('{"a": ["b", "float32"]}')
-  with pytest.raises(config_lib.UserError, match='huggingface is damaged .*; import the run anew'):
+  with pytest.raises(config_lib.UserError, match='huggingface is damaged .*; import the run again'):
     exporting.run(tmp_path / 'run', tmp_path / 'back', **QUIET)
   (tmp_path / 'run' / 'huggingface' / 'rest.safetensors').write_text('')
   with pytest.raises(config_lib.UserError, match='damaged'):

@@ -310,7 +310,7 @@ def test_tokenizer_json_goes_before_the_other_files(tmp_path):
     ({'spm.model': b'no model'}, 'no SentencePiece model'),
     (
       {'spm.model': None, 'tokenizer_config.json': b'{"do_lower_case": true}'},
-      'do_lower_case beside spm.model',
+      'do_lower_case with spm.model',
     ),
     ({'spm.model': None, 'added_tokens.json': b'{"[MASK]": 450}'}, 'must follow its 400 pieces'),
     ({'spm.model': None, 'added_tokens.json': b'{"[SEP]": 400}'}, 'must follow its 400 pieces'),

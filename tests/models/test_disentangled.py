@@ -81,7 +81,7 @@ def test_near_distances_have_rows_of_their_own_and_far_ones_share_them():
 
 
 def test_neighbours_of_the_convolution_are_of_the_same_document():
-  from mlm_jax.models import deberta_v2
+  from mlm_jax.models.families import deberta_v2
 
   segments_BL = np.array([[1, 1, 2, 2, 2, 0]])
   hidden_BLD = np.arange(1.0, 7.0)[None, :, None]

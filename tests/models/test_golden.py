@@ -15,7 +15,7 @@ MESSAGE = (
   '{0} differs from what transformers gave by {1:.1e}. `make parity` compares with transformers '
   'itself: where '
   'its tests of {0} fail too, the model is wrong; where only those of golden files do, '
-  '`make parity REGENERATE=1` writes them anew'
+  '`make parity REGENERATE=1` writes them again'
 )
 
 
@@ -49,7 +49,7 @@ def test_packed_documents_and_their_gradients_are_those_of_transformers(variant)
 
 @EVERY
 def test_padded_documents_are_those_of_transformers_in_float64(variant):
-  # Angles of rotary positions are float32 in both, and what their cosines are hangs on the machine.
+  # Angles of rotary positions are float32 in both, and their cosines depend on the machine.
   assert_alike(
     variant,
     variants.outputs(variant, 'padded', 'float64'),

@@ -21,7 +21,7 @@ def windowed(query_BLHK, key_BLHK, value_BLHK, segments_BL, reach):
   weights_BHLL = attention.softmax(
     attention.scores(query_BLHK, key_BLHK), visible_B1LL, query_BLHK.dtype
   )
-  return attention.mean(weights_BHLL, value_BLHK)
+  return attention.weighted_sum(weights_BHLL, value_BLHK)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_blocks_give_what_a_masked_full_attention_gives_forward_and_backward(len
   segments_BL = np.tile(1 + (np.arange(length)[None] >= cuts[:, None]).sum(0), (2, 1))
   segments_BL[1, length - length // 5 :] = 0  # padding
   results = []
-  for function in (sliding_window.mix, windowed):
+  for function in (sliding_window.attend, windowed):
     apply = functools.partial(function, segments_BL=jnp.asarray(segments_BL), reach=reach)
     total = lambda *arrays: (apply(*arrays) * weights_BLD).sum()
     results.append((apply(*arrays), jax.grad(total, (0, 1, 2))(*arrays)))
@@ -46,7 +46,7 @@ def test_memory_and_work_grow_with_the_length_and_not_its_square():
   def cost(length):
     shape = jax.ShapeDtypeStruct((1, length, 1, 8), jnp.float32)
     segments = jax.ShapeDtypeStruct((1, length), jnp.int32)
-    loss = lambda q, k, v, s: sliding_window.mix(q, k, v, s, 32).sum()
+    loss = lambda q, k, v, s: sliding_window.attend(q, k, v, s, 32).sum()
     compiled = jax.jit(jax.grad(loss, (0, 1, 2))).lower(shape, shape, shape, segments).compile()
     return compiled.cost_analysis()['flops'], compiled.memory_analysis().temp_size_in_bytes
 

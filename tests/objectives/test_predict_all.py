@@ -62,7 +62,7 @@ def test_what_is_seen_and_what_a_policy_learns_do_not_hang_on_what_the_loss_is_o
   *_, (everywhere, _, _, _, counts, _) = scored(counted='vocabulary')
   *_, (chosen, _, _, _, counts_chosen, _) = scored(counted='vocabulary', predict_all=False)
   assert np.array_equal(everywhere.tokens_BL, chosen.tokens_BL)
-  assert chosen.used_P.sum() == everywhere.hidden_P.sum() < everywhere.used_P.sum()
+  assert chosen.used_P.sum() == everywhere.chosen_P.sum() < everywhere.used_P.sum()
   assert counts['wrong_V'].sum() > 20
   jax.tree.map(np.testing.assert_array_equal, counts, counts_chosen)
 

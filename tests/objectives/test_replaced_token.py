@@ -58,8 +58,8 @@ def corrupted(objective, params, inputs):
   generator = objective.mlm_params(params)
   encoded = objective.generator.encode(generator, inputs.masked)
   logits_PV = objective.generator.predict(generator, encoded, inputs.masked)
-  return replaced_token.put_in(
-    replaced_token.draw(logits_PV, inputs.uniform_GP.reshape(-1)), inputs
+  return replaced_token.replace(
+    replaced_token.sample(logits_PV, inputs.uniform_GP.reshape(-1)), inputs
   )
 
 
@@ -74,7 +74,7 @@ def test_draws_have_the_distribution_of_the_softmax(scale):
   uniform_P = jax.random.uniform(rng.root_key(3), (n,))
   draw = jax.jit(
     lambda u: jax.lax.map(
-      lambda part_P: replaced_token.draw(jnp.broadcast_to(logits_V, (len(part_P), 384)), part_P),
+      lambda part_P: replaced_token.sample(jnp.broadcast_to(logits_V, (len(part_P), 384)), part_P),
       u.reshape(100, -1),
     )
   )
@@ -97,7 +97,7 @@ def test_a_draw_never_meets_a_token_without_a_share(uniform):
     logits_V[random.permutation(384)[3:]] = -np.inf  # at most three are left, or none of the 300
     logits_V[random.integers(300)] = 40 * random.normal()
   tokens_P = np.asarray(
-    jax.jit(replaced_token.draw)(logits_PV, jnp.full(4000, uniform, jnp.float32))
+    jax.jit(replaced_token.sample)(logits_PV, jnp.full(4000, uniform, jnp.float32))
   )
   assert np.isfinite(logits_PV[np.arange(4000), tokens_P]).all()
 

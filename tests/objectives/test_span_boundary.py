@@ -85,7 +85,7 @@ def test_runs_of_hidden_tokens_never_reach_beyond_their_document():
   policy = masking.make(toys.table(), unit='span', rate=1.0)
   batch = toys.pair_batch()
   inputs = toys.scored(objective, params, policy, batch)[0]
-  term = inputs.terms['boundary']
+  term = inputs.auxiliary['boundary']
   for b in range(len(batch.tokens_BL)):
     tokens_L, used_P = batch.tokens_BL[b], np.asarray(inputs.action_GP[b]) > 0
     assert used_P.sum() == np.isin(tokens_L, toys.SPECIAL, invert=True).sum()

@@ -1,16 +1,12 @@
 """ELECTRA (arXiv:2003.10555): BERT's encoder, whose tables may be narrower than its layers."""
 
-from mlm_jax.models import bert
-from mlm_jax.models import encoder
+from mlm_jax.models.families import bert
 
 SIZES = {
   'small': dict(layers=12, width=256, heads=4, feed_forward=1024, embedding_width=128),
   'base': dict(layers=12, width=768, heads=12, feed_forward=3072),
   'large': dict(layers=24, width=1024, heads=16, feed_forward=4096),
 }
-OWN = bert.OWN
-
-
-def module(config, vocab_size):
-  """Returns the Encoder; config is the resolved group `model`."""
-  return encoder.Encoder(encoder.architecture(config, vocab_size))
+DEFAULTS = bert.DEFAULTS
+GROUP = ''
+module = bert.module

@@ -4,10 +4,13 @@ Sizes below base are those of "Well-Read Students Learn Better"
 (arXiv:1908.08962).
 """
 
+from typing import Any
+
+from mlm_jax.models import architecture
 from mlm_jax.models import encoder
 
 
-def _size(layers, width):
+def _size(layers: int, width: int) -> dict[str, int]:
   return dict(layers=layers, width=width, heads=max(1, width // 64), feed_forward=4 * width)
 
 
@@ -19,9 +22,10 @@ SIZES = {
   'base': _size(12, 768),
   'large': _size(24, 1024),
 }
-OWN = dict(types=2, position_offset=0, norm_epsilon=1e-12)
+DEFAULTS = dict(types=2, position_offset=0, norm_epsilon=1e-12)
+GROUP = ''
 
 
-def module(config, vocab_size):
+def module(config: Any, vocab_size: int) -> encoder.Encoder:
   """Returns the Encoder; config is the resolved group `model`."""
-  return encoder.Encoder(encoder.architecture(config, vocab_size))
+  return encoder.Encoder(architecture.make(config, vocab_size))

@@ -3,7 +3,7 @@
 Published with replaced-token detection (objectives/replaced_token.py).
 """
 
-from mlm_jax.models import deberta_v2
+from mlm_jax.models.families import deberta_v2
 
 SIZES = {
   'xsmall': dict(layers=12, width=384, heads=6, feed_forward=1536),
@@ -11,5 +11,6 @@ SIZES = {
   'base': dict(layers=12, width=768, heads=12, feed_forward=3072),
   'large': dict(layers=24, width=1024, heads=16, feed_forward=4096),
 }
-OWN = deberta_v2.OWN | {'deberta.convolution': 0}
+DEFAULTS = deberta_v2.DEFAULTS | {'deberta.convolution': 0}
+GROUP = 'deberta'
 module = deberta_v2.module
