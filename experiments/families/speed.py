@@ -15,44 +15,34 @@ from mlm_jax.benchmarks import clock
 from mlm_jax.core import rng
 from mlm_jax.core import trees
 from mlm_jax.tasks import pretraining
-from mlm_jax.training import optim
+from mlm_jax.training import loop
 from mlm_jax.training import sharding
-from mlm_jax.training import step as step_lib
 from mlm_jax.training import workdir
 
 
 def task(config, prepared):
   """Returns (function that trains a step, number of parameters)."""
   mesh = sharding.make_mesh(config.mesh)
-  stage = pretraining.problem(config, [prepared], mesh).stages[0]
-  optimizer = optim.make(config.optim, config.total_steps)
-  train_step = jax.jit(
-    step_lib.make_train_step(
-      stage.objective,
-      optimizer,
-      optim.schedule(config.optim, config.total_steps),
-      config.total_steps,
-    ),
-    donate_argnums=0,
-  )
+  problem = pretraining.problem(config, [prepared], mesh)
+  compiled = loop.compile_problem(problem, config, mesh)
   key = rng.root_key(config.seed)
-  state = jax.jit(step_lib.make_init(stage.objective.init, optimizer))(key)
-  batch = sharding.put(stage.batch(0), mesh, config.batch_size)
+  state, batch = compiled.init(key), compiled.batch(0)
 
   def train():
     nonlocal state
-    state, metrics = train_step(state, stage.policy, batch, key)
+    state, metrics = compiled.steps[0](state, problem.stages[0].policy, batch, key)
     jax.block_until_ready((state, metrics))
 
   return train, trees.count(state.params)
 
 
-def main():
+def main(arguments=None):
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument('runs', type=pathlib.Path)
-  args = parser.parse_args()
+  parser.add_argument('--repetitions', type=int, default=9, help='turns of each run')
+  args = parser.parse_args(arguments)
   tasks, tokens = {}, 0
   for folder in sorted(each.parent for each in args.runs.glob('*/config.json')):
     config = workdir.read_config(folder)
@@ -60,7 +50,7 @@ def main():
     train, parameters = task(config, prepared)
     tasks[f'{folder.name}, {parameters:,} parameters'] = train
     tokens = config.batch_size * config.data.row_length
-  times = clock.take_turns(tasks)
+  times = clock.take_turns(tasks, args.repetitions)
   reference = next(name for name in tasks if name.startswith('bert,'))
   print('\n'.join(clock.table(times, tokens / 1e3, 'ktok', reference)))
 
