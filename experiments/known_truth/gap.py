@@ -69,7 +69,7 @@ def main(arguments=None):
     print(f'{name}: {guess["loss"]:.3f}')
   print('| rate | optimum | model | above the optimum |\n|---|---|---|---|')
   for rate in RATES:
-    policy = {'rate': rate, 'corruption_probs': (1.0, 0.0, 0.0)}
+    policy = config.masking({'rate': rate, 'corruption_probs': (1.0, 0.0, 0.0)}).to_dict()
     best = bayes_optimal.score(prepared, loader, masking.make(prepared.table, **policy))['loss']
     # The same masks: those of a held-out row depend on the row and the policy alone.
     ours = pretraining.evaluate(args.workdir, other=policy)['other_loss']

@@ -91,7 +91,6 @@ def tiny(experiment, corpus):
   return dataclasses.replace(sweep, base=config_lib.overlay(config_lib.base(), settings))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('experiment', SWEEPS)
 def test_every_sweep_is_planned(experiment, tmp_path, monkeypatch):
   monkeypatch.chdir(ROOT)
