@@ -8,6 +8,7 @@ import shlex
 ROOT = pathlib.Path(__file__).parents[2]
 GUIDES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 PAGES = [*GUIDES, ROOT / 'CONTRIBUTING.md']
+NOTES = sorted((ROOT / 'experiments').glob('*/NOTES.md'))
 _FENCE = re.compile(r'^```(\w*)\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 
 

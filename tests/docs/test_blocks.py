@@ -55,7 +55,7 @@ RECIPE = """from mlm_jax import config
 
 def get_config(variant=None):
   c = config.load({path!r} + (f':{{variant}}' if variant else ''))
-  return config.overlay(c, {small!r}).copy_and_resolve_references()
+  return config.overlay(c, {small!r})
 """
 
 
@@ -73,11 +73,10 @@ def furnish(folder):
 @pytest.fixture(scope='module')
 def furnished(tmp_path_factory):
   """A folder with all that and a finished run."""
-  folder = furnish(tmp_path_factory.mktemp('guides') / 'mine')
+  folder = furnish(tmp_path_factory.mktemp('guides'))
   with pytest.MonkeyPatch.context() as patch:
     patch.chdir(folder)
-    config = config_lib.overlay(config_lib.load('configs/novels_small.py'), {})
-    assert mlm_jax.train(config, 'runs/mine', lambda line: None)
+    assert mlm_jax.train(config_lib.load('configs/novels_small.py'), 'runs/mine', lambda line: None)
   return folder
 
 
@@ -87,7 +86,13 @@ def run_command(line):
     return
   words = [INSTEAD.get(word, word) for word in shlex.split(line)]
   assert words[0] == 'mlm-jax', f'neither run nor named in NOT_RUN: {line}'
+  if any(word.endswith('/config.json') for word in words):  # of an imported run: no small recipe
+    words += [f'--config.{key}={value}' for key, value in SMALL.items() if _is_of_training(key)]
   program.main(words[1:])
+
+
+def _is_of_training(key):
+  return not key.startswith(('model.', 'data.source', 'data.vocab_size'))
 
 
 def run_python(block, names):
