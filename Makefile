@@ -2,7 +2,7 @@
 PYTHON ?= python3
 MINUTES ?= 5
 
-.PHONY: demo test test-all test-slow parity bench
+.PHONY: demo test test-all test-slow test-pythons parity bench
 
 demo: .venv/installed
 	.venv/bin/mlm-jax demo --minutes=$(MINUTES) --workdir=runs/demo
@@ -16,6 +16,10 @@ test-slow: .venv/installed-ray
 	.venv/bin/python -m pytest -q -rs -n 2 --dist loadfile -m slow
 
 test-all: test test-slow
+
+# Masks, golden models and a training step with the other Pythons that are installed.
+test-pythons:
+	.ci/test-pythons
 
 # Every family and its training side by side with PyTorch, in an environment that has the peers.
 # `make parity REGENERATE=1` writes the numbers that `make test` compares with anew.

@@ -70,14 +70,14 @@ def accuracy(model, params, run, train, test):
   return probe.score(*features(model, params, run.tokenizer, test, length))
 
 
-def main():
+def main(arguments=None):
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument('runs', type=pathlib.Path)
   parser.add_argument('--train', type=pathlib.Path, required=True)
   parser.add_argument('--test', type=pathlib.Path, required=True)
-  args = parser.parse_args()
+  args = parser.parse_args(arguments)
   train, test = list(words_of(args.train)), list(words_of(args.test))
   for workdir in sorted(each.parent for each in args.runs.glob('*/config.json')):
     run = mlm_jax.open_run(workdir)

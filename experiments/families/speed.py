@@ -37,12 +37,13 @@ def task(config, prepared):
   return train, trees.count(state.params)
 
 
-def main():
+def main(arguments=None):
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument('runs', type=pathlib.Path)
-  args = parser.parse_args()
+  parser.add_argument('--repetitions', type=int, default=9, help='turns of each run')
+  args = parser.parse_args(arguments)
   tasks, tokens = {}, 0
   for folder in sorted(each.parent for each in args.runs.glob('*/config.json')):
     config = workdir.read_config(folder)
@@ -50,7 +51,7 @@ def main():
     train, parameters = task(config, prepared)
     tasks[f'{folder.name}, {parameters:,} parameters'] = train
     tokens = config.batch_size * config.data.row_length
-  times = clock.take_turns(tasks)
+  times = clock.take_turns(tasks, args.repetitions)
   reference = next(name for name in tasks if name.startswith('bert,'))
   print('\n'.join(clock.table(times, tokens / 1e3, 'ktok', reference)))
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 @jax.tree_util.register_dataclass
@@ -67,3 +68,23 @@ def maskable(tokens_BL, special_ids):
   for each in special_ids:
     special_BL |= tokens_BL == each
   return ~special_BL
+
+
+def from_rows(tokens_BL, row_B=None, visit=0) -> Batch:
+  """Returns the Batch of an array of ids from any tokenizer, one document a row.
+
+  Args:
+    tokens_BL: integers, padding at the end of a row; what may not be masked, padding too, is named
+      by the vocabulary's `special_ids`.
+    row_B: the number of each row in its data set, which with `visit` decides its masks; None for
+      0, 1, ...
+    visit: how often the rows have been seen before, such as the number of the epoch.
+  """
+  rows = len(tokens_BL)
+  row_B = np.arange(rows) if row_B is None else np.asarray(row_B)
+  return Batch(
+    tokens_BL=np.asarray(tokens_BL).astype(np.int32),
+    starts_BS=np.zeros((rows, 1), np.int32),
+    example_B2=np.stack([np.zeros(rows), row_B], axis=1).astype(np.uint32),
+    visit_B=np.full(rows, visit, np.uint32),
+  )

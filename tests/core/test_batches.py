@@ -10,6 +10,14 @@ TOKENS_BL = np.array(
 STARTS_BS = np.array([[0, 4, -1], [0, -1, -1], [-1, -1, -1]], np.int32)
 
 
+def test_rows_of_any_tokenizer_are_one_document_each_under_their_numbers():
+  batch = batches.from_rows(TOKENS_BL.astype(np.int64), row_B=[7, 2, 5], visit=4)
+  assert np.array_equal(batch.tokens_BL, TOKENS_BL) and batch.tokens_BL.dtype == np.int32
+  assert np.array_equal(batches.segments(batch.tokens_BL, batch.starts_BS, PAD), TOKENS_BL != PAD)
+  assert batch.example_B2.tolist() == [[0, 7], [0, 2], [0, 5]] and batch.visit_B.tolist() == [4] * 3
+  assert batches.from_rows(TOKENS_BL).example_B2.tolist() == [[0, 0], [0, 1], [0, 2]]
+
+
 def test_segments_count_documents_and_give_padding_zero():
   expected = [[1, 1, 1, 1, 2, 2, 2, 0], [1] * 8, [0] * 8]
   assert np.array_equal(batches.segments(TOKENS_BL, STARTS_BS, PAD), expected)
