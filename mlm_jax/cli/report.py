@@ -4,24 +4,26 @@ Example:
   mlm-jax report runs/demo --out=curve.png
   mlm-jax report sweeps/rates
 
-Of runs it draws the curves and prints where they ended, and on which data. Of a sweep it
-writes report.html, results.csv, table.tex and figure.png into the sweep's folder, or into the
+For runs it draws the curves and prints their last scores and the data they are on. For a sweep
+it writes report.html, results.csv, table.tex and figure.png into the sweep's folder, or into the
 folder --out, and prints the answer, also when not every run is done.
 """
+
+import argparse
 
 from mlm_jax import config
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('workdir', nargs='+', help='folders of runs, or the folder of one sweep')
   parser.add_argument(
     '--out',
-    help='of runs: the picture, .png, .svg or .pdf, curve.png if not given; of a '
+    help='for runs: the picture, .png, .svg or .pdf, curve.png if not given; for a '
     'sweep: the folder to write to',
   )
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
   from mlm_jax.report import curve
   from mlm_jax.report import report
   from mlm_jax.report import runs

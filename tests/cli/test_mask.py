@@ -462,7 +462,7 @@ def workdir(prepared, tmp_path_factory):
     evaluation__every=2,
     data__prepared=str(prepared.directory),
     masking__unit='collocation',
-    masking__select='accuracy',
+    masking__selection='accuracy',
     masking__schedule='linear',
     masking__rate=0.5,
     masking__final_rate=0.25,
