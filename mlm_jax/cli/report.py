@@ -25,19 +25,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
   from mlm_jax.report import curve
-  from mlm_jax.report import report
-  from mlm_jax.report import runs
-  from mlm_jax.report import sweep
+  from mlm_jax.report import run_logs
+  from mlm_jax.report import sweep_report
+  from mlm_jax.report import sweep_results
 
-  sweeps = [workdir for workdir in args.workdir if sweep.is_sweep(workdir)]
+  sweeps = [workdir for workdir in args.workdir if sweep_results.is_sweep(workdir)]
   if sweeps and len(args.workdir) > 1:
     raise config.UserError(
       f'{sweeps[0]} is a sweep: report it alone, or give the folders of single runs in it'
     )
   if sweeps:
-    print('\n'.join(report.write(sweeps[0], args.out)))
+    print('\n'.join(sweep_report.write(sweeps[0], args.out)))
     return
   out = args.out or 'curve.png'
   curve.draw(args.workdir, out)
-  print('\n'.join(runs.table(args.workdir)))
+  print('\n'.join(run_logs.table(args.workdir)))
   print(f'curve: {out}')
