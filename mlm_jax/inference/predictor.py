@@ -106,7 +106,7 @@ class Run:
   def __init__(self, config, tokenizer, table, joins, objective, params, step, adapted):
     self.config, self.tokenizer = config, tokenizer
     self.table, self._joins = table, joins
-    self._last = config_lib.stages(config)[-1][1]  # what the model was made for in the end
+    self._last = config_lib.final_stage(config)  # what the model was made for in the end
     self.trained, self.step, self.adapted = params, step, adapted
     self.model, self.params = objective.encoder, objective.encoder_params(params)
     self.mlm, self.mlm_params = objective.mlm.model, objective.mlm_params(params)

@@ -380,7 +380,7 @@ def evaluate(workdir, step=None, data=None, with_baselines=False, other=None):
       with rows beyond the model's positions; a loss that is not finite.
   """
   opened = run_lib.open_run(workdir, step)
-  config = config_lib.stages(opened.config)[-1][1]
+  config = config_lib.final_stage(opened.config)
   folder = pathlib.Path(data or data_folder(opened.config, workdir, config))
   if not folder.exists():
     raise config_lib.UserError(f'the held-out text is not in {folder}: say with --data where it is')
