@@ -120,7 +120,7 @@ def time_steps(config: config_lib.Config, prepared: Sequence[store.Prepared]) ->
   for step in range(_TIMED_STEPS):
     began = time.perf_counter()
     state, _ = compiled.steps[0](state, problem.stages[0].policy, compiled.batch(step), key)
-    jax.block_until_ready(state)
+    jax.block_until_ready(state)  # else only the dispatch is timed
     seconds.append(time.perf_counter() - began)
   # The median without the first two, of which one compiles.
   return sorted(seconds[2:])[len(seconds[2:]) // 2]
@@ -131,6 +131,7 @@ def _log_results(
 ) -> None:
   """Logs the scores of the run and of the baselines, filled masks, and what to type next."""
   (prepared,) = pretraining.prepare_data(config, workdir, lambda line: None)
+  # The rows that the run itself was evaluated on, so that the scores are comparable.
   loader = loader_lib.EvaluationLoader(
     prepared, config.evaluation.batch_size, config.evaluation.rows
   )

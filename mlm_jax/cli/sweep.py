@@ -73,6 +73,7 @@ def run(args: argparse.Namespace) -> None:
       raise config.UserError(f'--{flag}={value}: must be at least {least}')
   if args.population is not None and (args.jobs is not None or args.launcher != 'local'):
     raise config.UserError('--population trains in this process: leave --jobs and --launcher out')
+  # Here, since they import JAX, which takes seconds: flags are checked before.
   from mlm_jax import sweeps
   from mlm_jax.sweeps import layout
   from mlm_jax.sweeps import plan_text

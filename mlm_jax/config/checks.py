@@ -75,7 +75,7 @@ def _refuse(flat: _Flat, key: str, allowed: str) -> NoReturn:
 
 def _hint(given: object, choices: Iterable[str]) -> str:
   """Returns the question whether the nearest choice was meant, '' where none is near."""
-  near = difflib.get_close_matches(str(given), choices, 1)
+  near = difflib.get_close_matches(str(given), list(choices), 1)
   return f' (did you mean {near[0]}?)' if near else ''
 
 
@@ -122,6 +122,7 @@ def _check_masking(flat: _Flat) -> None:
       f'one of {", ".join(selections)}, or module:Class of yours'
       + _hint(flat['masking.selection'], selections),
     )
+  # Collocations and classes are found when data is prepared, so they are settings of `data`.
   if flat['masking.unit'] == 'collocation' and not flat['data.collocations']:
     _refuse(
       flat,
@@ -150,7 +151,7 @@ def _check_rate(flat: _Flat) -> None:
     for key in ('masking.final_rate', 'masking.mean_rate'):
       if flat[key]:
         _refuse(flat, key, "0 when masking.schedule is 'constant'")
-  elif rate == final:
+  elif rate == final:  # a schedule that changes nothing
     _refuse(
       flat,
       'masking.final_rate',

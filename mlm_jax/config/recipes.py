@@ -33,12 +33,13 @@ def load(path: str | os.PathLike[str], overrides: Iterable[tuple[str, str]] = ()
     UserError: no such file, whatever is wrong in it, or settings that cannot work.
   """
   path, variant = _split_variant(str(path))
-  if path.endswith('.json'):
+  if path.endswith('.json'):  # `from_json` has checked its form
     return override(saved.from_json(pathlib.Path(path).read_bytes(), path), overrides)
   config = call(path, 'get_config', variant)
   if not keys.is_config(config):
     # The most common cause: a get_config that ends without `return c`.
     raise UserError(f'{path}: get_config returned {config!r}; it must return the config (return c)')
+  # Before the overrides: the form is the recipe's fault, and its name belongs to the message.
   try:
     checks.check_form(config)
   except UserError as error:
@@ -117,6 +118,7 @@ def overlay(config: Config, settings: Mapping[str, Any]) -> Config:
   Raises:
     UserError: an unknown setting, a value of another type, or settings that cannot work.
   """
+  # A run's own config is locked against mistakes; the copy may be changed.
   config = config.copy_and_resolve_references()
   config.unlock()
   if 'masking' in settings:
@@ -134,6 +136,7 @@ def _converted(key: str, value: Any, present: Any) -> Any:
   """Returns a value as the setting's type has it; UserError for one of another type."""
   kind = type(present)
   value = keys.as_tuples(value)
+  # A bool is an int to Python, but not to a reader: types are compared, not instances.
   if kind is float and type(value) is int:
     return float(value)
   if type(value) is not kind:
@@ -170,6 +173,7 @@ def _parse(key: str, text: str, present: Any) -> Any:
     if kind is bool:
       return {'true': True, 'false': False}[text.lower()]
     if kind is tuple:
+      # A single value needs no comma: --config.data.weights=1.
       value = ast.literal_eval(text)
       return tuple(value) if isinstance(value, (tuple, list)) else (value,)
     return kind(text.replace('_', '')) if kind is int else kind(text)

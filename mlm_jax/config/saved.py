@@ -62,6 +62,7 @@ def differences(
     {key: keys.as_tuples(value) for key, value in keys.flatten(each).items()}
     for each in (ours, theirs)
   )
+  # A stage may hold operational settings too, such as its own data.prepared.
   for flat in (a, b):
     flat['stages'] = tuple(
       {key: value for key, value in stage.items() if key not in ignore} for stage in flat['stages']

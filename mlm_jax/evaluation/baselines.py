@@ -50,6 +50,7 @@ def score(prepared: store.Prepared, loader: Loader) -> dict[str, dict[str, float
   for left in np.unique(left_N):
     here = left_N == left
     total = follow_V[left] + kinds_V[left]
+    # Witten and Bell: the more kinds of tokens followed, the more a new one is to be expected.
     p_V = (
       unigram_V
       if not total

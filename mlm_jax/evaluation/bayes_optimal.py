@@ -24,7 +24,7 @@ from mlm_jax.evaluation import baselines
 from mlm_jax.evaluation import heldout
 from mlm_jax.masking import corruption
 
-_BLOCK = 1 << 22  # probabilities of words held at a time
+_BLOCK = 1 << 22  # probabilities of words held at a time: 32 MB
 _HIDDEN = -1  # in place of a word: [MASK] is seen
 
 
@@ -64,6 +64,7 @@ def score(
     inside_BL = ~np.isin(masked.targets_BL, prepared.tokenizer.special_ids)
     _check_words(masked.targets_BL[inside_BL], word_V, prepared.tokenizer, language)
     state_BLS = states(language, evidence_WS[word_V[masked.inputs_BL]], inside_BL)
+    # The action at a position is known to the model only as far as it sees [MASK] or not.
     at = np.nonzero(masked.chosen_BL)
     shown_P = np.where(
       masked.action_BL[at] == corruption.MASK, _HIDDEN, word_V[masked.inputs_BL[at]]
@@ -97,6 +98,7 @@ def states(
   state_BS = np.broadcast_to(language.initial_S, (B, S))
   for l in range(L):
     before_BLS[:, l] = state_BS @ language.transition_SS
+    # Normalised at each step, or the product over a row would underflow.
     state_BS = _normalized(before_BLS[:, l] * evidence_BLS[:, l])
     state_BS = np.where(inside_BL[:, l, None], state_BS, language.initial_S)
   # Backward: the likelihood of the evidence after it. Neither has the evidence at the position
@@ -132,6 +134,7 @@ def _predict(
   """
   loss_P, hit_P = np.empty(len(target_P)), np.empty(len(target_P), bool)
   words = language.emission_SW.shape[1]
+  # In blocks, since positions x words of a whole batch would not fit into memory.
   block = max(1, _BLOCK // words)
   for begin in range(0, len(target_P), block):
     part = slice(begin, begin + block)
@@ -174,9 +177,11 @@ def _language(prepared: store.Prepared) -> synthetic.Language:
       f'{prepared.directory}: {dropped:,} documents were dropped, so that the optimum '
       'of the others is not known; take more words, or turn off the rules that drop'
     )
+  # A language is made from its spec alone, so nothing of it needs to be stored with the data.
   languages = [synthetic.parse(each['source']).language() for each in entries]
   segments = np.array([each['validation']['segments'] for each in entries])
   words = max((each.words for each in languages), key=len)
+  # Words are numbered alike in all languages; a smaller one never emits the later ones.
   wide = lambda table_SW: np.pad(table_SW, ((0, 0), (0, len(words) - table_SW.shape[1])))
   return synthetic.Language(
     np.concatenate(
@@ -201,6 +206,7 @@ def _check_words(
   language: synthetic.Language,
 ) -> None:
   """Raises UserError where an ordinary token is not a word of the language."""
+  # A word that was cut into pieces, or an unknown one, has another posterior than a word.
   wrong_N = tokens_N[word_V[tokens_N] == len(language.words)]
   if len(wrong_N):
     raise config.UserError(

@@ -73,6 +73,7 @@ def score(
     name: _over_rows(lambda batch: step(params, policy, tables, batch, progress), loaders, put)
     for name, policy in policies.items()
   }
+  # Data without classes has no sums for that kind.
   whole = sums['reference']['all'][:, 0]
   by_kind = {kind: sums['reference'][kind] for kind in names if kind in sums['reference']}
   by_kind['policy action'] = sums['policy']['action']
@@ -88,6 +89,7 @@ def score(
 def write(workdir: str | os.PathLike[str], step: int, scores: Mapping[str, Any]) -> None:
   """Writes slices.json: what `score` returned, and its step."""
   path = pathlib.Path(workdir) / FILE
+  # Renamed when whole, so that a reader never finds half a file.
   partial = path.with_name(FILE + '.partial')
   partial.write_text(json.dumps({'step': step, **scores}, indent=1) + '\n')
   partial.rename(path)
@@ -117,7 +119,7 @@ def _kinds(
 def _fifths(counts_V: np.ndarray, special_ids: Sequence[int]) -> np.ndarray:
   """Returns the fifth of the training text that each piece belongs to."""
   counts_V = np.array(counts_V, np.int64)
-  counts_V[list(special_ids)] = 0
+  counts_V[list(special_ids)] = 0  # never masked, so not part of the text that is divided
   # A frequent piece may reach over the end of a fifth: it belongs to the one of its middle.
   order_V = np.argsort(-counts_V, kind='stable')
   middle_V = np.empty(len(counts_V))
@@ -155,9 +157,11 @@ def _sums(
   """Returns {kind: float32 [4, K]}: tokens, losses, hits, characters of a batch by slice."""
   inputs = objective.prepare(policy, batch, heldout.reference_key(), progress)
   loss_P, better_P, _ = objective.scores(params, inputs)
+  # Action 0 marks the padding of the prediction buffer, whose tokens mean nothing.
   used_P = inputs.action_GP.reshape(-1) > 0
   target_P = inputs.targets_GP.reshape(-1)
   length = inputs.tokens_BL.shape[1]
+  # G groups of rows share a buffer of P positions; their index is into the group's rows.
   position_GR = inputs.positions_BL.reshape(inputs.index_GP.shape[0], -1)
   position_P = jnp.take_along_axis(position_GR, inputs.index_GP, axis=1).reshape(-1)
   slices = {
@@ -203,7 +207,9 @@ def _over_rows(
       # Read at once: on a CPU queued steps with collectives can starve each other.
       sums = jax.device_get(sums_of(put(loader.batch(i))))
       total = {
-        kind: total.get(kind, 0) + sums_4K.astype(np.float64) for kind, sums_4K in sums.items()
+        # float64 on the host, where float32 would lose the small batches among many.
+        kind: total.get(kind, 0) + sums_4K.astype(np.float64)
+        for kind, sums_4K in sums.items()
       }
   return total
 

@@ -98,6 +98,7 @@ def curves(sweep: Sweep, width: int, arms: Sequence[str]) -> Markup | None:
 
   `arms` are those whose losses can be compared.
   """
+  # The frame is fitted to all arms together, so that hiding one does not move the others.
   lines = {arm: points for arm in arms if (points := line(sweep, arm))}
   points = [point for line in lines.values() for point in line]
   last = max((x for x, *_ in points), default=0)
@@ -135,12 +136,14 @@ def line(sweep: Sweep, arm: str) -> _Line:
   of_run = [
     {step * scale(run): loss for step, loss in run.curve if math.isfinite(loss)} for run in runs
   ]
+  # Only where every seed has been evaluated: else the mean would jump as seeds come and go.
   shared = sorted(set.intersection(*map(set, of_run))) if of_run else []
   values = [(x, [each[x] for each in of_run]) for x in shared]
   return [(x, min(losses), sum(losses) / len(losses), max(losses)) for x, losses in values]
 
 
 def _drawn_line(frame: Frame, sweep: Sweep, arm: str, line: _Line) -> Markup:
+  # There along the least and back along the most.
   band = [(x, low) for x, low, *_ in line] + [(x, high) for x, *_, high in reversed(line)]
   means = [(x, mean) for x, _, mean, _ in line]
   label = x_label(sweep)
@@ -172,6 +175,7 @@ def response(sweep: Sweep, width: int, arms: Sequence[str]) -> Markup | None:
 
   `arms` are those whose losses can be compared.
   """
+  # With a second varied setting, points of one x would differ for another reason than the seed.
   key = numeric_setting(sweep)
   if key is None:
     return None
@@ -204,7 +208,7 @@ class Intervals:
   WIDTH, _HEIGHT = 200, 26
 
   def __init__(self, differences: Sequence[statistics.Difference]):
-    ends = [0.0]
+    ends = [0.0]  # always inside: the line that a reader looks for
     for each in differences:
       ends += [
         end

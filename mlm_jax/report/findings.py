@@ -66,6 +66,7 @@ def find(sweep: Sweep) -> Findings:
 
 def _final(run: sweep_results.Run) -> float | None:
   """Returns a run's final loss: None while there is none, NaN where there will be none."""
+  # The last loss of a run that diverged must not count: it was evaluated before it did.
   if run.state in ('failed', 'diverged'):
     return math.nan
   return run.values.get(METRIC) if run.state == 'done' else None
@@ -108,11 +109,13 @@ def _refused(sweep: Sweep) -> dict[str, str]:
     arm: [run.fingerprints for run in sweep.of(arm) if run.fingerprints] for arm in sweep.arms
   }
   baseline = of_arm[sweep.baseline]
+  # While no baseline has started, a wrong arm can still be named: that unlike most others.
   whose, wanted = (
     ('the baseline', baseline[0]) if baseline else ('most runs', _most_common(of_arm.values()))
   )
   refused = {}
   for arm, fingerprints in of_arm.items():
+    # Of every run: one that was trained on other data makes its arm's mean meaningless.
     differing = [name for name in wanted for each in fingerprints if each[name] != wanted[name]]
     if differing:
       refused[arm] = _in_words(differing[0], fingerprints, whose, wanted)
@@ -158,6 +161,7 @@ def _other_masks(sweep: Sweep, refused: Mapping[str, str]) -> list[str]:
 
   The reference masks hide single tokens, which is another task, and such arms are worse at it.
   """
+  # '' is a run without a config yet.
   units = {
     arm: unit
     for arm in sweep.arms
@@ -194,6 +198,7 @@ def _unmatched(sweep: Sweep) -> list[str]:
   if sweep.budget not in _BUDGETS:
     return [f'The budget {sweep.budget!r} cannot be checked.']
   name = _BUDGETS[sweep.budget]
+  # By the logs, not by the plan, which is an estimate made before the first step.
   done = [arm for arm in sweep.arms if sweep.of(arm, 'done')]
   means = {arm: mean_of(sweep, arm, sweep.budget) for arm in done}
   spent = {arm: mean for arm, mean in means.items() if mean is not None}

@@ -145,6 +145,7 @@ def _curves(sweep: Sweep, findings: findings_lib.Findings) -> str:
   }
   if not drawn:
     return ''
+  # A switch without a curve would look broken.
   shown = [arm for arm in arms if any(run.curve for run in sweep.of(arm))]
   legend = tag('div', *(_switch(sweep, arm) for arm in shown), class_='legend')
   note = (

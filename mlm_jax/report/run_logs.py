@@ -17,6 +17,7 @@ def values(
   Raises:
     UserError: a line has something else than a number there.
   """
+  # A line may lack a field, such as the scores of a policy; that is not an error.
   fields = ('step', *fields)
   lines = [
     line for line in workdir_lib.read_log(workdir, log) if all(field in line for field in fields)
@@ -33,6 +34,7 @@ def values(
 
 def data_fingerprint(workdir: str | os.PathLike[str]) -> str:
   """Returns the first 8 digits of the fingerprint of a run's data, '-' where it is unknown."""
+  # A run resumes only on the same data, so the first start says it for all.
   starts = workdir_lib.read_environment(workdir)
   return str(starts[0].get('data_fingerprint', '-'))[:8] if starts else '-'
 

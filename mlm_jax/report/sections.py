@@ -114,6 +114,7 @@ def differences(sweep: Sweep, findings: findings_lib.Findings) -> Markup | str:
   """Returns the section of paired differences to the baseline."""
   if not findings.differences:
     return ''
+  # One scale for all rows, so that they can be compared by eye.
   scale = figures.Intervals(list(findings.differences.values()))
   rows = [_difference(sweep, arm, each, scale) for arm, each in findings.differences.items()]
   foot = tag('tr', tag('td'), tag('td', scale.axis(), class_='left'), *[tag('td')] * 4)
@@ -141,6 +142,7 @@ def _difference(
 ) -> list[Markup]:
   """Returns the cells of one arm's difference to the baseline."""
   mean = difference.estimate
+  # Bold and colour only for what the statistics claim; a plain number claims nothing.
   claimed = difference.verdict in _VERDICTS
   class_ = f'claimed {difference.verdict}' if claimed else None
   verdict = _VERDICTS.get(difference.verdict) or difference.reason or difference.verdict
@@ -245,6 +247,7 @@ def _slices_of(
   )
   baseline = scores.get(sweep.baseline, {})
   against = {arm: baseline if arm in compared else {} for arm in arms}
+  # Sorted by their number: a sort by the first column restores the order of slices.json.
   rows = [
     [cell(name, number), *(_slice(name, scores[arm], against[arm]) for arm in arms)]
     for number, name in enumerate(names)
@@ -301,6 +304,7 @@ def _spent(sweep: Sweep, arm: str, name: str) -> Markup:
   mean = findings_lib.mean_of(sweep, arm, name)
   if mean is None:
     return _number('–', None)
+  # A count differs between seeds by chance alone, a time by the load of the machine.
   values = [mean]
   if name in _TIMED:
     values = [run.values[name] for run in sweep.of(arm, 'done')]

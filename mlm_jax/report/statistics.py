@@ -73,6 +73,7 @@ def estimate(values: Iterable[float | None], level: float = LEVEL) -> Estimate:
   mean = float(finite.mean())
   if n == 1:  # one value says nothing of the spread
     return Estimate(1, mean)
+  # ddof=1 for the unbiased variance of a sample, n - 1 degrees of freedom for its estimate.
   half = scipy.stats.t.ppf((1 + level) / 2, n - 1) * finite.std(ddof=1) / math.sqrt(n)
   return Estimate(n, mean, float(mean - half), float(mean + half))
 
@@ -93,6 +94,7 @@ def differences(values: Mapping[str, _Values], baseline: str) -> dict[str, Diffe
     paired[arm] = _pairs(values[arm], values[baseline])
     reasons[arm] = _untestable(values[arm], values[baseline], paired[arm])
     p_of[arm] = None if reasons[arm] else _p(paired[arm])
+  # Over all arms together, so only when p of each is known.
   adjusted = _holm(p_of)
   found = {}
   for arm in arms:
@@ -126,6 +128,7 @@ def _pairs(ours: _Values, theirs: _Values) -> dict[int, tuple[float, float]]:
 def _untestable(ours: _Values, theirs: _Values, paired: Mapping[int, tuple[float, float]]) -> str:
   """Returns why an arm cannot be tested, '' if it can."""
   for of, values in (('', ours), (' of the baseline', theirs)):
+    # Not None: a run that is not finished may still end well.
     lost = sum(value is not None and not math.isfinite(value) for value in values.values())
     if lost:
       return f'{lost} of {len(values)} runs{of} failed'
@@ -162,6 +165,8 @@ def _holm(p_of: Mapping[str, float | None]) -> dict[str, float | None]:
 
 def _verdict(mean: Estimate) -> str:
   assert mean.mean is not None and mean.low is not None and mean.high is not None  # 3 pairs
+  # By the interval alone: where it excludes 0, Holm's p is below .05 too, since Bonferroni is the
+  # stricter of the two.
   if mean.low <= 0 <= mean.high:
     return 'undecided'
   return 'lower' if mean.mean < 0 else 'higher'

@@ -114,6 +114,7 @@ def read(folder: str | os.PathLike[str]) -> Sweep:
     UserError: it is empty, none of its runs has been evaluated, or a file is damaged.
   """
   folder = pathlib.Path(folder)
+  # Only sweep.json must be there: a sweep that has just begun has no more.
   plan = _json(folder / PLAN)
   states = _json(folder / 'status.json') if (folder / 'status.json').exists() else {}
   base = _json(folder / 'base.json') if (folder / 'base.json').exists() else {}
@@ -187,6 +188,7 @@ def _run(folder: pathlib.Path, entry: Mapping[str, Any], status: Mapping[str, An
     newest.get('step') == total
     and (place / 'checkpoints' / str(total) / checkpoint.MANIFEST).is_file()
   )
+  # Slices are scored at the end of a run; a file in an unfinished one is of an earlier end.
   slices = _json(place / 'slices.json') if done and (place / 'slices.json').exists() else {}
   values: dict[str, Any] = {
     name: _number(newest, name, place)
@@ -195,6 +197,7 @@ def _run(folder: pathlib.Path, entry: Mapping[str, Any], status: Mapping[str, An
   }
   unit = ''
   if (place / 'config.json').exists():
+    # Up to the evaluation, not to the newest step: cost and loss must belong together.
     values |= costs.spent(place, newest.get('step', 0))
     unit = workdir_lib.read_config(place).masking.unit
   bits = slices.get('reference', {}).get('bits_per_character')
@@ -222,7 +225,7 @@ def _run(folder: pathlib.Path, entry: Mapping[str, Any], status: Mapping[str, An
 def _number(line: Mapping[str, Any], name: str, place: pathlib.Path) -> float | None:
   """Returns a number of a log's line, NaN for null, None where it has none of this name."""
   value = line.get(name)
-  if name in line and value is None:
+  if name in line and value is None:  # JSON has no NaN: logs have null for it
     return math.nan
   if value is not None and type(value) not in (int, float):
     raise config_lib.UserError(

@@ -59,6 +59,7 @@ def output(folder: str | os.PathLike[str]) -> pathlib.Path:
 
 def _popen(folder: str | os.PathLike[str], **settings: Any) -> subprocess.Popen[bytes]:
   """Starts to train in a process of its own, whose Ctrl-C is not that of this terminal."""
+  # This interpreter, not the `mlm-jax` on the path, which may be of another environment.
   command = [
     sys.executable,
     '-m',
@@ -67,6 +68,8 @@ def _popen(folder: str | os.PathLike[str], **settings: Any) -> subprocess.Popen[
     f'--config={folder}/config.json',
     f'--workdir={folder}',
   ]
+  # In a session of its own: the terminal sends Ctrl-C to this process alone, which then asks the
+  # runs to save. Without stdin nothing in a run can wait for a person.
   with open(output(folder), 'ab') as log:
     return subprocess.Popen(
       command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **settings
@@ -139,6 +142,7 @@ class Ray:
 
   def __init__(self, cpus: int = 1, gpus: int = 0, jobs: int | None = None):
     self._ray = _import_ray()
+    # All runs may be submitted at once: Ray keeps those waiting that do not fit yet.
     self.slots = jobs or sys.maxsize
     address = os.environ.get('RAY_ADDRESS', 'auto')
     try:
@@ -146,6 +150,7 @@ class Ray:
       self._ray.init(
         address=address, log_to_driver=False, logging_level='ERROR', ignore_reinit_error=True
       )
+    # Ray raises any of these, by version and by what is wrong with the address.
     except (OSError, RuntimeError, ValueError) as error:
       raise config_lib.UserError(
         f'no Ray cluster at {address} ({_first_line(error)}); start one with '
@@ -169,6 +174,7 @@ class Ray:
 
   def start(self, folder: pathlib.Path) -> Task:
     """See Launcher."""
+    # The node's own environment remains for all else, such as which devices it may use.
     passed_on = {key: value for key, value in os.environ.items() if key.startswith(_PASSED_ON)}
     return _Task(self._ray, self._train.remote(str(folder), os.getcwd(), passed_on), output(folder))
 
@@ -184,7 +190,7 @@ def _import_ray() -> Any:
 def _knock(address: str) -> None:
   """Raises OSError where nothing listens at HOST:PORT; Ray would try for minutes."""
   host, colon, port = address.removeprefix('ray://').rpartition(':')
-  if colon:
+  if colon:  # else it is a word, such as 'auto'
     socket.create_connection((host.strip('[]'), int(port)), timeout=10).close()
 
 
@@ -197,6 +203,7 @@ def _train(folder: str, cwd: str, environment: dict[str, str]) -> int:
   import ray  # pyrefly: ignore[missing-import]
 
   with open(output(folder), 'a') as log:
+    # Also the sign that the task has started: see _Task.started.
     print(f'node {ray.get_runtime_context().get_node_id()}', file=log)
   # In a process of its own: Ray's worker is not to import JAX, and a run may crash it.
   process = _popen(folder, cwd=cwd, env={**os.environ, **environment})

@@ -52,6 +52,7 @@ def saved_step(workdir: _Path, run: planning.Run) -> int:
 
 def is_done(workdir: _Path, run: planning.Run) -> bool:
   """Whether a run's last step is saved."""
+  # A checkpoint's manifest is written last, so it is there only if the checkpoint is whole.
   last = run_folder(workdir, run) / 'checkpoints' / str(run.config.total_steps)
   return (last / checkpoint.MANIFEST).is_file()
 
@@ -76,6 +77,8 @@ def statuses(plan: planning.Plan, workdir: _Path) -> dict[str, Status]:
   """
   before = _read(pathlib.Path(workdir) / 'status.json')
   found: dict[str, Status] = {}
+  # Only DIVERGED is read from status.json: the other states follow from the runs' folders, which
+  # are right even if the sweep was killed before it could write.
   for run in plan.runs:
     then = before.get(run.name, {})
     found[run.name] = Status(DONE if is_done(workdir, run) else WAITING)
@@ -91,6 +94,7 @@ def statuses(plan: planning.Plan, workdir: _Path) -> dict[str, Status]:
 def check(plan: planning.Plan, workdir: _Path) -> None:
   """Raises UserError where the folder holds another sweep; runs may have been added."""
   workdir = pathlib.Path(workdir)
+  # No run in common: almost surely a mistyped --workdir. Some in common: the sweep was changed.
   before = _names(workdir)
   if before and not before & {run.name for run in plan.runs}:
     raise config_lib.UserError(
@@ -100,6 +104,7 @@ def check(plan: planning.Plan, workdir: _Path) -> None:
     folder = run_folder(workdir, run)
     if not (folder / 'environment.json').exists():  # it has never started
       continue
+    # The same name with another config: results of the two would be mixed.
     differing = config_lib.differences(run.config, workdir_lib.read_config(folder))
     if differing:
       keys = '; '.join(

@@ -21,6 +21,7 @@ def arm(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
     settings: {dotted key: value}.
     keys: of the whole sweep; only the last part of a key is written where that is unique.
   """
+  # data.weights and masking.weights, if both are set, are written in full.
   last = [key.rpartition('.')[2] for key in keys]
   short = lambda key: key.rpartition('.')[2] if last.count(key.rpartition('.')[2]) == 1 else key
   parts = [
@@ -46,6 +47,7 @@ def _text(value: Any) -> str:
 
 
 def _safe(text: str) -> str:
+  # '1,2' and '1;2' would both become '1-2': the digest keeps them apart.
   safe = re.sub(r'[^A-Za-z0-9.+_-]+', '-', text)
   return _cut(safe, _VALUE) if safe == text else f'{safe[: _VALUE - 9]}-{digest(text)}'
 

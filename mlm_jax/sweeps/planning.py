@@ -99,6 +99,7 @@ def load(experiment: str | os.PathLike[str]) -> Sweep:
   if not path.is_file():
     raise config_lib.UserError(f'no such experiment: {path} is missing')
   sweep = config_lib.call(path, 'get_sweep')
+  # What get_sweep returns is anybody's Python, so it is checked before it is used.
   try:
     _check_form(sweep)
   except config_lib.UserError as error:
@@ -145,6 +146,7 @@ def plan(
     UserError: settings that do not exist or cannot work, equal runs, arms with other seeds than
       the first, an arm that cannot spend the budget; anything that is wrong with the data.
   """
+  # Runs may be trained from another working directory, so paths in configs are absolute.
   runs = tuple(_drafts(sweep, pathlib.Path(workdir).absolute()))
   _check_distinct(runs)
   _check_seeds(runs)
@@ -156,6 +158,7 @@ def plan(
     raise config_lib.UserError(
       f'negative_control = {sweep.negative_control!r}: must be another arm than the baseline'
     )
+  # Tokens are batch x row length x steps, for which no data is needed.
   if sweep.budget != 'tokens':
     prepare_data(runs, log)
   return Plan(sweep, str(experiment), _budgeted(runs, sweep))
@@ -177,7 +180,7 @@ def _drafts(sweep: Sweep, workdir: pathlib.Path) -> Iterator[Run]:
 
 def _data_folder(config: config_lib.Config, base: config_lib.Config, workdir: pathlib.Path) -> str:
   """Returns where a run's data is prepared: runs with the same data settings share a folder."""
-  if config.data.prepared:
+  if config.data.prepared:  # named by the user
     return config.data.prepared
   # Not all settings of `data` change what is prepared: the weights of the sources do not.
   settings = prepare.settings(config.data)
@@ -191,8 +194,10 @@ def _check_distinct(runs: Iterable[Run]) -> None:
   by_name: dict[str, Run] = {}
   by_config: dict[str, Run] = {}
   for run in runs:
-    # Some file systems do not distinguish upper and lower case.
+    # Some file systems do not distinguish upper and lower case: two names would be one folder.
     other = by_name.setdefault(run.name.casefold(), run)
+    # Two settings can mean one config, such as a default written out. Such a pair would look like
+    # two independent runs that agree perfectly.
     twin = by_config.setdefault(config_lib.to_json(run.config), run)
     if other is not run:
       name = run.name if run.name == other.name else f'{run.name}, except for letter case'
@@ -212,7 +217,7 @@ def _check_seeds(runs: Iterable[Run]) -> None:
     seeds.setdefault(run.arm, []).append(run.seed)
   first, wanted = next(iter(seeds.items()))
   for arm, ours in seeds.items():
-    odd = sorted(set(wanted) ^ set(ours))
+    odd = sorted(set(wanted) ^ set(ours))  # in one of the two only
     if odd:
       raise config_lib.UserError(
         f'the arms {first} and {arm} must have the same seeds to be compared in '
@@ -222,7 +227,7 @@ def _check_seeds(runs: Iterable[Run]) -> None:
 
 def _check_arm(role: str, arm: str | None, arms: Sequence[str]) -> None:
   if arm is not None and arm not in arms:
-    near = difflib.get_close_matches(str(arm), arms, 1, 0)
+    near = difflib.get_close_matches(str(arm), arms, 1, 0)  # cutoff 0: always one
     raise config_lib.UserError(f'{role} = {arm!r}: there is no such arm; did you mean {near[0]!r}?')
 
 
@@ -234,7 +239,7 @@ def _budgeted(runs: Sequence[Run], sweep: Sweep) -> tuple[Run, ...]:
   made = []
   for run in runs:
     with _named(run.name):
-      # Once per arm: seeds change the rows that are measured, but arms must not differ in steps.
+      # Once per arm: a seed changes no cost.
       if run.arm not in steps:
         steps[run.arm] = budgets.steps(run.config, sweep.budget, spent)
       made.append(dataclasses.replace(run, config=_with_steps(run, steps[run.arm], sweep)))
@@ -246,6 +251,7 @@ def _with_steps(run: Run, steps: int, sweep: Sweep) -> config_lib.Config:
   if steps == run.config.total_steps:
     return run.config
   why = f'the same budget of {sweep.budget} as {sweep.baseline} needs {steps} steps'
+  # Two wishes that contradict each other are refused; neither is silently dropped.
   if 'total_steps' in run.settings:
     raise config_lib.UserError(
       f'config.total_steps = {run.config.total_steps}: {why}; leave it to the budget'
@@ -261,6 +267,7 @@ def prepare_data(runs: Iterable[Run], log: Callable[[str], object] = print) -> N
   """Prepares the data of the runs, each folder once."""
   seen = set()
   for run in runs:
+    # Stages may have rows of their own length, which are prepared too.
     what = names.digest([run.config.data.to_dict(), run.config.stages])
     if what not in seen:
       seen.add(what)

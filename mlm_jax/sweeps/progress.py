@@ -48,6 +48,7 @@ def _last(path: pathlib.Path) -> dict[str, Any]:
   # temporary, so that nothing is raised.
   try:
     with open(path, 'rb') as file:
+      # Logs of long runs have many megabytes, and this is called once a second for each.
       file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
       lines = file.read().split(b'\n')[:-1]
     line = json.loads(lines[-1])
@@ -77,10 +78,12 @@ class Board:
     self._progress: dict[str, Progress] = {}
     self._looked = 0.0
     self._live: rich.live.Live | None = None
+    # On stderr, so that a redirected stdout has only lines that can be read later.
     if sys.stderr.isatty():
       self._live = rich.live.Live(console=rich.console.Console(stderr=True), auto_refresh=False)
 
   def __enter__(self) -> 'Board':
+    # Of all runs once: those that are not running have logs of earlier calls.
     for run in self._runs:
       self._progress[run.name] = progress(layout.run_folder(self._workdir, run))
     if self._live:
@@ -102,7 +105,7 @@ class Board:
   def changed(self, run: planning.Run) -> None:
     """Shows that a run has another state."""
     self._read(run)
-    if self._live:
+    if self._live:  # the next refresh of the table shows it
       return
     status = self._statuses[run.name]
     more = {

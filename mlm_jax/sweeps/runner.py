@@ -49,8 +49,9 @@ def run(
     UserError: another sweep is running or stored there; anything that is wrong with the data.
   """
   workdir = pathlib.Path(workdir).absolute()
-  with workdir_lib.locked(workdir):
+  with workdir_lib.locked(workdir):  # two sweeps would start each other's runs
     layout.check(plan, workdir)
+    # Here, once, and not in the runs, which would all prepare the same data at the same time.
     planning.prepare_data([run for run in plan.runs if not layout.is_done(workdir, run)], log)
     layout.write(plan, workdir)
     statuses = layout.statuses(plan, workdir)
@@ -127,6 +128,7 @@ class _Runner:
     self._write()
     stopping = False
     try:
+      # After a signal nothing more is started, but what runs is waited for while it saves.
       while self._running or self._waiting and not self.signal:
         # Once, since a run that is asked twice would not save; again when it must end at once.
         if self.signal and (self._is_urgent or not stopping):
@@ -146,6 +148,7 @@ class _Runner:
       run = self._waiting.popleft()
       place = layout.run_folder(self._workdir, run)
       output = launchers.output(place)
+      # The log is appended to by every attempt; only this one's part may explain how it ends.
       begin = output.stat().st_size if output.exists() else 0
       if layout.is_at_work(place):
         self._board.say(
@@ -154,7 +157,7 @@ class _Runner:
         task: launchers.Task = launchers.Survivor(place)
       else:
         task = self._launcher.start(place)
-        self._statuses[run.name].attempts += 1
+        self._statuses[run.name].attempts += 1  # waiting for a survivor is not an attempt
       self._running[run.name] = _Attempt(run, task, begin)
 
   def _stop(self) -> None:
@@ -168,6 +171,7 @@ class _Runner:
     """Polls a run and notes its state."""
     run, task, begin = attempt
     status = self._statuses[run.name]
+    # A task may wait in a cluster's queue after it was submitted.
     if task.started and status.state != layout.RUNNING:
       status.state, status.error = layout.RUNNING, None
       self._changed(run)
@@ -179,7 +183,7 @@ class _Runner:
     # and a survivor has no exit status.
     if layout.is_done(self._workdir, run):
       status.state, status.error = layout.DONE, None
-    elif self.signal:
+    elif self.signal:  # it was asked to stop, so however it ended is no failure
       status.state = layout.WAITING
     else:
       printed = _printed(launchers.output(layout.run_folder(self._workdir, run)), begin)
@@ -211,6 +215,7 @@ def _why(ended: int | str, printed: str) -> str:
     return ended
   if ended < 0:
     return f'killed by signal {-ended} ({signal.strsignal(-ended)})'
+  # An error ends with its message, and so does what Python prints of an exception.
   last = next(
     (line.strip() for line in reversed(printed.split('\n')) if line.strip()), 'it printed nothing'
   )

@@ -47,6 +47,7 @@ def run(
     if len(population.groups(configs)) == len(configs) > 1:
       population.check(configs)
     statuses = layout.statuses(plan, workdir)
+    # Runs that diverged are left out: in a population they would only diverge again.
     left = {run.name: run for run in plan.runs if statuses[run.name].state == layout.WAITING}
     together = _parts(population.groups({name: run.config for name, run in left.items()}), most)
     for names in together:  # all of them before the first is trained
@@ -82,6 +83,7 @@ def _train(
     layout.write_status(workdir, statuses)
 
   folders = [layout.run_folder(workdir, run) for run in runs]
+  # A process of an earlier sweep may still train one of them; two would spoil its folder.
   for path in folders:
     if layout.is_at_work(path):
       log(f'{path.name}: a process that outlived its sweep is still at work there; waits for it')
@@ -96,6 +98,7 @@ def _train(
     log(f'failed: {error}')
     note({run.name: (layout.FAILED, str(error)) for run in runs})
     return True
+  # A stopped replica has saved its state, so the next call resumes it.
   states = {'done': layout.DONE, 'stopped': layout.WAITING, 'diverged': layout.DIVERGED}
   note(
     {

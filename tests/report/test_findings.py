@@ -164,7 +164,7 @@ def test_arms_that_hide_whole_units_are_named_beside_the_answer(folder, unit):
   assert not find(folder).warnings
   fake.run(of_arm(folder, 'rate=0.3')[0], 3.9, 0.3, masking__unit=unit)
   (warning,) = find(folder).warnings
-  assert f'of rate=0.3 ({unit}).' in warning and 'not that the encoder is worse' in warning
+  assert f'of rate=0.3 ({unit}).' in warning and 'not from a worse encoder' in warning
   assert warning.endswith(f'mlm-jax evaluate --workdir=RUN --config.masking.unit={unit}')
   assert f'WARNING: {warning}' in tables.lines(sweep_results.read(folder), find(folder))
 

@@ -223,7 +223,7 @@ def test_the_time_of_an_arm_is_a_range_and_what_it_counted_is_not(folder):
     fake.lines(timing, [{'step': 6, 'seconds': seconds, 'model_flops_per_second': 1e6}])
   text = page(folder).text
   assert '0.3 to 1.0' in text and '10 to 29' in text  # of 576 tokens
-  assert 'wall time is that of this machine' in text
+  assert 'wall time depends on the machine' in text
 
 
 def test_the_answer_on_the_page_says_which_arms_hide_whole_units(folder):
@@ -279,7 +279,7 @@ def test_out_that_cannot_be_a_folder_is_refused(folder, tmp_path):
   (tmp_path / 'file').write_text('')
   with pytest.raises(config_lib.UserError, match='cannot write to .*file'):
     sweep_report.write(folder, tmp_path / 'file')
-  with pytest.raises(config_lib.UserError, match='report.html: of a sweep, --out is the folder'):
+  with pytest.raises(config_lib.UserError, match='report.html: for a sweep, --out is the folder'):
     sweep_report.write(folder, tmp_path / 'report.html')
 
 
