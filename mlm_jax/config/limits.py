@@ -3,6 +3,7 @@
 Tables only; `checks` applies them. A new setting gets its line here and its meaning in `defaults`.
 """
 
+# The allowed texts. A family, an optimizer and so on is added here and where it is made.
 CHOICES: dict[str, tuple[str, ...]] = {
   'data.document': ('file', 'lines', 'blocks', 'regex'),
   'data.unicode': ('NFC', 'NFKC', 'none'),
@@ -45,6 +46,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
   'optim.name': ('adamw', 'lamb', 'stable_adamw'),
   'optim.schedule': ('linear', 'cosine', 'polynomial', 'one_minus_sqrt', 'constant'),
 }
+# The least number. 0 and -1 mostly mean "off" or "the family's own", as `defaults` says.
 AT_LEAST: dict[str, float] = {
   'batch_size': 1,
   'grad_accumulation_steps': 1,
@@ -100,6 +102,7 @@ AT_LEAST: dict[str, float] = {
 }
 # Of a batch: far beyond any published one, so that a slip of the keyboard is an error of one line.
 MOST_ROWS = 1 << 20
+# Numbers that must be positive.
 ABOVE_0 = (
   'masking.span_p',
   'masking.predict_fraction',
@@ -117,6 +120,7 @@ ABOVE_0 = (
   'objective.generator_layers',
   'objective.generator_width',
 )
+# Fractions that must not be 1: nothing would be left to train on, or to average over.
 BELOW_1 = ('data.validation_fraction', 'optim.beta1', 'optim.beta2')
 # Settings read only under some choices of another: (the setting, the other, those choices).
 READ_WITH = (
@@ -147,6 +151,7 @@ READ_WITH = (
     )
   ),
 )
+# Numbers from 0 to 1.
 FRACTIONS = (
   'masking.rate',
   'masking.final_rate',
