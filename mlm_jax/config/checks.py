@@ -91,7 +91,7 @@ def _check_ranges(flat: _Flat) -> None:
     if flat[key] not in choices:
       _refuse(flat, key, f'one of {", ".join(choices)}' + _hint(flat[key], choices))
   for key, least in limits.AT_LEAST.items():
-    if not flat[key] >= least:  # written so that NaN is refused too
+    if not flat[key] >= least:
       _refuse(flat, key, f'at least {least}')
   for key in ('batch_size', 'evaluation.batch_size'):
     if flat[key] > limits.MOST_ROWS:
@@ -105,7 +105,7 @@ def _check_ranges(flat: _Flat) -> None:
   for key in limits.ABOVE_0:
     if not flat[key] > 0:
       _refuse(flat, key, 'above 0')
-  # Dropout is drawn in 8 bits.
+  # Dropout is drawn in 8 bits: more than 255/256 rounds to 1.
   if flat['model.dropout'] > 255 / 256:
     _refuse(flat, 'model.dropout', 'at most 255/256: nothing would be kept')
   if not 0 <= flat['seed'] < 2**32:
@@ -134,6 +134,7 @@ def _check_masking(flat: _Flat) -> None:
   if not _are_weights(flat['masking.class_weights']):
     _refuse(flat, 'masking.class_weights', 'numbers from 0 on, not all 0, one a class, or ()')
   split = flat['masking.corruption_probs']
+  # The tolerance is for shares such as 1/3 that floats cannot add up to 1.
   if (
     len(split) != 3
     or not all(map(is_number, split))
@@ -166,6 +167,7 @@ def _check_data(flat: _Flat) -> None:
     _refuse(
       flat, 'data.weights', 'numbers from 0 on, not all 0, one a source, or () for shares by size'
     )
+  # Both would say the shares of the sources.
   if flat['data.weights'] and flat['data.sampling_alpha'] != 1:
     _refuse(flat, 'data.sampling_alpha', '1 where config.data.weights says the shares')
   if flat['data.max_characters'] and flat['data.max_characters'] < flat['data.min_characters']:
@@ -175,6 +177,7 @@ def _check_data(flat: _Flat) -> None:
 def _check_objective(flat: _Flat) -> None:
   if flat['data.pairs'] and flat['data.packing'] == 'contiguous':
     _refuse(flat, 'data.packing', "'best_fit' for config.data.pairs: the other one cuts pairs")
+  # A table of one type cannot look up the second sentence's; 0 = no table at all.
   if flat['data.pairs'] and flat['model.types'] == 1:
     _refuse(flat, 'model.types', 'at least 2, or 0, for config.data.pairs')
   if flat['objective.pairs_weight']:
@@ -203,12 +206,14 @@ def _check_objective(flat: _Flat) -> None:
 
 
 def _check_batch(flat: _Flat) -> None:
+  # Parts of equal size have equal shapes, so that the step is compiled once.
   if flat['batch_size'] % flat['grad_accumulation_steps']:
     _refuse(
       flat,
       'batch_size',
       f'a multiple of grad_accumulation_steps = {flat["grad_accumulation_steps"]}',
     )
+  # JAX clamps an index beyond a table silently: the last position would be used for all of them.
   if flat['data.row_length'] > flat['model.max_positions']:
     _refuse(
       flat,
@@ -219,6 +224,7 @@ def _check_batch(flat: _Flat) -> None:
 
 
 def _check_optim(flat: _Flat) -> None:
+  # Whatever was given may not even be pairs: unpacking it raises one of the three.
   try:
     for regex, is_decayed in flat['optim.decay_rules']:
       re.compile(regex)
@@ -226,6 +232,7 @@ def _check_optim(flat: _Flat) -> None:
         raise TypeError
   except (re.error, TypeError, ValueError):
     _refuse(flat, 'optim.decay_rules', 'pairs of a regular expression and True or False')
+  # A constant rate has no decay that these could describe.
   for key in ('optim.decay_steps', 'optim.final_lr_ratio'):
     if flat[key] and flat['optim.schedule'] == 'constant':
       _refuse(flat, key, "0 when optim.schedule is 'constant'")

@@ -48,6 +48,7 @@ def results(sweep: sweep_results.Sweep) -> str:
 
   A cell is empty where nothing is known.
   """
+  # One column for each varied setting; those that are equal in all runs are in base.json.
   keys = list(sweep.varied)
   written = io.StringIO()
   writer = csv.writer(written, lineterminator='\n')

@@ -33,7 +33,7 @@ def param(key: str, values: Iterable[Any]) -> list[Settings]:
 def seeds(which: int | Iterable[int]) -> list[Settings]:
   """Returns one dict for each seed: for a number n the seeds 0 to n - 1, else those listed."""
   which = _plain(which)
-  which = range(which) if type(which) is int else which
+  which = range(which) if type(which) is int else which  # not True, which is an int too
   return [{'seed': seed} for seed in _listed(which, f'seeds({which!r})')]
 
 
@@ -58,6 +58,7 @@ def chain(*lists: list[Settings]) -> list[Settings]:
 def _listed(values: Iterable[Any], what: str) -> list[Any]:
   """Returns values as a list; UserError for text and single values, which are mistakes."""
   try:
+    # A text is iterable too, but its letters are not what was meant.
     listed = [] if isinstance(values, str) else list(map(_plain, values))
   except TypeError:
     listed = []

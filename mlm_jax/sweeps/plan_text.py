@@ -13,6 +13,7 @@ from mlm_jax.training import workdir as workdir_lib
 
 def lines(plan: planning.Plan, workdir: str | os.PathLike[str]) -> list[str]:
   """Returns the plan of a sweep as lines of text."""
+  # The runs of an arm differ in their seeds, which cost nothing.
   costs = {arm: budgets.cost(runs[0].config) for arm, runs in plan.arms.items()}
   width = max(map(len, ['arm', *costs]))
   text = [
@@ -89,6 +90,7 @@ def _time(
     return 'time left: none, all runs are done'
   if not done:
     return 'time left: unknown until a run is done'
+  # As if all runs had the same FLOPs per second: an estimate, until arms of each kind are done.
   minutes = seconds / flops * left / 60
   return (
     f'time left: about {minutes:,.1f} minutes of training, one run at a time, without compilation '
