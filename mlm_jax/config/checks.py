@@ -213,7 +213,7 @@ def _check_batch(flat: _Flat) -> None:
       'batch_size',
       f'a multiple of grad_accumulation_steps = {flat["grad_accumulation_steps"]}',
     )
-  # JAX clamps an index beyond a table silently: the last position would be used for all of them.
+  # JAX raises no error for an index beyond a table: such positions would be wrong silently.
   if flat['data.row_length'] > flat['model.max_positions']:
     _refuse(
       flat,

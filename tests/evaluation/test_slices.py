@@ -152,7 +152,7 @@ def piece_kind(token):
   return (
     'punctuation'
     if bare in ('"', '...')
-    else 'goes on'
+    else 'continues a word'
     if bare == PIECES[token]
     else 'starts a word'
   )
