@@ -92,7 +92,7 @@ class Board:
 
   def __exit__(self, *unused: object) -> None:
     if self._live:
-      self._live.update(self._table(self._live), refresh=True)
+      self._live.update(self._table(), refresh=True)
       self._live.stop()
 
   def say(self, text: str) -> None:
@@ -133,7 +133,7 @@ class Board:
         if not self._live and evaluated not in (before, run.config.total_steps):
           self._log(f'{run.name}: step {evaluated}/{run.config.total_steps}{self._figures(run)}')
     if self._live:
-      self._live.update(self._table(self._live), refresh=True)
+      self._live.update(self._table(), refresh=True)
 
   def _read(self, run: planning.Run) -> None:
     self._progress[run.name] = progress(layout.run_folder(self._workdir, run))
@@ -146,14 +146,15 @@ class Board:
       '' if seen.tokens_per_second is None else f', {seen.tokens_per_second:,.0f} tokens/s'
     )
 
-  def _table(self, live: rich.live.Live) -> rich.table.Table:
-    """Returns the runs as a table."""
+  def _table(self) -> rich.table.Table:
+    """Returns the runs as a table, for a terminal."""
+    assert self._live is not None
     table = rich.table.Table(
       'run', 'state', 'step', 'reference loss', 'tokens/s', caption=self._caption()
     )
     # Running ones first, since a screen may be too small for all; 6 lines are frame and caption.
     state = lambda run: _ORDER.index(self._statuses[run.name].state)
-    for run in sorted(self._runs, key=state)[: max(1, live.console.height - 6)]:
+    for run in sorted(self._runs, key=state)[: max(1, self._live.console.height - 6)]:
       status, seen = self._statuses[run.name], self._progress[run.name]
       what = status.state + (f' ({status.attempts})' if status.attempts > 1 else '')
       table.add_row(
