@@ -1,8 +1,47 @@
-"""mlm_jax: masked language modelling in JAX."""
+"""mlm_jax: masked language modelling in JAX.
+
+  config = mlm_jax.config('configs/novels_small.py:smoke', {'masking.rate': 0.3})
+  mlm_jax.train(config, 'runs/mine')
+  mlm_jax.open_run('runs/mine').fill('Paris is the capital of [MASK].')
+
+Each call imports what it needs, so that `import mlm_jax` stays quick.
+"""
+
+import importlib
+
+
+def train(config, workdir, log=print) -> bool:
+  """Trains what a config describes in workdir, from wherever it is; see mlm_jax.tasks.
+
+  Args:
+    config: from `mlm_jax.config`, or a recipe's get_config().
+    workdir: the run's folder.
+    log: takes lines of text.
+
+  Returns:
+    Whether the run is complete; False when a signal stopped it.
+
+  Raises:
+    mlm_jax.config.UserError: wrong input; the message says what and how to mend it.
+    mlm_jax.training.loop.Diverged: too many non-finite gradients in a row.
+  """
+  from mlm_jax.tasks import pretraining
+
+  return pretraining.run(config, workdir, log)
 
 
 def open_run(workdir, step=None):
   """Returns the run in a work directory, opened for use; see mlm_jax.inference.predictor."""
-  from mlm_jax.inference import predictor  # here, so that `import mlm_jax` stays quick
+  from mlm_jax.inference import predictor
 
   return predictor.open_run(workdir, step)
+
+
+def __getattr__(name):
+  """Imports a part of the package, such as mlm_jax.masking, when it is first asked for."""
+  try:
+    return importlib.import_module(f'mlm_jax.{name}')
+  except ModuleNotFoundError as error:
+    if error.name != f'mlm_jax.{name}':
+      raise
+    raise AttributeError(f'module mlm_jax has no attribute {name!r}') from None

@@ -17,7 +17,8 @@ from mlm_jax.data import store
 from mlm_jax.evaluation import baselines
 from mlm_jax.inference import predictor
 from mlm_jax.tasks import pretraining
-from mlm_jax.training import loop
+from mlm_jax.training import compiled as compiled_lib
+from mlm_jax.training import logs
 from mlm_jax.training import sharding
 from mlm_jax.training import workdir as workdir_lib
 
@@ -113,13 +114,13 @@ def time_steps(config: config_lib.Config, prepared: Sequence[store.Prepared]) ->
   """Returns the seconds that one training step takes, without compilation."""
   mesh = sharding.make_mesh(config.mesh)
   problem = pretraining.problem(config, prepared, mesh)
-  compiled = loop.compile_problem(problem, config, mesh)
+  compiled = compiled_lib.compile_problem(problem, config, mesh)
   key = rng.root_key(config.seed)
   state = compiled.init(key)
   seconds = []
   for step in range(_TIMED_STEPS):
     began = time.perf_counter()
-    state, _ = compiled.steps[0](state, problem.stages[0].policy, compiled.batch(step), key)
+    state, _ = compiled.steps[0](state, compiled.batch(step), key)
     jax.block_until_ready(state)  # else only the dispatch is timed
     seconds.append(time.perf_counter() - began)
   # The median without the first two, of which one compiles.
@@ -135,7 +136,7 @@ def _log_results(
   loader = loader_lib.EvaluationLoader(
     prepared, config.evaluation.batch_size, config.evaluation.rows
   )
-  last = workdir_lib.read_log(workdir, 'evaluations')[-1]
+  last = logs.read_log(workdir, 'evaluations')[-1]
   scores = baselines.score(prepared, loader)
   scores['the model'] = {'loss': last['reference_loss'], 'accuracy': last['reference_accuracy']}
   log('')

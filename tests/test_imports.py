@@ -26,7 +26,7 @@ ROOMS = {
   'rensa': ('data/corpus/',),
   'matplotlib': ('report/',),
   'statsmodels': ('report/',),
-  'tensorboardX': ('training/run_log.py',),
+  'tensorboardX': ('training/logs.py',),
   'rich': ('training/progress.py', 'inference/mask_lines.py', 'sweeps/'),
   'optax': ('training/', 'objectives/'),
   'pyarrow': ('data/corpus/',),

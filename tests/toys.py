@@ -179,7 +179,7 @@ def scored(objective, params, policy, batch):
   """Returns (inputs, {term: weight}, {term: sum}, metrics, counts, hidden_BLD) of a batch at
   rng.root_key(1).
   """
-  inputs = objective.prepare(policy, batch, rng.root_key(1), 0.0)
+  inputs = objective.prepare(policy, policy.learned, batch, rng.root_key(1), 0.0)
   return (
     inputs,
     objective.weights(inputs),

@@ -15,9 +15,8 @@ from mlm_jax.benchmarks import clock
 from mlm_jax.core import rng
 from mlm_jax.core import trees
 from mlm_jax.tasks import pretraining
-from mlm_jax.training import optim
+from mlm_jax.training import compiled
 from mlm_jax.training import sharding
-from mlm_jax.training import step as step_lib
 from mlm_jax.training import workdir
 
 
@@ -25,23 +24,14 @@ def task(config, prepared):
   """Returns (function that trains a step, number of parameters)."""
   mesh = sharding.make_mesh(config.mesh)
   stage = pretraining.problem(config, [prepared], mesh).stages[0]
-  optimizer = optim.make(config.optim, config.total_steps)
-  train_step = jax.jit(
-    step_lib.make_train_step(
-      stage.objective,
-      optimizer,
-      optim.schedule(config.optim, config.total_steps),
-      config.total_steps,
-    ),
-    donate_argnums=0,
-  )
+  train_step = jax.jit(compiled.optimizer_step(stage.objective, config), donate_argnums=0)
   key = rng.root_key(config.seed)
-  state = jax.jit(step_lib.make_init(stage.objective.init, optimizer))(key)
+  state = jax.jit(compiled.initial_state(stage.objective.init, config))(key)
   batch = sharding.put(stage.batch(0), mesh, config.batch_size)
 
   def train():
     nonlocal state
-    state, metrics = train_step(state, stage.policy, batch, key)
+    state, metrics = train_step(state, stage.hparams, batch, key)
     jax.block_until_ready((state, metrics))
 
   return train, trees.count(state.params)

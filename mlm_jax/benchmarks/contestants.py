@@ -25,8 +25,7 @@ from mlm_jax.core import rng
 from mlm_jax.core import vocabulary
 from mlm_jax.models import flops
 from mlm_jax.objectives import masked as masked_objective
-from mlm_jax.training import optim
-from mlm_jax.training import step as step_lib
+from mlm_jax.training import compiled
 
 _PAD, _CLS, _SEP, _MASK = 0, 2, 3, 4
 _SPECIAL = range(5)
@@ -112,14 +111,9 @@ def ours(shape):
   config = shape.config
   model = models.make(config.model, shape.vocabulary)
   objective = masked_objective.Objective(model, _PAD, shape.batch)
-  steps = config.total_steps
-  optimizer = optim.make(config.optim, steps)
-  train_step = jax.jit(
-    step_lib.make_train_step(objective, optimizer, optim.schedule(config.optim, steps), steps),
-    donate_argnums=0,
-  )
+  train_step = jax.jit(compiled.optimizer_step(objective, config), donate_argnums=0)
   key = rng.root_key(0)
-  state = jax.jit(step_lib.make_init(model.init, optimizer))(key)
+  state = jax.jit(compiled.initial_state(model.init, config))(key)
   policy, batch = jax.device_put((shape.policy(), shape.rows(shape.documents)))
 
   def task(calls):

@@ -16,9 +16,11 @@ from mlm_jax.benchmarks import clock
 from mlm_jax.benchmarks import contestants
 from mlm_jax.core import rng
 from mlm_jax.objectives import masked as masked_objective
-from mlm_jax.training import loop
+from mlm_jax.tasks import population
+from mlm_jax.training import compiled as compiled_lib
+from mlm_jax.training import problem as problem_lib
 from mlm_jax.training import sharding
-from mlm_jax.training import vectorized as replicas_lib
+from mlm_jax.training import vectorized
 
 _ALONE = 'alone'
 _PAD = 0
@@ -96,21 +98,17 @@ def _task(shape, replicas):
   """Returns a function that takes a step of so many replicas; None for a run alone."""
   configs = [_config(shape, r) for r in range(replicas or 1)]
   problems = [_problem(shape, config) for config in configs]
-  problem, mesh = problems[0], sharding.largest_mesh(1)
-  compiled = loop.compile_problem(problem, configs[0], mesh)
+  mesh = sharding.largest_mesh(1)
+  compiled = compiled_lib.compile_problem(problems[0], configs[0], mesh)
   state, key = compiled.init(rng.root_key(0)), rng.root_key(0)
   if replicas:
-    problem, compiled, key = replicas_lib.assemble(configs, problems, compiled)
-    state = jax.tree.map(
-      lambda x, place: jax.device_put(np.stack([x] * replicas), place.sharding),
-      jax.device_get(state),
-      compiled.state,
-    )
-  policy, batch = problem.stages[0].policy, compiled.batch(0)
+    compiled, key = vectorized.assemble(configs, problems, compiled, population.unify)
+    state = vectorized.stacked([state] * replicas, compiled)
+  batch = compiled.batch(0)
 
   def task():
     nonlocal state
-    state, _ = jax.block_until_ready(compiled.steps[0](state, policy, batch, key))
+    state, _ = jax.block_until_ready(compiled.steps[0](state, batch, key))
 
   return task
 
@@ -128,5 +126,7 @@ def _problem(shape, config):
   objective = masked_objective.Objective(model, _PAD, shape.batch)
   policy = masking.make(shape.policy().table, **config.masking.to_dict())
   rows = shape.rows(1)
-  stage = loop.Stage(0, config, objective, policy, lambda step: rows, lambda step: rows.example_B2)
-  return loop.Problem((stage,), model.init, {}, None, ('reference', 'loss'), lambda sums: 0.0, {})
+  stage = problem_lib.Stage(
+    0, config, objective, policy, lambda step: rows, lambda step: rows.example_B2
+  )
+  return problem_lib.Problem((stage,), model.init, {}, problem_lib.Ranking('reference', 'loss'))

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-  from mlm_jax.tasks import pretraining
+  from mlm_jax.inference import evaluate
 
   other = _config.policy(args) if args.policy or args.config or args.overrides else None
-  print(json.dumps(pretraining.evaluate(args.workdir, args.step, args.data, args.baselines, other)))
+  print(json.dumps(evaluate.evaluate(args.workdir, args.step, args.data, args.baselines, other)))

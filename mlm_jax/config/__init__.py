@@ -43,7 +43,6 @@ from mlm_jax.config.recipes import override
 from mlm_jax.config.saved import differences
 from mlm_jax.config.saved import from_json
 from mlm_jax.config.saved import to_json
-from mlm_jax.config.staging import data_folder
 from mlm_jax.config.staging import final_stage
 from mlm_jax.config.staging import stages
 
@@ -54,7 +53,6 @@ __all__ = [
   'base',
   'call',
   'check',
-  'data_folder',
   'differences',
   'error_text',
   'final_stage',

@@ -261,6 +261,10 @@ def base() -> Config:
   evaluation.rows = 1024
   # rows, over all devices
   evaluation.batch_size = 32
+  # evaluations without an improvement of the held-out reference loss that end the run; 0 = none do
+  evaluation.patience = 0
+  # an improvement is larger than this
+  evaluation.min_delta = 0.0
 
   c.checkpoint = checkpoint = ml_collections.ConfigDict()
   # steps; the last step is always saved

@@ -90,6 +90,8 @@ AT_LEAST: dict[str, float] = {
   'evaluation.every': 1,
   'evaluation.rows': 0,
   'evaluation.batch_size': 1,
+  'evaluation.patience': 0,
+  'evaluation.min_delta': 0,
   'checkpoint.every': 1,
   'checkpoint.keep_latest': 1,
   'checkpoint.keep_best': 0,

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 import difflib
-import os
-import pathlib
 
 from mlm_jax.config import keys
 from mlm_jax.config.keys import Config
@@ -45,20 +43,6 @@ def stages(config: Config) -> list[tuple[int, Config]]:
 def final_stage(config: Config) -> Config:
   """Returns the config of a run's last stage: that of the finished model and its evaluation."""
   return stages(config)[-1][1]
-
-
-def data_folder(config: Config, workdir: str | os.PathLike[str], stage: Config) -> pathlib.Path:
-  """Returns the folder of a stage's prepared data.
-
-  Rows of another length than the run's own are in a folder beside: data, data_512, data_512x16.
-  """
-  folder = pathlib.Path(stage.data.prepared or pathlib.Path(workdir) / 'data')
-  ours, first = ((data.row_length, data.max_segments) for data in (stage.data, config.data))
-  # A stage that names its own folder means that folder itself.
-  if ours == first or stage.data.prepared != config.data.prepared:
-    return folder
-  segments = f'x{ours[1]}' if ours[1] != first[1] else ''
-  return folder.with_name(f'{folder.name}_{ours[0]}{segments}')
 
 
 def check_stages(config: Config, check: Callable[[Config], None]) -> None:

@@ -1,14 +1,15 @@
 """Held-out masked loss and accuracy: sums over the whole set, divided once.
 
 Runs are compared under one reference policy (uniform 15 %, all [MASK]) whose
-masks hang on a constant key: on the same prepared data they are the same in every
+masks depend on a constant key: on the same prepared data they are the same in every
 run, whatever its seed and its own policy.
 """
 
+from collections.abc import Callable
 import dataclasses
 import functools
+import math
 from typing import Any
-from typing import Callable
 
 import jax
 
@@ -16,63 +17,70 @@ from mlm_jax import masking
 from mlm_jax.core import metrics
 from mlm_jax.core import rng
 
+Sums = dict[str, tuple[jax.Array, jax.Array]]
 
-def reference_policy(table):
+
+def reference_policy(table) -> masking.Policy:
   """Returns the policy under which every run is scored."""
   return masking.make(table, rate=0.15, corruption_probs=(1.0, 0.0, 0.0))
 
 
-def reference_key():
+def reference_key() -> jax.Array:
   """Returns the constant key of the reference masks."""
   return rng.named(rng.root_key(0), 'reference evaluation')
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluator:
-  """Scores a model on held-out rows under one policy; called as train.Problem says.
+  """Scores a model on held-out rows under one policy; called as problem.Problem says.
 
   Attributes:
-    eval_step: (params, policy, batch, root_key, progress) -> {metric: (sum, weight)}.
-    policy: how the held-out rows are masked.
+    eval_step: (params, aux, policy, batch, root_key, progress) -> {metric: (sum, weight)}.
+    hparams: the masking policy.
     loaders: {source: loader}, each with len() and batch(i).
     put: host batch -> device batch.
   """
 
   eval_step: Callable
-  policy: Any
-  loaders: dict
+  hparams: masking.Policy
+  loaders: dict[str, Any]
   put: Callable
 
-  def __call__(self, params, progress, adapted):
-    """Returns {metric: mean} over all held-out rows, with several sources also loss_on_SOURCE of
-    each.
+  def __call__(self, params, aux, progress: float) -> dict[str, float]:
+    """Returns {metric: mean} over all held-out rows; of several sources also of each its loss.
 
     Args:
       params: the model's.
+      aux: what an adaptive policy has learned.
       progress: share of the training done; a policy's rate may depend on it.
-      adapted: what an adaptive policy has learned.
     """
-    policy = (
-      dataclasses.replace(self.policy, adapted=adapted) if self.policy.adapted else self.policy
-    )
-    step = lambda batch: self.eval_step(params, policy, batch, reference_key(), progress)
-    return means(sums(step, self.loaders, self.put), len(self.loaders) > 1)
+    step = lambda batch: self.score(params, aux, self.hparams, batch, progress)
+    return self.means(self.sums(step, self.put))
+
+  def score(self, params, aux, hparams, batch, progress) -> Sums:
+    """Returns {metric: (sum, weight)} of one batch on the devices."""
+    return self.eval_step(params, aux, hparams, batch, reference_key(), progress)
+
+  def sums(self, score: Callable, put: Callable) -> dict[str, Sums]:
+    """Returns {source: {metric: (sum, weight)}} on the host, from score(batch) over all rows."""
+    return {
+      source: _sums(score, loader, put) for source, loader in self.loaders.items() if len(loader)
+    }
+
+  def means(self, sums: dict[str, Sums]) -> dict[str, float]:
+    """Returns {metric: mean} of what `sums` gave; of several sources also loss_on_SOURCE."""
+    values = with_perplexity(metrics.means(functools.reduce(metrics.add, sums.values())))
+    if len(self.loaders) > 1:
+      each = {source: metrics.means(of_source) for source, of_source in sums.items()}
+      values |= {f'loss_on_{source}': own['loss'] for source, own in each.items() if 'loss' in own}
+    return values
 
 
-def sums(score, loaders, put):
-  """Returns {source: {metric: (sum, weight)}} on the host, from score(batch) over all rows of each
-  loader.
-  """
-  return {source: _sums(score, loader, put) for source, loader in loaders.items() if len(loader)}
-
-
-def means(sums, several):
-  """Returns {metric: mean} of what `sums` gave; of several sources also loss_on_SOURCE of each."""
-  values = metrics.means(functools.reduce(metrics.add, sums.values()))
-  if several:
-    each = {source: metrics.means(of_source) for source, of_source in sums.items()}
-    values |= {f'loss_on_{source}': own['loss'] for source, own in each.items() if 'loss' in own}
-  return values
+def with_perplexity(values: dict[str, float]) -> dict[str, float]:
+  """Returns the metrics with `perplexity`, exp(loss), beside `loss`."""
+  if 'loss' not in values:
+    return values
+  return values | {'perplexity': math.exp(min(values['loss'], 700.0))}
 
 
 def _sums(score, loader, put):

@@ -18,10 +18,7 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import functools
-import json
 import math
-import os
-import pathlib
 from typing import Any
 import unicodedata
 
@@ -86,15 +83,6 @@ def score(
   }
 
 
-def write(workdir: str | os.PathLike[str], step: int, scores: Mapping[str, Any]) -> None:
-  """Writes slices.json: what `score` returned, and its step."""
-  path = pathlib.Path(workdir) / FILE
-  # Renamed when whole, so that a reader never finds half a file.
-  partial = path.with_name(FILE + '.partial')
-  partial.write_text(json.dumps({'step': step, **scores}, indent=1) + '\n')
-  partial.rename(path)
-
-
 def _kinds(
   prepared: store.Prepared,
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, np.ndarray]]:
@@ -155,7 +143,7 @@ def _sums(
   progress: float,
 ) -> dict[str, jax.Array]:
   """Returns {kind: float32 [4, K]}: tokens, losses, hits, characters of a batch by slice."""
-  inputs = objective.prepare(policy, batch, heldout.reference_key(), progress)
+  inputs = objective.prepare(policy, policy.learned, batch, heldout.reference_key(), progress)
   loss_P, better_P, _ = objective.scores(params, inputs)
   # Action 0 marks the padding of the prediction buffer, whose tokens mean nothing.
   used_P = inputs.action_GP.reshape(-1) > 0

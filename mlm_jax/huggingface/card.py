@@ -1,6 +1,7 @@
 """The model card: what a run was, for whoever finds its weights."""
 
 from mlm_jax.huggingface import origin
+from mlm_jax.training import logs
 from mlm_jax.training import workdir as workdir_lib
 
 _SCORES = ('reference_loss', 'reference_accuracy', 'policy_loss', 'reference_rtd_accuracy')
@@ -68,9 +69,7 @@ def _masking(masking):
 
 def _scores(workdir, step):
   """Returns what the evaluation of the step said, as text."""
-  lines = (
-    workdir_lib.read_log(workdir, 'evaluations') if (workdir / 'evaluations.jsonl').exists() else []
-  )
+  lines = logs.read_log(workdir, 'evaluations') if (workdir / 'evaluations.jsonl').exists() else []
   last = next((line for line in lines if line['step'] == step), {})
   return {
     f'held out: {name.replace("_", " ")}': f'{value:.4f}'

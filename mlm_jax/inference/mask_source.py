@@ -15,6 +15,7 @@ from mlm_jax import config as config_lib
 from mlm_jax import masking
 from mlm_jax.core import batches
 from mlm_jax.core import vocabulary
+from mlm_jax.data import folder as folder_lib
 from mlm_jax.data import loader as loader_lib
 from mlm_jax.data import store
 from mlm_jax.data.annotations import collocations
@@ -95,7 +96,7 @@ def make(
     )
   policy = masking.make(table, length=batch.tokens_BL.shape[1], **settings)
   if is_own and run is not None:
-    policy = dataclasses.replace(policy, adapted=run.adapted)
+    policy = policy.with_learned(run.aux)
     progress = run.step / run.config.total_steps if progress is None else progress
   return Source(policy, batch, tokenizer, progress or 0.0)
 
@@ -147,7 +148,7 @@ def _open_prepared(
   if not needs_rows and settings['selection'] != 'class':
     return None
   final = config_lib.final_stage(run.config)
-  prepared = store.open_prepared(config_lib.data_folder(run.config, folder, final))
+  prepared = store.open_prepared(folder_lib.of_stage(run.config, folder, final))
   if prepared.tokenizer.sha256 != run.tokenizer.sha256:
     raise config_lib.UserError(
       f'{prepared.directory} was prepared with another tokenizer than {folder}'

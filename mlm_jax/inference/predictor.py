@@ -1,9 +1,9 @@
 """A run opened for use: fill masks, embed texts, score them, look at masks."""
 
+from collections.abc import Callable
 import dataclasses
 import functools
 import pathlib
-import sys
 import zipfile
 
 import jax
@@ -12,17 +12,15 @@ import numpy as np
 
 from mlm_jax import config as config_lib
 from mlm_jax import masking
-from mlm_jax import objectives
 from mlm_jax.core import batches
-from mlm_jax.core import rng
 from mlm_jax.data import statistics
 from mlm_jax.data import store
 from mlm_jax.data.annotations import collocations
 from mlm_jax.data.corpus import clean
 from mlm_jax.data.tokenizers import registry as tokenizer_lib
 from mlm_jax.inference import mask_preview
-from mlm_jax.training import checkpoint
-from mlm_jax.training import workdir as workdir_lib
+from mlm_jax.objectives import restored
+from mlm_jax.training import saved
 
 ROWS = 32  # texts computed together; the last batch is filled up, so shapes recur
 
@@ -35,7 +33,9 @@ class Prediction:
   probability: float
 
 
-def open_run(workdir, step=None, log=functools.partial(print, file=sys.stderr)):
+def open_run(
+  workdir: str | pathlib.Path, step: int | None = None, log: Callable[[str], None] = saved.TO_STDERR
+) -> 'Run':
   """Returns the Run in a work directory, at its newest intact checkpoint or at `step`.
 
   A broken checkpoint that was passed over is named through `log`.
@@ -43,29 +43,10 @@ def open_run(workdir, step=None, log=functools.partial(print, file=sys.stderr)):
   Raises:
     UserError: no run there, no intact checkpoint, or a tokenizer that is not the model's.
   """
-  workdir = pathlib.Path(workdir)
-  config = workdir_lib.read_config(workdir)
-  tokenizer = tokenizer_lib.load(workdir / store.TOKENIZER)
-  objective = objectives.make(
-    config, tokenizer.size, tokenizer.pad_id, tokenizer.sep_id, head_rows=1
-  )
-  for start in workdir_lib.read_environment(workdir)[:1]:
-    if start.get('tokenizer') != tokenizer.sha256:
-      raise config_lib.UserError(
-        f'{workdir / store.TOKENIZER} is not the tokenizer that the run was trained with'
-      )
-  step, params, adapted = checkpoint.read_model(workdir / 'checkpoints', step, log)
-  expected = jax.eval_shape(objective.init, rng.root_key(0))
-  shapes = lambda tree: jax.tree.map(lambda x: x.shape, tree)
-  if shapes(params) != shapes(expected):
-    raise config_lib.UserError(
-      f'{workdir}: the checkpoint does not fit config.json and a tokenizer of {tokenizer.size} '
-      'pieces'
-    )
-  joins = collocations.load(workdir / store.COLLOCATIONS, tokenizer)
-  return Run(
-    config, tokenizer, tokenizer.table(_counts(workdir)), joins, objective, params, step, adapted
-  )
+  model = saved.open_model(workdir, step, log)
+  tokenizer, objective = restored.restore(model)
+  joins = collocations.load(model.workdir / store.COLLOCATIONS, tokenizer)
+  return Run(model, tokenizer, tokenizer.table(_counts(model.workdir)), joins, objective)
 
 
 def _counts(workdir):
@@ -100,16 +81,17 @@ class Run:
     mlm, mlm_params: what predicts masked tokens: the same, but where the objective has a
       generator for it.
     table: the vocabulary, with the counts of the training text.
-    adapted: what the masking policy has learned, see step.TrainState.
+    aux: what the masking policy has learned, see step.TrainState.
   """
 
-  def __init__(self, config, tokenizer, table, joins, objective, params, step, adapted):
-    self.config, self.tokenizer = config, tokenizer
+  def __init__(self, model: saved.SavedModel, tokenizer, table, joins, objective):
+    self.config, self.tokenizer = model.config, tokenizer
     self.table, self._joins = table, joins
-    self._last = config_lib.final_stage(config)  # what the model was made for in the end
-    self.trained, self.step, self.adapted = params, step, adapted
-    self.model, self.params = objective.encoder, objective.encoder_params(params)
-    self.mlm, self.mlm_params = objective.mlm.model, objective.mlm_params(params)
+    # What the model was made for in the end.
+    self._last = config_lib.final_stage(model.config)
+    self.trained, self.step, self.aux = model.params, model.step, model.aux
+    self.model, self.params = objective.encoder, objective.encoder_params(model.params)
+    self.mlm, self.mlm_params = objective.mlm.model, objective.mlm_params(model.params)
 
   def fill(self, text, top_k=5):
     """Returns, for each [MASK] of the text in turn, a list of top_k Predictions.
@@ -181,7 +163,7 @@ class Run:
           'policy=masking.make(table, ...) with the table of its prepared data'
         )
       policy = masking.make(self.table, length=data.row_length, **self._last.masking.to_dict())
-      policy = dataclasses.replace(policy, adapted=self.adapted)
+      policy = policy.with_learned(self.aux)
     if policy.unit == 'collocation' and self._joins is None:
       raise config_lib.UserError(
         "masking.unit = 'collocation': the run's data was prepared without collocations"

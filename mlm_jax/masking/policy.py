@@ -78,6 +78,17 @@ class Policy:
   static_copies: int = dataclasses.field(metadata={'static': True})
   max_rate: float = dataclasses.field(metadata={'static': True})
 
+  @property
+  def learned(self):
+    return self.adapted
+
+  def with_learned(self, learned):
+    return dataclasses.replace(self, adapted=learned) if self.adapted else self
+
+  @property
+  def counted(self):
+    return adaptive.counted(self)
+
   def cap(self, rows, length):
     """Returns how many predicted tokens `rows` rows of `length` need room for.
 

@@ -121,9 +121,9 @@ class Objective:
     terms = sum(term.flops(predicted) for term in self.terms)
     return self.model.architecture.flops(tokens, attended, predicted) + terms
 
-  def prepare(self, policy, batch, root_key, progress):
-    """Returns Inputs: no parameters, no gradient."""
-    masked = masking.mask_batch(policy, root_key, batch, progress)
+  def prepare(self, policy, aux, batch, root_key, progress):
+    """Returns Inputs: no parameters, no gradient; `aux` is what the policy has learned."""
+    masked = masking.mask_batch(policy.with_learned(aux), root_key, batch, progress)
     segments_BL = batches.segments(batch.tokens_BL, batch.starts_BS, self.pad_id)
     B, L = segments_BL.shape
     positions_BL = batches.positions(batch.starts_BS, L)
@@ -201,9 +201,9 @@ class Objective:
     """Returns logits_PV of the predictions of all groups, one group behind the other."""
     return self.model.head(params, gathered(encoded.decoded_BLD, inputs.index_GP))
 
-  def adapt(self, policy, counts, step, progress):
+  def adapt(self, policy, aux, counts, step, progress):
     """Returns what the policy has learned after a 0-based step; progress as for `prepare`."""
-    return masking.adapt(policy, counts, step, progress) if self.counted else policy.adapted
+    return masking.adapt(policy.with_learned(aux), counts, step, progress) if self.counted else aux
 
 
 def gathered(hidden_BLD, index_GP):

@@ -97,9 +97,9 @@ class Objective:
     head = tokens * (2 * a.width**2 + 2 * a.width)
     return self.generator.flops(tokens, attended, predicted) + a.flops(tokens, attended, 0) + head
 
-  def prepare(self, policy, batch, root_key, progress):
+  def prepare(self, policy, aux, batch, root_key, progress):
     """Returns Inputs: no parameters, no gradient."""
-    inputs = self.generator.prepare(policy, batch, root_key, progress)
+    inputs = self.generator.prepare(policy, aux, batch, root_key, progress)
     keys_B = rng.example_keys(root_key, 'replaced', batch.visit_B, batch.example_B2)
     B, L = batch.tokens_BL.shape
     uniform_BL = jax.vmap(lambda key: jax.random.uniform(key, (L,)))(keys_B)
@@ -159,9 +159,9 @@ class Objective:
       'rtd_precision': total(replaced_BL, seen_BL & said_BL),
     }
 
-  def adapt(self, policy, counts, step, progress):
+  def adapt(self, policy, aux, counts, step, progress):
     """Returns what the policy has learned; see masked.Objective."""
-    return self.generator.adapt(policy, counts, step, progress)
+    return self.generator.adapt(policy, aux, counts, step, progress)
 
 
 def draw(logits_PV, uniform_P):

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from mlm_jax import config as config_lib
+from mlm_jax.training import logs
 from mlm_jax.training import workdir as workdir_lib
 
 
@@ -21,8 +22,8 @@ def spent(workdir: str | os.PathLike[str], until: int) -> dict[str, float]:
   tokens_per_second: tokens / seconds.
   """
   stages = config_lib.stages(workdir_lib.read_config(workdir))
-  lines = [line for line in workdir_lib.read_log(workdir, 'metrics') if line['step'] <= until]
-  timing = [line for line in workdir_lib.read_log(workdir, 'timing') if line['step'] <= until]
+  lines = [line for line in logs.read_log(workdir, 'metrics') if line['step'] <= until]
+  timing = [line for line in logs.read_log(workdir, 'timing') if line['step'] <= until]
   ends = [line['step'] for line in lines]
   slots = [_slots(stages, *each) for each in zip([0, *ends], ends)]
   # Logs have shares of seven digits of counts that are whole numbers, so these are rounded.

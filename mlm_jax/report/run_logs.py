@@ -4,6 +4,7 @@ from collections.abc import Iterable
 import os
 
 from mlm_jax import config
+from mlm_jax.training import logs
 from mlm_jax.training import workdir as workdir_lib
 
 _HEADER = f'{"run":<30} {"data":<8} {"step":>8} {"reference loss":>15} {"accuracy":>9}'
@@ -19,9 +20,7 @@ def values(
   """
   # A line may lack a field, such as the scores of a policy; that is not an error.
   fields = ('step', *fields)
-  lines = [
-    line for line in workdir_lib.read_log(workdir, log) if all(field in line for field in fields)
-  ]
+  lines = [line for line in logs.read_log(workdir, log) if all(field in line for field in fields)]
   for line in lines:
     for field in fields:
       if type(line[field]) not in (int, float):

@@ -10,7 +10,7 @@ from typing import Any
 
 from mlm_jax import config as config_lib
 from mlm_jax.report import costs
-from mlm_jax.training import checkpoint
+from mlm_jax.training import logs
 from mlm_jax.training import workdir as workdir_lib
 
 PLAN = 'sweep.json'
@@ -175,8 +175,7 @@ def _json(path: pathlib.Path) -> dict[str, Any]:
 def _run(folder: pathlib.Path, entry: Mapping[str, Any], status: Mapping[str, Any]) -> Run:
   """Returns the Run of an entry of the plan; its logs may be missing."""
   place = folder / 'runs' / entry['name']
-  total = int(entry['total_steps'])
-  evaluations = workdir_lib.read_log(place, 'evaluations')
+  evaluations = logs.read_log(place, 'evaluations')
   curve = [
     (line['step'], loss)
     for line in evaluations
@@ -184,10 +183,8 @@ def _run(folder: pathlib.Path, entry: Mapping[str, Any], status: Mapping[str, An
   ]
   newest = evaluations[-1] if evaluations else {}
   # Saved and evaluated: a run that is stopped between the two is not done.
-  done = (
-    newest.get('step') == total
-    and (place / 'checkpoints' / str(total) / checkpoint.MANIFEST).is_file()
-  )
+  outcome = workdir_lib.finished(place)
+  done = outcome is not None and newest.get('step') == outcome['step']
   # Slices are scored at the end of a run; a file in an unfinished one is of an earlier end.
   slices = _json(place / 'slices.json') if done and (place / 'slices.json').exists() else {}
   values: dict[str, Any] = {
@@ -210,7 +207,7 @@ def _run(folder: pathlib.Path, entry: Mapping[str, Any], status: Mapping[str, An
     entry['arm'],
     int(entry['seed']),
     dict(entry['settings']),
-    total,
+    int(entry['total_steps']),
     place,
     state,
     '' if done else str(status.get('error') or ''),

@@ -9,6 +9,7 @@ import numpy as np
 
 from mlm_jax import config as config_lib
 from mlm_jax import objectives
+from mlm_jax.data import folder as folder_lib
 from mlm_jax.data import loader
 from mlm_jax.data import store
 from mlm_jax.masking import schedules
@@ -50,7 +51,7 @@ def _step(config: config_lib.Config, stage: config_lib.Config) -> dict[str, floa
   predict_all = stage.objective.predict_all
   rate = 1.0 if predict_all else schedules.mean_rate(stage.masking) * stage.masking.predict_fraction
   # `config` names its data.prepared, so the folder does not depend on a work directory.
-  rows, vocab_size = _rows(config_lib.data_folder(config, '', stage), stage)
+  rows, vocab_size = _rows(folder_lib.of_stage(config, '', stage), stage)
   # Making an objective allocates nothing and computes nothing; its ids are not used here.
   objective = objectives.make(stage, vocab_size, pad_id=0, sep_id=0, head_rows=1)
   at_P, predictions = rows['at_P'], rows['maskable'] * rate

@@ -16,6 +16,7 @@ import pathlib
 from typing import Any
 
 from mlm_jax import config as config_lib
+from mlm_jax.core import files
 from mlm_jax.sweeps import planning
 from mlm_jax.training import checkpoint
 from mlm_jax.training import workdir as workdir_lib
@@ -51,10 +52,8 @@ def saved_step(workdir: _Path, run: planning.Run) -> int:
 
 
 def is_done(workdir: _Path, run: planning.Run) -> bool:
-  """Whether a run's last step is saved."""
-  # A checkpoint's manifest is written last, so it is there only if the checkpoint is whole.
-  last = run_folder(workdir, run) / 'checkpoints' / str(run.config.total_steps)
-  return (last / checkpoint.MANIFEST).is_file()
+  """Whether a run is finished."""
+  return workdir_lib.finished(run_folder(workdir, run)) is not None
 
 
 def is_at_work(run_folder: _Path) -> bool:
@@ -167,8 +166,8 @@ def write(plan: planning.Plan, workdir: _Path) -> None:
       for run in plan.runs
     ],
   }
-  workdir_lib.write_text(workdir / 'sweep.json', json.dumps(described, indent=1) + '\n')
-  workdir_lib.write_text(workdir / 'base.json', config_lib.to_json(sweep.base))
+  files.write(workdir / 'sweep.json', json.dumps(described, indent=1) + '\n')
+  files.write(workdir / 'base.json', config_lib.to_json(sweep.base))
   for run in plan.runs:
     if not is_done(workdir, run):  # the config of a finished run is part of its result
       folder = run_folder(workdir, run)
@@ -179,6 +178,4 @@ def write(plan: planning.Plan, workdir: _Path) -> None:
 def write_status(workdir: _Path, statuses: Mapping[str, Status]) -> None:
   """Writes status.json from {name: Status}."""
   described = {name: dataclasses.asdict(status) for name, status in statuses.items()}
-  workdir_lib.write_text(
-    pathlib.Path(workdir) / 'status.json', json.dumps(described, indent=1) + '\n'
-  )
+  files.write(pathlib.Path(workdir) / 'status.json', json.dumps(described, indent=1) + '\n')

@@ -8,7 +8,7 @@ import os
 from mlm_jax.sweeps import budgets
 from mlm_jax.sweeps import layout
 from mlm_jax.sweeps import planning
-from mlm_jax.training import workdir as workdir_lib
+from mlm_jax.training import logs
 
 
 def lines(plan: planning.Plan, workdir: str | os.PathLike[str]) -> list[str]:
@@ -82,7 +82,7 @@ def _time(
       done += 1
       flops += cost
       # The replicas of a population share its time.
-      timing = workdir_lib.read_log(layout.run_folder(workdir, run), 'timing')
+      timing = logs.read_log(layout.run_folder(workdir, run), 'timing')
       seconds += sum(line['seconds'] / line.get('replicas', 1) for line in timing)
     else:
       left += cost * (1 - layout.saved_step(workdir, run) / run.config.total_steps)

@@ -102,7 +102,7 @@ def _train(
   states = {'done': layout.DONE, 'stopped': layout.WAITING, 'diverged': layout.DIVERGED}
   note(
     {
-      path.name: (states[outcome.state], outcome.error or None)
+      path.name: (states[outcome.state], outcome.why if outcome.state == 'diverged' else None)
       for path, outcome in outcomes.items()
     }
   )

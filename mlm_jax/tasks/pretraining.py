@@ -1,11 +1,9 @@
-"""From a config to a masked-language-model Problem, and the run of it."""
+"""Pretraining: from a config to a masked-language-model Problem, and the run of it."""
 
-import contextlib
-import dataclasses
+from collections.abc import Callable
 import functools
-import math
 import pathlib
-import shutil
+from typing import Any
 
 import jax
 
@@ -13,27 +11,53 @@ from mlm_jax import config as config_lib
 from mlm_jax import masking
 from mlm_jax import models
 from mlm_jax import objectives
+from mlm_jax.core import metrics
 from mlm_jax.core import rng
 from mlm_jax.core import trees
+from mlm_jax.data import folder as folder_lib
 from mlm_jax.data import loader as loader_lib
 from mlm_jax.data import prepare
 from mlm_jax.data import store
-from mlm_jax.evaluation import baselines
-from mlm_jax.evaluation import bayes_optimal
-from mlm_jax.evaluation import heldout as masked_evaluation
+from mlm_jax.evaluation import heldout
+from mlm_jax.evaluation import score_run
 from mlm_jax.evaluation import slices
-from mlm_jax.inference import predictor as run_lib
 from mlm_jax.models import flops
 from mlm_jax.models import neighbour_init
 from mlm_jax.training import distributed
-from mlm_jax.training import loop
+from mlm_jax.training import launch
 from mlm_jax.training import optim
+from mlm_jax.training import problem as problem_lib
+from mlm_jax.training import saved
 from mlm_jax.training import sharding
 from mlm_jax.training import step as step_lib
-from mlm_jax.training import workdir as workdir_lib
+
+Config = Any
+Log = Callable[[str], None]
 
 
-def resolve(config):
+def run(config: Config, workdir, log: Log = print, profile: bool = False) -> bool:
+  """Pretrains in workdir, from wherever it is; returns whether the run is complete.
+
+  See launch.run, also for several processes.
+  """
+  config = resolve(config)
+  return launch.run(config, workdir, functools.partial(make_problem, config, workdir), log, profile)
+
+
+def make_problem(config: Config, workdir, mesh: jax.sharding.Mesh, log: Log) -> problem_lib.Problem:
+  """Returns the Problem of a resolved config; its data is prepared in workdir where it is missing.
+
+  Of several processes the first one prepares, and the others open what it made.
+  """
+  check(config, mesh)
+  make = lambda: prepare_data(config, workdir, log)
+  prepared = distributed.on_first(make) or make()
+  for each in prepared:
+    store.needs(each, config.masking)
+  return problem(config, prepared, mesh, log)
+
+
+def resolve(config: Config) -> Config:
   """Returns the config with the numbers of its model's size written out, checked."""
   config = config.copy_and_resolve_references()
   models.resolve(config.model)
@@ -62,14 +86,14 @@ def resolve(config):
   return config
 
 
-def prepare_data(config, workdir, log=print):
+def prepare_data(config, workdir, log: Log = print) -> list[store.Prepared]:
   """Returns the prepared data of each stage of a run, made where it is missing.
 
   All stages share the tokenizer of the first.
   """
   made, prepared = {}, []
   for _, stage in config_lib.stages(config):
-    folder = data_folder(config, workdir, stage)
+    folder = folder_lib.of_stage(config, workdir, stage)
     what = folder, stage.data.row_length, stage.data.max_segments
     if what not in made:
       model = prepared[0].tokenizer.model if prepared else None
@@ -78,24 +102,7 @@ def prepare_data(config, workdir, log=print):
   return prepared
 
 
-def data_folder(config, workdir, stage):
-  """Returns the folder of a stage's prepared data: rows of another length stand in one of their
-  own.
-  """
-  folder = pathlib.Path(stage.data.prepared or pathlib.Path(workdir) / 'data')
-  ours, first = ((data.row_length, data.max_segments) for data in (stage.data, config.data))
-  if ours == first or stage.data.prepared != config.data.prepared:
-    return folder
-  segments = f'x{ours[1]}' if ours[1] != first[1] else ''
-  return folder.with_name(f'{folder.name}_{ours[0]}{segments}')
-
-
-def make_policy(config, prepared):
-  """Returns the masking policy of the config's group `masking` for the rows of prepared data."""
-  return masking.make(prepared.table, length=prepared.row_length, **config.to_dict())
-
-
-def check(config, mesh):
+def check(config: Config, mesh: jax.sharding.Mesh) -> None:
   """Raises UserError where the mesh, the batch and the model cannot work together."""
   devices = sharding.row_parts(mesh)
   for number, (_, stage) in enumerate(config_lib.stages(config)):
@@ -130,43 +137,65 @@ def _check_batch(config, devices):
     )
 
 
-def problem(config, prepared, mesh):
-  """Returns the train.Problem of pretraining on prepared data; `check` has passed.
+def problem(
+  config: Config, prepared: list[store.Prepared], mesh: jax.sharding.Mesh, log: Log = print
+) -> problem_lib.Problem:
+  """Returns the Problem of pretraining on prepared data; `check` has passed.
 
-  Held-out rows and the own policy are those of the last stage, also before it: so a
+  Held-out rows and the policy that masks them are those of the last stage, also before it: so a
   run's evaluations can be compared with each other.
 
   Args:
     config: resolved.
-    prepared: a store.Prepared for each stage.
+    prepared: the data of each stage.
     mesh: see `sharding`.
+    log: takes lines of text.
 
   Raises:
-    UserError: batches that the data cannot fill.
+    UserError: batches that the data cannot fill, or a run in config.init_from that does not fit.
   """
   stages = config_lib.stages(config)
-  fingerprints = {'tokenizer': prepared[0].tokenizer.sha256}
-  for each in prepared:
-    fingerprints.setdefault('data_fingerprint', each.fingerprint)
-    if each.fingerprint != fingerprints['data_fingerprint']:
-      fingerprints[
-        f'data_fingerprint_{each.row_length}x{each.manifest["settings"]["max_segments"]}'
-      ] = each.fingerprint
   made = tuple(
     _stage(first, stage, prepared[number], mesh, _rows_before(stages, prepared, number))
     for number, (first, stage) in enumerate(stages)
   )
-  return loop.Problem(
+  objective, last = made[0].objective, stages[-1][1]
+  held_out = _held_out(last, prepared[-1], mesh)
+  return problem_lib.Problem(
     stages=made,
-    init=_init(config.model, made[0].objective),
-    evaluators=_evaluators(stages[-1][1], prepared[-1], mesh),
-    slices=functools.partial(_slices, stages[-1][1], prepared[-1], mesh),
-    ranked_by=('reference', 'loss'),
-    cost=functools.partial(_cost, made[0].objective),
-    fingerprints=fingerprints,
-    adapted=dict(make_policy(config.masking, prepared[0]).adapted),
-    start=_start(config, made[0].objective, prepared[0].tokenizer) if config.init_from else None,
+    init=_init(config.model, objective),
+    evaluators=held_out.evaluators(step_lib.make_eval_step(held_out.objective)),
+    ranking=problem_lib.Ranking(
+      score_run.REFERENCE, 'loss', 'min', config.evaluation.patience, config.evaluation.min_delta
+    ),
+    fingerprints=_fingerprints(prepared),
+    aux=made[0].hparams.learned,
+    init_params=_init_params(config, objective, prepared[0].tokenizer, log),
+    final_reports={slices.FILE: held_out.slices},
+    means=lambda sums: heldout.with_perplexity(metrics.means(sums)),
+    work=functools.partial(_work, objective),
+    shown=('loss', 'accuracy'),
+    warnings={'overflow': 'of the predictions did not fit their buffer'},
+    spike_metric='loss',
+    artifacts={
+      'tokenizer': prepared[0].directory / 'tokenizer',
+      # Policies may depend on the counts.
+      store.STATISTICS: prepared[0].directory / store.STATISTICS,
+    },
   )
+
+
+def _fingerprints(prepared):
+  """Returns {name: text} of what the run's data must stay."""
+  fingerprints = {
+    'tokenizer': prepared[0].tokenizer.sha256,
+    'data_fingerprint': prepared[0].fingerprint,
+  }
+  for each in prepared:
+    if each.fingerprint != prepared[0].fingerprint:
+      name = f'{each.row_length}x{each.manifest["settings"]["max_segments"]}'
+      fingerprints[f'data_fingerprint_{name}'] = each.fingerprint
+  return fingerprints
 
 
 def _rows_before(stages, prepared, number):
@@ -174,15 +203,14 @@ def _rows_before(stages, prepared, number):
   ends = [first for first, _ in stages[1:]]
   return sum(
     (end - first) * stage.batch_size
-    for (first, stage), end, data in zip(stages[:number], ends, prepared)
+    for (first, stage), end, data in zip(stages[:number], ends, prepared, strict=False)
     if data.fingerprint == prepared[number].fingerprint
   )
 
 
 def _stage(first, config, prepared, mesh, begin):
-  """Returns the train.Stage of one stage's config; its data goes on behind `begin` rows."""
-  # On the device once; a step would carry the table over anew each time.
-  policy = jax.device_put(make_policy(config.masking, prepared), sharding.replicated(mesh))
+  """Returns the Stage of one stage's config; its data continues behind `begin` rows."""
+  policy = masking.make(prepared.table, length=prepared.row_length, **config.masking.to_dict())
   loader = loader_lib.Loader(
     prepared,
     'train',
@@ -194,16 +222,8 @@ def _stage(first, config, prepared, mesh, begin):
     local=sharding.local_rows(mesh, config.batch_size),
   )
   rows = config.batch_size // (sharding.row_parts(mesh) * config.grad_accumulation_steps)
-  tokenizer = prepared.tokenizer
-  objective = objectives.make(
-    config,
-    tokenizer.size,
-    tokenizer.pad_id,
-    tokenizer.sep_id,
-    config.model.head_rows or rows,
-    masking.counted(policy),
-  )
-  return loop.Stage(
+  objective = _objective(config, prepared.tokenizer, config.model.head_rows or rows, policy.counted)
+  return problem_lib.Stage(
     first,
     config,
     objective,
@@ -213,12 +233,30 @@ def _stage(first, config, prepared, mesh, begin):
   )
 
 
-def _cost(objective, sums):
-  """Returns the FLOPs of the training steps whose metrics were summed."""
-  padding, size = sums['padding']
-  return flops.training(
-    objective, float(size - padding), float(sums['attended'][0]), float(sums['loss'][1])
+def _objective(config, tokenizer, head_rows, counted='', predict_all=None):
+  return objectives.make(
+    config, tokenizer.size, tokenizer.pad_id, tokenizer.sep_id, head_rows, counted, predict_all
   )
+
+
+def _held_out(config, prepared, mesh):
+  """Returns the held-out rows and what scores them: over the chosen positions alone."""
+  placement = sharding.Placement(mesh, config.evaluation.batch_size)
+  rows = config.evaluation.batch_size // placement.parts
+  objective = _objective(config, prepared.tokenizer, rows, predict_all=False)
+  return score_run.held_out(config, prepared, objective, placement)
+
+
+def _work(objective, sums):
+  """Returns the tokens and FLOPs of the training steps whose metrics were summed."""
+  padding, tokens = sums['padding']
+  useful = float(tokens - padding)
+  attended, predicted = float(sums['attended'][0]), float(sums['loss'][1])
+  return {
+    'tokens': float(tokens),
+    'useful_tokens': useful,
+    'model_flops': flops.training(objective, useful, attended, predicted),
+  }
 
 
 def _init(config, objective):
@@ -237,195 +275,46 @@ def _init(config, objective):
   return init
 
 
-def _start(config, objective, tokenizer):
-  """Returns the parameters of the run in config.init_from.
+def _init_params(config, objective, tokenizer, log):
+  """Returns {path: array} of what the run in config.init_from gives, None without one.
+
+  Of the same objective that is all; of another one it is the encoder, and the heads are new.
 
   Raises:
-    UserError: it has another tokenizer, or another model.
+    UserError: it has another tokenizer, or another encoder.
   """
-  opened = run_lib.open_run(config.init_from)
-  if opened.tokenizer.sha256 != tokenizer.sha256:
+  place = config.init_from
+  if not place:
+    return None
+  model = saved.open_model(place)
+  if model.fingerprints.get('tokenizer') != tokenizer.sha256:
     raise config_lib.UserError(
-      f'config.init_from = {config.init_from} has another tokenizer than the data; prepare them '
-      'with '
-      f'config.data.tokenizer={pathlib.Path(config.init_from) / store.TOKENIZER}'
+      f'config.init_from = {place} has another tokenizer than the data; prepare them with '
+      f'config.data.tokenizer={pathlib.Path(place) / store.TOKENIZER}'
     )
-  shapes = lambda tree: {path: leaf.shape for path, leaf in trees.paths(tree).items()}
-  ours, theirs = shapes(jax.eval_shape(objective.init, rng.root_key(0))), shapes(opened.trained)
-  differing = [path for path in {**ours, **theirs} if ours.get(path) != theirs.get(path)]
-  if differing:
-    path = differing[0]
+  ours = jax.eval_shape(objective.init, rng.root_key(0))
+  given = model.params
+  if not _same_structure(ours, given):
+    theirs = _objective(model.config, tokenizer, head_rows=1)
+    given = theirs.encoder_params(given)
+    if model.config.objective.name != config.objective.name:
+      given = {name: each for name, each in given.items() if name != 'head'}
+  encoder = jax.eval_shape(objective.encoder.init, rng.root_key(0))
+  needed = tuple(name for name in encoder if name != 'head')
+  try:
+    taken, new = saved.matching(ours, given, needed)
+  except ValueError as error:
     raise config_lib.UserError(
-      f'config.init_from = {config.init_from} has another model: {path} is '
-      f'{theirs.get(path, "missing")} there, '
-      f'{ours.get(path, "missing")} here; take its settings with '
-      f'--config={config.init_from}/config.json'
-    )
-  return opened.trained
-
-
-def _evaluators(config, prepared, mesh):
-  """Returns {'reference': ..., 'policy': ...} over the held-out rows, and each source's loss where
-  there are several.
-  """
-  objective, policies, loaders, put = _scoring(config, prepared, mesh)
-  eval_step = jax.jit(step_lib.make_eval_step(objective))
-  return {
-    name: masked_evaluation.Evaluator(eval_step, policy, loaders, put)
-    for name, policy in policies.items()
-  }
-
-
-def _slices(config, prepared, mesh, params, adapted):
-  """Returns what slices.json holds of a finished run."""
-  objective, policies, loaders, put = _scoring(config, prepared, mesh)
-  if adapted:
-    policies['policy'] = dataclasses.replace(policies['policy'], adapted=adapted)
-  return slices.score(objective.mlm, objective.mlm_params(params), policies, prepared, loaders, put)
-
-
-def _scoring(config, prepared, mesh):
-  """Returns (objective, {name: policy}, {source: loader}, put): what scores of the held-out rows
-  are made with.
-  """
-  size = config.evaluation.batch_size
-  several = len(prepared.sources) > 1
-  loaders = {
-    name: loader_lib.EvaluationLoader(
-      prepared,
-      size,
-      config.evaluation.rows,
-      number if several else None,
-      sharding.local_rows(mesh, size),
-    )
-    for number, name in enumerate(prepared.sources)
-  }
-  tokenizer = prepared.tokenizer
-  objective = objectives.make(
-    config,
-    tokenizer.size,
-    tokenizer.pad_id,
-    tokenizer.sep_id,
-    size // sharding.row_parts(mesh),
-    predict_all=False,
+      f'config.init_from = {place} has another model: {error}; take its settings with '
+      f'--config={place}/config.json'
+    ) from None
+  tops = lambda paths: ', '.join(dict.fromkeys(path.split('/')[0] for path in paths))
+  log(
+    f'starts from {place} at step {model.step}: takes {tops(taken)}; new: {tops(new) or "nothing"}'
   )
-  put = lambda batch: sharding.put(batch, mesh, size)
-  policies = {
-    'reference': masked_evaluation.reference_policy(prepared.table),
-    'policy': make_policy(config.masking, prepared),
-  }
-  whole = sharding.replicated(mesh)
-  return (
-    objective,
-    {name: jax.device_put(policy, whole) for name, policy in policies.items()},
-    loaders,
-    put,
-  )
+  return taken
 
 
-def run(config, workdir, log=print, profile=False):
-  """Pretrains in workdir, from wherever it stands; returns whether it is complete.
-
-  Of several processes the first one prepares, writes and speaks; the others wait for
-  it and read what it wrote.
-  """
-  config = resolve(config)
-  workdir = pathlib.Path(workdir)
-  mesh = sharding.make_mesh(config.mesh)
-  check(config, mesh)
-  if not distributed.is_first():
-    log = lambda line: None
-  with distributed.together(), contextlib.ExitStack() as stack:
-    distributed.check_equal(config_lib.to_json(config), 'config')
-    distributed.on_first(lambda: stack.enter_context(workdir_lib.locked(workdir)))
-    distributed.on_first(lambda: workdir_lib.check_same(workdir, config))
-    if distributed.from_first(distributed.is_first() and loop.is_finished(config, workdir, log)):
-      return True
-    make = lambda: prepare_data(config, workdir, log)
-    prepared = distributed.on_first(make) or make()  # the others open what the first has made
-    for each in prepared:
-      store.needs(each, config.masking)
-    this = problem(config, prepared, mesh)
-    distributed.check_equal(this.fingerprints, 'data')
-    # Only now, when all that can be wrong with the input has been looked at.
-    distributed.on_first(lambda: found(workdir, config, this.fingerprints, prepared[0]))
-    return loop.run(this, config, workdir, mesh, log, profile)
-
-
-def found(workdir, config, fingerprints, prepared):
-  """Writes what a run's folder holds before its first step."""
-  workdir_lib.record_environment(workdir, fingerprints)
-  workdir_lib.write_config(workdir, config)
-  shutil.copytree(prepared.directory / 'tokenizer', workdir / 'tokenizer', dirs_exist_ok=True)
-  shutil.copy(prepared.directory / store.STATISTICS, workdir)  # policies may hang on the counts
-
-
-def evaluate(workdir, step=None, data=None, with_baselines=False, other=None):
-  """Returns {'step': ..., 'reference_loss': ..., 'policy_loss': ..., ...} of a checkpoint.
-
-  It runs on as many of the devices as divide the evaluation batch, whatever mesh
-  the run was trained on.
-
-  Args:
-    workdir: of the run.
-    step: of the checkpoint; None for the newest intact one.
-    data: folder of prepared data; None for the run's own.
-    with_baselines: whether to add what counting alone scores (evaluation/baselines.py), and on
-      synthetic languages the best there can be (evaluation/bayes_optimal.py).
-    other: settings of a masking policy (the group `masking` of a config as a dict) under
-      which to score too, as `other_loss` and so on; None for none.
-
-  Raises:
-    UserError: no run, checkpoint or data there; data made with another tokenizer or
-      with rows beyond the model's positions; a loss that is not finite.
-  """
-  opened = run_lib.open_run(workdir, step)
-  config = config_lib.final_stage(opened.config)
-  folder = pathlib.Path(data or data_folder(opened.config, workdir, config))
-  if not folder.exists():
-    raise config_lib.UserError(f'the held-out text is not in {folder}: say with --data where it is')
-  prepared = store.open_prepared(folder)
-  if prepared.tokenizer.sha256 != opened.tokenizer.sha256:
-    raise config_lib.UserError(
-      f'{prepared.directory} was prepared with another tokenizer than {workdir}'
-    )
-  if config.objective.pairs_weight and prepared.manifest['settings']['pairs'] != config.data.pairs:
-    raise config_lib.UserError(
-      f'{prepared.directory} was prepared with config.data.pairs = '
-      f'{prepared.manifest["settings"]["pairs"]!r}, '
-      f'{workdir} tells pairs of the kind {config.data.pairs!r} apart; prepare the data with that'
-    )
-  if prepared.row_length > config.model.max_positions:
-    raise config_lib.UserError(
-      f'{prepared.directory} has rows of {prepared.row_length}, beyond the '
-      f'{config.model.max_positions} positions of the model'
-    )
-  guessed = {}
-  if with_baselines:  # first, since they may refuse
-    loader = loader_lib.EvaluationLoader(
-      prepared, config.evaluation.batch_size, config.evaluation.rows
-    )
-    if bayes_optimal.is_known(prepared):
-      guessed['optimal'] = bayes_optimal.score(prepared, loader)
-    guessed |= baselines.score(prepared, loader)
-  mesh = sharding.largest_mesh(config.evaluation.batch_size)
-  params, adapted = jax.device_put((opened.trained, opened.adapted), sharding.replicated(mesh))
-  scores = {'step': opened.step}
-  evaluators = _evaluators(config, prepared, mesh)
-  if other:
-    store.needs(prepared, other)
-    policy = masking.make(prepared.table, length=prepared.row_length, **other)
-    policy = jax.device_put(policy, sharding.replicated(mesh))
-    # What another policy would have learned is not known: it stands at its start.
-    evaluators['other'] = lambda params, progress, adapted: dataclasses.replace(
-      evaluators['policy'], policy=policy
-    )(params, progress, policy.adapted)
-  for name, evaluator in evaluators.items():
-    values = evaluator(params, opened.step / config.total_steps, adapted)
-    if not math.isfinite(values.get('loss', math.nan)):
-      raise config_lib.UserError(f'the {name} loss of step {opened.step} is not a number')
-    scores |= {f'{name}_{metric}': value for metric, value in values.items()}
-  scores |= {
-    f'{name}_{metric}': value for name, guess in guessed.items() for metric, value in guess.items()
-  }
-  return scores
+def _same_structure(ours, theirs):
+  """Whether two trees have the same paths."""
+  return trees.paths(ours).keys() == trees.paths(theirs).keys()

@@ -6,10 +6,8 @@ one is unverified: the process died between the two.
 """
 
 import concurrent.futures
-import hashlib
 import json
 import math
-import os
 import pathlib
 import re
 import shutil
@@ -18,6 +16,7 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from mlm_jax import config as config_lib
+from mlm_jax.core import files
 from mlm_jax.training import distributed
 
 MANIFEST = 'sha256.json'
@@ -31,23 +30,24 @@ class Checkpoints:
     folder: made when missing.
     config: the group `checkpoint`.
     log: called with one line of text when something is worth saying.
+    largest_is_best: whether the best checkpoint is that of the largest score.
   """
 
-  def __init__(self, folder, config, log=print):
+  def __init__(self, folder, config, log=print, largest_is_best=False):
     self._folder = pathlib.Path(folder).absolute()
-    self._config = config
-    self._log = log
+    self._config, self._log = config, log
+    self._largest_is_best = largest_is_best
     self._thread = concurrent.futures.ThreadPoolExecutor(1)
     self._pending = None
 
-  def save(self, step, parts, loss=None):
+  def save(self, step, parts, score=None):
     """Starts to save; waits for the save before it.
 
     Args:
       step: names the folder.
       parts: {name: pytree of arrays}; each can be read alone. Copied before
         this returns, so the caller may donate them.
-      loss: the held-out loss at this step where it is known; ranks the best.
+      score: of the evaluation at this step where there is one; ranks the best.
     """
     self.wait()
     path = self._folder / str(step)
@@ -57,7 +57,7 @@ class Checkpoints:
       response = ocp.save_checkpointables_async(path, parts)
     except Exception as error:  # Orbax wraps what the file system says in many types.
       raise self._failed(step, error) from error
-    self._pending = self._thread.submit(self._finish, response, path, loss)
+    self._pending = self._thread.submit(self._finish, response, path, score)
 
   def wait(self):
     """Returns when the last save is whole on disk; raises UserError if it failed."""
@@ -69,10 +69,10 @@ class Checkpoints:
     except Exception as error:
       raise self._failed(self._saving, error) from error
 
-  def _finish(self, response, path, loss):
+  def _finish(self, response, path, score):
     response.result()
     if distributed.is_first():
-      write_manifest(path, loss)
+      write_manifest(path, score)
       self._prune()
 
   def _failed(self, step, error):
@@ -90,8 +90,8 @@ class Checkpoints:
     )
 
   def _prune(self):
-    losses = {step: _loss(self._folder / str(step)) for step in steps(self._folder)}
-    for step in set(losses) - kept(losses, self._config):
+    scores = {step: _score(self._folder / str(step)) for step in steps(self._folder)}
+    for step in set(scores) - kept(scores, self._config, self._largest_is_best):
       # Renamed first: a process that dies in the middle leaves no half step behind.
       shutil.rmtree((self._folder / str(step)).rename(self._folder / f'{step}.removing'))
 
@@ -139,7 +139,7 @@ class Checkpoints:
         continue
       self._log(
         f'warning: step {step} in {self._folder} {UNVERIFIED}; '
-        'used all the same, since no verified step is intact'
+        'used nevertheless, since no verified step is intact'
       )
       distributed.on_first(lambda: write_manifest(self._folder / str(step), None))
       self._set_aside({each: fault for each, fault in faults.items() if each > step})
@@ -148,7 +148,7 @@ class Checkpoints:
       raise config_lib.UserError(
         f'no checkpoint in {self._folder} can be restored: '
         + '; '.join(f'step {step} {fault}' for step, fault in faults.items())
-        + '; mend it, or move the folder away to start anew'
+        + '; restore it from a copy, or move the folder away to start again'
       )
     return None, None
 
@@ -171,9 +171,8 @@ class Checkpoints:
       self._log(f'warning: checkpoint {path} {fault}; moved to {aside.name}')
 
 
-def read_model(folder, step=None, log=print):
-  """Returns (step, params, what the policy has learned) for reading only: nothing is moved or
-  repaired.
+def read_model(folder, step: int | None = None, log=print) -> tuple:
+  """Returns (step, params, aux) of a checkpoint for reading only: nothing is moved or repaired.
 
   Args:
     folder: of the checkpoints.
@@ -202,63 +201,62 @@ def read_model(folder, step=None, log=print):
 
 
 def _read_model(path):
-  """Returns a step's (params, adapted) on the first device, whatever mesh they were saved on."""
+  """Returns a step's (params, aux) on the first device, whatever mesh they were saved on."""
   place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
   saved = ocp.checkpointables_metadata(path).metadata
-  parts = {name: saved[name] for name in ('params', 'adapted') if name in saved}
+  parts = {name: saved[name] for name in ('params', 'aux') if name in saved}
   abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), parts)
   loaded = ocp.load_checkpointables(path, abstract)
-  return loaded['params'], loaded.get('adapted', {})
+  return loaded['params'], loaded.get('aux', {})
 
 
-def steps(folder):
+def steps(folder) -> list[int]:
   """Returns the committed steps in a folder, ascending."""
   folder = pathlib.Path(folder)
   return sorted(int(each.name) for each in folder.glob('*') if each.name.isdigit())
 
 
-def _loss(path):
-  """Returns the loss in a step's manifest; None where there is none or it cannot be read."""
+def _score(path):
+  """Returns the score in a step's manifest; None where there is none or it cannot be read."""
   try:
-    return json.loads((path / MANIFEST).read_text())['loss']
+    return json.loads((path / MANIFEST).read_text())['score']
   except (OSError, ValueError, KeyError, TypeError):
     return None
 
 
-def kept(losses, config):
+def kept(scores: dict, config, largest_is_best: bool = False) -> set[int]:
   """Returns the set of steps that stay.
 
   Args:
-    losses: {step: held-out loss or None}.
+    scores: {step: score of its evaluation, or None}.
     config: the group `checkpoint`.
+    largest_is_best: whether the best step is that of the largest score.
   """
+  sign = -1 if largest_is_best else 1
   ranked = sorted(
-    (loss, step) for step, loss in losses.items() if loss is not None and math.isfinite(loss)
+    (sign * score, step)
+    for step, score in scores.items()
+    if score is not None and math.isfinite(score)
   )
-  keep = set(sorted(losses)[-config.keep_latest :])
+  keep = set(sorted(scores)[-config.keep_latest :])
   keep |= {step for _, step in ranked[: config.keep_best]}
   if config.log_spaced:
-    keep |= {step for step in losses if is_log_spaced(step)}
+    keep |= {step for step in scores if is_log_spaced(step)}
   return keep
 
 
-def is_log_spaced(step):
+def is_log_spaced(step: int) -> bool:
   """Returns whether step is 0, 1, 2, 4, 8, ..."""
   return step & (step - 1) == 0 if step else True
 
 
-def write_manifest(path, loss):
+def write_manifest(path: pathlib.Path, score: float | None) -> None:
   """Writes the hash of every file below path, atomically and last."""
-  content = json.dumps({'loss': loss, 'files': _hashes(path)}, indent=1)
-  partial = path / (MANIFEST + '.partial')
-  with open(partial, 'w') as file:
-    file.write(content)
-    file.flush()
-    os.fsync(file.fileno())
-  partial.rename(path / MANIFEST)
+  recorded = {'score': score, 'files': files.hashes(path, MANIFEST)}
+  files.write(path / MANIFEST, json.dumps(recorded, indent=1))
 
 
-def verify(path):
+def verify(path: pathlib.Path) -> str:
   """Returns what is wrong with a step, or '' when every byte is as written."""
   if not (path / MANIFEST).exists():
     return UNVERIFIED
@@ -266,19 +264,4 @@ def verify(path):
     recorded = dict(json.loads((path / MANIFEST).read_text())['files'])
   except (ValueError, KeyError, TypeError):
     return f'has a damaged {MANIFEST}'
-  found = _hashes(path)
-  for name in sorted(set(recorded) | set(found)):
-    if name not in found:
-      return f'lacks {name}'
-    if recorded.get(name) != found[name]:
-      return f'has an altered {name}'
-  return ''
-
-
-def _hashes(path):
-  hashes = {}
-  for file in sorted(path.rglob('*')):
-    if file.is_file() and not file.name.startswith(MANIFEST):
-      with open(file, 'rb') as opened:
-        hashes[str(file.relative_to(path))] = hashlib.file_digest(opened, 'sha256').hexdigest()
-  return hashes
+  return files.difference(recorded, files.hashes(path, MANIFEST))

@@ -10,14 +10,12 @@ import itertools
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
 
 import jax
 from jax._src import distributed  # its client has no public name
-from jax.experimental import multihost_utils
 
 from mlm_jax import config as config_lib
 
@@ -235,47 +233,6 @@ def check_equal(what, name):
 
 class PeerLost(Exception):
   """Another process is gone; the message says by what that was noticed."""
-
-
-class StopSignal:
-  """Notes SIGTERM and SIGINT, so that the step in progress ends and is saved.
-
-  A second SIGINT stops at once. Signals reach the main thread only; elsewhere
-  nothing is noted. Of several processes all stop at one step, whichever of them got
-  the signal; JAX listens for SIGTERM then.
-  """
-
-  def __init__(self):
-    self._name = ''
-    self._before = {}
-
-  def __enter__(self):
-    if threading.current_thread() is threading.main_thread():
-      noted = (signal.SIGINT,) if jax.process_count() > 1 else (signal.SIGTERM, signal.SIGINT)
-      self._before = {number: signal.signal(number, self._note) for number in noted}
-    return self
-
-  def __exit__(self, *unused):
-    for number, handler in self._before.items():
-      signal.signal(number, handler)
-
-  def at(self, step):
-    """Returns the name of the signal that ends the run at this step, or ''. To be asked at every
-    step.
-    """
-    if jax.process_count() == 1:
-      return self._name
-    return 'SIGTERM' if multihost_utils.reached_preemption_sync_point(step) else ''
-
-  def _note(self, number, frame):
-    if self._name and number == signal.SIGINT:
-      raise KeyboardInterrupt
-    self._name = signal.Signals(number).name
-    if jax.process_count() > 1:
-      os.kill(os.getpid(), signal.SIGTERM)
-    # Not by `print`, which the signal may have interrupted.
-    more = '; once more to stop at once' if number == signal.SIGINT else ''
-    os.write(2, f'{self._name}: stopping after this step{more}\n'.encode())
 
 
 @contextlib.contextmanager

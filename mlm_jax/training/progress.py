@@ -1,7 +1,8 @@
-"""What a person sees of a training run: a progress bar, or plain lines elsewhere."""
+"""What a person sees of training: a progress bar on a terminal, plain lines elsewhere."""
 
+from collections.abc import Callable
+from collections.abc import Iterator
 import contextlib
-import math
 import sys
 import time
 
@@ -9,25 +10,35 @@ import rich.console
 import rich.progress
 
 from mlm_jax.training import distributed
+from mlm_jax.training import problem as problem_lib
 
 
-class Reporter:
-  """Keeps the clock of a run and shows its progress.
+class Progress:
+  """Keeps the clock of the runs that train together and shows how far they are.
 
   Args:
-    config: the run's.
-    first: the step that it starts from.
-    log: called with a line of text when the output is no terminal.
+    problem: what they train; of several, any one's.
+    config: what they share.
+    first: the step that they start from.
+    log: called with a line of text when the output is not a terminal.
     peak: FLOP/s that all devices together can do; None where it is not known.
-    replicas: runs that train as one; None for a run on its own.
+    runs: how many train as one.
   """
 
-  def __init__(self, config, first, log, peak=None, replicas=None):
-    self._config, self._step, self._log, self._peak = config, first, log, peak
-    self._replicas = replicas
+  def __init__(
+    self,
+    problem: problem_lib.Problem,
+    config,
+    first: int,
+    log: Callable[[str], None],
+    peak: float | None = None,
+    runs: int = 1,
+  ):
+    self._problem, self._total = problem, config.total_steps
+    self._log, self._peak, self._runs = log, peak, runs
+    self._step = first
     self._mark = time.perf_counter()
     self._idle = self._waited = 0.0
-    self._slots = 0  # tokens and padding since the last lap
     self._bar = None
     if distributed.is_first() and sys.stderr.isatty():
       columns = [
@@ -39,9 +50,7 @@ class Reporter:
         rich.progress.TimeRemainingColumn(),
       ]
       self._bar = rich.progress.Progress(*columns, console=rich.console.Console(stderr=True))
-      self._task = self._bar.add_task(
-        'training', total=config.total_steps, completed=first, figures=''
-      )
+      self._task = self._bar.add_task('training', total=self._total, completed=first, figures='')
 
   def __enter__(self):
     if self._bar:
@@ -52,78 +61,85 @@ class Reporter:
     if self._bar:
       self._bar.stop()
 
-  def waited(self, seconds):
-    """Adds to the time that training stood waiting for data."""
+  def waited(self, seconds: float) -> None:
+    """Adds to the time that training waited for data."""
     self._waited += seconds
 
   @contextlib.contextmanager
-  def paused(self):
+  def paused(self) -> Iterator[None]:
     """Time spent inside (compiling, evaluating, saving) is not training time."""
     began = time.perf_counter()
     yield
     self._idle += time.perf_counter() - began
 
-  def stepped(self, config):
-    """A step has been queued, with the batch that the config says (in each of the runs)."""
-    self._slots += config.batch_size * config.data.row_length
-
-  def lap(self, step):
-    """Returns the figures of timing.jsonl for the steps since the last call, those of one run of
-    several.
-    """
+  def lap(self, step: int) -> dict[str, float]:
+    """Returns the figures of timing.jsonl for the steps since the last call."""
     now = time.perf_counter()
-    seconds = max(now - self._mark - self._idle, 1e-9)
+    seconds, steps = max(now - self._mark - self._idle, 1e-9), step - self._step
     figures = {
+      'steps': steps,
       'seconds': seconds,
-      'seconds_per_step': seconds / max(step - self._step, 1),
-      'tokens_per_second': self._slots / seconds,
+      'seconds_per_step': seconds / max(steps, 1),
       'waited_seconds': self._waited,
     }
-    self._mark, self._idle, self._waited, self._step, self._slots = now, 0.0, 0.0, step, 0
-    return figures | ({} if self._replicas is None else {'replicas': self._replicas})
+    self._mark, self._idle, self._waited, self._step = now, 0.0, 0.0, step
+    return figures | ({'replicas': self._runs} if self._runs > 1 else {})
 
-  def rates(self, lap, values, flops):
-    """Returns what follows from a lap's figures, its metrics and the FLOPs that its steps
-    needed.
+  def rates(self, lap: dict[str, float], work_per_step: dict[str, float]) -> dict[str, float]:
+    """Returns how much of each kind of work a second a run has done in a lap.
+
+    Args:
+      lap: from `lap`.
+      work_per_step: see Problem.work; `model_flops` also gives the utilisation of the devices.
     """
-    rates = {
-      'useful_tokens_per_second': lap['tokens_per_second'] * (1 - values.get('padding', 0)),
-      'model_flops_per_second': flops / lap['seconds'],
-    }
-    return rates | (
-      {'utilisation': rates['model_flops_per_second'] / self._peak} if self._peak else {}
-    )
+    per_second = 1 / lap['seconds_per_step'] if lap['steps'] else 0.0
+    rates = {f'{kind}_per_second': amount * per_second for kind, amount in work_per_step.items()}
+    if self._peak and 'model_flops' in work_per_step:
+      rates['utilisation'] = rates['model_flops_per_second'] / self._peak
+    return rates
 
-  def say(self, text):
+  def say(self, text: str) -> None:
     """Shows a line of text."""
     if self._bar:
       self._bar.console.print(text, highlight=False)
     else:
       self._log(text)
 
-  def logged(self, step, lines):
+  def logged(self, step: int, lines: list[tuple[dict, dict]]) -> None:
     """Shows the metrics of each run with the figures of its lap: pairs (values, timing)."""
-    total, timing = self._config.total_steps, lines[0][1]
-    losses = [f'{loss:.4f}' for loss in sorted(values.get('loss', math.nan) for values, _ in lines)]
-    figures = f'loss {losses[0]}' + (f' to {losses[-1]}' if len(losses) > 1 else '')
-    figures += f'  {sum(each["tokens_per_second"] for _, each in lines):,.0f} tokens/s'
-    if 'utilisation' in timing:
-      figures += f'  {sum(each["utilisation"] for _, each in lines):.1%} of the peak'
-    overflow = max(values.get('overflow', 0) for values, _ in lines)
-    if overflow:
-      figures += f'  {overflow:.2%} of the predictions did not fit their buffer'
+    figures = '  '.join([*self._metrics([values for values, _ in lines]), *self._speed(lines)])
     if self._bar:
       self._bar.update(self._task, completed=step, figures=figures)
     else:
-      minutes = (total - step) * timing['seconds_per_step'] / 60
-      self._log(f'step {step}/{total}  {figures}  {minutes:.1f} minutes left')
+      minutes = (self._total - step) * lines[0][1]['seconds_per_step'] / 60
+      self._log(f'step {step}/{self._total}  {figures}  {minutes:.1f} minutes left')
 
-  def evaluated(self, step, results, name=''):
+  def _metrics(self, values_R: list[dict]) -> Iterator[str]:
+    """Yields each shown metric, from the least of the runs to the largest, and what is wrong."""
+    for metric in self._problem.shown[:1]:
+      found = sorted(values[metric] for values in values_R if metric in values)
+      if found:
+        most = f' to {found[-1]:.4f}' if len(values_R) > 1 else ''
+        yield f'{metric} {found[0]:.4f}{most}'
+    for metric, text in self._problem.warnings.items():
+      share = max(values.get(metric, 0) for values in values_R)
+      if share:
+        yield f'{share:.2%} {text}'
+
+  def _speed(self, lines: list[tuple[dict, dict]]) -> Iterator[str]:
+    """Yields the first kind of work a second and the utilisation, of all runs together."""
+    total = lambda name: sum(timing[name] for _, timing in lines)
+    kinds = [name for name in lines[0][1] if name.endswith('_per_second')]
+    for name in kinds[:1]:
+      yield f'{total(name):,.0f} {name.removesuffix("_per_second")}/s'
+    if 'utilisation' in lines[0][1]:
+      yield f'{total("utilisation"):.1%} of the peak'
+
+  def evaluated(self, step: int, results: dict[str, dict[str, float]], name: str = '') -> None:
     """Shows an evaluation of a run."""
-    text = f'{name}step {step}  held out: ' + ', '.join(
-      f'{each} loss {values["loss"]:.4f} accuracy {values["accuracy"]:.3f}'
-      if 'loss' in values
-      else f'{each}: nothing was predicted'
-      for each, values in results.items()
-    )
-    self.say(text)
+    shown = self._problem.shown
+    texts = []
+    for evaluator, values in results.items():
+      found = [f'{metric} {values[metric]:.4f}' for metric in shown if metric in values]
+      texts.append(f'{evaluator} ' + (' '.join(found) or f'has no {" or ".join(shown)}'))
+    self.say(f'{name}step {step}  held out: ' + ', '.join(texts))

@@ -1,58 +1,69 @@
-"""What one run leaves behind, and goes on from: its logs and its checkpoints."""
+"""What one run leaves behind, and what it resumes from: its logs and its checkpoints."""
 
+from collections.abc import Callable
+from collections.abc import Iterator
 import contextlib
+import json
 import math
+import pathlib
 import typing
 from typing import Any
 
 import jax
 import numpy as np
 
-from mlm_jax.evaluation import slices
+from mlm_jax.core import files
 from mlm_jax.training import checkpoint
 from mlm_jax.training import distributed
+from mlm_jax.training import logs
 from mlm_jax.training import loss_spikes
+from mlm_jax.training import problem as problem_lib
+from mlm_jax.training import progress as progress_lib
 from mlm_jax.training import step as step_lib
+from mlm_jax.training import stopping
 from mlm_jax.training import workdir as workdir_lib
 
-_ROWS_OF_SPIKE = 64  # rows of a batch that spikes.jsonl names
+_ROWS_OF_SPIKE = 64  # examples of a batch that spikes.jsonl names
 
 
 class RunState(typing.NamedTuple):
-  """What a run taken up again needs in order to go on as if it had never stopped.
+  """What a resumed run needs in order to continue as if it had never stopped.
 
   Attributes:
     state: TrainState.
     window: the metric sums since the last line of metrics.jsonl.
-    losses_M: of the last steps, see `spikes`.
+    losses_M: of the last steps, see `loss_spikes`.
   """
 
-  state: Any
+  state: step_lib.TrainState
   window: Any
   losses_M: Any
 
 
-def _to_parts(run_state):
-  """Returns a checkpoint's parts; whoever only uses the model reads `params` and `adapted`
-  alone.
-  """
+def _to_parts(run_state: RunState) -> dict:
+  """Returns a checkpoint's parts; whoever only uses the model reads `params` and `aux` alone."""
   state = run_state.state
-  adapted = {'adapted': state.adapted} if state.adapted else {}
-  return adapted | {
+  # Orbax saves no empty tree.
+  aux = {'aux': state.aux} if jax.tree.leaves(state.aux) else {}
+  return aux | {
     'params': state.params,
     'optimizer': state.opt_state,
     'window': run_state.window,
-    'counters': {'step': state.step, 'skipped': state.skipped, 'losses_M': run_state.losses_M},
+    'counters': {
+      'step': state.step,
+      'skipped': state.skipped,
+      'losses_M': run_state.losses_M,
+    },
   }
 
 
-def _from_parts(parts):
+def _from_parts(parts: dict) -> RunState:
   counters = dict(parts['counters'])
   losses_M = counters.pop('losses_M')
   state = step_lib.TrainState(
     params=parts['params'],
     opt_state=parts['optimizer'],
-    adapted=parts.get('adapted', {}),
+    aux=parts.get('aux', {}),
     **counters,
   )
   return RunState(state, parts['window'], losses_M)
@@ -62,112 +73,138 @@ class Recorder:
   """Writes what happens to one run; of several processes the first one does.
 
   Args:
-    workdir: pathlib.Path.
+    workdir: the run's folder.
     config: the run's.
-    ranked_by: the field of evaluations.jsonl whose least value marks the best checkpoint.
-    examples: (0-based step) -> the (source, row) pairs of its batch, [B, 2].
+    problem: what it trains.
     log: takes lines of text.
-    name: stands before what is said of it; '' for a run on its own.
+    name: precedes what is said of it; '' for a run on its own.
 
   Attributes:
     diverged: non-finite gradients in a row, once there were too many; 0 until then.
+    why_stopped: why training ends at the last evaluation; '' until then.
   """
 
-  def __init__(self, workdir, config, ranked_by, examples, log=print, name=''):
+  def __init__(
+    self,
+    workdir: pathlib.Path,
+    config,
+    problem: problem_lib.Problem,
+    log: Callable[[str], None] = print,
+    name: str = '',
+  ):
     self._name = name and f'{name}: '
-    self._workdir, self._config, self._examples = workdir, config, examples
-    self._ranked_by = ranked_by
-    self._saved = checkpoint.Checkpoints(workdir / 'checkpoints', config.checkpoint, log)
-    self._loss = None, None  # (step, ranking loss) of the last evaluation
-    self.diverged = 0
+    self._workdir, self._config, self._problem = workdir, config, problem
+    ranking = problem.ranking
+    self._saved = checkpoint.Checkpoints(
+      workdir / 'checkpoints', config.checkpoint, log, ranking.mode == 'max'
+    )
+    self._score = None, None  # (step, score) of the last evaluation
+    self.diverged, self.why_stopped = 0, ''
 
-  def restore(self, abstract):
-    """Returns (step, RunState) of the newest checkpoint that is whole; (0, None) where there is
-    none.
-    """
+  def restore(self, abstract: RunState) -> tuple[int, RunState | None]:
+    """Returns (step, RunState) of the newest whole checkpoint; (0, None) where there is none."""
     step, parts = self._saved.restore_newest(_to_parts(abstract))
     return (0, None) if step is None else (step, _from_parts(parts))
 
   @contextlib.contextmanager
-  def open(self, first, losses_M, report):
-    """Holds the logs open from the step `first` on; what a person should see goes to a Reporter."""
-    self._report = report
+  def open(self, first: int, losses_M, progress: progress_lib.Progress) -> Iterator['Recorder']:
+    """Holds the logs open from the step `first` on; a person sees `progress`."""
+    self._progress = progress
     self._watch = loss_spikes.Watch(self._config.log.spike, np.asarray(losses_M))
-    logs = workdir_lib.Logs(
+    with logs.Logs(
       self._workdir, first, self._config.log.tensorboard, distributed.is_first()
-    )
-    with logs as self._logs:
-      seen = [
-        line.get(self._ranked_by)
-        for line in self._logs.read('evaluations')
-        if line['step'] <= first
-      ]
-      self._least = min([loss for loss in seen if loss is not None], default=math.inf)
+    ) as self._logs:
+      # Its own lines decide, so that a resumed run stops where an unbroken one does.
+      self._evaluations = [line for line in self._logs.read('evaluations') if line['step'] <= first]
+      scores = [self._ranked(line) for line in self._evaluations]
+      self._best = min((score for score in scores if score is not None), default=math.inf)
+      if self._evaluations and self._evaluations[-1]['step'] == first:
+        self.why_stopped = stopping.reason(self._problem, self._evaluations)
       try:
         yield self
       finally:
         self._saved.wait()
 
-  def ended(self, step, skipped, values):
-    """Notes how a step ended: the non-finite gradients in a row up to it, its loss and
-    gradient_norm.
+  def _ranked(self, line: dict) -> float | None:
+    """Returns an evaluation's score, less being better; None where it has none."""
+    score = line.get(self._problem.ranking.field)
+    if score is None or not math.isfinite(score):
+      return None
+    return stopping.best_first(self._problem.ranking, score)
+
+  def ended(self, step: int, skipped: int, values: dict[str, float]) -> None:
+    """Notes how a step ended.
+
+    Args:
+      step: 1-based.
+      skipped: the non-finite gradients in a row up to it.
+      values: of the spike metric and `gradient_norm`.
     """
     if skipped >= self._config.optim.max_consecutive_nonfinite:
       self.diverged = max(self.diverged, skipped)
-    median = self._watch.add(values['loss']) if 'loss' in values else None
+    metric = self._problem.spike_metric
+    median = self._watch.add(values[metric]) if metric in values else None
     if median is None:
       return
-    rows = self._examples(step - 1)[:_ROWS_OF_SPIKE].tolist()
+    rows = self._problem.examples(step - 1)[:_ROWS_OF_SPIKE].tolist()
     self._logs.write(
       'spikes',
       step,
       {
-        'loss': values['loss'],
+        metric: values[metric],
         'median': median,
         'gradient_norm': values['gradient_norm'],
         'rows': rows,
       },
     )
-    self._report.say(
-      f'{self._name}step {step}: the loss spiked to {values["loss"]:.3f}, from {median:.3f} '
-      '(median of the '
-      'steps before it); its rows are in spikes.jsonl'
+    self._progress.say(
+      f'{self._name}step {step}: the {metric} spiked to {values[metric]:.3f}, from {median:.3f} '
+      '(median of the steps before it); its rows are in spikes.jsonl'
     )
 
-  def measured(self, step, values, timing):
-    """Writes the metrics of the steps since the last time, and what they took."""
+  def measured(self, step: int, values: dict, timing: dict) -> None:
+    """Writes the metrics of the steps since the last time, and how long they took."""
     self._logs.write('metrics', step, values)
     self._logs.write('timing', step, timing)
 
-  def evaluated(self, step, results):
-    """Writes {evaluator: {metric: value}}; returns whether no checkpoint to keep was better
-    before.
-    """
+  def evaluated(self, step: int, results: dict[str, dict[str, float]]) -> bool:
+    """Writes {evaluator: {metric: value}}; returns whether it is the best so far, to be saved."""
     line = {
       f'{name}_{metric}': value
       for name, values in results.items()
       for metric, value in values.items()
     }
-    self._logs.write('evaluations', step, line)
-    self._report.evaluated(step, results, self._name)
-    loss = line.get(self._ranked_by)
-    if loss is None or not math.isfinite(loss):
+    self._evaluations.append(self._logs.write('evaluations', step, line))
+    self._progress.evaluated(step, results, self._name)
+    self.why_stopped = stopping.reason(self._problem, self._evaluations)
+    score = self._ranked(line)
+    if score is None:
       return False
-    self._loss = step, loss
-    is_best = self._config.checkpoint.keep_best > 0 and loss < self._least
-    self._least = min(self._least, loss)
+    self._score = step, line[self._problem.ranking.field]
+    is_best = self._config.checkpoint.keep_best > 0 and score < self._best
+    self._best = min(self._best, score)
     return is_best
 
-  def sliced(self, step, scores):
-    """Writes the scores by slices."""
-    if distributed.is_first():
-      slices.write(self._workdir, step, scores)
+  def report(self, step: int, params, aux) -> None:
+    """Writes the final reports, JSON files in the run's folder."""
+    for name, make in self._problem.final_reports.items():
+      content = {'step': step, **make(params, aux)}
+      if distributed.is_first():
+        files.write(self._workdir / name, json.dumps(content, indent=1) + '\n')
 
-  def save(self, step, run_state):
-    """Starts to save a RunState; the logs up to here reach the disk before the step does."""
+  def save(self, step: int, run_state: RunState) -> None:
+    """Starts to save; the logs up to here reach the disk before the step does."""
     losses_M = jax.device_put(self._watch.losses_M, run_state.losses_M.sharding)
-    evaluated, loss = self._loss
+    evaluated, score = self._score
     self._logs.flush()
     self._saved.save(
-      step, _to_parts(run_state._replace(losses_M=losses_M)), loss if evaluated == step else None
+      step,
+      _to_parts(run_state._replace(losses_M=losses_M)),
+      score if evaluated == step else None,
     )
+
+  def finish(self, step: int, reason: str) -> None:
+    """Notes that the run is finished, once its last step is whole on disk."""
+    self._saved.wait()
+    if distributed.is_first():
+      workdir_lib.finish(self._workdir, step, reason)

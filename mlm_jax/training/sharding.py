@@ -6,6 +6,8 @@ feed-forward width and vocabulary, over `tensor` (arXiv:1909.08053). The compile
 the communication from where things lie.
 """
 
+import dataclasses
+
 import jax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
@@ -135,6 +137,38 @@ def put(batch, mesh, batch_size):
     )
 
   return jax.tree.map(global_array, batch)
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+  """Where batches of so many rows go on a mesh.
+
+  Attributes:
+    mesh: the devices.
+    batch_size: rows of a whole batch.
+  """
+
+  mesh: jax.sharding.Mesh
+  batch_size: int
+
+  @property
+  def parts(self) -> int:
+    """In how many parts the rows are divided."""
+    return row_parts(self.mesh)
+
+  @property
+  def local_rows(self) -> np.ndarray:
+    """The numbers of the rows that lie on this process's devices."""
+    return local_rows(self.mesh, self.batch_size)
+
+  @property
+  def whole(self) -> NamedSharding:
+    """The sharding of what every device holds as a whole."""
+    return replicated(self.mesh)
+
+  def put(self, batch):
+    """Returns the global batch on the devices, from this process's rows of it."""
+    return put(batch, self.mesh, self.batch_size)
 
 
 def split_rows(tree, parts):

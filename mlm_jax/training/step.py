@@ -1,5 +1,6 @@
-"""The pure functions of training: init, one step, one evaluation step."""
+"""One optimizer step: prepare, total the weights, differentiate, update. Pure."""
 
+from collections.abc import Callable
 import dataclasses
 from typing import Any
 
@@ -10,6 +11,8 @@ import optax
 from mlm_jax.core import metrics as metrics_lib
 from mlm_jax.core import rng
 from mlm_jax.training import sharding
+
+PyTree = Any
 
 
 @jax.tree_util.register_dataclass
@@ -22,41 +25,43 @@ class TrainState:
     params: nested dict of float32 arrays.
     opt_state: the optimizer's.
     skipped: int32, non-finite gradients in a row up to now.
-    adapted: dict of what the masking policy has learned; {} where it learns nothing.
+    aux: what else a task learns, such as the statistics of an adaptive masking policy; the
+      step and the loop do not look inside.
   """
 
   step: jax.Array
-  params: Any
-  opt_state: Any
+  params: PyTree
+  opt_state: PyTree
   skipped: jax.Array
-  adapted: Any = dataclasses.field(default_factory=dict)
+  aux: PyTree = dataclasses.field(default_factory=dict)
 
 
-def make_init(init_params, optimizer, adapted=None):
-  """Returns init(key) -> TrainState, from init_params(key) -> params and the policy's first
-  `adapted`.
-  """
+def make_init(init_params: Callable, optimizer, aux: PyTree | None = None) -> Callable:
+  """Returns init(key) -> TrainState, from init_params(key) -> params and the first `aux`."""
 
   def init(key):
     params = init_params(key)
-    return TrainState(jnp.int32(0), params, optimizer.init(params), jnp.int32(0), adapted or {})
+    return TrainState(jnp.int32(0), params, optimizer.init(params), jnp.int32(0), aux or {})
 
   return init
 
 
-def make_train_step(objective, optimizer, learning_rate, total_steps, grad_accumulation_steps=1):
-  """Returns train_step(state, policy, batch, root_key) -> (state, metrics), pure.
+def make_train_step(
+  objective, optimizer, learning_rate, total_steps: int, grad_accumulation_steps: int = 1
+) -> Callable:
+  """Returns train_step(state, hparams, batch, root_key) -> (state, metrics), pure.
 
-  The weights of all micro-batches and devices are totalled first; then the sum
-  over terms of coefficient x sum / total is differentiated. So the gradient is
-  that of the whole batch, however it is divided.
+  The weights of all micro-batches and devices are totalled first; then the sum over terms of
+  coefficient x sum / total is differentiated. So the gradient is that of the whole batch,
+  however it is divided.
   """
 
-  def train_step(state, policy, batch, root_key):
+  def train_step(state, hparams, batch, root_key):
     progress = state.step / total_steps
-    policy = dataclasses.replace(policy, adapted=state.adapted)
     parts = sharding.split_rows(batch, grad_accumulation_steps)
-    inputs = jax.vmap(lambda part: objective.prepare(policy, part, root_key, progress))(parts)
+    inputs = jax.vmap(lambda part: objective.prepare(hparams, state.aux, part, root_key, progress))(
+      parts
+    )
     totals = jax.tree.map(jnp.sum, jax.vmap(objective.weights)(inputs))
 
     def part_gradient(part):
@@ -78,22 +83,26 @@ def make_train_step(objective, optimizer, learning_rate, total_steps, grad_accum
     metrics = jax.tree.map(lambda x: jnp.where(finite, x, 0), metrics)
     metrics['learning_rate'] = (learning_rate(state.step), one)
     metrics['skipped'] = (1 - finite.astype(jnp.float32), one)
-    adapted = objective.adapt(policy, counts, state.step, progress)
-    return _apply(state, grads, adapted, finite, totals, optimizer), metrics
+    aux = objective.adapt(hparams, state.aux, counts, state.step, progress)
+    return _apply(state, grads, aux, finite, totals, optimizer), metrics
 
   return train_step
 
 
-def make_eval_step(objective):
-  """Returns eval_step(params, policy, batch, root_key, progress) -> {metric: (sum, weight)}."""
+def make_eval_step(objective) -> Callable:
+  """Returns eval_step(params, aux, hparams, batch, root_key, progress) -> metrics.
 
-  def eval_step(params, policy, batch, root_key, progress):
-    return objective.loss(params, objective.prepare(policy, batch, root_key, progress))[1]
+  Metrics are {name: (sum, weight)}; nothing is dropped out.
+  """
+
+  def eval_step(params, aux, hparams, batch, root_key, progress):
+    inputs = objective.prepare(hparams, aux, batch, root_key, progress)
+    return objective.loss(params, inputs, None)[1]
 
   return eval_step
 
 
-def combine(coefficients, sums, totals):
+def combine(coefficients: dict, sums: dict, totals: dict) -> jax.Array:
   """Returns the loss: the sum over terms of coefficient x sum / total; 0 / 0 counts as 0."""
   return sum(coefficients[term] * sums[term] / jnp.maximum(totals[term], 1e-9) for term in sums)
 
@@ -113,10 +122,10 @@ def _sum_over_parts(part_gradient, inputs, grad_accumulation_steps):
   return total
 
 
-def _apply(state, grads, adapted, finite, totals, optimizer):
+def _apply(state, grads, aux, finite, totals, optimizer):
   """Returns the state after one update, or unchanged but for its counters.
 
-  Nothing is updated when the gradient is not finite or when nothing was predicted.
+  Nothing is updated when the gradient is not finite or when all weights are 0.
   """
   updates, opt_state = optimizer.update(grads, state.opt_state, state.params, step=state.step)
   params = optax.apply_updates(state.params, updates)
@@ -127,5 +136,5 @@ def _apply(state, grads, adapted, finite, totals, optimizer):
     keep(params, state.params),
     keep(opt_state, state.opt_state),
     jnp.where(finite, 0, state.skipped + 1),
-    keep(adapted, state.adapted),
+    keep(aux, state.aux),
   )

@@ -5,8 +5,9 @@ such as the masks of runs with one seed and one policy, is computed once. Over s
 devices the replicas are divided, and no row leaves its replica.
 """
 
-import dataclasses
+from collections.abc import Callable
 import types
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,37 +16,42 @@ from jax.sharding import PartitionSpec
 import numpy as np
 
 from mlm_jax.core import rng
-from mlm_jax.evaluation import heldout as masked_evaluation
-from mlm_jax.training import optim
+from mlm_jax.training import compiled as compiled_lib
+from mlm_jax.training import problem as problem_lib
 from mlm_jax.training import sharding
-from mlm_jax.training import step as step_lib
 
+PyTree = Any
 _DIVIDED = PartitionSpec('data')  # the replicas, over all devices
 
 
-def assemble(configs, problems, compiled):
-  """Returns (Problem, train.Compiled, root keys) of R runs as one.
+def assemble(
+  configs: list,
+  problems: list[problem_lib.Problem],
+  compiled: compiled_lib.Compiled,
+  unify: Callable[[list], list] = lambda hparams: hparams,
+) -> tuple[compiled_lib.Compiled, jax.Array]:
+  """Returns (Compiled, root keys) of R runs as one.
 
   Args:
     configs: resolved.
     problems: of each run alone on one device.
-    compiled: train.Compiled of the first of them.
+    compiled: of the first of them.
+    unify: gives the hparams of several runs one structure, whatever static numbers they hold.
   """
   config, R = configs[0], len(configs)
   mesh = sharding.largest_mesh(R, config.mesh.devices or config.mesh.data)
   whole, divided = (NamedSharding(mesh, spec) for spec in (PartitionSpec(), _DIVIDED))
-  whole_of_one = sharding.replicated(sharding.largest_mesh(1))
   seeds = sorted({each.seed for each in configs})
   stage = problems[0].stages[0]
-  policies = alike([each.stages[0].policy for each in problems])
+  hparams = unify([each.stages[0].hparams for each in problems])
   own = [
     {
-      'policy': policy,
+      'hparams': each_hparams,
       'seed': np.int32(seeds.index(each.seed)),
       'learning_rate': np.float32(each.optim.learning_rate),
       'weight_decay': np.float32(each.optim.weight_decay),
     }
-    for each, policy in zip(configs, policies)
+    for each, each_hparams in zip(configs, hparams, strict=True)
   ]
   # One batch a seed goes to the devices; each replica takes its own there.
   batch_of = [
@@ -59,97 +65,77 @@ def assemble(configs, problems, compiled):
   step = jax.jit(
     over.vmap(_step(config, stage.objective), 1), out_shardings=divided, donate_argnums=1
   )
-  part = jax.jit(lambda run_state, r: jax.tree.map(lambda x: x[r], run_state), out_shardings=whole)
+  part = jax.jit(lambda tree, r: jax.tree.map(lambda x: x[r], tree), out_shardings=whole)
   shape = lambda x: jax.ShapeDtypeStruct((R, *x.shape), x.dtype, sharding=divided)
-  together = dataclasses.replace(
-    compiled,
+  together = compiled_lib.Compiled(
     init=None,
+    steps=(lambda state, batch_S, keys_S: step(over.leaves, state, batch_S, keys_S),),
     batch=batch,
     state=jax.tree.map(shape, compiled.state),
-    replicas=R,
-    steps=(lambda state, leaves, batch_S, keys_S: step(leaves, state, batch_S, keys_S),),
-    part=lambda run_state, r: part(run_state, np.int32(r)),
-    peak=compiled.peak and compiled.peak * mesh.devices.size,
-  )
-  problem = dataclasses.replace(
-    problems[0],
-    init=None,
-    stages=(dataclasses.replace(stage, policy=over.leaves, batch=None, examples=None),),
-    slices=[
-      lambda params, adapted, score=each.slices: score(
-        *jax.device_put((params, adapted), whole_of_one)
-      )
-      for each in problems
-    ],
+    metrics=jax.tree.map(shape, compiled.metrics),
     evaluators={
-      name: _evaluator([each.evaluators[name] for each in problems], mesh)
+      name: _evaluator([each.evaluators[name] for each in problems], mesh, unify)
       for name in problems[0].evaluators
     },
+    steps_ahead=compiled.steps_ahead,
+    peak=compiled.peak and compiled.peak * mesh.devices.size,
+    runs=R,
+    part=lambda tree, r: part(tree, np.int32(r)),
+    parts=lambda tree: [jax.tree.map(lambda x: x[r], tree) for r in range(R)],
   )
-  return problem, together, jax.device_put(jnp.stack([rng.root_key(seed) for seed in seeds]), whole)
+  return together, jax.device_put(jnp.stack([rng.root_key(seed) for seed in seeds]), whole)
+
+
+def stacked(trees: list, compiled: compiled_lib.Compiled) -> PyTree:
+  """Returns trees of runs alone as one tree of the runs together, on the devices of `compiled`."""
+  place = compiled.state.step.sharding
+  return jax.tree.map(lambda *x: jax.device_put(np.stack(jax.device_get(x)), place), *trees)
 
 
 def _step(config, objective):
-  """Returns step(own, state, batch_S, keys_S) -> (state, metrics) of one run with numbers of its
-  own.
-  """
+  """Returns step(own, state, batch_S, keys_S) -> (state, metrics) of a run with its own numbers."""
 
   def step(own, state, batch_S, keys_S):
     at_seed = lambda x: x[own['seed']]
     numbers = types.SimpleNamespace(
       **config.optim.to_dict() | {name: own[name] for name in ('learning_rate', 'weight_decay')}
     )
-    train_step = step_lib.make_train_step(
-      objective,
-      optim.make(numbers, config.total_steps),
-      optim.schedule(numbers, config.total_steps),
-      config.total_steps,
-      config.grad_accumulation_steps,
-    )
-    return train_step(state, own['policy'], jax.tree.map(at_seed, batch_S), at_seed(keys_S))
+    one = compiled_lib.optimizer_step(objective, config, optim_config=numbers)
+    return one(state, own['hparams'], jax.tree.map(at_seed, batch_S), at_seed(keys_S))
 
   return step
 
 
-def alike(policies):
-  """Returns the policies with one structure; their masks stay as they are."""
-  rate, fraction = (
-    max(getattr(each, name) for each in policies) for name in ('max_rate', 'max_predict_fraction')
-  )
-  if any(each.max_predict_fraction < 1 for each in policies):
-    fraction = min(fraction, float(np.nextafter(1, 0)))  # at 1 all would be predicted, by everyone
-  return [
-    dataclasses.replace(each, max_rate=rate, max_predict_fraction=fraction) for each in policies
-  ]
-
-
 class Replicated:
-  """Trees of R runs as one, on the devices: leaves that differ have a leading axis R, the others
-  none.
+  """Trees of R runs as one, on the devices.
+
+  Leaves that differ have a leading axis R, the others none.
 
   Attributes:
     leaves: list of arrays.
   """
 
-  def __init__(self, trees, mesh):
+  def __init__(self, trees: list, mesh: jax.sharding.Mesh):
     self._mesh, self._structure = mesh, jax.tree.structure(trees[0])
-    columns = list(zip(*map(jax.tree.leaves, jax.device_get(trees))))
+    columns = list(zip(*map(jax.tree.leaves, jax.device_get(trees)), strict=True))
     self._axes = [
       None if all(np.array_equal(x, column[0]) for x in column) else 0 for column in columns
     ]
-    stacked = [
-      np.stack(column) if axis == 0 else column[0] for column, axis in zip(columns, self._axes)
+    values = [
+      np.stack(column) if axis == 0 else column[0]
+      for column, axis in zip(columns, self._axes, strict=True)
     ]
     self._specs = [PartitionSpec() if axis is None else _DIVIDED for axis in self._axes]
     self.leaves = [
-      jax.device_put(x, NamedSharding(mesh, spec)) for x, spec in zip(stacked, self._specs)
+      jax.device_put(x, NamedSharding(mesh, spec))
+      for x, spec in zip(values, self._specs, strict=True)
     ]
 
-  def vmap(self, function, states):
-    """Returns f(leaves, *arguments) = R times function(a run's tree, *arguments), each device its
-    share of R.
+  def vmap(self, function: Callable, states: int) -> Callable:
+    """Returns f(leaves, *arguments) = function(a run's tree, *arguments), of each of the R runs.
 
-    Of the arguments the first `states` have a leading axis R, as has all that is returned.
+    Each device computes its share of R. Of the arguments the first `states` have a leading axis
+    R, as has all that is returned.
     """
 
     def one(leaves, *arguments):
@@ -170,27 +156,30 @@ class Replicated:
     return all_of_them
 
 
-def _evaluator(evaluators, mesh):
-  """Returns (params, progress, adapted) -> [{metric: mean} of each run], from the runs' own
-  Evaluators.
+def _evaluator(evaluators, mesh, unify):
+  """Returns (params, aux, progress) -> [{metric: value} of each run], from the runs' own.
+
+  Evaluators that say how they score a batch (see evaluation/heldout.py) are vmapped; others
+  are called one run after another.
   """
   first, R = evaluators[0], len(evaluators)
-  over = Replicated(alike([each.policy for each in evaluators]), mesh)
+  if not hasattr(first, 'score'):
+    return lambda params, aux, progress: [
+      each(*jax.tree.map(lambda x: x[r], jax.device_get((params, aux))), progress)
+      for r, each in enumerate(evaluators)
+    ]
+  over = Replicated(unify([each.hparams for each in evaluators]), mesh)
   whole = sharding.replicated(mesh)
-
-  def score(policy, params, adapted, batch, key, progress):
-    policy = dataclasses.replace(policy, adapted=adapted) if policy.adapted else policy
-    return first.eval_step(params, policy, batch, key, progress)
-
-  score = jax.jit(over.vmap(score, 2))
+  score = jax.jit(over.vmap(_with_arguments(first.score), 2))
   put = lambda batch: jax.device_put(batch, whole)
 
-  def evaluate(params, progress, adapted):
-    key, progress = jax.device_put((masked_evaluation.reference_key(), np.float32(progress)), whole)
-    sums = masked_evaluation.sums(
-      lambda batch: score(over.leaves, params, adapted, batch, key, progress), first.loaders, put
-    )
-    part = lambda r: jax.tree.map(lambda x: x[r], sums)
-    return [masked_evaluation.means(part(r), len(first.loaders) > 1) for r in range(R)]
+  def evaluate(params, aux, progress):
+    progress = jax.device_put(np.float32(progress), whole)
+    sums = first.sums(lambda batch: score(over.leaves, params, aux, batch, progress), put)
+    return [first.means(jax.tree.map(lambda x: x[r], sums)) for r in range(R)]
 
   return evaluate
+
+
+def _with_arguments(score):
+  return lambda hparams, params, aux, batch, progress: score(params, aux, hparams, batch, progress)

@@ -1,22 +1,20 @@
-"""A run's folder: its lock, its config, its environment and its logs."""
+"""A run's folder: its lock, its config, where it ran, and whether it is finished."""
 
 import contextlib
 import fcntl
 import json
-import math
-import os
 import pathlib
 import platform
 import subprocess
 import sys
 
 import jax
-import tensorboardX
 
 from mlm_jax import config as config_lib
+from mlm_jax.core import files
+from mlm_jax.training import checkpoint
 
 HELD = 'another process is at work in'  # how it is said that a folder is held
-LOGS = ('metrics.jsonl', 'evaluations.jsonl', 'timing.jsonl', 'spikes.jsonl')
 
 
 @contextlib.contextmanager
@@ -66,7 +64,7 @@ def check_same(workdir, config):
 
 def write_config(workdir, config):
   """Writes config.json."""
-  write_text(pathlib.Path(workdir) / 'config.json', config_lib.to_json(config))
+  files.write(pathlib.Path(workdir) / 'config.json', config_lib.to_json(config))
 
 
 def read_config(workdir):
@@ -81,8 +79,10 @@ def record_environment(workdir, fingerprints):
   """Appends where this start runs to environment.json.
 
   Args:
-    fingerprints: what must stay the same for the run to make sense (data fingerprint,
-      tokenizer); UserError if an earlier start had others.
+    fingerprints: {name: text} of what must stay the same for the run to make sense.
+
+  Raises:
+    UserError: an earlier start had others.
   """
   path = pathlib.Path(workdir) / 'environment.json'
   starts = read_environment(workdir)
@@ -94,7 +94,7 @@ def record_environment(workdir, fingerprints):
         f'now {value[:12]}); restore that or choose another --workdir'
       )
   starts.append({**fingerprints, **_environment()})
-  write_text(path, json.dumps(starts, indent=1) + '\n')
+  files.write(path, json.dumps(starts, indent=1) + '\n')
 
 
 def read_environment(workdir):
@@ -142,108 +142,23 @@ def _commit():
   return done.stdout.strip()
 
 
-def write_text(path, text):
-  """Replaces a file as a whole, or leaves it as it was."""
-  partial = path.with_name(path.name + '.partial')
+FINISHED = 'finished.json'  # written last, behind the checkpoint that it names
+
+
+def finish(workdir: pathlib.Path, step: int, reason: str) -> None:
+  """Notes that the run has ended as it should, at a step whose checkpoint is whole, and why."""
+  files.write(workdir / FINISHED, json.dumps({'step': step, 'reason': reason}) + '\n')
+
+
+def finished(workdir: str | pathlib.Path) -> dict | None:
+  """Returns {'step': ..., 'reason': ...} of a finished run, None for any other.
+
+  The one answer to the question whether a run is finished: it has ended as it should, not
+  diverged and not stopped by a signal, and its last checkpoint is still whole.
+  """
   try:
-    partial.write_text(text)
-    partial.rename(path)
-  finally:
-    partial.unlink(missing_ok=True)
-
-
-class Logs:
-  """The run's metrics.jsonl, evaluations.jsonl, spikes.jsonl, timing.jsonl and TensorBoard events.
-
-  All but timing.jsonl hold deterministic fields only, so that two equal runs have
-  equal files; wall-clock figures go there.
-  """
-
-  def __init__(self, workdir, step, tensorboard, writes=True):
-    """Opens the logs of a run that goes on from `step`: what is later is cut off.
-
-    Of several processes one `writes`; the others may read.
-    """
-    self._workdir = pathlib.Path(workdir)
-    self._files, self._board = {}, None
-    if not writes:
-      return
-    for name in LOGS:
-      _cut(self._workdir / name, step)
-    self._files = {name: open(self._workdir / name, 'a', buffering=1) for name in LOGS}
-    self._board = (
-      tensorboardX.SummaryWriter(str(self._workdir / 'tensorboard'), purge_step=step + 1)
-      if tensorboard
-      else None
-    )
-
-  def write(self, name, step, values):
-    """Appends {step, **values} to a log and, but for lists, to TensorBoard."""
-    if not self._files:
-      return
-    line = {'step': step, **{key: _written(value) for key, value in values.items()}}
-    print(json.dumps(line), file=self._files[name + '.jsonl'])
-    if self._board:
-      for key, value in values.items():
-        if not isinstance(value, list) and math.isfinite(value):
-          self._board.add_scalar(f'{name}/{key}', value, step)
-
-  def read(self, name):
-    """Returns the lines of a log so far."""
-    return read_log(self._workdir, name)
-
-  def flush(self):
-    """Returns when everything written is on disk."""
-    for file in self._files.values():
-      file.flush()
-      os.fsync(file.fileno())
-    if self._board:
-      self._board.flush()
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *unused):
-    for file in self._files.values():
-      file.close()
-    if self._board:
-      self._board.close()
-
-
-def _written(value):
-  """Returns a value as a log has it: seven digits, null for what is no number."""
-  if not isinstance(value, float):
-    return value
-  return float(f'{value:.7g}') if math.isfinite(value) else None
-
-
-def read_log(workdir, name):
-  """Returns the lines of a log as a list of dicts; an unfinished last line is left out.
-
-  Raises:
-    UserError: another line is damaged.
-  """
-  path = pathlib.Path(workdir) / (name + '.jsonl')
-  return [line for _, line in _lines(path)]
-
-
-def _lines(path):
-  """Yields (text, content) of each line; a crash may have left the last one unfinished."""
-  texts = path.read_text(errors='replace').splitlines(keepends=True) if path.exists() else []
-  for number, text in enumerate(texts, 1):
-    if number == len(texts) and not text.endswith('\n'):
-      return
-    try:
-      content = json.loads(text)
-      content['step']
-    except (ValueError, TypeError, KeyError) as error:
-      raise config_lib.UserError(
-        f'{path} line {number} is damaged ({config_lib.one_line(error)}); remove that line'
-      ) from None
-    yield text, content
-
-
-def _cut(path, step):
-  """Drops the lines of steps after `step`, and what a crash left unfinished."""
-  if path.exists():
-    write_text(path, ''.join(text for text, line in _lines(path) if line['step'] <= step))
+    outcome = json.loads((pathlib.Path(workdir) / FINISHED).read_bytes())
+    last = pathlib.Path(workdir) / 'checkpoints' / str(outcome['step'])
+  except (OSError, ValueError, KeyError, TypeError):
+    return None
+  return None if checkpoint.verify(last) else outcome

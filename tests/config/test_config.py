@@ -369,12 +369,3 @@ def test_the_final_stage_is_the_last_of_the_stages():
   final = config_lib.final_stage(config)
   assert (final.batch_size, final.data.row_length) == (8, 128)
   assert config_lib.final_stage(config_lib.base()).total_steps == 1000
-
-
-def test_rows_of_another_length_have_a_folder_of_their_own():
-  longer = '{"steps": 100, "data.row_length": 512, "data.max_segments": 16}'
-  named = '{"steps": 100, "data.row_length": 64, "data.prepared": "there"}'
-  stages = f'({{"steps": 800}}, {longer}, {named})'
-  config = config_lib.override(config_lib.base(), [('stages', stages)])
-  folders = [config_lib.data_folder(config, 'run', stage) for _, stage in config_lib.stages(config)]
-  assert list(map(str, folders)) == ['run/data', 'run/data_512x16', 'there']

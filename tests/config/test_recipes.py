@@ -7,7 +7,7 @@ import pytest
 
 from mlm_jax import config as config_lib
 from mlm_jax.tasks import pretraining
-from mlm_jax.training import workdir
+from mlm_jax.training import logs
 from tests import toys
 
 RECIPES = sorted((pathlib.Path(__file__).parents[2] / 'configs').glob('*.py'))
@@ -37,5 +37,5 @@ def test_the_smoke_variant_of_a_recipe_learns(recipe, tmp_path):
     [('data.source', f'text:{corpus}'), ('data.document', 'lines'), ('data.vocab_size', '320')],
   )
   assert pretraining.run(config, tmp_path / 'run', lambda line: None)
-  losses = [line['loss'] for line in workdir.read_log(tmp_path / 'run', 'metrics')]
+  losses = [line['loss'] for line in logs.read_log(tmp_path / 'run', 'metrics')]
   assert losses[-1] < losses[0] - 0.3 and math.isfinite(losses[-1])

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mlm_jax.inference import evaluate
 from mlm_jax.tasks import pretraining
 from tests import toys
 
@@ -45,7 +46,7 @@ def config(**settings):
 def test_a_tiny_model_comes_within_2_percent_of_the_optimum(tmp_path):
   """Seeds 0, 1 and 2 end 1.1, 1.2 and 1.2 % above it; none can end below it but by chance."""
   assert pretraining.run(config(), tmp_path / 'run', lambda line: None)
-  scores = pretraining.evaluate(tmp_path / 'run', with_baselines=True)
+  scores = evaluate.evaluate(tmp_path / 'run', with_baselines=True)
   best = scores['optimal_loss']
   assert 0.998 * best < scores['reference_loss'] < 1.02 * best
   assert scores['reference_accuracy'] > 0.97 * scores['optimal_accuracy']

@@ -9,7 +9,9 @@ import pytest
 import mlm_jax
 from mlm_jax import config as config_lib
 from mlm_jax import masking
+from mlm_jax.inference import evaluate
 from mlm_jax.tasks import pretraining
+from mlm_jax.training import logs
 from tests import toys
 
 
@@ -164,12 +166,11 @@ def test_what_is_no_run_or_does_not_fit_is_said(workdir, tmp_path):
 
 
 def test_evaluate_repeats_the_last_line_of_the_log(workdir):
-  from mlm_jax.training import workdir as workdir_lib
 
-  scores = pretraining.evaluate(workdir)
-  last = workdir_lib.read_log(workdir, 'evaluations')[-1]
+  scores = evaluate.evaluate(workdir)
+  last = logs.read_log(workdir, 'evaluations')[-1]
   assert scores == pytest.approx(last, rel=1e-5)
-  guessed = pretraining.evaluate(workdir, with_baselines=True)
+  guessed = evaluate.evaluate(workdir, with_baselines=True)
   assert set(guessed) - set(scores) == {
     'unigram_loss',
     'unigram_accuracy',
@@ -182,16 +183,16 @@ def test_evaluate_scores_under_another_policy_too(workdir):
   reference = config_lib.override(
     config_lib.base(), [('masking.rate', '0.15'), ('masking.corruption_probs', '(1.0, 0.0, 0.0)')]
   )
-  scores = pretraining.evaluate(workdir, other=reference.masking.to_dict())
+  scores = evaluate.evaluate(workdir, other=reference.masking.to_dict())
   assert (
     [scores[f'other_{name}'] for name in ('loss', 'accuracy', 'rate')]
     == [scores[f'reference_{name}'] for name in ('loss', 'accuracy', 'rate')]
     != [scores[f'policy_{name}'] for name in ('loss', 'accuracy', 'rate')]
   )
   adaptive = config_lib.override(config_lib.base(), [('masking', 'amlm')]).masking.to_dict()
-  assert pretraining.evaluate(workdir, other=adaptive)['other_loss'] > 0
+  assert evaluate.evaluate(workdir, other=adaptive)['other_loss'] > 0
   with pytest.raises(config_lib.UserError, match='prepared without config.data.collocations'):
-    pretraining.evaluate(workdir, other=adaptive | {'unit': 'collocation', 'selection': 'uniform'})
+    evaluate.evaluate(workdir, other=adaptive | {'unit': 'collocation', 'selection': 'uniform'})
 
 
 def test_evaluate_refuses_rows_beyond_the_positions_and_losses_that_are_no_numbers(
@@ -208,11 +209,11 @@ def test_evaluate_refuses_rows_beyond_the_positions_and_losses_that_are_no_numbe
   )
   pretraining.prepare_data(longer, None, lambda line: None)
   with pytest.raises(config_lib.UserError, match='rows of 64, beyond the 32 positions'):
-    pretraining.evaluate(workdir, data=tmp_path / 'longer')
+    evaluate.evaluate(workdir, data=tmp_path / 'longer')
   with pytest.raises(config_lib.UserError, match='nowhere: say with --data where it is'):
-    pretraining.evaluate(workdir, data=tmp_path / 'nowhere')
+    evaluate.evaluate(workdir, data=tmp_path / 'nowhere')
   opened = mlm_jax.open_run(workdir)
   opened.trained = jax.tree.map(lambda x: x * np.nan, opened.trained)
   monkeypatch.setattr(pretraining.run_lib, 'open_run', lambda *rest: opened)
   with pytest.raises(config_lib.UserError, match='the reference loss of step 6 is not a number'):
-    pretraining.evaluate(workdir)
+    evaluate.evaluate(workdir)

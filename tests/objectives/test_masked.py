@@ -50,7 +50,7 @@ def test_compacted_loss_and_metrics_equal_full_logits(head_rows):
   policy = masking.make(toys.table(), rate=0.4, corruption_probs=(0.4, 0.3, 0.3))
   batch, key = toys.batch(), rng.root_key(1)
   objective = masked.Objective(model, toys.PAD, head_rows)
-  inputs = objective.prepare(policy, batch, key, 0.0)
+  inputs = objective.prepare(policy, policy.learned, batch, key, 0.0)
   sums, found, _ = objective.loss(params, inputs)
   expected = brute_force(model, params, policy, batch, key)
   found = metrics.means(found)
@@ -68,7 +68,7 @@ def test_an_overflow_of_the_buffer_is_counted():
   policy = dataclasses.replace(policy, rate=np.float32(0.9))
   batch = toys.batch()
   objective = masked.Objective(toys.model(), toys.PAD, 8)
-  inputs = objective.prepare(policy, batch, rng.root_key(0), 0.0)
+  inputs = objective.prepare(policy, policy.learned, batch, rng.root_key(0), 0.0)
   chosen = masking.mask_batch(policy, rng.root_key(0), batch, 0.0).chosen_BL.sum()
   assert int(inputs.overflow_G.sum()) == chosen - policy.cap(8, 16) > 0
   assert int(objective.weights(inputs)['masked']) == policy.cap(8, 16)
@@ -81,7 +81,7 @@ def test_rows_without_a_maskable_token_give_loss_zero():
   )
   model = toys.model()
   objective = masked.Objective(model, toys.PAD, 8)
-  inputs = objective.prepare(masking.make(toys.table()), empty, rng.root_key(0), 0.0)
+  inputs = objective.prepare(masking.make(toys.table()), {}, empty, rng.root_key(0), 0.0)
   sums, found, _ = objective.loss(model.init(rng.root_key(0)), inputs)
   assert float(sums['masked']) == 0 and float(objective.weights(inputs)['masked']) == 0
   assert metrics.means(found) == {'padding': 1.0, 'predicted': 0.0}
@@ -91,6 +91,6 @@ def test_a_model_of_nan_predicts_nothing_right():
   model = toys.model()
   params = jax.tree.map(lambda x: x * np.nan, model.init(rng.root_key(0)))
   objective = masked.Objective(model, toys.PAD, 8)
-  inputs = objective.prepare(masking.make(toys.table()), toys.batch(), rng.root_key(0), 0.0)
+  inputs = objective.prepare(masking.make(toys.table()), {}, toys.batch(), rng.root_key(0), 0.0)
   found = metrics.means(objective.loss(params, inputs)[1])
   assert found['accuracy'] == 0 and found['top5_accuracy'] == 0 and np.isnan(found['loss'])

@@ -121,7 +121,7 @@ def test_a_draw_hangs_on_visit_example_and_position_alone():
 
 def _uniform(objective, batch):
   """Returns the number that each chosen position was given, -1 elsewhere."""
-  inputs = objective.prepare(policy(), batch, rng.root_key(0), 0.0)
+  inputs = objective.prepare(policy(), {}, batch, rng.root_key(0), 0.0)
   G, P = inputs.masked.index_GP.shape
   numbers_GR = np.full((G, batch.tokens_BL.size // G), -1.0, np.float32)
   for g in range(G):
@@ -134,7 +134,7 @@ def _uniform(objective, batch):
 def test_only_chosen_positions_are_changed_and_a_right_draw_counts_as_original():
   config, objective = make()
   params, batch = start(objective), toys.batch()
-  inputs = objective.prepare(policy(0.5), batch, rng.root_key(1), 0.0)
+  inputs = objective.prepare(policy(0.5), {}, batch, rng.root_key(1), 0.0)
   tokens_BL = np.asarray(corrupted(objective, params, inputs))
   chosen_BL = np.asarray(masking.mask_batch(policy(0.5), rng.root_key(1), batch, 0.0).chosen_BL)
   original_BL = batch.tokens_BL.astype(int)
@@ -162,7 +162,7 @@ def test_the_detectors_loss_and_metrics_are_those_of_scikit_learn(sharing):
   params, batch = start(objective), toys.batch()
   random = np.random.default_rng(0)
   params = jax.tree.map(lambda x: x + 0.5 * random.normal(size=x.shape).astype(np.float32), params)
-  inputs = objective.prepare(policy(), batch, rng.root_key(1), 0.0)
+  inputs = objective.prepare(policy(), {}, batch, rng.root_key(1), 0.0)
   tokens_BL = np.asarray(corrupted(objective, params, inputs))
   segments_BL = batches.segments(batch.tokens_BL, batch.starts_BS, toys.PAD)
   seen_BL = np.asarray(segments_BL) > 0
@@ -203,7 +203,7 @@ def test_each_loss_moves_what_the_sharing_lets_it(sharing):
   """The discriminator's loss never reaches the generator but through tied tables."""
   config, objective = make(objective__sharing=sharing)
   params = jax.tree.map(lambda x: x + 0.01, start(objective))
-  inputs = objective.prepare(policy(), toys.batch(), rng.root_key(1), 0.0)
+  inputs = objective.prepare(policy(), {}, toys.batch(), rng.root_key(1), 0.0)
   gradients = jax.jit(jax.jacrev(lambda params: objective.loss(params, inputs)[0]))(params)
   by_masked, by_replaced = (
     {path for path, g in trees.paths(gradients[term]).items() if np.abs(g).max() > 0}
@@ -260,7 +260,7 @@ def test_coefficients_weigh_the_means_of_the_two_losses():
   config, objective = make(objective__sharing='none')
   assert objective.coefficients == {'masked': 1.0, 'rtd': 50.0}
   params = start(objective)
-  inputs = objective.prepare(policy(), toys.batch(), rng.root_key(1), 0.0)
+  inputs = objective.prepare(policy(), {}, toys.batch(), rng.root_key(1), 0.0)
   sums, found, _ = jax.jit(objective.loss)(params, inputs)
   means = metrics.means(found)
   total = step_lib.combine(objective.coefficients, sums, objective.weights(inputs))
@@ -271,7 +271,7 @@ def test_flops_are_those_of_the_products_in_the_program():
   config, objective = make(model__dropout=0.0)
   inputs = jax.eval_shape(
     lambda: objective.prepare(
-      policy(), jax.tree.map(jnp.asarray, toys.batch()), rng.root_key(0), 0.0
+      policy(), {}, jax.tree.map(jnp.asarray, toys.batch()), rng.root_key(0), 0.0
     )
   )
   params = jax.eval_shape(objective.init, rng.root_key(0))

@@ -16,6 +16,7 @@ from mlm_jax.core import rng
 from mlm_jax.core import trees
 from mlm_jax.data import prepare
 from mlm_jax.data.annotations import sentence_pairs as pairs_lib
+from mlm_jax.inference import evaluate
 from mlm_jax.inference import predictor as run_lib
 from mlm_jax.objectives import masked
 from mlm_jax.tasks import pretraining
@@ -200,7 +201,9 @@ def test_a_replaced_token_detector_is_given_the_types():
 
   @jax.jit
   def detected(params, table_TE):
-    inputs = objective.prepare(masking.make(toys.table()), toys.pair_batch(), rng.root_key(1), 0.0)
+    inputs = objective.prepare(
+      masking.make(toys.table()), {}, toys.pair_batch(), rng.root_key(1), 0.0
+    )
     embeddings = params['embeddings'] | {'type': {'embedding': table_TE}}
     return objective.loss(params | {'embeddings': embeddings}, inputs)[0]['rtd']
 
@@ -252,7 +255,7 @@ def test_a_run_with_pairs_fills_masks_and_is_evaluated_again(trained):
   run = run_lib.open_run(trained / 'run')
   assert len(run.fill('[MASK] one.')[0]) == 5 and 'pairs' in run.trained
   assert np.isfinite(run.embed(['some text', 'more'])).all()
-  scores = pretraining.evaluate(trained / 'run')
+  scores = evaluate.evaluate(trained / 'run')
   last = lines(trained / 'run' / 'evaluations.jsonl')[-1]
   assert scores['reference_pairs_loss'] == pytest.approx(last['reference_pairs_loss'], rel=1e-5)
 
@@ -268,7 +271,7 @@ def test_data_with_pairs_of_another_kind_are_refused_in_an_evaluation(trained, t
   with pytest.raises(
     config_lib.UserError, match="config.data.pairs = 'nsp', .* pairs of the kind 'sop' apart"
   ):
-    pretraining.evaluate(trained / 'run', data=prepared.directory)
+    evaluate.evaluate(trained / 'run', data=prepared.directory)
 
 
 def test_a_held_out_row_of_pairs_is_shown_one_sentence_a_line(trained, capsys):

@@ -103,7 +103,7 @@ class Theirs(torch.nn.Module):
 
   def forward(self, batch):
     """Returns (what is differentiated, [the generator's loss, the discriminator's])."""
-    inputs = objective().prepare(training.policy(), batch, rng.root_key(0), 0.0)
+    inputs = objective().prepare(training.policy(), {}, batch, rng.root_key(0), 0.0)
     index_P, used_P = (
       np.asarray(inputs.masked.index_GP[0]),
       np.asarray(inputs.masked.action_GP[0]) > 0,

@@ -123,7 +123,7 @@ def spent(config):
   mesh = sharding.make_mesh(config.mesh)
   (stage,) = pretraining.problem(config, [prepared], mesh).stages
   prepare = jax.jit(
-    lambda batch: stage.objective.prepare(stage.policy, batch, rng.root_key(0), 0.0)
+    lambda batch: stage.objective.prepare(stage.hparams, {}, batch, rng.root_key(0), 0.0)
   )
   sums = np.zeros(3)
   for step in range(LOOKED_AT):

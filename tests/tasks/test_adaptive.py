@@ -13,14 +13,15 @@ import mlm_jax
 from mlm_jax import masking
 from mlm_jax.core import metrics
 from mlm_jax.core import rng
+from mlm_jax.inference import evaluate
 from mlm_jax.masking import adaptive
 from mlm_jax.objectives import masked
 from mlm_jax.tasks import pretraining
 from mlm_jax.training import checkpoint
+from mlm_jax.training import logs
 from mlm_jax.training import optim
 from mlm_jax.training import sharding
 from mlm_jax.training import step as step_lib
-from mlm_jax.training import workdir as workdir_lib
 from tests import toys
 from tests.training.test_loop import assert_equal_runs
 from tests.training.test_loop import train_until
@@ -66,7 +67,7 @@ def one_step(selection, rows, step=0, grad_accumulation_steps=1, mesh=None, para
 
 def test_accuracy_is_counted_for_each_piece_at_every_step():
   _, after, sums = one_step('accuracy', batch())
-  correct_V, wrong_V = after.adapted['correct_V'], after.adapted['wrong_V']
+  correct_V, wrong_V = after.aux['correct_V'], after.aux['wrong_V']
   assert correct_V.sum() + wrong_V.sum() == sums['predicted'][0] > 30
   assert correct_V.sum() == sums['accuracy'][0]
   assert (
@@ -77,8 +78,8 @@ def test_accuracy_is_counted_for_each_piece_at_every_step():
 def test_weights_of_pieces_change_at_the_200th_step_and_not_before():
   for step, due in ((197, False), (199, True)):
     before, after, _ = one_step('accuracy', batch(), step=step)
-    assert (after.adapted['weight_V'] != before.adapted['weight_V']).any() == due
-    assert after.adapted['wrong_V'].any() != due
+    assert (after.aux['weight_V'] != before.aux['weight_V']).any() == due
+    assert after.aux['wrong_V'].any() != due
 
 
 def test_the_loss_of_each_class_is_that_of_its_words():
@@ -86,11 +87,11 @@ def test_the_loss_of_each_class_is_that_of_its_words():
   rows = batch()
   rows.classes_BL[rows.classes_BL == 2] = 1
   _, after, sums = one_step('class', rows)
-  assert after.adapted['steps_C'].tolist() == [1, 1, 0, 1]
+  assert after.aux['steps_C'].tolist() == [1, 1, 0, 1]
   mean = metrics.means(sums)['loss']
-  seen_C = after.adapted['steps_C'] > 0
-  assert after.adapted['loss_C'][seen_C] / 0.001 == pytest.approx([mean] * 3, rel=0.05)
-  assert after.adapted['loss_C'][2] == 0
+  seen_C = after.aux['steps_C'] > 0
+  assert after.aux['loss_C'][seen_C] / 0.001 == pytest.approx([mean] * 3, rel=0.05)
+  assert after.aux['loss_C'][2] == 0
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_what_is_learned_does_not_depend_on_how_the_batch_is_divided(selection, 
 def test_nothing_is_learned_from_a_step_without_predictions_or_with_a_bad_gradient(selection):
   empty = dataclasses.replace(batch(), tokens_BL=np.full((8, 16), toys.PAD, np.uint16))
   before, after, _ = one_step(selection, empty, step=199)
-  assert_close(after.adapted, before.adapted, rtol=0, atol=0)
+  assert_close(after.aux, before.aux, rtol=0, atol=0)
 
   def poisoned(key):
     params = toys.model().init(key)
@@ -117,7 +118,7 @@ def test_nothing_is_learned_from_a_step_without_predictions_or_with_a_bad_gradie
 
   before, after, _ = one_step(selection, batch(), step=199, params=poisoned)
   assert after.skipped == 1 and after.step == 200
-  assert_close(after.adapted, before.adapted, rtol=0, atol=0)
+  assert_close(after.aux, before.aux, rtol=0, atol=0)
 
 
 # In runs. ------------------------------------------------------------------------------------
@@ -129,7 +130,7 @@ def config(tmp_path_factory):
   folder = tmp_path_factory.mktemp('adaptive')
   corpus = toys.write_corpus(folder / 'corpus.txt')
   config = toys.training_config(
-    corpus, data__prepared=str(folder / 'data'), masking__select='accuracy', masking__rate=0.3
+    corpus, data__prepared=str(folder / 'data'), masking__selection='accuracy', masking__rate=0.3
   )
   pretraining.prepare_data(config, None, lambda line: None)
   return config
@@ -174,7 +175,7 @@ def test_what_was_learned_is_saved_and_opened_with_the_model(config, whole_run):
 
 
 def test_the_own_evaluation_uses_what_was_learned_and_the_reference_does_not(config, whole_run):
-  last = workdir_lib.read_log(whole_run, 'evaluations')[-1]
+  last = logs.read_log(whole_run, 'evaluations')[-1]
   run = mlm_jax.open_run(whole_run)
   mesh = sharding.make_mesh(config.mesh)
   prepared = pretraining.prepare_data(config, None, lambda line: None)
@@ -188,5 +189,5 @@ def test_the_own_evaluation_uses_what_was_learned_and_the_reference_does_not(con
     without = evaluators[name](params, 1.0, forgotten)['loss']
     assert again == pytest.approx(last[f'{name}_loss'], rel=1e-5)
     assert (again != without) == differs
-  scores = pretraining.evaluate(whole_run)
+  scores = evaluate.evaluate(whole_run)
   assert scores['policy_loss'] == pytest.approx(last['policy_loss'], rel=1e-5)

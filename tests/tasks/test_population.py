@@ -13,6 +13,7 @@ from mlm_jax.inference import predictor as run_lib
 from mlm_jax.tasks import population
 from mlm_jax.tasks import pretraining
 from mlm_jax.training import checkpoint
+from mlm_jax.training import logs
 from mlm_jax.training import loop
 from mlm_jax.training import workdir as workdir_lib
 from tests import toys
@@ -50,7 +51,7 @@ def arms(config):
   """
   return {
     f'{seed}-{rate}-{learning_rate}': config(
-      masking__select='accuracy',
+      masking__selection='accuracy',
       seed=seed,
       masking__rate=rate,
       optim__learning_rate=learning_rate,
@@ -78,7 +79,7 @@ def alone(arms, tmp_path_factory):
 def together(arms, tmp_path_factory):
   """The folder of a population of all arms."""
   folder = tmp_path_factory.mktemp('together')
-  assert set(run(arms, folder).values()) == {population.Outcome('done')}
+  assert set(run(arms, folder).values()) == {loop.Outcome('done', loop.ALL_STEPS)}
   return folder
 
 
@@ -91,7 +92,7 @@ def run(configs, folder, log=SILENT):
 def assert_same_run(a, b):
   """As far as float error goes (8e-7 was seen), in parameters, metrics and evaluations."""
   for name in ('metrics', 'evaluations'):
-    lines, others = (workdir_lib.read_log(each, name) for each in (a, b))
+    lines, others = (logs.read_log(each, name) for each in (a, b))
     assert [line.keys() for line in lines] == [line.keys() for line in others] and lines
     for line, other in zip(lines, others):
       assert line == pytest.approx(other, rel=1e-5, abs=1e-6)
@@ -131,7 +132,7 @@ def test_each_replica_leaves_an_ordinary_run(arms, alone, together):
     files = [{each.name for each in (folder / name).iterdir()} for folder in (together, alone)]
     assert files[0] == files[1]
     assert config_lib.differences(workdir_lib.read_config(together / name), c, ignore=()) == []
-    timing = workdir_lib.read_log(together / name, 'timing')
+    timing = logs.read_log(together / name, 'timing')
     assert [line['replicas'] for line in timing] == [4, 4, 4]
     slices = [
       json.loads((folder / name / 'slices.json').read_text()) for folder in (together, alone)
@@ -143,7 +144,8 @@ def test_each_replica_leaves_an_ordinary_run(arms, alone, together):
     assert [each[0].token for each in filled[0]] == [each[0].token for each in filled[1]]
 
 
-def test_a_population_stopped_and_taken_up_equals_one_never_stopped(
+@pytest.mark.slow
+def test_a_population_stopped_and_resumed_equals_one_never_stopped(
   arms, together, tmp_path, monkeypatch
 ):
   outcomes = interrupted(monkeypatch, 3, lambda: run(arms, tmp_path))
@@ -155,7 +157,7 @@ def test_a_population_stopped_and_taken_up_equals_one_never_stopped(
 
 
 @pytest.mark.slow
-def test_runs_of_a_population_and_runs_alone_go_on_from_each_other(
+def test_runs_of_a_population_and_runs_alone_resume_from_each_other(
   arms, alone, tmp_path, monkeypatch
 ):
   ahead, *others = arms
@@ -176,6 +178,7 @@ def test_runs_of_a_population_and_runs_alone_go_on_from_each_other(
     assert_same_run(tmp_path / name, alone / name)
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_leaves_the_others_as_they_were(arms, config, together, tmp_path):
   configs = {name: c.copy_and_resolve_references() for name, c in arms.items()}
   for c in configs.values():
@@ -185,13 +188,13 @@ def test_a_run_that_diverges_leaves_the_others_as_they_were(arms, config, togeth
   lines = []
   outcomes = run(configs, tmp_path, lines.append)
   assert [each.state for each in outcomes.values()] == ['done'] * 3 + ['diverged']
-  assert '2 gradients in a row were not finite' in outcomes[last].error
+  assert '2 gradients in a row were not finite' in outcomes[last].why
   assert any(line.startswith(f'{last} diverged: step 3: 2 gradients') for line in lines)
   for name in list(arms)[:-1]:
     assert_identical(tmp_path / name, together / name)
   step, params, _ = checkpoint.read_model(tmp_path / last / 'checkpoints')
   assert step == 3 and all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
-  assert [line['step'] for line in workdir_lib.read_log(tmp_path / last, 'metrics')] == [2]
+  assert [line['step'] for line in logs.read_log(tmp_path / last, 'metrics')] == [2]
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 import mlm_jax
 from mlm_jax import config as config_lib
 from mlm_jax.tasks import pretraining
-from mlm_jax.training import workdir as workdir_lib
+from mlm_jax.training import logs
 from tests import toys
 
 ELECTRA = dict(
@@ -37,7 +37,7 @@ def workdir(tmp_path_factory, corpus):
 
 
 def test_evaluations_say_both_losses_and_how_often_the_detector_is_right(workdir):
-  for line in workdir_lib.read_log(workdir, 'evaluations'):
+  for line in logs.read_log(workdir, 'evaluations'):
     for policy in ('reference', 'policy'):
       assert 0 < line[f'{policy}_loss'] < 10 and 0 < line[f'{policy}_rtd_loss'] < 5
       always_original = 1 - line[f'{policy}_replaced']
@@ -46,7 +46,7 @@ def test_evaluations_say_both_losses_and_how_often_the_detector_is_right(workdir
 
 def test_slices_are_the_generators(workdir):
   slices = json.loads((workdir / 'slices.json').read_text())['reference']
-  last = workdir_lib.read_log(workdir, 'evaluations')[-1]
+  last = logs.read_log(workdir, 'evaluations')[-1]
   assert slices['loss'] == pytest.approx(last['reference_loss'], rel=1e-5)
 
 
@@ -85,8 +85,8 @@ def test_a_run_may_start_from_anothers_parameters(workdir, corpus, tmp_path):
   assert pretraining.run(
     toys.training_config(corpus, **settings), tmp_path / 'more', lambda line: None
   )
-  first = workdir_lib.read_log(tmp_path / 'more', 'evaluations')[0]
-  last = workdir_lib.read_log(workdir, 'evaluations')[-1]
+  first = logs.read_log(tmp_path / 'more', 'evaluations')[0]
+  last = logs.read_log(workdir, 'evaluations')[-1]
   assert first['reference_loss'] < last['reference_loss'] + 0.1
   with pytest.raises(
     config_lib.UserError, match='config.init_from = .* has another model: .* take its settings with'

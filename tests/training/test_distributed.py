@@ -8,7 +8,6 @@ import sys
 import time
 
 import jax
-import numpy as np
 import pytest
 
 from mlm_jax import config as config_lib
@@ -16,14 +15,17 @@ from mlm_jax.tasks import pretraining
 from mlm_jax.training import checkpoint
 from mlm_jax.training import distributed
 from tests import toys
+from tests.training import toy
 
 _PROGRAM = (
   'import pathlib, sys\n'
-  'from mlm_jax import config, pretrain, processes\n'
-  'processes.start()\n'
+  'from mlm_jax import config\n'
+  'from mlm_jax.tasks import pretraining\n'
+  'from mlm_jax.training import distributed\n'
+  'distributed.start()\n'
   'c = config.from_json(pathlib.Path(sys.argv[1]).read_text())\n'
   'try:\n'
-  '  complete = pretrain.run(c, sys.argv[2], lambda line: print(line, flush=True))\n'
+  '  complete = pretraining.run(c, sys.argv[2], lambda line: print(line, flush=True))\n'
   'except config.UserError as error:\n'
   '  sys.exit(f"USER ERROR {error}")\n'
   'sys.exit(0 if complete else 3)\n'
@@ -89,11 +91,7 @@ def wait_for_lines(path, lines, running):
     time.sleep(0.05)
 
 
-def assert_equal_runs(a, b):
-  for name in ('metrics.jsonl', 'evaluations.jsonl', 'spikes.jsonl'):
-    assert (a / name).read_text() == (b / name).read_text()
-  params = [checkpoint.read_model(each / 'checkpoints')[1] for each in (a, b)]
-  jax.tree.map(np.testing.assert_array_equal, *params)
+assert_equal_runs = toy.assert_equal_runs
 
 
 def test_two_processes_that_slurm_starts_equal_one_with_two_devices_bit_for_bit(config, tmp_path):
@@ -109,7 +107,7 @@ def test_two_processes_that_slurm_starts_equal_one_with_two_devices_bit_for_bit(
   outputs = [each.communicate(timeout=300)[0] for each in both]
   assert [each.returncode for each in both] == [0, 0], outputs
   assert 'step 24/24' in outputs[0] and 'step' not in outputs[1]
-  assert pretraining.run(c, tmp_path / 'one', lambda line: None)
+  assert pretraining.run(c, tmp_path / 'one', toy.silent)
   assert (tmp_path / 'one' / 'spikes.jsonl').read_text()
   assert_equal_runs(tmp_path / 'one', tmp_path / 'two')
   assert (tmp_path / 'one' / 'slices.json').read_text() == (
@@ -140,15 +138,14 @@ def test_when_a_process_dies_the_other_ends_with_a_line_and_the_run_can_go_on(
   newest = checkpoint.steps(tmp_path / 'two' / 'checkpoints')[-1]
   lines = []
   train_until(c, tmp_path / 'two', newest + 6, monkeypatch, lines.append)
-  assert any('goes on from step' in line for line in lines)
+  assert any('resumes at step' in line for line in lines)
   train_until(c, tmp_path / 'one', newest + 6, monkeypatch)
   assert_equal_runs(tmp_path / 'one', tmp_path / 'two')
 
 
-def train_until(config, workdir, step, monkeypatch, log=lambda line: None):
+def train_until(config, workdir, step, monkeypatch, log=toy.silent):
   """Trains and stops as SIGTERM at a step would."""
-  with monkeypatch.context() as patch:
-    patch.setattr(distributed.StopSignal, 'at', lambda self, at: 'SIGTERM' if at == step else '')
+  with toy.stopped_at(step, monkeypatch):
     assert not pretraining.run(config, workdir, log)
 
 

@@ -9,10 +9,10 @@ from mlm_jax import config as config_lib
 from mlm_jax.data import store
 from mlm_jax.inference import predictor as run_lib
 from mlm_jax.tasks import pretraining
+from mlm_jax.training import logs
 from mlm_jax.training import sharding
-from mlm_jax.training import workdir as workdir_lib
 from tests import toys
-from tests.training import test_distributed
+from tests.training import toy
 
 
 @pytest.fixture(scope='module')
@@ -35,31 +35,30 @@ def config(data):
 
 def problem(config):
   mesh = sharding.make_mesh(config.mesh)
-  return pretraining.problem(
-    config, pretraining.prepare_data(config, None, lambda line: None), mesh
-  )
+  return pretraining.problem(config, pretraining.prepare_data(config, None, toy.silent), mesh)
 
 
+@pytest.mark.slow
 def test_a_run_cut_into_equal_stages_is_the_same_run_bit_for_bit(config, tmp_path):
-  pretraining.run(config(), tmp_path / 'one', lambda line: None)
-  pretraining.run(
-    config({'steps': 3}, {'steps': 1}, {'steps': 2}), tmp_path / 'three', lambda line: None
-  )
-  test_distributed.assert_equal_runs(tmp_path / 'one', tmp_path / 'three')
+  pretraining.run(config(), tmp_path / 'one', toy.silent)
+  pretraining.run(config({'steps': 3}, {'steps': 1}, {'steps': 2}), tmp_path / 'three', toy.silent)
+  toy.assert_equal_runs(tmp_path / 'one', tmp_path / 'three')
 
 
+@pytest.mark.slow
 def test_a_run_stopped_inside_and_between_stages_equals_one_never_stopped(
   config, tmp_path, monkeypatch
 ):
   c = config(
     {'steps': 3}, {'steps': 3, 'data.row_length': 32, 'batch_size': 4, 'optim.learning_rate': 3e-3}
   )
-  assert pretraining.run(c, tmp_path / 'whole', lambda line: None)
+  assert pretraining.run(c, tmp_path / 'whole', toy.silent)
   for step in (2, 3, 5):
-    test_distributed.train_until(c, tmp_path / 'stopped', step, monkeypatch)
-  assert pretraining.run(c, tmp_path / 'stopped', lambda line: None)
-  test_distributed.assert_equal_runs(tmp_path / 'whole', tmp_path / 'stopped')
-  timing = workdir_lib.read_log(tmp_path / 'whole', 'timing')
+    with toy.stopped_at(step, monkeypatch):
+      assert not pretraining.run(c, tmp_path / 'stopped', toy.silent)
+  assert pretraining.run(c, tmp_path / 'stopped', toy.silent)
+  toy.assert_equal_runs(tmp_path / 'whole', tmp_path / 'stopped')
+  timing = logs.read_log(tmp_path / 'whole', 'timing')
   assert len(timing) == 3 and all(line['tokens_per_second'] > 0 for line in timing)
 
 
@@ -95,7 +94,7 @@ def test_rows_of_another_length_share_the_tokenizer_and_stand_beside_the_first(
   config, data, tmp_path
 ):
   c = config({'steps': 2}, {'steps': 2, 'data.row_length': 32}, {'steps': 2})
-  short, long, again = pretraining.prepare_data(c, None, lambda line: None)
+  short, long, again = pretraining.prepare_data(c, None, toy.silent)
   assert (short.row_length, long.row_length) == (16, 32) and again is short
   assert short.tokenizer.sha256 == long.tokenizer.sha256
   assert long.directory == data[1].with_name('data_32')
@@ -119,32 +118,16 @@ def test_the_held_out_rows_are_those_of_the_last_stage(config):
   staged = problem(config({'steps': 3, 'data.row_length': 32}, {'steps': 3}))
   plain = problem(config())
   params = plain.init(jax.random.key(0))
-  assert staged.evaluators['reference'](params, 0.1, {}) == plain.evaluators['reference'](
-    params, 0.1, {}
+  assert staged.evaluators['reference'](params, {}, 0.1) == plain.evaluators['reference'](
+    params, {}, 0.1
   )
-
-
-def test_a_stage_may_have_a_peak_of_its_own(config, tmp_path):
-  pretraining.run(
-    config(
-      {'steps': 4},
-      {'steps': 2, 'optim.learning_rate': 1e-3},
-      optim__schedule='constant',
-      optim__warmup_steps=1,
-      log__every=1,
-    ),
-    tmp_path / 'run',
-    lambda line: None,
-  )
-  rates = [line['learning_rate'] for line in workdir_lib.read_log(tmp_path / 'run', 'metrics')]
-  assert rates == pytest.approx([1e-2] * 4 + [1e-3] * 2)
 
 
 def test_prepared_rows_that_are_not_a_stages_are_refused(config, data, tmp_path):
-  pretraining.prepare_data(config(), None, lambda line: None)
+  pretraining.prepare_data(config(), None, toy.silent)
   c = config({'steps': 3}, {'steps': 3, 'data.row_length': 32, 'data.prepared': str(data[1]) + '/'})
   with pytest.raises(config_lib.UserError, match=r'row_length \(prepared with 16, now 32\)'):
-    pretraining.run(c, tmp_path / 'run', lambda line: None)
+    pretraining.run(c, tmp_path / 'run', toy.silent)
   assert not (tmp_path / 'run').exists()
 
 
@@ -154,43 +137,8 @@ def test_a_stages_batch_must_fit_the_devices(config, tmp_path):
     match=r'config.stages\[1\]: config.batch_size = 7: must be a multiple of 2',
   ):
     pretraining.run(
-      config({'steps': 3}, {'steps': 3, 'batch_size': 7}), tmp_path / 'run', lambda line: None
+      config({'steps': 3}, {'steps': 3, 'batch_size': 7}), tmp_path / 'run', toy.silent
     )
-
-
-def test_a_spike_is_written_with_its_rows_and_survives_a_restart(config, tmp_path, monkeypatch):
-  """Learning rates that jump make the loss jump; the log says where, the same after a restart."""
-  c = config(
-    {'steps': 24},
-    {'steps': 6, 'optim.learning_rate': 1.0},
-    total_steps=30,
-    optim__clip_norm=0.0,
-    checkpoint__every=30,
-    evaluation__every=30,
-  )
-  said = []
-  pretraining.run(c, tmp_path / 'whole', said.append)
-  spikes = workdir_lib.read_log(tmp_path / 'whole', 'spikes')
-  assert spikes and all(
-    24 < line['step'] <= 30 and line['loss'] > 1.3 * line['median'] for line in spikes
-  )
-  assert len(spikes[0]['rows']) == 8 and len(spikes[0]['rows'][0]) == 2
-  assert any(f'step {spikes[0]["step"]}: the loss spiked to' in line for line in said)
-  test_distributed.train_until(c, tmp_path / 'stopped', 25, monkeypatch)
-  pretraining.run(c, tmp_path / 'stopped', lambda line: None)
-  test_distributed.assert_equal_runs(tmp_path / 'whole', tmp_path / 'stopped')
-  quiet = config(
-    *c.stages,
-    **{
-      'total_steps': 30,
-      'optim__clip_norm': 0.0,
-      'log__spike': 0.0,
-      'checkpoint__every': 30,
-      'evaluation__every': 30,
-    },
-  )
-  pretraining.run(quiet, tmp_path / 'quiet', lambda line: None)
-  assert workdir_lib.read_log(tmp_path / 'quiet', 'spikes') == []
 
 
 def test_prepare_makes_the_rows_of_every_stage(data, tmp_path):
@@ -221,7 +169,7 @@ def test_a_run_is_used_as_its_last_stage_was(config, tmp_path):
   pretraining.run(
     config({'steps': 3}, {'steps': 3, 'data.row_length': 32, 'masking.rate': 0.9}),
     tmp_path / 'run',
-    lambda line: None,
+    toy.silent,
   )
   run = run_lib.open_run(tmp_path / 'run')
   text = 'a b c d e f g h i'

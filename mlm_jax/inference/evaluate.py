@@ -1,0 +1,99 @@
+"""A checkpoint scored on held-out text."""
+
+import dataclasses
+import math
+import pathlib
+
+import jax
+
+from mlm_jax import config as config_lib
+from mlm_jax import objectives
+from mlm_jax.data import folder as folder_lib
+from mlm_jax.data import loader as loader_lib
+from mlm_jax.data import store
+from mlm_jax.evaluation import baselines
+from mlm_jax.evaluation import bayes_optimal
+from mlm_jax.evaluation import score_run
+from mlm_jax.inference import predictor
+from mlm_jax.training import sharding
+from mlm_jax.training import step as step_lib
+
+
+def evaluate(
+  workdir: str | pathlib.Path,
+  step: int | None = None,
+  data: str | pathlib.Path | None = None,
+  with_baselines: bool = False,
+  other: dict | None = None,
+) -> dict[str, float]:
+  """Returns {'step': ..., 'reference_loss': ..., 'policy_loss': ..., ...} of a checkpoint.
+
+  It runs on as many of the devices as divide the evaluation batch, whatever mesh
+  the run was trained on.
+
+  Args:
+    workdir: of the run.
+    step: of the checkpoint; None for the newest intact one.
+    data: folder of prepared data; None for the run's own.
+    with_baselines: whether to add what counting alone scores (evaluation/baselines.py), and on
+      synthetic languages the best there can be (evaluation/bayes_optimal.py).
+    other: settings of a masking policy (the group `masking` of a config as a dict) under
+      which to score too, as `other_loss` and so on; None for none.
+
+  Raises:
+    UserError: no run, checkpoint or data there; data made with another tokenizer or
+      with rows beyond the model's positions; a loss that is not finite.
+  """
+  opened = predictor.open_run(workdir, step)
+  config = config_lib.final_stage(opened.config)
+  folder = pathlib.Path(data or folder_lib.of_stage(opened.config, workdir, config))
+  if not folder.exists():
+    raise config_lib.UserError(f'the held-out text is not in {folder}: say with --data where it is')
+  prepared = store.open_prepared(folder)
+  score_run.check(config, prepared, opened.tokenizer.sha256, workdir)
+  # First, since they may refuse.
+  baseline_scores = _baselines(config, prepared) if with_baselines else {}
+  placement = sharding.Placement(
+    sharding.largest_mesh(config.evaluation.batch_size), config.evaluation.batch_size
+  )
+  held_out = score_run.held_out(
+    config, prepared, _objective(config, prepared, placement), placement
+  )
+  evaluators = held_out.evaluators(step_lib.make_eval_step(held_out.objective))
+  params, aux = jax.device_put((opened.trained, opened.aux), placement.whole)
+  if other:
+    # What another policy would have learned is not known: it is as before the first step.
+    policy = held_out.under(other)
+    with_other = dataclasses.replace(evaluators[score_run.OWN], hparams=policy)
+    evaluators['other'] = lambda params, aux, progress: with_other(params, policy.learned, progress)
+  scores = {'step': opened.step}
+  for name, evaluator in evaluators.items():
+    values = evaluator(params, aux, opened.step / config.total_steps)
+    if not math.isfinite(values.get('loss', math.nan)):
+      raise config_lib.UserError(f'the {name} loss of step {opened.step} is not a number')
+    scores |= {f'{name}_{metric}': value for metric, value in values.items()}
+  return scores | {
+    f'{name}_{metric}': value
+    for name, values in baseline_scores.items()
+    for metric, value in values.items()
+  }
+
+
+def _objective(config, prepared, placement):
+  """Returns the objective that scores held-out rows: over the chosen positions alone."""
+  tokenizer = prepared.tokenizer
+  rows = config.evaluation.batch_size // placement.parts
+  return objectives.make(
+    config, tokenizer.size, tokenizer.pad_id, tokenizer.sep_id, rows, predict_all=False
+  )
+
+
+def _baselines(config, prepared):
+  """Returns {baseline: {metric: value}} of what needs no model."""
+  loader = loader_lib.EvaluationLoader(
+    prepared, config.evaluation.batch_size, config.evaluation.rows
+  )
+  best = (
+    {'optimal': bayes_optimal.score(prepared, loader)} if bayes_optimal.is_known(prepared) else {}
+  )
+  return best | baselines.score(prepared, loader)

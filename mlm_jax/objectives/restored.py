@@ -1,0 +1,26 @@
+"""The tokenizer and the objective that a saved model was trained with."""
+
+from typing import Any
+
+from mlm_jax import config as config_lib
+from mlm_jax import objectives
+from mlm_jax.data import store
+from mlm_jax.data.tokenizers import registry as tokenizers
+
+
+def restore(model) -> tuple[tokenizers.Tokenizer, Any]:
+  """Returns (Tokenizer, Objective) of a training.saved.SavedModel.
+
+  Raises:
+    UserError: the tokenizer in the run's folder is not the one that the model was trained with,
+      or the parameters are not of the model that config.json describes.
+  """
+  path = model.workdir / store.TOKENIZER
+  tokenizer = tokenizers.load(path)
+  if model.fingerprints.get('tokenizer', tokenizer.sha256) != tokenizer.sha256:
+    raise config_lib.UserError(f'{path} is not the tokenizer that the run was trained with')
+  objective = objectives.make(
+    model.config, tokenizer.size, tokenizer.pad_id, tokenizer.sep_id, head_rows=1
+  )
+  model.check_params(objective.init, f'config.json and a tokenizer of {tokenizer.size} pieces')
+  return tokenizer, objective

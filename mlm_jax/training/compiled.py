@@ -1,0 +1,130 @@
+"""A problem's functions, jitted on a mesh: the optimizer, the step and where arrays lie."""
+
+from collections.abc import Callable
+import dataclasses
+from typing import Any
+
+import jax
+
+from mlm_jax.core import rng
+from mlm_jax.models import flops
+from mlm_jax.training import optim
+from mlm_jax.training import problem as problem_lib
+from mlm_jax.training import sharding
+from mlm_jax.training import step as step_lib
+
+PyTree = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+  """What the loop calls. R >= 1 runs train as one; with more than one, states have an axis R.
+
+  Attributes:
+    init: (key) -> TrainState; of a run on its own.
+    steps: one a stage: (state, batch, key) -> (state, metrics).
+    batch: (step) -> the step's global batch on the devices.
+    state: the TrainState's shapes, dtypes and shardings.
+    metrics: likewise of the metrics.
+    evaluators: {name: (params, aux, progress) -> [{metric: value} of each run]}.
+    steps_ahead: steps that may be queued before the oldest must have ended.
+    peak: FLOP/s that the devices together can do; None where it is not known.
+    runs: R.
+    part: (tree on the devices, r) -> run r's part of it.
+    parts: (tree on the host) -> [each run's part of it].
+  """
+
+  init: Callable
+  steps: tuple[Callable, ...]
+  batch: Callable
+  state: Any
+  metrics: Any
+  evaluators: dict[str, Callable]
+  steps_ahead: int
+  peak: float | None
+  runs: int = 1
+  part: Callable = lambda tree, r: tree
+  parts: Callable = lambda tree: [tree]
+
+
+def optimizer_step(objective, config, mesh=None, state=None, optim_config=None) -> Callable:
+  """Returns step(state, hparams, batch, root_key) -> (state, metrics).
+
+  The one place where optimizer, schedule, step and shardings are put together.
+
+  Args:
+    objective: see problem.Objective.
+    config: of the stage: its group `optim`, total_steps and grad_accumulation_steps.
+    mesh: to jit it for, with the state donated; None for the pure function.
+    state: TrainState of shapes; needed with a mesh.
+    optim_config: in place of config.optim; its learning_rate and weight_decay may be traced.
+  """
+  settings = config.optim if optim_config is None else optim_config
+  step = step_lib.make_train_step(
+    objective,
+    optim.make(settings, config.total_steps),
+    optim.schedule(settings, config.total_steps),
+    config.total_steps,
+    config.grad_accumulation_steps,
+  )
+  if mesh is None:
+    return step
+  places, whole = sharding.by_rules(mesh, state), sharding.replicated(mesh)
+  # Without out_shardings layouts drift and the step compiles twice.
+  return jax.jit(
+    step,
+    in_shardings=(places, whole, sharding.by_rows(mesh), whole),
+    out_shardings=(places, whole),
+    donate_argnums=0,
+  )
+
+
+def initial_state(init: Callable, config, aux: PyTree = None) -> Callable:
+  """Returns (key) -> TrainState before the first step, from init(key) -> params."""
+  return step_lib.make_init(init, optim.make(config.optim, config.total_steps), aux)
+
+
+def compile_problem(problem: problem_lib.Problem, config, mesh: jax.sharding.Mesh) -> Compiled:
+  """Returns the jitted init and train steps of one run; compilation happens at the first call."""
+  init = initial_state(problem.init, config, problem.aux)
+  state = jax.eval_shape(init, rng.root_key(0))
+  places, whole = sharding.by_rules(mesh, state), sharding.replicated(mesh)
+  # On the devices once: a step would carry them over again each time.
+  hparams = [jax.device_put(stage.hparams, whole) for stage in problem.stages]
+  jitted = [optimizer_step(each.objective, each.config, mesh, state) for each in problem.stages]
+  placed = jax.tree.map(_placed, state, places)
+
+  def batch(number):
+    stage = problem.stages[problem.stage_at(number)]
+    return sharding.put(stage.batch(number), mesh, stage.config.batch_size)
+
+  first_batch = jax.eval_shape(lambda: batch(0))
+  metrics = jax.eval_shape(jitted[0], placed, hparams[0], first_batch, rng.root_key(0))[1]
+  return Compiled(
+    init=jax.jit(init, out_shardings=places),
+    steps=tuple(map(_with_hparams, jitted, hparams)),
+    batch=batch,
+    state=placed,
+    metrics=jax.tree.map(lambda x: _placed(x, whole), metrics),
+    evaluators={name: _of_one(each) for name, each in problem.evaluators.items()},
+    # On a CPU, queued steps with collectives can starve each other of threads.
+    steps_ahead=0 if mesh.devices.flat[0].platform == 'cpu' else 2,
+    peak=_peak(mesh),
+  )
+
+
+def _with_hparams(step, hparams):
+  return lambda state, batch, key: step(state, hparams, batch, key)
+
+
+def _of_one(evaluator):
+  return lambda params, aux, progress: [evaluator(params, aux, progress)]
+
+
+def _placed(x, place):
+  return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)
+
+
+def _peak(mesh):
+  one = flops.peak(mesh.devices.flat[0].device_kind)
+  return one and one * mesh.devices.size

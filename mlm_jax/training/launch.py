@@ -1,0 +1,79 @@
+"""From a config to a trained run, whatever it trains: one process, or several that agree."""
+
+from collections.abc import Callable
+import contextlib
+import pathlib
+import shutil
+
+import jax
+
+from mlm_jax import config as config_lib
+from mlm_jax.training import distributed
+from mlm_jax.training import loop
+from mlm_jax.training import problem as problem_lib
+from mlm_jax.training import sharding
+from mlm_jax.training import workdir as workdir_lib
+
+Log = Callable[[str], None]
+
+
+def run(
+  config,
+  workdir: str | pathlib.Path,
+  make_problem: Callable[[jax.sharding.Mesh, Log], problem_lib.Problem],
+  log: Log = print,
+  profile: bool = False,
+) -> bool:
+  """Trains in workdir, from wherever it is; returns whether the run is complete.
+
+  Of several processes the first one prepares, writes and speaks; the others wait for
+  it and read what it wrote.
+
+  Args:
+    config: resolved and checked.
+    workdir: the run's folder.
+    make_problem: (mesh, log) -> Problem. Called while the folder is held; it may prepare data
+      (see distributed.on_first) and raise UserError, and then nothing is left behind.
+    log: takes lines of text.
+    profile: whether to write a trace of a few steps.
+  """
+  workdir = pathlib.Path(workdir)
+  mesh = sharding.make_mesh(config.mesh)
+  if not distributed.is_first():
+    log = lambda line: None
+  with distributed.together(), contextlib.ExitStack() as stack:
+    distributed.check_equal(config_lib.to_json(config), 'config')
+    is_finished = distributed.on_first(lambda: enter(stack, workdir, config, log))
+    if distributed.from_first(bool(is_finished)):
+      return True
+    problem = make_problem(mesh, log)
+    distributed.check_equal(problem.fingerprints, 'data')
+    # Only now, when all that can be wrong with the input has been looked at.
+    distributed.on_first(lambda: furnish(workdir, config, problem))
+    return loop.run(problem, config, workdir, mesh, log, profile)
+
+
+def enter(stack: contextlib.ExitStack, workdir: pathlib.Path, config, log: Log) -> bool:
+  """Holds a run's folder until the stack ends; returns whether the run there is finished.
+
+  Raises:
+    UserError: another process is at work in it, or it belongs to a run with another config.
+  """
+  stack.enter_context(workdir_lib.locked(workdir))
+  workdir_lib.check_same(workdir, config)
+  outcome = workdir_lib.finished(workdir)
+  if outcome is None:
+    return False
+  log(f'{workdir} is finished: {outcome["step"]} steps, {outcome["reason"]}')
+  return True
+
+
+def furnish(workdir: pathlib.Path, config, problem: problem_lib.Problem) -> None:
+  """Writes what a run's folder holds before its first step: environment, config, artifacts."""
+  workdir_lib.record_environment(workdir, problem.fingerprints)
+  workdir_lib.write_config(workdir, config)
+  for name, path in problem.artifacts.items():
+    if pathlib.Path(path).is_dir():
+      shutil.copytree(path, workdir / name, dirs_exist_ok=True)
+    else:
+      shutil.copy(path, workdir / name)

@@ -1,0 +1,111 @@
+"""The logs of a run: metrics.jsonl and its siblings, and TensorBoard events."""
+
+import json
+import math
+import os
+import pathlib
+
+import tensorboardX
+
+from mlm_jax import config as config_lib
+from mlm_jax.core import files
+
+LOGS = ('metrics.jsonl', 'evaluations.jsonl', 'timing.jsonl', 'spikes.jsonl')
+
+
+class Logs:
+  """The run's metrics.jsonl, evaluations.jsonl, spikes.jsonl, timing.jsonl and TensorBoard events.
+
+  All but timing.jsonl hold deterministic fields only, so that two equal runs have
+  equal files; wall-clock figures go there.
+  """
+
+  def __init__(self, workdir: pathlib.Path, step: int, tensorboard: bool, writes: bool = True):
+    """Opens the logs of a run that continues from `step`: what is later is cut off.
+
+    Of several processes one `writes`; the others may read.
+    """
+    self._workdir = pathlib.Path(workdir)
+    self._files, self._board = {}, None
+    if not writes:
+      return
+    for name in LOGS:
+      _cut(self._workdir / name, step)
+    self._files = {name: open(self._workdir / name, 'a', buffering=1) for name in LOGS}
+    self._board = (
+      tensorboardX.SummaryWriter(str(self._workdir / 'tensorboard'), purge_step=step + 1)
+      if tensorboard
+      else None
+    )
+
+  def write(self, name: str, step: int, values: dict) -> dict:
+    """Appends {step, **values} to a log and, but for lists, to TensorBoard; returns the line."""
+    line = {'step': step, **{key: _written(value) for key, value in values.items()}}
+    if not self._files:
+      return line
+    print(json.dumps(line), file=self._files[name + '.jsonl'])
+    if self._board:
+      for key, value in values.items():
+        if not isinstance(value, list) and math.isfinite(value):
+          self._board.add_scalar(f'{name}/{key}', value, step)
+    return line
+
+  def read(self, name: str) -> list[dict]:
+    """Returns the lines of a log so far."""
+    return read_log(self._workdir, name)
+
+  def flush(self) -> None:
+    """Returns when everything written is on disk."""
+    for file in self._files.values():
+      file.flush()
+      os.fsync(file.fileno())
+    if self._board:
+      self._board.flush()
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *unused):
+    for file in self._files.values():
+      file.close()
+    if self._board:
+      self._board.close()
+
+
+def _written(value):
+  """Returns a value as a log has it: seven digits, null for what is not a finite number."""
+  if not isinstance(value, float):
+    return value
+  return float(f'{value:.7g}') if math.isfinite(value) else None
+
+
+def read_log(workdir: str | os.PathLike, name: str) -> list[dict]:
+  """Returns the lines of a log as a list of dicts; an unfinished last line is left out.
+
+  Raises:
+    UserError: another line is damaged.
+  """
+  path = pathlib.Path(workdir) / (name + '.jsonl')
+  return [line for _, line in _lines(path)]
+
+
+def _lines(path):
+  """Yields (text, content) of each line; a crash may have left the last one unfinished."""
+  texts = path.read_text(errors='replace').splitlines(keepends=True) if path.exists() else []
+  for number, text in enumerate(texts, 1):
+    if number == len(texts) and not text.endswith('\n'):
+      return
+    try:
+      content = json.loads(text)
+      content['step']
+    except (ValueError, TypeError, KeyError) as error:
+      raise config_lib.UserError(
+        f'{path} line {number} is damaged ({config_lib.one_line(error)}); remove that line'
+      ) from None
+    yield text, content
+
+
+def _cut(path, step):
+  """Drops the lines of steps after `step`, and what a crash left unfinished."""
+  if path.exists():
+    files.write(path, ''.join(text for text, line in _lines(path) if line['step'] <= step))

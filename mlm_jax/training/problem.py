@@ -1,0 +1,144 @@
+"""What a training run is about: every kind of training makes a Problem, and all else is shared.
+
+A task (mlm_jax/tasks) turns a config into a Problem. The loop, checkpoints, exact resume, early
+stopping, populations and sweeps then work for it without knowing what it trains.
+"""
+
+from collections.abc import Callable
+import dataclasses
+from typing import Any
+from typing import Protocol
+
+import jax
+import numpy as np
+
+from mlm_jax.core import metrics
+
+PyTree = Any
+Sums = dict[str, tuple[jax.Array, jax.Array]]
+
+
+class Objective(Protocol):
+  """A loss as pure functions; `prepare` runs outside of the gradient, `loss` inside.
+
+  Attributes:
+    coefficients: {term: its factor in the loss}.
+  """
+
+  @property
+  def coefficients(self) -> dict[str, float]: ...
+
+  def prepare(self, hparams: PyTree, aux: PyTree, batch: PyTree, root_key: jax.Array, progress):
+    """Returns what the loss is computed from: no parameters, no gradient.
+
+    Args:
+      hparams: of the stage, see Stage.
+      aux: what has been learned besides the parameters, see TrainState.
+      batch: rows on the device.
+      root_key: from which every draw descends.
+      progress: share of the training done, 0 to 1.
+    """
+
+  def weights(self, inputs: PyTree) -> dict[str, jax.Array]:
+    """Returns {term: the weight that its sum is divided by}."""
+
+  def loss(self, params: PyTree, inputs: PyTree, dropout_key) -> tuple[dict, Sums, PyTree]:
+    """Returns ({term: sum}, {metric: (sum, weight)}, counts for `adapt`)."""
+
+  def adapt(self, hparams: PyTree, aux: PyTree, counts: PyTree, step, progress) -> PyTree:
+    """Returns `aux` after a step, from its counts; `aux` itself where nothing is learned."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """Steps that follow one another with one batch size, data and peak learning rate.
+
+  Attributes:
+    first: the 0-based step that it begins with.
+    config: the run's, as it is in this stage.
+    objective: what is minimised.
+    hparams: pytree of numbers that the compiled step takes as arguments and not as constants,
+      such as a masking policy. Runs that differ in these alone can share a step.
+    batch: (step) -> this process's rows of the step's batch, on the host.
+    examples: (step) -> the numbers of the examples of the whole batch, [B, ...].
+  """
+
+  first: int
+  config: Any
+  objective: Objective
+  hparams: PyTree
+  batch: Callable[[int], PyTree]
+  examples: Callable[[int], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranking:
+  """Which checkpoint is the best, and when evaluations no longer improve.
+
+  Attributes:
+    evaluator, metric: the field `evaluator_metric` of evaluations.jsonl that ranks.
+    mode: 'min' where less is better, else 'max'.
+    patience: evaluations without an improvement after which training ends; 0 = never.
+    min_delta: an improvement is larger than this.
+  """
+
+  evaluator: str
+  metric: str
+  mode: str = 'min'
+  patience: int = 0
+  min_delta: float = 0.0
+
+  @property
+  def field(self) -> str:
+    return f'{self.evaluator}_{self.metric}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+  """What a training run is about.
+
+  Attributes:
+    stages: in their order; the first begins with step 0.
+    init: (key) -> params.
+    evaluators: {name: (params, aux, progress) -> {metric: value}}.
+    ranking: which evaluation ranks the checkpoints.
+    fingerprints: {name: text} that must be the same whenever the run is resumed.
+    aux: pytree of what is learned besides the parameters, as before the first step.
+    init_params: {path: array} to start from in place of what `init` gives there, see
+      core/trees.py; None for nothing.
+    final_reports: {file name: (params, aux) -> what the JSON file in the run's folder holds},
+      written when the run has ended.
+    stop_rule: (lines of evaluations.jsonl so far) -> why the run ends here, '' to continue. It
+      must depend on nothing else, so that a resumed run stops where an unbroken one does.
+    means: ({metric: (sum, weight)}) -> {metric: value}, what a line of metrics.jsonl holds.
+    work: ({metric: (sum, weight)}) -> {kind: amount} of the steps that these were summed over,
+      such as tokens or model_flops; logged per second.
+    shown: metrics that a person sees while it trains.
+    warnings: {metric: text}: a share that a person is told of where it is not 0.
+    spike_metric: the metric whose jumps are logged; '' for none.
+    artifacts: {name: path}: files and folders of which the run's folder keeps a copy.
+  """
+
+  stages: tuple[Stage, ...]
+  init: Callable[[jax.Array], PyTree]
+  evaluators: dict[str, Callable]
+  ranking: Ranking
+  fingerprints: dict[str, str] = dataclasses.field(default_factory=dict)
+  aux: PyTree = dataclasses.field(default_factory=dict)
+  init_params: dict[str, jax.Array] | None = None
+  final_reports: dict[str, Callable] = dataclasses.field(default_factory=dict)
+  stop_rule: Callable[[list[dict]], str] = lambda evaluations: ''
+  means: Callable[[Sums], dict[str, float]] = metrics.means
+  work: Callable[[Sums], dict[str, float]] = lambda sums: {}
+  shown: tuple[str, ...] = ()
+  warnings: dict[str, str] = dataclasses.field(default_factory=dict)
+  spike_metric: str = ''
+  artifacts: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+  def stage_at(self, step: int) -> int:
+    """Returns the number of the stage that a 0-based step belongs to."""
+    return max(n for n, stage in enumerate(self.stages) if stage.first <= step)
+
+  def examples(self, step: int) -> np.ndarray:
+    """Returns the numbers of the examples in the batch of a 0-based step."""
+    return self.stages[self.stage_at(step)].examples(step)

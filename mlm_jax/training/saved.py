@@ -1,0 +1,93 @@
+"""What a run's folder holds of its model: the config and a checkpoint, read and left alone."""
+
+from collections.abc import Callable
+import dataclasses
+import functools
+import pathlib
+import sys
+from typing import Any
+
+import jax
+
+from mlm_jax import config as config_lib
+from mlm_jax.core import trees
+from mlm_jax.training import checkpoint
+from mlm_jax.training import workdir as workdir_lib
+
+PyTree = Any
+TO_STDERR = functools.partial(print, file=sys.stderr)
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedModel:
+  """A checkpoint of a run.
+
+  Attributes:
+    workdir: the run's folder.
+    config: the run's.
+    step: of the checkpoint.
+    params: as they were trained, on one device.
+    aux: what was learned besides, see step.TrainState.
+    fingerprints: of the run's first start, see problem.Problem; {} where it has none.
+  """
+
+  workdir: pathlib.Path
+  config: Any
+  step: int
+  params: PyTree
+  aux: PyTree
+  fingerprints: dict[str, str]
+
+  def check_params(self, init: Callable, what: str) -> None:
+    """Raises UserError unless the parameters have the shapes of those of init(key).
+
+    Args:
+      init: (key) -> params.
+      what: the checkpoint does not fit, for the message.
+    """
+    expected = jax.eval_shape(init, jax.random.key(0))
+    shapes = lambda tree: jax.tree.map(lambda x: x.shape, tree)
+    if shapes(self.params) != shapes(expected):
+      raise config_lib.UserError(f'{self.workdir}: the checkpoint does not fit {what}')
+
+
+def open_model(
+  workdir: str | pathlib.Path, step: int | None = None, log: Callable[[str], None] = TO_STDERR
+) -> SavedModel:
+  """Returns the newest intact checkpoint of the run in workdir, or the one at `step`.
+
+  Args:
+    workdir: the run's folder.
+    step: of the checkpoint; None for the newest.
+    log: is told of broken checkpoints that were passed over.
+
+  Raises:
+    UserError: no run there, no such step, or no intact checkpoint.
+  """
+  workdir = pathlib.Path(workdir)
+  config = workdir_lib.read_config(workdir)
+  fingerprints = (workdir_lib.read_environment(workdir) or [{}])[0]
+  step, params, aux = checkpoint.read_model(workdir / 'checkpoints', step, log)
+  return SavedModel(workdir, config, step, params, aux, fingerprints)
+
+
+def matching(
+  params: PyTree, given: PyTree, needed: tuple[str, ...]
+) -> tuple[dict[str, jax.Array], list[str]]:
+  """Returns ({path: leaf} of `given` that `params` has too, the paths that it has not).
+
+  Args:
+    params: nested dict of what has a shape.
+    given: nested dict of arrays; what it has besides is not taken.
+    needed: names at the top of `params` below which every leaf must be given.
+
+  Raises:
+    ValueError: a needed leaf is missing in `given`, or a leaf has another shape there.
+  """
+  ours, theirs = trees.paths(params), trees.paths(given)
+  new = [path for path in ours if path not in theirs]
+  for path, leaf in ours.items():
+    there = theirs[path].shape if path in theirs else 'missing'
+    if there != leaf.shape and (path in theirs or path.split('/')[0] in needed):
+      raise ValueError(f'{path} is {there} there, {leaf.shape} here')
+  return {path: theirs[path] for path in ours if path in theirs}, new

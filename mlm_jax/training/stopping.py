@@ -1,0 +1,45 @@
+"""When a run ends before its last step: rules over the evaluations so far."""
+
+from collections.abc import Callable
+import math
+
+from mlm_jax.training import problem as problem_lib
+
+
+def reason(problem: problem_lib.Problem, evaluations: list[dict]) -> str:
+  """Returns why a run ends at its last evaluation, '' where it continues.
+
+  Args:
+    problem: whose ranking's patience and stop rule decide.
+    evaluations: the lines of evaluations.jsonl so far.
+  """
+  return patience(problem.ranking)(evaluations) or problem.stop_rule(evaluations)
+
+
+def best_first(ranking: problem_lib.Ranking, score: float) -> float:
+  """Returns a score such that less is better, whatever the ranking's mode."""
+  return -score if ranking.mode == 'max' else score
+
+
+def patience(ranking: problem_lib.Ranking) -> Callable[[list[dict]], str]:
+  """Returns the stop rule of a ranking: no improvement in so many evaluations in a row.
+
+  An evaluation without a finite score counts as one that did not improve.
+  """
+
+  def rule(evaluations: list[dict]) -> str:
+    if not ranking.patience:
+      return ''
+    best, since = math.inf, 0
+    for line in evaluations:
+      score = line.get(ranking.field)
+      # `not <` and not `>=`: a NaN is no improvement.
+      if score is None or not best_first(ranking, score) < best - ranking.min_delta:
+        since += 1
+      else:
+        best, since = best_first(ranking, score), 0
+    if since < ranking.patience:
+      return ''
+    return f'{ranking.field} has not improved in {since} evaluations'
+
+  return rule
