@@ -1,18 +1,22 @@
-"""mlm-jax COMMAND: finds the command in mlm_jax/commands and runs it."""
+"""mlm-jax COMMAND: finds the command in mlm_jax/cli and runs it."""
 
+from collections.abc import Sequence
 import importlib
 import io
 import os
 import pkgutil
 import sys
+from typing import NoReturn
 
 from mlm_jax import cli
 from mlm_jax import config
 from mlm_jax.cli import _parser
 
 
-def main(argv=None):
-  """Exit status: 0 done, 2 wrong input, 3 a run that diverged (each one line on stderr), 1 anything
+def main(argv: Sequence[str] | None = None) -> None:
+  """Runs a command; `argv` are its arguments, those of this process if not given.
+
+  Exit status: 0 done, 2 wrong input, 3 a run that diverged (each one line on stderr), 1 anything
   else.
   """
   if isinstance(sys.stdout, io.TextIOWrapper):
@@ -27,10 +31,12 @@ def main(argv=None):
   parser = _parser.Parser(prog='mlm-jax', description='Masked language modelling in JAX.')
   subparsers = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
   for name, module in modules.items():
+    # A command's docstring is its --help: a summary, then examples and details.
     summary, _, rest = module.__doc__.partition('\n')
     module.add_arguments(
       subparsers.add_parser(name, help=summary, description=summary, epilog=rest)
     )
+  # --config.KEY=VALUE are too many to declare, and declaring them would need the config.
   known, unknown = parser.parse_known_args(argv)
   try:
     known.overrides = _overrides(unknown, takes_config='config' in known)
@@ -38,27 +44,28 @@ def main(argv=None):
   except config.UserError as error:
     _exit(2, known.command, error)
   except KeyboardInterrupt:
-    sys.exit(130)
-  except BrokenPipeError:  # whoever read the output has gone, as `head` does
+    sys.exit(130)  # 128 + SIGINT, as a shell has it
+  except BrokenPipeError:  # the reader of the output has ended, as `head` does
+    # Else Python flushes stdout when it exits, and fails again.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(141)
   except _diverged() as error:
     _exit(3, known.command, error)
 
 
-def _diverged():
-  """Returns train.Diverged. Looked up when something is raised: importing JAX takes seconds."""
+def _diverged() -> type[Exception]:
+  """Returns loop.Diverged. Looked up when something is raised: importing JAX takes seconds."""
   from mlm_jax.training import loop
 
   return loop.Diverged
 
 
-def _exit(status, command, error):
-  print(f'mlm-jax {command}: {" ".join(str(error).split())}', file=sys.stderr)
+def _exit(status: int, command: str, error: BaseException) -> NoReturn:
+  print(f'mlm-jax {command}: {config.one_line(error, most=None)}', file=sys.stderr)
   sys.exit(status)
 
 
-def _overrides(arguments, takes_config):
+def _overrides(arguments: Sequence[str], takes_config: bool) -> list[tuple[str, str]]:
   """Returns [(key, text)] of --config.KEY=VALUE; anything else is a mistake."""
   pairs = []
   for each in arguments:

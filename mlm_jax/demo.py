@@ -1,5 +1,9 @@
 """Five minutes of everything: corpus, tokenizer, pretraining, scores, filled masks."""
 
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import os
 import pathlib
 import sys
 import time
@@ -9,8 +13,9 @@ import jax
 from mlm_jax import config as config_lib
 from mlm_jax.core import rng
 from mlm_jax.data import loader as loader_lib
+from mlm_jax.data import store
 from mlm_jax.evaluation import baselines
-from mlm_jax.inference import predictor as run_lib
+from mlm_jax.inference import predictor
 from mlm_jax.tasks import pretraining
 from mlm_jax.training import compiled as compiled_lib
 from mlm_jax.training import logs
@@ -27,12 +32,12 @@ SENTENCES = (
 _TIMED_STEPS = 12
 
 
-def config():
+def config() -> config_lib.Config:
   """Returns the demo's recipe; its steps are fixed by `fit_to`.
 
-  Small batches, since in minutes it is the number of steps that counts, and a
-  start that leaves the unigram plateau; experiments/novels_small/NOTES.md tells how
-  both were found.
+  Small batches, since within minutes the number of steps matters most, and an initialisation that
+  leaves the plateau of the unigram loss; experiments/novels_small/NOTES.md says how both were
+  found.
   """
   c = config_lib.base()
   c.batch_size = 8
@@ -56,38 +61,43 @@ def config():
   )
   c.optim.update(learning_rate=2e-3, schedule='linear')
   c.evaluation.update(rows=512, batch_size=64)
-  c.mesh.devices = sharding.largest_mesh(c.batch_size).devices.size  # whatever machine this is
+  # As many devices as there are and a batch of 8 can be divided over.
+  c.mesh.devices = sharding.largest_mesh(c.batch_size).devices.size
   return c
 
 
-def fit_to(config, seconds, seconds_per_step):
-  """Returns the config with the steps that fit into the time, and what hangs on them."""
+def fit_to(config: config_lib.Config, seconds: float, seconds_per_step: float) -> config_lib.Config:
+  """Returns the config with the steps that fit into the time, and what depends on their number."""
   config = config.copy_and_resolve_references()
   config.total_steps = steps = max(40, int(seconds / seconds_per_step))
   config.optim.warmup_steps = min(500, steps // 5)
+  # Rounded up, so that there are at most 5 evaluations, 2 checkpoints and 50 lines of log.
   config.evaluation.every = -(-steps // 5)
   config.checkpoint.every = -(-steps // 2)
   config.log.every = -(-steps // 50)
   return config
 
 
-def run(workdir, minutes, log=print):
-  """Trains a small encoder in workdir and says what came of it.
+def run(
+  workdir: str | os.PathLike[str], minutes: float, log: Callable[[str], object] = print
+) -> bool:
+  """Trains a small encoder in workdir and logs its results; returns whether it is complete.
 
-  Taken up where it stands if it was stopped. Returns whether it is complete.
+  It is resumed where it was stopped.
   """
   workdir = pathlib.Path(workdir)
   if (workdir / 'config.json').exists():
     settings = workdir_lib.read_config(workdir)
     log(
-      f'Taking up the run in {workdir}, whose {settings.total_steps} steps are fixed; '
-      'remove the folder to start anew.'
+      f'Resuming the run in {workdir}, whose {settings.total_steps} steps are fixed; '
+      'remove the folder to start again.'
     )
   else:
     settings = pretraining.resolve(config())
     log('1. The corpus: the documentation of Python and of the packages installed here.')
     with workdir_lib.locked(workdir):
       prepared = pretraining.prepare_data(settings, workdir, log)
+      # Fixed now and saved with the config: a resumed run needs the same number of steps.
       seconds_per_step = time_steps(settings, prepared)
     settings = fit_to(settings, 60 * minutes, seconds_per_step)
     log(
@@ -96,12 +106,12 @@ def run(workdir, minutes, log=print):
     )
   if not pretraining.run(settings, workdir, log):
     return False
-  _tell(settings, workdir, log)
+  _log_results(settings, workdir, log)
   return True
 
 
-def time_steps(config, prepared):
-  """Returns the seconds that one training step takes, compilation aside."""
+def time_steps(config: config_lib.Config, prepared: Sequence[store.Prepared]) -> float:
+  """Returns the seconds that one training step takes, without compilation."""
   mesh = sharding.make_mesh(config.mesh)
   problem = pretraining.problem(config, prepared, mesh)
   compiled = compiled_lib.compile_problem(problem, config, mesh)
@@ -111,14 +121,18 @@ def time_steps(config, prepared):
   for step in range(_TIMED_STEPS):
     began = time.perf_counter()
     state, _ = compiled.steps[0](state, compiled.batch(step), key)
-    jax.block_until_ready(state)
+    jax.block_until_ready(state)  # else only the dispatch is timed
     seconds.append(time.perf_counter() - began)
+  # The median without the first two, of which one compiles.
   return sorted(seconds[2:])[len(seconds[2:]) // 2]
 
 
-def _tell(config, workdir, log):
-  """Says how the run stands against counting, fills masks, and what to type next."""
+def _log_results(
+  config: config_lib.Config, workdir: pathlib.Path, log: Callable[[str], object]
+) -> None:
+  """Logs the scores of the run and of the baselines, filled masks, and what to type next."""
   (prepared,) = pretraining.prepare_data(config, workdir, lambda line: None)
+  # The rows that the run itself was evaluated on, so that the scores are comparable.
   loader = loader_lib.EvaluationLoader(
     prepared, config.evaluation.batch_size, config.evaluation.rows
   )
@@ -135,13 +149,13 @@ def _tell(config, workdir, log):
   log('   ' + verdict(scores))
   log('')
   log('4. Masks filled:')
-  opened = run_lib.open_run(workdir)
+  opened = predictor.open_run(workdir)
   for sentence in SENTENCES:
     log('   ' + sentence)
-    log('   ' + run_lib.format_predictions(opened.fill(sentence, top_k=4)))
+    log('   ' + predictor.format_predictions(opened.fill(sentence, top_k=4)))
   log('')
-  log(f'The run lies in {workdir}. What to type next:')
-  # As it was called: `make demo` does not put it on the path.
+  log(f'The run is in {workdir}. What to type next:')
+  # The program as it was called: `make demo` does not put it on the path.
   program = sys.argv[0] if pathlib.Path(sys.argv[0]).name == 'mlm-jax' else 'mlm-jax'
   log(f"   {program} fill --workdir={workdir} 'Raised when the file cannot be [MASK].'")
   log(f'   {program} report {workdir} --out=curve.png')
@@ -151,10 +165,10 @@ def _tell(config, workdir, log):
   )
 
 
-def verdict(scores):
-  """Returns a sentence on how the model stands against each guess, also when it loses."""
+def verdict(scores: Mapping[str, Mapping[str, float]]) -> str:
+  """Returns a sentence that compares the model with each baseline, also when it is worse."""
   parts = []
   for name in ('unigram', 'bigram'):
     gain = scores[name]['loss'] - scores['the model']['loss']
-    parts.append(f'{abs(gain):.3f} nats {"below" if gain > 0 else "ABOVE"} the {name} guess')
+    parts.append(f'{abs(gain):.3f} nats {"below" if gain > 0 else "ABOVE"} the {name} baseline')
   return f'The model ends {parts[0]} and {parts[1]} (lower is better).'

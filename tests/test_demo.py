@@ -24,7 +24,8 @@ def test_the_verdict_says_so_when_the_model_loses():
   }
   said = demo.verdict(scores)
   assert (
-    '1.000 nats below the unigram guess' in said and '1.000 nats ABOVE the bigram guess' in said
+    '1.000 nats below the unigram baseline' in said
+    and '1.000 nats ABOVE the bigram baseline' in said
   )
 
 
@@ -42,7 +43,7 @@ def test_the_demo_runs_from_corpus_to_filled_masks_and_again_from_where_it_stand
     'bigram',
     'the model',
     '[MASK]',
-    'The run lies in',
+    'The run is in',
     'mlm-jax fill --workdir=',
   ):
     assert part in said

@@ -27,7 +27,7 @@ ROOMS = {
   'matplotlib': ('report/',),
   'statsmodels': ('report/',),
   'tensorboardX': ('training/logs.py',),
-  'rich': ('training/progress.py', 'cli/', 'sweeps/'),
+  'rich': ('training/progress.py', 'inference/mask_lines.py', 'sweeps/'),
   'optax': ('training/', 'objectives/'),
   'pyarrow': ('data/corpus/',),
   'tensorflow_datasets': ('data/corpus/',),

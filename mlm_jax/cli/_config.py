@@ -1,9 +1,14 @@
 """The flags by which every command takes a config."""
 
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
 from mlm_jax import config
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the flag that names a config."""
   parser.add_argument(
     '--config',
     metavar='FILE[:VARIANT]',
@@ -11,19 +16,19 @@ def add_arguments(parser):
   )
 
 
-def read(args):
+def read(args: argparse.Namespace) -> config.Config:
   """Returns the config that the flags describe, checked."""
   if args.config is None:
     return config.override(config.base(), args.overrides)
   return config.load(args.config, args.overrides)
 
 
-def add_policy(parser, what):
-  """Adds the flags that describe a masking policy, which is there for `what`."""
+def add_policy(parser: argparse.ArgumentParser, purpose: str) -> None:
+  """Adds the flags that describe a masking policy; `purpose` begins the text of --help."""
   parser.add_argument(
     '--policy',
     metavar='NAME',
-    help=f'{what}: a preset ({", ".join(config.PRESETS)}); single settings follow as '
+    help=f'{purpose}: a preset ({", ".join(config.PRESETS)}); single settings follow as '
     '--config.masking.KEY=VALUE',
   )
   parser.add_argument(
@@ -31,17 +36,23 @@ def add_policy(parser, what):
   )
 
 
-def policy(args, own=()):
-  """Returns the settings of the masking policy that the flags describe, as a dict.
+def policy(args: argparse.Namespace, own: Mapping[str, Any] | None = None) -> dict[str, Any]:
+  """Returns the settings of the masking policy that the flags describe.
 
-  `own`, [(key, text)], are settings that stand before those of the flags.
+  `own`, {name: value}, are settings of that group that the single settings of the flags change.
+
+  Raises:
+    UserError: a flag that sets something else, or settings that cannot work.
   """
   for key, _ in args.overrides:
     if key != 'masking' and not key.startswith('masking.'):
       raise config.UserError(f'--config.{key}: only --config.masking.KEY=VALUE decides here')
   base = config.load(args.config) if args.config else config.base()
   base = base.copy_and_resolve_references()
+  # Whether there are collocations and classes is asked of the data, which the flags do not name.
   with base.unlocked():
-    base.data.update(collocations=1, classes='any')  # whether they are there is asked of the data
+    base.data.update(collocations=1, classes='any')
   preset = [('masking', args.policy)] if args.policy else []
-  return config.override(base, [*preset, *own, *args.overrides]).masking.to_dict()
+  # As text, like the flags, so that all are applied and checked together.
+  own_texts = [(f'masking.{name}', str(value)) for name, value in (own or {}).items()]
+  return config.override(base, [*preset, *own_texts, *args.overrides]).masking.to_dict()

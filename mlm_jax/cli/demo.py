@@ -4,16 +4,17 @@ Example:
   mlm-jax demo --minutes=5 --workdir=runs/demo
 """
 
+import argparse
 import math
 import sys
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--minutes', type=float, default=5.0, help='of training, about')
   parser.add_argument('--workdir', default='runs/demo', help='the folder of the run')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
   from mlm_jax import config
   from mlm_jax import demo
 

@@ -9,19 +9,20 @@ Example:
 Prints one line of JSON. The text must have been prepared with the run's own tokenizer.
 """
 
+import argparse
 import json
 
 from mlm_jax.cli import _config
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--workdir', required=True, help='the folder of the run')
   parser.add_argument('--step', type=int, help='a checkpoint; the newest intact one if not given')
   parser.add_argument(
     '--baselines',
     action='store_true',
-    help='also score a unigram and a bigram guess of the same masked tokens, and on a '
-    'synthetic language the best there can be',
+    help='also score a unigram and a bigram baseline on the same masked tokens, and on a '
+    'synthetic language the Bayes-optimal model',
   )
   parser.add_argument('--data', help="a folder of prepared data; the run's own if not given")
   _config.add_policy(
@@ -29,7 +30,7 @@ def add_arguments(parser):
   )
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
   from mlm_jax.inference import evaluate
 
   other = _config.policy(args) if args.policy or args.config or args.overrides else None

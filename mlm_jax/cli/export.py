@@ -6,11 +6,13 @@ Example:
   mlm-jax export --workdir=runs/electra --to=exported/electra --part=discriminator
 
 AutoModelForMaskedLM loads the first one. AutoModel has no place for its head: --part=encoder leaves
-that out. An imported run that was not trained since is written as it came.
+the head out. An imported run that was not trained further is written as it was read.
 """
 
+import argparse
 
-def add_arguments(parser):
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--workdir', required=True, help='the folder of the run')
   parser.add_argument('--to', dest='folder', required=True, metavar='DIR', help='a new folder')
   parser.add_argument('--step', type=int, help='a checkpoint; the newest intact one if not given')
@@ -24,11 +26,11 @@ def add_arguments(parser):
     '--sentence-transformers',
     action='store_true',
     dest='sentences',
-    help='also write what sentence-transformers load: the mean over the tokens, normalised',
+    help='also write a model of sentence-transformers: the mean over the tokens, normalised',
   )
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
   from mlm_jax.huggingface import exporting
 
   exporting.run(args.workdir, args.folder, args.step, args.part, args.sentences)

@@ -4,14 +4,16 @@ Example:
   mlm-jax fill --workdir=runs/demo 'Return a new [MASK] with the given items.'
 """
 
+import argparse
 
-def add_arguments(parser):
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--workdir', required=True, help='the folder of the run')
-  parser.add_argument('--top-k', type=int, default=5, help='predictions a mask')
+  parser.add_argument('--top-k', type=int, default=5, help='predictions per mask')
   parser.add_argument('text', nargs='+', help='with one or more [MASK]')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
   from mlm_jax.inference import predictor
 
   opened = predictor.open_run(args.workdir)

@@ -2,18 +2,19 @@
 
 Example:
   mlm-jax import --from=downloads/bert-base-uncased --workdir=runs/bert
-  mlm-jax import --from=answerdotai/ModernBERT-base --workdir=runs/modernbert   # where there is a
-  network
+  mlm-jax import --from=answerdotai/ModernBERT-base --workdir=runs/modernbert   # needs a network
 
 BERT, RoBERTa, ELECTRA, DeBERTa v1 to v3 and ModernBERT, with or without a masked-language-model
-head, from safetensors. The run fills masks, embeds texts and is where another run can start:
+head, from safetensors. The run fills masks, embeds texts, and another run can start from it:
 
   mlm-jax train --config=runs/bert/config.json --config.init_from=runs/bert --workdir=runs/more \\
     --config.data.source=text:mine.txt --config.data.tokenizer=runs/bert/tokenizer/tokenizer.model
 """
 
+import argparse
 
-def add_arguments(parser):
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--from',
     dest='place',
@@ -24,7 +25,7 @@ def add_arguments(parser):
   parser.add_argument('--workdir', required=True, help='the folder of the new run')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
   from mlm_jax.huggingface import importing
 
   importing.run(args.place, args.workdir)

@@ -4,25 +4,26 @@ Example:
   mlm-jax prepare --workdir=runs/mine --config.data.source='text:corpus/*.txt.zst'
   mlm-jax prepare --workdir=runs/mine --inspect
 
-The result stands in WORKDIR/data, or where config.data.prepared says; a run with the
+The result is stored in WORKDIR/data, or where config.data.prepared says; a run with the
 same settings uses it. An interrupted preparation is redone. A finished one is reused; it
 is refused when its settings, the names, sizes or first and last MiB of its files, or its
-tokenizer's model are not those asked for.
+tokenizer's model differ from those asked for.
 
 With --inspect it prints what was prepared: sizes, drops by rule, how long documents and
 how full rows are, the most common and the unknown pieces, collocations and classes of words
-where there are some, and some rows as text. Without a config it shows what stands in
+where there are some, and some rows as text. Without a config it shows the data in
 WORKDIR/data, for stages also in WORKDIR/data_LENGTH, or in WORKDIR where that is the folder of
 prepared data itself.
 """
 
+import argparse
 import pathlib
 
 from mlm_jax import config
 from mlm_jax.cli import _config
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
   _config.add_arguments(parser)
   parser.add_argument('--workdir', metavar='DIR', required=True, help='the data go to DIR/data')
   parser.add_argument(
@@ -31,7 +32,7 @@ def add_arguments(parser):
   parser.add_argument('--inspect', action='store_true', help='show what was prepared')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
   from mlm_jax.data import inspect
   from mlm_jax.data import store
 
@@ -44,8 +45,8 @@ def run(args):
         print(line, flush=True)
 
 
-def _finished(args):
-  """Returns the folders of prepared data that are to be inspected without a config, or None.
+def _finished(args: argparse.Namespace) -> list[pathlib.Path] | None:
+  """Returns the folders of prepared data to inspect; None where a config says what to prepare.
 
   Raises:
     UserError: nothing is prepared there.
@@ -63,11 +64,12 @@ def _finished(args):
   return found
 
 
-def _prepare(args):
-  """Prepares what the config asks for, each stage's rows; returns the folders."""
+def _prepare(args: argparse.Namespace) -> list[pathlib.Path]:
+  """Prepares the data of each stage of the config; returns the folders."""
   from mlm_jax.tasks import pretraining
 
   prepared = pretraining.prepare_data(
     _config.read(args), args.workdir, log=lambda line: print(line, flush=True)
   )
-  return dict.fromkeys(each.directory for each in prepared)
+  # Stages with rows of one length share a folder.
+  return list(dict.fromkeys(each.directory for each in prepared))

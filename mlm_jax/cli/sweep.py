@@ -1,40 +1,45 @@
-"""Make the runs of an experiment, or go on with them.
+"""Make the runs of an experiment, or resume them.
 
 Example:
   mlm-jax sweep experiments/masking_rate --workdir=runs/masking_rate --plan
   mlm-jax sweep experiments/masking_rate --workdir=runs/masking_rate --jobs=2
 
 An experiment is a folder with a sweep.py, whose get_sweep() says which runs answer its question
-(see mlm_jax/sweeps). The data is prepared once; each run stands in DIR/runs/NAME, a folder like
-that of `mlm-jax train`, with what it printed in output.log. The same command goes on with a stopped
-sweep: finished runs are skipped, the others go on from their newest checkpoints; a run whose
-process has outlived a killed sweep is waited for. A run that crashes is started again, twice at
-most, one that diverges is not (without its folder it starts anew). The others go on meanwhile, and
-the exit status is 1 in the end.
+(see mlm_jax/sweeps). The data is prepared once; each run is stored in DIR/runs/NAME, a folder like
+that of `mlm-jax train`, with what it printed in output.log. The same command resumes a stopped
+sweep: finished runs are skipped, the others continue from their newest checkpoints; a run whose
+process has outlived a killed sweep is waited for. A run that crashes is started again, at most
+twice; one that diverges is not (remove its folder to start it from the beginning). The others
+continue meanwhile, and the exit status is 1 in the end.
 
 With --launcher=ray the runs are tasks of a running Ray cluster (ray start; RAY_ADDRESS). DIR, the
-folder that this is started in and the installed mlm_jax must be the same on all nodes.
+working directory and the installed mlm_jax must be the same on all nodes.
 
 With --population runs that differ only in numbers (seed, masking.rate, optim.learning_rate, ...)
 train as the replicas of one step, in this process.
 """
 
+import argparse
 import sys
+import typing
 
 from mlm_jax import config
 
+if typing.TYPE_CHECKING:
+  from mlm_jax.sweeps import launchers as launchers_lib
 
-def add_arguments(parser):
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('experiment', metavar='EXPERIMENT', help='a folder with a sweep.py')
   parser.add_argument('--workdir', metavar='DIR', required=True, help='the folder of the sweep')
   parser.add_argument(
-    '--plan', action='store_true', help='only show the runs, what they cost and how far they are'
+    '--plan', action='store_true', help='only show the runs, their cost and their progress'
   )
   parser.add_argument(
     '--jobs',
     metavar='N',
     type=int,
-    help='runs at once; 1 if not given, with ray as many as the cluster takes',
+    help='parallel runs; 1 if not given, with ray as many as the cluster allows',
   )
   parser.add_argument(
     '--population',
@@ -45,7 +50,7 @@ def add_arguments(parser):
     help='train runs that differ only in numbers as one, N at a time; all if no N is given',
   )
   parser.add_argument(
-    '--launcher', choices=('local', 'ray'), default='local', help='where the runs are made'
+    '--launcher', choices=('local', 'ray'), default='local', help='where the runs are trained'
   )
   for kind, default in (('cpus', 1), ('gpus', 0)):
     parser.add_argument(
@@ -53,11 +58,11 @@ def add_arguments(parser):
       metavar='N',
       type=int,
       default=default,
-      help=f'with ray: what a run asks for, {default} if not given',
+      help=f'with ray: {kind.upper()[:3]}s that a run asks for, {default} if not given',
     )
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
   for flag, value, least in (
     ('jobs', args.jobs, 1),
     ('cpus-per-run', args.cpus_per_run, 1),
@@ -68,13 +73,14 @@ def run(args):
       raise config.UserError(f'--{flag}={value}: must be at least {least}')
   if args.population is not None and (args.jobs is not None or args.launcher != 'local'):
     raise config.UserError('--population trains in this process: leave --jobs and --launcher out')
+  # Here, since they import JAX, which takes seconds: flags are checked before.
   from mlm_jax import sweeps
   from mlm_jax.sweeps import layout
   from mlm_jax.sweeps import plan_text
 
   log = lambda line: print(line, flush=True)
   plan = sweeps.plan(sweeps.load(args.experiment), args.experiment, args.workdir, log)
-  layout.check(plan, args.workdir)  # else runs of another sweep would be counted
+  layout.check(plan, args.workdir)  # otherwise runs of another sweep would be counted
   for line in plan_text.lines(plan, args.workdir):
     log(line)
   if args.plan:
@@ -89,7 +95,7 @@ def run(args):
     sys.exit(1)
 
 
-def _launcher(args):
+def _launcher(args: argparse.Namespace) -> 'launchers_lib.Launcher':
   from mlm_jax.sweeps import launchers
 
   if args.launcher == 'local':

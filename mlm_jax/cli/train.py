@@ -1,19 +1,20 @@
-"""Pretrain an encoder, or go on with a run that was stopped.
+"""Pretrain an encoder, or resume a run that was stopped.
 
 Example:
   mlm-jax train --config=configs/novels_small.py --workdir=runs/novels
   mlm-jax train --config=configs/bert_base.py:smoke --config.seed=1 --workdir=runs/smoke
 
-The same command takes up a stopped run at its newest checkpoint; a finished one
-says so.
+The same command resumes a stopped run from its newest checkpoint; of a finished run it says that
+it is finished.
 """
 
+import argparse
 import sys
 
 from mlm_jax.cli import _config
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
   _config.add_arguments(parser)
   parser.add_argument('--workdir', required=True, help='the folder of the run')
   parser.add_argument(
@@ -21,11 +22,12 @@ def add_arguments(parser):
   )
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
   config = _config.read(args)
+  # Imports JAX, which takes seconds: only now that the config is known to be right.
   from mlm_jax.tasks import pretraining
   from mlm_jax.training import distributed
 
-  distributed.start()
+  distributed.start()  # before anything asks JAX for its devices
   if not pretraining.run(config, args.workdir, profile=args.profile):
     sys.exit(1)

@@ -1,26 +1,38 @@
 """The config: one commented default that every recipe starts from, checked before any work starts.
 
 defaults   every setting, with its meaning
-keys       settings spoken of by dotted keys
+keys       settings named by dotted keys
+limits     what each setting may be
 checks     what cannot work
-own        a researcher's own functions and classes
+custom     a researcher's own functions and classes
 presets    masking policies of published systems
 staging    the config of each stage of a run
 recipes    configs from files, changed on the command line
-saved      configs as JSON, and what two of them differ in
+saved      configs as JSON, and the differences between two of them
+
+The package is also a function, for programs and notebooks:
+
+  config = mlm_jax.config('configs/novels_small.py', {'seed': 1, 'masking.rate': 0.3})
 """
 
+from collections.abc import Mapping
+import os
+import sys
+import types
+from typing import Any
+
 from mlm_jax.config.checks import check
+from mlm_jax.config.custom import error_text
+from mlm_jax.config.custom import imported
 from mlm_jax.config.defaults import base
 from mlm_jax.config.defaults import vary
+from mlm_jax.config.keys import Config
 from mlm_jax.config.keys import UserError
 from mlm_jax.config.keys import find
 from mlm_jax.config.keys import flatten
 from mlm_jax.config.keys import is_config
 from mlm_jax.config.keys import is_number
 from mlm_jax.config.keys import one_line
-from mlm_jax.config.own import imported
-from mlm_jax.config.own import said
 from mlm_jax.config.presets import PRESETS
 from mlm_jax.config.presets import settings as preset_settings
 from mlm_jax.config.recipes import call
@@ -31,4 +43,56 @@ from mlm_jax.config.recipes import override
 from mlm_jax.config.saved import differences
 from mlm_jax.config.saved import from_json
 from mlm_jax.config.saved import to_json
+from mlm_jax.config.staging import final_stage
 from mlm_jax.config.staging import stages
+
+__all__ = [
+  'Config',
+  'PRESETS',
+  'UserError',
+  'base',
+  'call',
+  'check',
+  'differences',
+  'error_text',
+  'final_stage',
+  'find',
+  'flatten',
+  'from_json',
+  'imported',
+  'is_config',
+  'is_number',
+  'load',
+  'masking',
+  'one_line',
+  'overlay',
+  'override',
+  'preset_settings',
+  'stages',
+  'to_json',
+  'vary',
+]
+
+
+class _CallableModule(types.ModuleType):
+  """A package that can be called."""
+
+  def __call__(
+    self,
+    recipe: str | os.PathLike[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+  ) -> Config:
+    """Returns a checked and locked config: a recipe, or the default, with settings laid over it.
+
+    Args:
+      recipe: FILE[:variant], or the config.json of a run; None for `base()`.
+      settings: {dotted key: value}, of the settings' types; the name of a preset as `masking`.
+
+    Raises:
+      UserError: no such file, an unknown setting, or settings that cannot work.
+    """
+    return overlay(base() if recipe is None else load(recipe), settings or {})
+
+
+# Python looks __call__ up on the class of a module, not in the module, so the class is changed.
+sys.modules[__name__].__class__ = _CallableModule

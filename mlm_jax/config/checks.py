@@ -1,176 +1,31 @@
-"""What cannot work, by itself or with other settings: refused before any work starts."""
+"""Settings that cannot work, alone or with other settings: refused before any work starts.
 
+Each check raises UserError for the first one: `config.KEY = VALUE: must be WHAT IS ALLOWED`.
+"""
+
+from collections.abc import Iterable
 import difflib
-import pathlib
 import re
+from typing import Any
+from typing import NoReturn
 
 from mlm_jax.config import defaults
 from mlm_jax.config import keys
+from mlm_jax.config import limits
 from mlm_jax.config import staging
+from mlm_jax.config.keys import Config
 from mlm_jax.config.keys import UserError
 from mlm_jax.config.keys import is_number
 
-# A family is a file of this folder. Listed and not imported: config must not import models.
-_FAMILIES = pathlib.Path(__file__).parents[1] / 'models' / 'families'
-_CHOICES = {
-  'data.document': ('file', 'lines', 'blocks', 'regex'),
-  'data.unicode': ('NFC', 'NFKC', 'none'),
-  'data.control_characters': ('remove', 'keep'),
-  'data.white_space': ('collapse', 'keep'),
-  'data.packing': ('best_fit', 'contiguous'),
-  'data.pairs': ('', 'nsp', 'sop'),
-  'masking.unit': ('token', 'word', 'span', 'collocation', 'sentence'),
-  'masking.span_of': ('word', 'token'),
-  'masking.span_length_distribution': ('geometric', 'uniform', 'harmonic'),
-  'masking.sampling': ('fixed_count', 'bernoulli'),
-  'masking.schedule': (
-    'constant',
-    'linear',
-    'cosine',
-    'polynomial',
-    'early_polynomial',
-    'step',
-    'row',
-  ),
-  'masking.corruption_per': ('unit', 'token'),
-  'masking.replacement_distribution': ('uniform', 'frequency'),
-  'model.family': tuple(sorted(path.stem for path in _FAMILIES.glob('[!_]*.py'))),
-  'model.deberta.projections': ('', 'shared', 'own'),
-  'model.deberta.relative_norm': ('', 'none', 'layer_norm'),
-  'model.deberta.convolution_act': ('gelu', 'tanh'),
-  'model.deberta.decoder': ('plain', 'enhanced'),
-  'model.init': ('normal', 'neighbours'),
-  'model.dtype': ('float32', 'bfloat16'),
-  'objective.name': ('masked', 'rtd'),
-  'objective.sharing': ('tied', 'none', 'gdes'),
-  'optim.name': ('adamw', 'lamb', 'stable_adamw'),
-  'optim.schedule': ('linear', 'cosine', 'polynomial', 'one_minus_sqrt', 'constant'),
-}
-_AT_LEAST = {
-  'batch_size': 1,
-  'grad_accumulation_steps': 1,
-  'total_steps': 1,
-  'data.block_characters': 1,
-  'data.min_characters': 1,
-  'data.max_characters': 0,
-  'data.vocab_size': 300,
-  'data.tokenizer_characters': 1000,
-  'data.tokenizer_threads': 1,
-  'data.row_length': 8,
-  'data.max_segments': 1,
-  'masking.static_copies': 0,
-  'masking.span_max': 1,
-  'masking.frequency_power': 0,
-  'masking.rate_power': 0.1,
-  'data.collocations': 0,
-  'model.layers': 0,
-  'model.width': 0,
-  'model.heads': 0,
-  'model.feed_forward': 0,
-  'model.max_positions': 1,
-  'model.head_rows': 0,
-  'model.vocab_size': 0,
-  'model.embedding_width': 0,
-  'model.types': -1,
-  'model.position_offset': -1,
-  'model.norm_epsilon': 0,
-  'model.deberta.span': 0,
-  'model.deberta.buckets': -1,
-  'model.deberta.convolution': -1,
-  'model.modernbert.window': 2,
-  'model.modernbert.global_every': 1,
-  'objective.pairs_weight': 0,
-  'objective.sbo_weight': 0,
-  'optim.warmup_steps': 0,
-  'optim.decay_steps': 0,
-  'optim.weight_decay': 0,
-  'optim.clip_norm': 0,
-  'optim.max_consecutive_nonfinite': 1,
-  'evaluation.every': 1,
-  'evaluation.rows': 0,
-  'evaluation.batch_size': 1,
-  'evaluation.patience': 0,
-  'evaluation.min_delta': 0,
-  'checkpoint.every': 1,
-  'checkpoint.keep_latest': 1,
-  'checkpoint.keep_best': 0,
-  'log.every': 1,
-  'log.spike': 0,
-  'mesh.devices': 0,
-  'mesh.data': 0,
-  'mesh.fsdp': 1,
-  'mesh.tensor': 1,
-}
-_MOST_ROWS = 1 << 20
-_ABOVE_0 = (
-  'masking.span_p',
-  'masking.predict_fraction',
-  'model.init_std',
-  'model.modernbert.global_theta',
-  'model.modernbert.local_theta',
-  'data.validation_fraction',
-  'optim.learning_rate',
-  'optim.epsilon',
-  'optim.power',
-  'optim.layerwise_lr_decay',
-  'optim.generator_lr_multiplier',
-  'objective.masked_weight',
-  'objective.rtd_weight',
-  'objective.generator_layers',
-  'objective.generator_width',
-)
-_BELOW_1 = ('data.validation_fraction', 'optim.beta1', 'optim.beta2')
-# What only some choices of another setting read: (the setting, the other, its choices that do).
-_READ_WITH = (
-  ('masking.span_of', 'masking.unit', ('span',)),
-  ('masking.span_length_distribution', 'masking.unit', ('span',)),
-  ('masking.span_p', 'masking.unit', ('span',)),
-  ('masking.span_p', 'masking.span_length_distribution', ('geometric',)),
-  ('masking.span_max', 'masking.unit', ('span',)),
-  ('masking.frequency_power', 'masking.selection', ('frequency',)),
-  ('masking.function_weight', 'masking.selection', ('content',)),
-  ('masking.class_weights', 'masking.selection', ('class',)),
-  ('masking.rate_power', 'masking.schedule', ('polynomial', 'early_polynomial')),
-  ('masking.corruption_per', 'masking.unit', ('word', 'span', 'collocation', 'sentence')),
-  ('optim.power', 'optim.schedule', ('polynomial',)),
-  *(
-    (f'objective.{key}', 'objective.name', ('masked',))
-    for key in ('predict_all', 'pairs_weight', 'sbo_weight')
-  ),
-  *(
-    (key, 'objective.name', ('rtd',))
-    for key in (
-      'objective.rtd_weight',
-      'objective.sharing',
-      'objective.generator_layers',
-      'objective.generator_width',
-      'optim.generator_lr_multiplier',
-      'optim.clip_separately',
-    )
-  ),
-)
-_FRACTIONS = (
-  'masking.rate',
-  'masking.final_rate',
-  'masking.mean_rate',
-  'masking.span_p',
-  'masking.function_weight',
-  'masking.predict_fraction',
-  'model.dropout',
-  'optim.final_lr_ratio',
-  'optim.layerwise_lr_decay',
-  'data.sampling_alpha',
-  'data.max_repetition',
-  'data.max_symbols',
-  'data.near_duplicates',
-  *_BELOW_1,
-)
+# {dotted key: value} of a whole config.
+_Flat = dict[str, Any]
 
 
-def check(config):
+def check(config: Config) -> None:
   """Raises UserError for the first setting that cannot work."""
   _check_stage(config)
   staging.check_stages(config, _check_stage)
+  # Of the stages together: one of them may replace tokens at random and another not.
   random = any(stage.masking.corruption_probs[1] for _, stage in staging.stages(config))
   if config.masking.replacement_distribution != 'uniform' and not random:
     _refuse(
@@ -180,7 +35,7 @@ def check(config):
     )
 
 
-def _check_stage(config):
+def _check_stage(config: Config) -> None:
   """Raises UserError for the first setting that cannot work in a run of one stage."""
   check_form(config)
   flat = keys.flatten(config)
@@ -193,8 +48,11 @@ def _check_stage(config):
   _check_read(flat)
 
 
-def check_form(config):
-  """Raises UserError where the keys or the types are not those of `base`."""
+def check_form(config: Config) -> None:
+  """Raises UserError where the keys or the types are not those of `base`.
+
+  A recipe is Python and can add or replace anything, so this is checked before all else.
+  """
   flat, wanted = keys.flatten(config), keys.flatten(defaults.base())
   for key in flat:
     if key not in wanted:
@@ -203,6 +61,7 @@ def check_form(config):
     if key not in flat:
       raise UserError(f'config.{key} is missing')
     kind = type(example)
+    # Settings are written to files and passed to other programs, where NUL ends a text.
     if kind is str and '\0' in str(flat[key]):
       raise UserError(f'config.{key} = {flat[key]!r}: must be text without a NUL character')
     if not (is_number(flat[key]) if kind is float else type(flat[key]) is kind):
@@ -210,50 +69,60 @@ def check_form(config):
       raise UserError(f'config.{key} = {flat[key]!r}: must be {what}, such as {example!r}')
 
 
-def _refuse(flat, key, allowed):
+def _refuse(flat: _Flat, key: str, allowed: str) -> NoReturn:
   raise UserError(f'config.{key} = {flat[key]!r}: must be {allowed}')
 
 
-def _check_ranges(flat):
-  """What a setting may be whatever the others are."""
-  for key, choices in _CHOICES.items():
+def _hint(given: object, choices: Iterable[str]) -> str:
+  """Returns the question whether the nearest choice was meant, '' where none is near."""
+  near = difflib.get_close_matches(str(given), list(choices), 1)
+  return f' (did you mean {near[0]}?)' if near else ''
+
+
+def _are_weights(values: Iterable[object]) -> bool:
+  """Whether all are numbers from 0 on and not all are 0; also true of none at all."""
+  values = list(values)
+  return all(is_number(each) and each >= 0 for each in values) and (not values or any(values))
+
+
+def _check_ranges(flat: _Flat) -> None:
+  """What a setting may be, whatever the others are."""
+  for key, choices in limits.CHOICES.items():
     if flat[key] not in choices:
-      near = difflib.get_close_matches(str(flat[key]), choices, 1)
-      _refuse(
-        flat, key, f'one of {", ".join(choices)}' + (f' (did you mean {near[0]}?)' if near else '')
-      )
-  for key, least in _AT_LEAST.items():
+      _refuse(flat, key, f'one of {", ".join(choices)}' + _hint(flat[key], choices))
+  for key, least in limits.AT_LEAST.items():
     if not flat[key] >= least:
       _refuse(flat, key, f'at least {least}')
   for key in ('batch_size', 'evaluation.batch_size'):
-    if flat[key] > _MOST_ROWS:
-      _refuse(flat, key, f'at most {_MOST_ROWS:,}')
-  for key in _FRACTIONS:
+    if flat[key] > limits.MOST_ROWS:
+      _refuse(flat, key, f'at most {limits.MOST_ROWS:,}')
+  for key in limits.FRACTIONS:
     if not 0 <= flat[key] <= 1:
       _refuse(flat, key, 'between 0 and 1')
-  for key in _BELOW_1:
+  for key in limits.BELOW_1:
     if flat[key] == 1:
       _refuse(flat, key, 'below 1')
-  for key in _ABOVE_0:
+  for key in limits.ABOVE_0:
     if not flat[key] > 0:
       _refuse(flat, key, 'above 0')
+  # Dropout is drawn in 8 bits: more than 255/256 rounds to 1.
   if flat['model.dropout'] > 255 / 256:
     _refuse(flat, 'model.dropout', 'at most 255/256: nothing would be kept')
   if not 0 <= flat['seed'] < 2**32:
     _refuse(flat, 'seed', 'between 0 and 2**32 - 1 (larger seeds would collide silently)')
 
 
-def _check_masking(flat):
+def _check_masking(flat: _Flat) -> None:
   _check_rate(flat)
   selections = ('uniform', 'frequency', 'content', 'class', 'accuracy')
   if flat['masking.selection'] not in selections and ':' not in flat['masking.selection']:
-    near = difflib.get_close_matches(flat['masking.selection'], selections, 1)
     _refuse(
       flat,
       'masking.selection',
       f'one of {", ".join(selections)}, or module:Class of yours'
-      + (f' (did you mean {near[0]}?)' if near else ''),
+      + _hint(flat['masking.selection'], selections),
     )
+  # Collocations and classes are found when data is prepared, so they are settings of `data`.
   if flat['masking.unit'] == 'collocation' and not flat['data.collocations']:
     _refuse(
       flat,
@@ -262,12 +131,10 @@ def _check_masking(flat):
     )
   if flat['masking.selection'] == 'class' and not flat['data.classes']:
     _refuse(flat, 'data.classes', "'conllu' or module:function, for masking.selection = 'class'")
-  weights = flat['masking.class_weights']
-  if (
-    not all(is_number(weight) and weight >= 0 for weight in weights) or weights and not any(weights)
-  ):
+  if not _are_weights(flat['masking.class_weights']):
     _refuse(flat, 'masking.class_weights', 'numbers from 0 on, not all 0, one a class, or ()')
   split = flat['masking.corruption_probs']
+  # The tolerance is for shares such as 1/3 that floats cannot add up to 1.
   if (
     len(split) != 3
     or not all(map(is_number, split))
@@ -277,7 +144,7 @@ def _check_masking(flat):
     _refuse(flat, 'masking.corruption_probs', 'three shares ([MASK], random, kept) that sum to 1')
 
 
-def _check_rate(flat):
+def _check_rate(flat: _Flat) -> None:
   rate, final, mean = (flat[f'masking.{name}'] for name in ('rate', 'final_rate', 'mean_rate'))
   if flat['masking.schedule'] == 'constant':
     if not rate > 0:
@@ -285,7 +152,7 @@ def _check_rate(flat):
     for key in ('masking.final_rate', 'masking.mean_rate'):
       if flat[key]:
         _refuse(flat, key, "0 when masking.schedule is 'constant'")
-  elif rate == final:
+  elif rate == final:  # a schedule that changes nothing
     _refuse(
       flat,
       'masking.final_rate',
@@ -293,25 +160,24 @@ def _check_rate(flat):
     )
 
 
-def _check_data(flat):
+def _check_data(flat: _Flat) -> None:
   if flat['data.document'] == 'regex' and not flat['data.document_regex']:
     _refuse(flat, 'data.document_regex', "a regular expression when data.document is 'regex'")
-  weights = flat['data.weights']
-  if (
-    not all(is_number(weight) and weight >= 0 for weight in weights) or weights and not any(weights)
-  ):
+  if not _are_weights(flat['data.weights']):
     _refuse(
       flat, 'data.weights', 'numbers from 0 on, not all 0, one a source, or () for shares by size'
     )
-  if weights and flat['data.sampling_alpha'] != 1:
+  # Both would say the shares of the sources.
+  if flat['data.weights'] and flat['data.sampling_alpha'] != 1:
     _refuse(flat, 'data.sampling_alpha', '1 where config.data.weights says the shares')
   if flat['data.max_characters'] and flat['data.max_characters'] < flat['data.min_characters']:
     _refuse(flat, 'data.max_characters', 'at least data.min_characters, or 0 for no limit')
 
 
-def _check_objective(flat):
+def _check_objective(flat: _Flat) -> None:
   if flat['data.pairs'] and flat['data.packing'] == 'contiguous':
     _refuse(flat, 'data.packing', "'best_fit' for config.data.pairs: the other one cuts pairs")
+  # A table of one type cannot look up the second sentence's; 0 = no table at all.
   if flat['data.pairs'] and flat['model.types'] == 1:
     _refuse(flat, 'model.types', 'at least 2, or 0, for config.data.pairs')
   if flat['objective.pairs_weight']:
@@ -321,9 +187,10 @@ def _check_objective(flat):
       _refuse(
         flat,
         'model.types',
-        'at least 2, which tell the two sentences of a pair apart, for '
+        'at least 2, which distinguish the two sentences of a pair, for '
         'config.objective.pairs_weight above 0',
       )
+  # A span boundary objective predicts what is inside a span; one token has no inside.
   if flat['objective.sbo_weight'] and flat['masking.unit'] == 'token':
     _refuse(
       flat,
@@ -338,13 +205,15 @@ def _check_objective(flat):
     )
 
 
-def _check_batch(flat):
+def _check_batch(flat: _Flat) -> None:
+  # Parts of equal size have equal shapes, so that the step is compiled once.
   if flat['batch_size'] % flat['grad_accumulation_steps']:
     _refuse(
       flat,
       'batch_size',
       f'a multiple of grad_accumulation_steps = {flat["grad_accumulation_steps"]}',
     )
+  # JAX raises no error for an index beyond a table: such positions would be wrong silently.
   if flat['data.row_length'] > flat['model.max_positions']:
     _refuse(
       flat,
@@ -354,7 +223,8 @@ def _check_batch(flat):
     )
 
 
-def _check_optim(flat):
+def _check_optim(flat: _Flat) -> None:
+  # Whatever was given may not even be pairs: unpacking it raises one of the three.
   try:
     for regex, is_decayed in flat['optim.decay_rules']:
       re.compile(regex)
@@ -362,6 +232,7 @@ def _check_optim(flat):
         raise TypeError
   except (re.error, TypeError, ValueError):
     _refuse(flat, 'optim.decay_rules', 'pairs of a regular expression and True or False')
+  # A constant rate has no decay that these could describe.
   for key in ('optim.decay_steps', 'optim.final_lr_ratio'):
     if flat[key] and flat['optim.schedule'] == 'constant':
       _refuse(flat, key, "0 when optim.schedule is 'constant'")
@@ -373,9 +244,12 @@ def _check_optim(flat):
     )
 
 
-def _check_read(flat):
-  """Refuses what differs from its default and is read by nothing."""
+def _check_read(flat: _Flat) -> None:
+  """Refuses a setting that was changed and that nothing reads.
+
+  Whoever sets it believes that it has an effect; the run would not show that it has none.
+  """
   unchanged = keys.flatten(defaults.base())
-  for key, other, choices in _READ_WITH:
+  for key, other, choices in limits.READ_WITH:
     if flat[key] != unchanged[key] and flat[other] not in choices:
       _refuse(flat, key, f'{unchanged[key]!r} unless {other} is {" or ".join(map(repr, choices))}')

@@ -2,41 +2,42 @@
 
 import ml_collections
 
+from mlm_jax.config.keys import Config
 from mlm_jax.config.keys import UserError
 
 
-def base():
+def base() -> Config:
   """Returns the default config: every setting, with its meaning."""
   c = ml_collections.ConfigDict()
-  # the root of every random draw; below 2**32
+  # root of every random draw; below 2**32
   c.seed = 0
   # rows a step, over all devices
   c.batch_size = 32
-  # parts a batch is computed in; the gradient is the same
+  # parts that a batch is computed in, to save memory; the gradient is the same
   c.grad_accumulation_steps = 1
   c.total_steps = 1000
   # folder of a run whose parameters this one starts from
   c.init_from = ''
-  # Parts of the run: each a dict of its `steps` and of what differs in it, as dotted
-  # keys (see config/staging.py); together they make total_steps. () = one part.
+  # Parts of the run: each a dict of its `steps` and of the settings that differ in it, as dotted
+  # keys (see config/staging.py); their steps add up to total_steps. () = one part.
   c.stages = ()
 
   c.data = data = ml_collections.ConfigDict()
   # text:GLOB, conllu:GLOB, tfds:NAME, hf:FOLDER, synthetic:STATES/WORDS or pydocs; several are
   # joined by commas (see data/corpus/sources.py)
   data.source = 'pydocs'
-  # one a source, shares of the rows drawn; () = by size
+  # shares of the rows drawn, one per source; () = by size
   data.weights = ()
-  # without weights: shares go by size to this power; 1 = all rows are shuffled together, .3 lifts
-  # small languages
+  # without weights: shares are proportional to size to this power; 1 = all rows are shuffled
+  # together, .3 lifts small languages
   data.sampling_alpha = 1.0
   # the field or column of a record that holds its text
   data.field = 'text'
   # file (or .jsonl record), lines, blocks or regex
   data.document = 'file'
-  # blocks: paragraphs are joined until this long
+  # blocks: paragraphs are joined until they have this many characters
   data.block_characters = 2000
-  # regex: documents are what stands between its matches
+  # regex: documents are the text between its matches
   data.document_regex = ''
   # NFC, NFKC or none
   data.unicode = 'NFC'
@@ -52,9 +53,9 @@ def base():
   data.max_repetition = 1.0
   # documents with a larger share of symbols are dropped; for both see data/corpus/clean.py, 1 = off
   data.max_symbols = 1.0
-  # exact ones, after cleaning
+  # exact duplicates, after cleaning
   data.drop_duplicates = True
-  # similarity from which on a training document is dropped that resembles another; 0 = off (see
+  # a training document at least this similar to another is dropped; 0 = off (see
   # data/corpus/near_duplicates.py)
   data.near_duplicates = 0.0
   # share of the documents kept for evaluation
@@ -62,15 +63,15 @@ def base():
   # unigram, bpe, word, wordpiece, byte_bpe, or the path of a SentencePiece model or a
   # tokenizer.json
   data.tokenizer = 'unigram'
-  # pieces to train; read from the file for a path
+  # pieces of a trained tokenizer; that of a path has its own number
   data.vocab_size = 8192
-  # size of the sample it is trained on
+  # characters of the sample that the tokenizer is trained on
   data.tokenizer_characters = 20_000_000
-  # part of the result: other counts give other pieces
+  # fixed since another number of threads gives other pieces
   data.tokenizer_threads = 2
-  # tokens a row
+  # tokens per row
   data.row_length = 128
-  # documents a row at most
+  # documents per row at most
   data.max_segments = 8
   # best_fit or contiguous
   data.packing = 'best_fit'
@@ -80,8 +81,8 @@ def base():
   # classes of words: conllu (parts of speech, from a conllu: source) or module:function of yours;
   # '' = none (see data/annotations/word_classes.py)
   data.classes = ''
-  # pairs of sentences in place of documents: nsp (the second part follows the first, or is of
-  # another document) or sop (the two follow one another, or have changed places); '' = none (see
+  # pairs of sentences in place of documents: nsp (the second part follows the first, or is from
+  # another document) or sop (the second follows the first, or the two are swapped); '' = none (see
   # data/annotations/sentence_pairs.py)
   data.pairs = ''
   # folder of the prepared data; '' = WORKDIR/data
@@ -137,21 +138,21 @@ def base():
   # bert, roberta, electra, deberta, deberta_v2, deberta_v3 or modernbert: the files of
   # models/families
   model.family = 'bert'
-  # sets the five below where they are 0
+  # a named size; sets those of the five below that are 0
   model.size = 'small'
   model.layers = 0
   model.width = 0
   model.heads = 0
   model.feed_forward = 0
-  # of the tables, projected to width where they differ; 0 = width
+  # of the embedding tables, projected to width where they differ; 0 = width
   model.embedding_width = 0
-  # rows of the table of tokens; 0 = the tokenizer's pieces
+  # rows of the token embedding; 0 = the tokenizer's pieces
   model.vocab_size = 0
   # rows of the position table
   model.max_positions = 512
   # token types, such as a pair's two sentences; -1 = the family's own
   model.types = -1
-  # rows of the position table that stay unused; -1 = the family's own
+  # rows at the start of the position table that are unused; -1 = the family's own
   model.position_offset = -1
   # of the layer norms; 0 = the family's own
   model.norm_epsilon = 0.0
@@ -159,7 +160,7 @@ def base():
   model.init = 'normal'
   # of the weights' truncated normal distribution
   model.init_std = 0.02
-  # drawn in 8 bits: multiples of 1/256
+  # drawn in 8 bits: rounded to a multiple of 1/256
   model.dropout = 0.1
   # of the computation: float32 or bfloat16
   model.dtype = 'float32'
@@ -170,9 +171,9 @@ def base():
   # rows whose chosen positions are gathered together; 0 = all rows of a device and micro-batch
   model.head_rows = 0
 
-  # Of the DeBERTa families alone; -1 and '' = the family's own.
+  # For the DeBERTa families only; -1 and '' = the family's own.
   model.deberta = deberta = ml_collections.ConfigDict()
-  # distances that are told apart reach so far; 0 = max_positions
+  # the largest relative distance that is distinguished; 0 = max_positions
   deberta.span = 0
   # distances beyond half of these share logarithmic buckets; 0 = none do
   deberta.buckets = -1
@@ -187,7 +188,7 @@ def base():
   # plain, or enhanced: absolute positions enter before the head
   deberta.decoder = 'plain'
 
-  # Of ModernBERT alone.
+  # For ModernBERT only.
   model.modernbert = modernbert = ml_collections.ConfigDict()
   # tokens that a local layer sees, half of them to each side
   modernbert.window = 128
@@ -198,21 +199,22 @@ def base():
   modernbert.local_theta = 10_000.0
 
   c.objective = objective = ml_collections.ConfigDict()
-  # masked, or rtd (replaced-token detection): a discriminator finds what a small generator put in
+  # masked, or rtd (replaced-token detection: a discriminator finds the tokens that a small
+  # generator replaced)
   objective.name = 'masked'
-  # masked: the masked loss is over all that a policy may choose, not the chosen positions alone;
-  # held-out losses are always over the chosen
+  # masked: the loss is over every position that a policy may choose, not only the chosen ones;
+  # held-out losses are always over the chosen ones
   objective.predict_all = False
-  # Weights of the losses that are added up; 0 = there is none.
+  # Weights of the losses that are added up; 0 = this loss is not used.
   # of the masked loss
   objective.masked_weight = 1.0
-  # masked: of telling right pairs of sentences from wrong (data.pairs)
+  # masked: of the sentence-pair loss (data.pairs)
   objective.pairs_weight = 0.0
-  # masked: of predicting hidden spans from what stands at their two ends
+  # masked: of the span boundary loss: hidden spans are predicted from the tokens at their two ends
   objective.sbo_weight = 0.0
   # rtd: of the discriminator's loss
   objective.rtd_weight = 50.0
-  # rtd: of the embeddings: tied, none, or gdes
+  # rtd: of the embeddings: tied, none, or gdes (gradient-disentangled, as in DeBERTa v3)
   objective.sharing = 'tied'
   # rtd: the generator's share of the discriminator's layers
   objective.generator_layers = 1.0
@@ -230,10 +232,10 @@ def base():
   optim.layerwise_lr_decay = 1.0
   # shape of the decay: linear, cosine, polynomial, one_minus_sqrt or constant (none)
   optim.schedule = 'linear'
-  # polynomial: of the share that is left
+  # polynomial: power of the share of the decay that is left
   optim.power = 1.0
   optim.warmup_steps = 100
-  # length of the decay at the end, before it the rate is constant; 0 = from the warm-up on
+  # length of the decay at the end, before it the rate is constant; 0 = all steps after the warm-up
   optim.decay_steps = 0
   # of the peak, reached at total_steps
   optim.final_lr_ratio = 0.0
@@ -248,9 +250,9 @@ def base():
   optim.decay_rules = ((r'.*(bias|norm/scale)', False), (r'.*', True))
   # global norm of the gradient; 0 = no clipping
   optim.clip_norm = 1.0
-  # a generator's gradient has a norm of its own
+  # a generator's gradient is clipped by its own norm
   optim.clip_separately = False
-  # non-finite gradients in a row that end the run
+  # consecutive non-finite gradients that end the run
   optim.max_consecutive_nonfinite = 10
 
   c.evaluation = evaluation = ml_collections.ConfigDict()
@@ -277,24 +279,25 @@ def base():
   c.log = log = ml_collections.ConfigDict()
   # steps a line of metrics.jsonl sums over
   log.every = 50
-  # a step whose loss lies this share above the median of the last 64 goes to spikes.jsonl; 0 = none
+  # a step whose loss is this share above the median of the last 64 is written to spikes.jsonl;
+  # 0 = none
   log.spike = 0.3
   log.tensorboard = True
 
   c.mesh = mesh = ml_collections.ConfigDict()
-  # how many are used; 0 = all there are
+  # devices that are used; 0 = all
   mesh.devices = 0
-  # copies of the model, each with its rows; 0 = what is left
+  # copies of the model, each with its part of the rows; 0 = as many as the devices allow
   mesh.data = 0
-  # devices that share out parameters, and rows too
+  # devices that the parameters, and the rows too, are sharded over
   mesh.fsdp = 1
-  # devices that share out heads, feed-forward width and vocabulary
+  # devices that heads, feed-forward width and vocabulary are sharded over
   mesh.tensor = 1
   c.lock()
   return c
 
 
-def vary(config, variant):
+def vary(config: Config, variant: str | None) -> Config:
   """Returns a recipe as its variant asks: None as it is, 'smoke' to see it work on a CPU.
 
   The smoke variant keeps the family, the masking and the kind of optimizer and

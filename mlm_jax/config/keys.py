@@ -1,21 +1,27 @@
-"""Settings spoken of by dotted keys, and the error for what cannot be one."""
+"""Settings named by dotted keys, such as masking.rate, and the error for wrong input."""
 
+from collections.abc import Iterable
+from collections.abc import Mapping
 import difflib
 import math
+from typing import Any
+from typing import TypeGuard
 
 import ml_collections
+
+Config = ml_collections.ConfigDict
 
 
 class UserError(Exception):
   """Wrong input: its one-line message says what is wrong and how to mend it."""
 
 
-def one_line(error: object, most: int = 200) -> str:
-  """Returns an error's message as one line of at most so many characters."""
+def one_line(error: object, most: int | None = 200) -> str:
+  """Returns an error's message as one line of at most `most` characters; None = no limit."""
   return ' '.join(str(error).split())[:most]
 
 
-def flatten(config):
+def flatten(config: Config | Mapping[str, Any]) -> dict[str, Any]:
   """Returns {dotted key: value} in the config's order."""
   flat = {}
   for key, value in config.items():
@@ -26,8 +32,12 @@ def flatten(config):
   return flat
 
 
-def find(config, key):
-  """Returns (the group, the last name) of a dotted key, or names the nearest."""
+def find(config: Config, key: str) -> tuple[Config, str]:
+  """Returns (the group, the last name) of a dotted key.
+
+  Raises:
+    UserError: there is no such setting, the nearest is named; or the key is that of a group.
+  """
   *groups, name = key.split('.')
   group = config
   for part in groups:
@@ -42,9 +52,11 @@ def find(config, key):
   return group, name
 
 
-def unknown_key(key, known):
+def unknown_key(key: str, known: Iterable[str]) -> str:
   """Returns the message for a key that does not exist, with the nearest that does."""
+  known = list(known)
   last = key.split('.')[-1]
+  # A typing error first; then the right name in the wrong group; then a typing error there.
   near = (
     difflib.get_close_matches(key, known, 1)
     or [k for k in known if k.split('.')[-1] == last]
@@ -53,18 +65,18 @@ def unknown_key(key, known):
   return f'unknown setting config.{key}' + (f'; did you mean config.{near[0]}?' if near else '')
 
 
-def is_config(value):
+def is_config(value: object) -> TypeGuard[Config]:
   """Whether a value is a config, of whatever settings."""
   return isinstance(value, ml_collections.ConfigDict)
 
 
-def is_number(value):
-  """Whether a value is a finite number, and no bool."""
+def is_number(value: object) -> TypeGuard[int | float]:
+  """Whether a value is a finite number and not a bool."""
   return type(value) in (int, float) and -math.inf < value < math.inf
 
 
-def as_tuples(value):
-  """Returns what JSON made of tuples, also inside a stage, as tuples again."""
+def as_tuples(value: Any) -> Any:
+  """Returns a value with tuples where JSON has lists, also inside a stage."""
   if isinstance(value, dict):
     return {key: as_tuples(each) for key, each in value.items()}
   return tuple(map(as_tuples, value)) if isinstance(value, (list, tuple)) else value

@@ -2,17 +2,19 @@
 
 Each is the distribution that its paper means. Known defects of the published code are
 left out: split by sub-word inside a whole word (BERT), positions drawn twice (ELECTRA),
-the empty end of a row (DeBERTa). What else differs from a paper stands beside it.
+the empty end of a row (DeBERTa). Other differences from a paper are noted beside the preset.
 """
 
 import difflib
+from typing import Any
 
 from mlm_jax.config import defaults
+from mlm_jax.config.keys import Config
 from mlm_jax.config.keys import UserError
 
 _MASK_ONLY = (1.0, 0.0, 0.0)
 
-PRESETS = {
+PRESETS: dict[str, dict[str, Any]] = {
   # arXiv:1810.04805; its static masks: ten copies of the data.
   'bert': {'static_copies': 10},
   'bert_whole_word': {'unit': 'word', 'static_copies': 10},
@@ -95,11 +97,11 @@ PRESETS = {
 }
 
 
-def settings(name):
-  """Returns {setting: value} of a preset, what differs from the default.
+def settings(name: str) -> dict[str, Any]:
+  """Returns {setting: value} of a preset: the settings that differ from the default.
 
   Raises:
-    UserError: there is none of that name; names the nearest.
+    UserError: there is no preset of that name; names the nearest.
   """
   if name not in PRESETS:
     near = difflib.get_close_matches(name, PRESETS, 1)
@@ -112,7 +114,7 @@ def settings(name):
   return dict(PRESETS[name])
 
 
-def apply(masking, name):
-  """Sets a config's group `masking` to a preset: the default but for what the preset says."""
+def apply(masking: Config, name: str) -> None:
+  """Sets a config's group `masking` to a preset: the default, changed by the preset's settings."""
   masking.update(defaults.base().masking)
   masking.update(settings(name))

@@ -5,28 +5,41 @@ config.json of a run is a config too.
 """
 
 import ast
+from collections.abc import Iterable
+from collections.abc import Mapping
 import importlib.util
+import os
 import pathlib
 import traceback
+from typing import Any
 
 from mlm_jax.config import checks
 from mlm_jax.config import defaults
 from mlm_jax.config import keys
 from mlm_jax.config import presets
 from mlm_jax.config import saved
+from mlm_jax.config.keys import Config
 from mlm_jax.config.keys import UserError
 
 
-def load(path, overrides=()):
-  """Reads FILE[:variant] or a saved FILE.json, applies (key, text) overrides, checks; returns it
-  locked.
+def load(path: str | os.PathLike[str], overrides: Iterable[tuple[str, str]] = ()) -> Config:
+  """Returns the config of FILE[:variant] or of a saved FILE.json, checked and locked.
+
+  Args:
+    path: of the recipe; the variant is passed to its get_config.
+    overrides: (dotted key, text) pairs, as on the command line.
+
+  Raises:
+    UserError: no such file, whatever is wrong in it, or settings that cannot work.
   """
   path, variant = _split_variant(str(path))
-  if path.endswith('.json'):
+  if path.endswith('.json'):  # `from_json` has checked its form
     return override(saved.from_json(pathlib.Path(path).read_bytes(), path), overrides)
   config = call(path, 'get_config', variant)
   if not keys.is_config(config):
+    # The most common cause: a get_config that ends without `return c`.
     raise UserError(f'{path}: get_config returned {config!r}; it must return the config (return c)')
+  # Before the overrides: the form is the recipe's fault, and its name belongs to the message.
   try:
     checks.check_form(config)
   except UserError as error:
@@ -34,7 +47,7 @@ def load(path, overrides=()):
   return override(config, overrides)
 
 
-def call(path, function, *arguments):
+def call(path: str | os.PathLike[str], function: str, *arguments: Any) -> Any:
   """Returns what a function of a Python file returns.
 
   Raises:
@@ -43,6 +56,7 @@ def call(path, function, *arguments):
   """
   path = str(path)
   spec = importlib.util.spec_from_file_location('recipe', path)
+  assert spec is not None and spec.loader is not None  # None only for a name that is not *.py
   module = importlib.util.module_from_spec(spec)
   try:
     spec.loader.exec_module(module)
@@ -52,16 +66,17 @@ def call(path, function, *arguments):
   except UserError as error:
     raise UserError(f'{path}: {error}') from None
   except (Exception, SystemExit) as error:
+    # The innermost line of the recipe itself; the error may come from a library below it.
     lines = [
       frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path
     ]
     where = f' line {lines[-1]}' if lines else ''
     raise UserError(
-      f'{path}{where}: {type(error).__name__}: {" ".join(str(error).split())}'
+      f'{path}{where}: {type(error).__name__}: {keys.one_line(error, most=None)}'
     ) from error
 
 
-def _split_variant(path):
+def _split_variant(path: str) -> tuple[str, str | None]:
   """Returns (the file, its variant or None); a file's name may have a colon too."""
   file, _, variant = path.rpartition(':')
   if pathlib.Path(path).is_file() or not file:
@@ -70,14 +85,18 @@ def _split_variant(path):
     raise UserError(f'no such config file: {file} (looked for from {pathlib.Path.cwd()})')
   if not file.endswith('.py') and (variant or not file.endswith('.json')):
     raise UserError(
-      f'{file} is no recipe: it must be a .py file with get_config(variant=None), or the '
+      f'{file} is not a recipe: it must be a .py file with get_config(variant=None), or the '
       'config.json of a run'
     )
   return file, variant or None
 
 
-def override(config, overrides=()):
-  """Applies (dotted key, text) pairs, in their order, to a copy of the config and checks it."""
+def override(config: Config, overrides: Iterable[tuple[str, str]] = ()) -> Config:
+  """Returns a copy of the config with (dotted key, text) pairs applied in order, checked, locked.
+
+  Raises:
+    UserError: an unknown setting, text that is not of its type, or settings that cannot work.
+  """
   config = config.copy_and_resolve_references()
   for key, text in overrides:
     if key == 'masking':  # the one group that has presets
@@ -90,12 +109,16 @@ def override(config, overrides=()):
   return config
 
 
-def overlay(config, settings):
+def overlay(config: Config, settings: Mapping[str, Any]) -> Config:
   """Returns a copy of the config with {dotted key: value} laid over it, checked and locked.
 
-  The values have the types of the settings; a whole number will do where a fraction is meant.
-  The name of a preset as `masking` comes before what is set inside that group, wherever it stands.
+  The values have the types of the settings; an int is accepted for a float.
+  `masking`, the name of a preset, is applied before settings of that group, whatever their order.
+
+  Raises:
+    UserError: an unknown setting, a value of another type, or settings that cannot work.
   """
+  # A run's own config is locked against mistakes; the copy may be changed.
   config = config.copy_and_resolve_references()
   config.unlock()
   if 'masking' in settings:
@@ -109,10 +132,11 @@ def overlay(config, settings):
   return config
 
 
-def _converted(key, value, present):
+def _converted(key: str, value: Any, present: Any) -> Any:
   """Returns a value as the setting's type has it; UserError for one of another type."""
   kind = type(present)
   value = keys.as_tuples(value)
+  # A bool is an int to Python, but not to a reader: types are compared, not instances.
   if kind is float and type(value) is int:
     return float(value)
   if type(value) is not kind:
@@ -122,12 +146,11 @@ def _converted(key, value, present):
   return value
 
 
-def masking(settings):
-  """Returns the group `masking` of a config: the default but for {name: value}, checked by
-  itself.
-  """
+def masking(settings: Mapping[str, Any]) -> Config:
+  """Returns the group `masking` of the default config, changed by {name: value} and checked."""
   config = defaults.base()
-  config.data.update(collocations=1, classes='any')  # what the data has is not asked here
+  # Collocations and classes come with the data, of which nothing is known here: allow both.
+  config.data.update(collocations=1, classes='any')
   for name, value in settings.items():
     group, last = keys.find(config, f'masking.{name}')
     try:
@@ -141,15 +164,16 @@ def masking(settings):
   return config.masking
 
 
-def _parse(key, text, present):
+def _parse(key: str, text: str, present: Any) -> Any:
   """Reads text as the type that the setting has now."""
   kind = type(present)
   try:
-    if kind is str:
+    if kind is str:  # no quotes are needed, nor removed
       return text
     if kind is bool:
       return {'true': True, 'false': False}[text.lower()]
     if kind is tuple:
+      # A single value needs no comma: --config.data.weights=1.
       value = ast.literal_eval(text)
       return tuple(value) if isinstance(value, (tuple, list)) else (value,)
     return kind(text.replace('_', '')) if kind is int else kind(text)

@@ -1,24 +1,29 @@
-"""Configs as JSON, and what two of them differ in."""
+"""Configs as JSON, and the differences between two of them."""
 
+from collections.abc import Collection
 import json
+from typing import Any
 
 from mlm_jax.config import checks
 from mlm_jax.config import defaults
 from mlm_jax.config import keys
+from mlm_jax.config.keys import Config
 from mlm_jax.config.keys import UserError
 
-# What may differ when a run is taken up again: where and how it runs, not what.
+# What may differ when a run is resumed: where and how it runs, not what it computes.
 OPERATIONAL = ('checkpoint', 'log', 'mesh', 'data.prepared')
 
 
-def to_json(config):
+def to_json(config: Config) -> str:
   """Returns the config as text that `from_json` reads back."""
   return json.dumps(config.to_dict(), indent=2) + '\n'
 
 
-def from_json(text, name='config.json'):
-  """Returns the config that `to_json` wrote, as text or bytes; UserError names what does not
-  fit.
+def from_json(text: str | bytes, name: str = 'config.json') -> Config:
+  """Returns the config that `to_json` wrote, checked and locked.
+
+  Raises:
+    UserError: it is damaged, a setting is missing, unknown or cannot work; says so of `name`.
   """
   config = defaults.base()
   try:
@@ -37,6 +42,7 @@ def from_json(text, name='config.json'):
         f'{name}: config.{key} = {value!r}: must be of type {type(known[key]).__name__}, '
         f'such as {known[key]!r}'
       ) from None
+  # A setting that an older version did not have could silently change the run's meaning.
   missing = sorted(set(known) - set(saved))
   if missing:
     raise UserError(f'{name} lacks config.{missing[0]}')
@@ -48,12 +54,15 @@ def from_json(text, name='config.json'):
   return config
 
 
-def differences(ours, theirs, ignore=OPERATIONAL):
-  """Returns [(key, our value, their value)] of what is not operational and differs."""
+def differences(
+  ours: Config, theirs: Config, ignore: Collection[str] = OPERATIONAL
+) -> list[tuple[str, Any, Any]]:
+  """Returns [(key, our value, their value)] of the settings that differ, but for `ignore`."""
   a, b = (
     {key: keys.as_tuples(value) for key, value in keys.flatten(each).items()}
     for each in (ours, theirs)
   )
+  # A stage may hold operational settings too, such as its own data.prepared.
   for flat in (a, b):
     flat['stages'] = tuple(
       {key: value for key, value in stage.items() if key not in ignore} for stage in flat['stages']

@@ -1,11 +1,14 @@
 """Stages: parts of a run whose config differs in a few settings."""
 
+from collections.abc import Callable
 import difflib
 
 from mlm_jax.config import keys
+from mlm_jax.config.keys import Config
 from mlm_jax.config.keys import UserError
 
-# What a stage may change.
+# What a stage may change. All else is fixed for the run: the parameters, the tokenizer and the
+# state of the optimizer are carried from one stage into the next.
 STAGE_KEYS = (
   'batch_size',
   'grad_accumulation_steps',
@@ -19,15 +22,17 @@ STAGE_KEYS = (
 )
 
 
-def stages(config):
+def stages(config: Config) -> list[tuple[int, Config]]:
   """Returns [(first 0-based step, config)]: the run's config as it is in each of its stages."""
   made, first = [], 0
   for stage in config.stages or ({'steps': config.total_steps},):
     changed = config.copy_and_resolve_references()
+    # A stage's config has no stages itself, so that whatever reads it sees one plain run.
     changed.stages = ()
     for key, value in stage.items():
       if key != 'steps':
         group, name = keys.find(changed, key)
+        # Wrong types are refused by `check_stages`, in a message that names the stage.
         with group.ignore_type():
           group[name] = keys.as_tuples(value)
     made.append((first, changed))
@@ -35,7 +40,12 @@ def stages(config):
   return made
 
 
-def check_stages(config, check):
+def final_stage(config: Config) -> Config:
+  """Returns the config of a run's last stage: that of the finished model and its evaluation."""
+  return stages(config)[-1][1]
+
+
+def check_stages(config: Config, check: Callable[[Config], None]) -> None:
   """Raises UserError for stages that do not make up the run or do not fit the config.
 
   `check` is what the config of each stage has to pass.

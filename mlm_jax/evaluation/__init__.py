@@ -1,0 +1,7 @@
+"""What a trained encoder is worth, on held-out text under fixed masks.
+
+heldout        loss and accuracy under the reference masks, and under a policy's own
+slices         the same by frequency, position, kind of piece and class
+baselines      what a unigram and a bigram model reach on the same tokens
+bayes_optimal  what the best possible model reaches, where the language is known
+"""

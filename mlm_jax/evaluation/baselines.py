@@ -1,21 +1,35 @@
-"""What counting alone would score: a unigram and a bigram guess of the masked tokens.
+"""Baselines that only count: a unigram and a bigram model of the masked tokens.
 
-They answer the same question as the model, on the same rows under the same
-masks. The bigram guess is even shown the true left neighbour where the model
-may see [MASK] there.
+They predict the same tokens as the model, on the same rows under the same masks. The bigram
+baseline even sees the true left neighbour, where the model may see [MASK].
 """
+
+from collections.abc import Iterator
+from typing import Protocol
 
 import jax
 import numpy as np
 import scipy.sparse
 
 from mlm_jax import masking
-from mlm_jax.evaluation import heldout as masked_evaluation
+from mlm_jax.core import batches
+from mlm_jax.data import store
+from mlm_jax.evaluation import heldout
 
 _BLOCK = 1 << 16  # rows counted at a time
 
 
-def score(prepared, loader):
+class Loader(Protocol):
+  """Held-out rows, as many batches as len() says."""
+
+  def __len__(self) -> int: ...
+
+  def batch(self, i: int, /) -> batches.Batch:
+    """Returns batch i, on the host."""
+    ...
+
+
+def score(prepared: store.Prepared, loader: Loader) -> dict[str, dict[str, float]]:
   """Returns {'unigram': {...}, 'bigram': {...}}, each with loss (nats) and accuracy.
 
   The bigram is interpolated with the unigram after Witten and Bell (1991):
@@ -24,7 +38,7 @@ def score(prepared, loader):
 
   Args:
     prepared: store.Prepared; its training rows are counted.
-    loader: of the held-out rows, with len() and batch(i).
+    loader: of the held-out rows.
   """
   left_N, target_N = _reference_targets(prepared, loader)
   pairs_VV = _count_pairs(prepared)
@@ -32,9 +46,11 @@ def score(prepared, loader):
   follow_V = np.asarray(pairs_VV.sum(axis=1)).ravel()
   kinds_V = np.diff(pairs_VV.indptr)
   losses, hits = np.zeros(len(target_N)), np.zeros(len(target_N), bool)
+  # One left neighbour at a time: the matrix of all probabilities, [V, V], would not fit.
   for left in np.unique(left_N):
     here = left_N == left
     total = follow_V[left] + kinds_V[left]
+    # Witten and Bell: the more kinds of tokens followed, the more a new one is to be expected.
     p_V = (
       unigram_V
       if not total
@@ -51,37 +67,40 @@ def score(prepared, loader):
   }
 
 
-def _reference_targets(prepared, loader):
-  """Returns (left_N, target_N): the reference-masked tokens and their left neighbours."""
+def _reference_targets(prepared: store.Prepared, loader: Loader) -> tuple[np.ndarray, np.ndarray]:
+  """Returns (left_N, target_N): the left neighbours of the reference-masked tokens, and these."""
   lefts, targets = [], []
-  for masked in drawn(masked_evaluation.reference_policy(prepared.table), loader):
+  for masked in masked_batches(heldout.reference_policy(prepared.table), loader):
     b, l = np.nonzero(masked.chosen_BL)
+    # A row begins with [CLS], which is never masked: l is at least 1.
     lefts.append(masked.targets_BL[b, l - 1])
     targets.append(masked.targets_BL[b, l])
   return np.concatenate(lefts), np.concatenate(targets)
 
 
-def drawn(policy, loader):
-  """Yields the Masked, on the host, of each held-out batch as models are scored on it."""
+def masked_batches(policy: masking.Policy, loader: Loader) -> Iterator[masking.Masked]:
+  """Yields the Masked, on the host, of each held-out batch, with the masks that models see."""
   mask = jax.jit(masking.mask_batch)
   for i in range(len(loader)):
-    yield jax.device_get(mask(policy, masked_evaluation.reference_key(), loader.batch(i), 0.0))
+    yield jax.device_get(mask(policy, heldout.reference_key(), loader.batch(i), 0.0))
 
 
-def _ordinary(prepared):
+def _ordinary(prepared: store.Prepared) -> np.ndarray:
+  """Returns bool_V: the tokens that may be masked."""
   ordinary_V = np.ones(prepared.tokenizer.size, bool)
   ordinary_V[list(prepared.tokenizer.special_ids)] = False
   return ordinary_V
 
 
-def _unigram(prepared):
+def _unigram(prepared: store.Prepared) -> np.ndarray:
   """Returns p_V with one added to each count, 0 for special tokens."""
+  # Without the added one the loss of a held-out token that training never saw would be infinite.
   counts_V = (prepared.counts_V + 1.0) * _ordinary(prepared)
   return counts_V / counts_V.sum()
 
 
-def _count_pairs(prepared):
-  """Returns a sparse [V, V]: how often an ordinary token follows each token."""
+def _count_pairs(prepared: store.Prepared) -> scipy.sparse.csr_matrix:
+  """Returns a sparse [V, V]: how often each ordinary token follows each token."""
   size = prepared.tokenizer.size
   ordinary_V = _ordinary(prepared)
   total = scipy.sparse.csr_matrix((size, size), dtype=np.int64)
@@ -89,6 +108,7 @@ def _count_pairs(prepared):
     for begin in range(0, len(rows), _BLOCK):
       tokens_RL = rows.tokens_RL[begin : begin + _BLOCK]
       left_M, right_M = tokens_RL[:, :-1].ravel(), tokens_RL[:, 1:].ravel()
+      # A pair over the end of a document has [CLS] on the right, so it is left out too.
       kept_M = ordinary_V[right_M]
       ones = np.ones(kept_M.sum(), np.int64)
       total += scipy.sparse.csr_matrix((ones, (left_M[kept_M], right_M[kept_M])), (size, size))

@@ -45,7 +45,7 @@ def evaluate(
       with rows beyond the model's positions; a loss that is not finite.
   """
   opened = predictor.open_run(workdir, step)
-  config = config_lib.stages(opened.config)[-1][1]
+  config = config_lib.final_stage(opened.config)
   folder = pathlib.Path(data or folder_lib.of_stage(opened.config, workdir, config))
   if not folder.exists():
     raise config_lib.UserError(f'the held-out text is not in {folder}: say with --data where it is')

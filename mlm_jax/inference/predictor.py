@@ -88,7 +88,7 @@ class Run:
     self.config, self.tokenizer = model.config, tokenizer
     self.table, self._joins = table, joins
     # What the model was made for in the end.
-    self._last = config_lib.stages(model.config)[-1][1]
+    self._last = config_lib.final_stage(model.config)
     self.trained, self.step, self.aux = model.params, model.step, model.aux
     self.model, self.params = objective.encoder, objective.encoder_params(model.params)
     self.mlm, self.mlm_params = objective.mlm.model, objective.mlm_params(model.params)

@@ -1,13 +1,19 @@
 """What a run has spent: tokens, predictions, FLOPs and time, from its logs."""
 
+from collections.abc import Callable
+from collections.abc import Sequence
+import os
+from typing import Any
+
 from mlm_jax import config as config_lib
 from mlm_jax.training import logs
 from mlm_jax.training import workdir as workdir_lib
 
 
-def spent(workdir, until):
-  """Returns {name: number} of what a run's steps up to `until` took; what its logs lack is not
-  there.
+def spent(workdir: str | os.PathLike[str], until: int) -> dict[str, float]:
+  """Returns {name: number} of what a run's steps up to `until` have spent.
+
+  A name is missing where the logs do not say its number.
 
   tokens: that entered the encoder, without padding.
   predictions: tokens that the loss was taken at.
@@ -20,8 +26,7 @@ def spent(workdir, until):
   timing = [line for line in logs.read_log(workdir, 'timing') if line['step'] <= until]
   ends = [line['step'] for line in lines]
   slots = [_slots(stages, *each) for each in zip([0, *ends], ends)]
-  # A column of a log, or of a run of another version, may be missing or no number.
-  # Logs have shares of seven digits; what they are shares of was counted.
+  # Logs have shares of seven digits of counts that are whole numbers, so these are rounded.
   tokens = _total(lines, lambda line, n: round(slots[n] * (1 - line['padding'])))
   predictions = _total(lines, lambda line, n: round(slots[n] * line['predicted']))
   seconds = _total(timing, lambda line, n: line['seconds'] / line.get('replicas', 1))
@@ -32,18 +37,20 @@ def spent(workdir, until):
   return {name: value for name, value in found.items() if value is not None}
 
 
-def _total(lines, value):
-  """Returns the sum of value(line, number) over the lines, None where one has none or there is
-  none.
-  """
+def _total(
+  lines: Sequence[dict[str, Any]], value: Callable[[dict[str, Any], int], float]
+) -> float | None:
+  """Returns the sum of value(line, its index) over the lines, None where a line lacks it."""
+  # A log of another version may lack a column, or have something else than a number there.
   try:
     return sum(value(line, n) for n, line in enumerate(lines)) if lines else None
   except (KeyError, TypeError):
     return None
 
 
-def _slots(stages, begin, end):
-  """Returns the places for tokens, padding included, in the rows of steps begin + 1 to end."""
+def _slots(stages: Sequence[tuple[int, config_lib.Config]], begin: int, end: int) -> int:
+  """Returns the number of tokens, padding included, in the rows of steps begin + 1 to end."""
+  # One line of a log may span the end of a stage; each stage counts its own part of the steps.
   ends = [first for first, _ in stages[1:]] + [float('inf')]
   return sum(
     max(0, min(end, last) - max(begin, first)) * config.batch_size * config.data.row_length

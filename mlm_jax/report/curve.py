@@ -1,18 +1,20 @@
 """The training curve of runs as a picture."""
 
+from collections.abc import Sequence
+import os
 import pathlib
 
 import matplotlib
 import matplotlib.figure
 
 from mlm_jax import config as config_lib
-from mlm_jax.report import runs
+from mlm_jax.report import run_logs
 
 
-def draw(workdirs, path):
+def draw(workdirs: Sequence[str | os.PathLike[str]], path: str | os.PathLike[str]) -> None:
   """Writes a picture of the loss over the steps of each run; PNG, SVG or PDF by suffix.
 
-  Solid: held-out reference loss. Pale: training loss under the run's own policy.
+  Solid: held-out loss under the reference masks. Pale: training loss under the run's own policy.
 
   Raises:
     UserError: no such folder, a run without a log, or the picture cannot be written there.
@@ -24,8 +26,8 @@ def draw(workdirs, path):
   for number, workdir in enumerate(workdirs):
     if not pathlib.Path(workdir).is_dir():
       raise config_lib.UserError(f'no such folder: {workdir}')
-    training = runs.values(workdir, 'metrics', 'loss')
-    validation = runs.values(workdir, 'evaluations', 'reference_loss')
+    training = run_logs.values(workdir, 'metrics', 'loss')
+    validation = run_logs.values(workdir, 'evaluations', 'reference_loss')
     if not training:
       raise config_lib.UserError(f'{workdir} has no metrics.jsonl with a loss in it')
     name, color = pathlib.Path(workdir).name, f'C{number}'
@@ -39,6 +41,7 @@ def draw(workdirs, path):
   axes.set(xlabel='step', ylabel='masked loss (nats a token)')
   axes.grid(alpha=0.3)
   axes.legend()
+  # A fixed salt for the ids in an SVG, so that the same runs give the same bytes.
   with matplotlib.rc_context({'svg.hashsalt': 'mlm_jax'}):
     try:
       figure.savefig(path, dpi=120)

@@ -1,11 +1,13 @@
 """report.html: a sweep on one page, in one file that needs nothing else."""
 
+from collections.abc import Mapping
 import importlib.resources
 import os
 import pathlib
 import urllib.parse
 
 import matplotlib
+import matplotlib.colors
 
 from mlm_jax.report import figures
 from mlm_jax.report import findings as findings_lib
@@ -14,11 +16,13 @@ from mlm_jax.report import tables
 from mlm_jax.report.markup import Markup
 from mlm_jax.report.markup import join
 from mlm_jax.report.markup import tag
+from mlm_jax.report.sweep_results import Run
+from mlm_jax.report.sweep_results import Sweep
 
-# Nothing is loaded, from anywhere.
+# The page may load nothing: it is one file, and texts in it cannot reach anything.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-_WIDTHS = {'wide': 860, 'narrow': 360}
-# Of arms without an order, for light and dark paper; colour-blind readers can tell them apart.
+_WIDTHS = {'wide': 860, 'narrow': 360}  # of figures, pixels
+# Of arms without an order, on a light and a dark page; distinct for colour-blind readers too.
 _COLORS = (
   ('#0072b2', '#56a9e0'),
   ('#d55e00', '#f08a45'),
@@ -31,8 +35,8 @@ _COLORS = (
 )
 
 
-def render(sweep, findings, folder):
-  """Returns the text of report.html, which is to stand in `folder`."""
+def render(sweep: Sweep, findings: findings_lib.Findings, folder: pathlib.Path) -> str:
+  """Returns the text of report.html; its links are relative to `folder`, where it is written."""
   head = tag(
     'head',
     tag('meta', charset='utf-8'),
@@ -58,19 +62,19 @@ def render(sweep, findings, folder):
   return '<!DOCTYPE html>\n' + tag('html', head, body, lang='en') + '\n'
 
 
-def _file(name):
+def _file(name: str) -> str:
   return importlib.resources.files('mlm_jax.report').joinpath(name).read_text(encoding='utf-8')
 
 
-def _link(run, folder):
+def _link(run: Run, folder: pathlib.Path) -> str:
   """Returns the relative address of a run's folder."""
   return urllib.parse.quote(pathlib.Path(os.path.relpath(run.folder, folder)).as_posix()) + '/'
 
 
-def _colors(sweep):
+def _colors(sweep: Sweep) -> str:
   """Returns the style rules that give each arm its colour.
 
-  The baseline has that of the text. Arms of one number have their place on a scale.
+  The baseline has the colour of the text. Arms that differ in one number are on a colour scale.
   """
   others = [arm for arm in sweep.arms if arm != sweep.baseline]
   light, dark = [], []
@@ -79,6 +83,7 @@ def _colors(sweep):
       pair = 'var(--ink)', 'var(--ink)'
     elif figures.numeric_setting(sweep):
       share = others.index(arm) / max(len(others) - 1, 1)
+      # The light end of the scale is left out on a light page, the dark end on a dark one.
       pair = _on_scale(0.1 + 0.72 * share), _on_scale(0.35 + 0.6 * share)
     else:
       pair = _COLORS[others.index(arm) % len(_COLORS)]
@@ -88,11 +93,11 @@ def _colors(sweep):
   return '\n'.join([*light, '@media (prefers-color-scheme: dark) {', *dark, '}\n'])
 
 
-def _on_scale(share):
+def _on_scale(share: float) -> str:
   return matplotlib.colors.to_hex(matplotlib.colormaps['viridis'](share))
 
 
-def _title(sweep):
+def _title(sweep: Sweep) -> Markup:
   count = lambda names, word: f'{len(names)} {word}' + ('s' if len(names) != 1 else '')
   seeds = f'{count(sweep.arms, "arm")} with {count(sweep.seeds, "seed")}'
   varied = [
@@ -109,7 +114,7 @@ def _title(sweep):
   )
 
 
-def _answer(findings):
+def _answer(findings: findings_lib.Findings) -> Markup:
   return join(
     [
       tag('div', *(tag('p', sentence) for sentence in findings.answer), class_='answer'),
@@ -122,8 +127,8 @@ def _answer(findings):
   )
 
 
-def _figure(drawn, legend, note):
-  """Returns a figure drawn at each of _WIDTHS, of which the page shows the one that fits."""
+def _figure(drawn: Mapping[str, Markup], legend: str, note: str) -> Markup:
+  """Returns a figure drawn at each of _WIDTHS; the page shows the one that fits."""
   return tag(
     'figure',
     *(tag('div', svg, class_=name) for name, svg in drawn.items()),
@@ -132,24 +137,26 @@ def _figure(drawn, legend, note):
   )
 
 
-def _curves(sweep, findings):
+def _curves(sweep: Sweep, findings: findings_lib.Findings) -> str:
+  """Returns the section of learning curves, '' where there are none to draw."""
   arms = [arm for arm in sweep.arms if arm not in findings.refused]
-  drawn = {name: figures.curves(sweep, width, arms) for name, width in _WIDTHS.items()}
-  if None in drawn.values():
+  drawn = {
+    name: svg for name, width in _WIDTHS.items() if (svg := figures.curves(sweep, width, arms))
+  }
+  if not drawn:
     return ''
+  # A switch without a curve would look broken.
   shown = [arm for arm in arms if any(run.curve for run in sweep.of(arm))]
   legend = tag('div', *(_switch(sweep, arm) for arm in shown), class_='legend')
   note = (
-    'Held-out loss under the reference masks, nats a token. Lines are means over seeds, bands '
-    'reach '
-    'from the best seed to the worst. A name hides or shows its curve. What lies above the frame '
-    'early '
-    'in the training is cut off.'
+    'Held-out loss under the reference masks, in nats per token. Lines are means over seeds; bands '
+    'reach from the best seed to the worst. A click on a name hides or shows its curve. High '
+    'losses early in the training are outside the frame.'
   )
   return join([tag('h2', 'Learning curves'), _figure(drawn, legend, note)])
 
 
-def _switch(sweep, arm):
+def _switch(sweep: Sweep, arm: str) -> Markup:
   return tag(
     'button',
     tag('span', class_='swatch'),
@@ -160,11 +167,14 @@ def _switch(sweep, arm):
   )
 
 
-def _response(sweep, findings):
+def _response(sweep: Sweep, findings: findings_lib.Findings) -> str:
+  """Returns the section of the loss by the varied number, '' where there is none to draw."""
+  key = figures.numeric_setting(sweep)
   arms = [arm for arm in sweep.arms if arm not in findings.refused]
-  drawn = {name: figures.response(sweep, width, arms) for name, width in _WIDTHS.items()}
-  if None in drawn.values():
+  drawn = {
+    name: svg for name, width in _WIDTHS.items() if (svg := figures.response(sweep, width, arms))
+  }
+  if key is None or not drawn:
     return ''
-  note = 'Final held-out loss under the reference masks: a dot a run, the line through the means.'
-  name = findings_lib.last_part(figures.numeric_setting(sweep))
-  return join([tag('h2', f'Loss by {name}'), _figure(drawn, '', note)])
+  note = 'Final held-out loss under the reference masks: a dot per run, the line through the means.'
+  return join([tag('h2', f'Loss by {findings_lib.last_part(key)}'), _figure(drawn, '', note)])

@@ -1,7 +1,6 @@
-"""A sweep as one picture, for a paper or a README: curves of the arms, and where their runs
-ended.
-"""
+"""A sweep as one picture, for a paper or a README: curves of the arms, final losses of the runs."""
 
+from collections.abc import Sequence
 import io
 
 import matplotlib
@@ -9,12 +8,14 @@ import matplotlib.figure
 
 from mlm_jax.report import figures
 from mlm_jax.report import findings
+from mlm_jax.report import sweep_results
 
 
-def render(sweep, arms):
+def render(sweep: sweep_results.Sweep, arms: Sequence[str]) -> bytes:
   """Returns the bytes of a PNG; `arms` are those whose losses can be compared."""
   figure = matplotlib.figure.Figure(figsize=(9, 0.35 * len(arms) + 2.4), layout='constrained')
   left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+  # The upper tenth of the scale is a yellow that is hard to see on white.
   colors = {
     arm: matplotlib.colormaps['viridis'](n / max(1, len(arms) - 1) * 0.9)
     for n, arm in enumerate(arms)
@@ -35,5 +36,6 @@ def render(sweep, arms):
   right.invert_yaxis()
   right.grid(axis='x', alpha=0.3)
   drawn = io.BytesIO()
+  # Without the version of matplotlib in it, the same runs give the same bytes.
   figure.savefig(drawn, format='png', dpi=110, metadata={'Software': None})
   return drawn.getvalue()

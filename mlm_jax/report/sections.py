@@ -1,19 +1,29 @@
 """The tables of report.html."""
 
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
 from mlm_jax.report import figures
 from mlm_jax.report import findings as findings_lib
 from mlm_jax.report import statistics
 from mlm_jax.report import tables
+from mlm_jax.report.markup import Markup
 from mlm_jax.report.markup import join
 from mlm_jax.report.markup import tag
+from mlm_jax.report.sweep_results import Run
+from mlm_jax.report.sweep_results import Sweep
 
+# (value of a run, its header, digits).
 _FINALS = (
   ('reference_loss', 'loss', 3),
   ('reference_accuracy', 'accuracy', 3),
   ('reference_perplexity', 'perplexity', 1),
-  ('bits_per_character', 'bits a character', 3),
-  ('policy_loss', 'own loss', 3),
+  ('bits_per_character', 'bits per character', 3),
+  ('policy_loss', 'policy loss', 3),
 )
+# (value of a run, its header).
 _COSTS = (
   ('tokens', 'tokens'),
   ('predictions', 'predictions'),
@@ -22,51 +32,45 @@ _COSTS = (
   ('tokens_per_second', 'tokens/s'),
 )
 _TIMED = ('seconds', 'tokens_per_second')
-_WORDS = ('interval', 'verdict', 'state', 'value')  # columns of no numbers
+_WORDS = ('interval', 'verdict', 'state', 'value')  # columns that do not hold numbers
 _BUDGETS = {
   'tokens': 'the same number of tokens',
   'predictions': 'the same number of predicted tokens',
   'flops': 'the same number of model FLOPs',
 }
 _VERDICTS = {'lower': 'better', 'higher': 'worse'}
-_DIFFERENCES = (
-  'Final held-out loss minus that of the baseline, paired by seed, in nats: what lies left of the',
-  'dashed line is better. Pale dots are pairs. {} Bold is only what passes both: an interval '
-  'without 0',
-  'and p below .05, from three seeds or more.',
+_DIFFERENCES_NOTE = (
+  'Final held-out loss minus that of the baseline, paired by seed, in nats: left of the dashed '
+  'line is better. Pale dots are pairs. {} Bold are only differences with an interval that '
+  'excludes 0 and p below .05, from three seeds or more.'
 )
 _FINALS_NOTE = (
   'Means over the runs that are done, with the 95 % interval of each mean (Student, not '
-  'simultaneous).',
-  'Loss, accuracy and perplexity are under the reference masks; the own loss is under masks of '
-  'each',
-  'arm’s own policy and is not comparable between policies. Bits a character are of the hidden '
-  'text,',
-  'not of all text; of arms that are not compared only these are shown.',
+  'simultaneous). Loss, accuracy and perplexity are under the reference masks; the policy loss is '
+  'under the masks of each arm’s own policy and is not comparable between policies. Bits per '
+  'character are of the masked text, not of all text; of arms that are not compared only these '
+  'are shown.'
 )
-_SLICES = (
-  'Loss of hidden held-out tokens by what they are, means over seeds, and in small the mean '
-  'difference',
-  'to the baseline. These are descriptions: nothing here is tested.',
+_SLICES_NOTE = (
+  'Loss of masked held-out tokens by their kind, means over seeds, and in small type the mean '
+  'difference to the baseline. These are descriptions: nothing here is tested.'
 )
 _COSTS_NOTE = (
   'Means over the runs that are done. Tokens without padding; FLOPs of the model’s matrix '
-  'products.',
-  'Minutes are of training, without compilation, evaluation and saving, from the quickest seed to '
-  'the',
-  'slowest, and tokens/s from the slowest to the quickest: wall time is that of this machine and '
-  'of',
-  'whatever else it did meanwhile.',
+  'products. Minutes are of training, without compilation, evaluation and saving, from the fastest '
+  'seed to the slowest, and tokens/s from the slowest to the fastest: wall time depends on the '
+  'machine and on its other load.'
 )
 _REFERENCE = (
   'uniform 15 % of the held-out tokens, all [MASK], drawn with a constant key: the same in every '
-  'run on',
-  'the same data',
+  'run on the same data'
 )
 _SUPERSCRIPTS = str.maketrans('0123456789-', '⁰¹²³⁴⁵⁶⁷⁸⁹⁻')
 
 
-def table(headers, rows, foot=None):
+def table(
+  headers: Sequence[str], rows: Sequence[Sequence[Markup]], foot: Markup | None = None
+) -> Markup:
   """Returns a table that sorts by a click on a header; each row is a list of `cell`."""
   head = tag(
     'thead',
@@ -83,46 +87,48 @@ def table(headers, rows, foot=None):
       ),
     ),
   )
-  foot = tag('tfoot', foot) if foot else ''
+  end = tag('tfoot', foot) if foot else ''
   body = tag('tbody', *(tag('tr', *row) for row in rows))
-  return tag('div', tag('table', head, body, foot), class_='scroll')
+  return tag('div', tag('table', head, body, end), class_='scroll')
 
 
-def cell(content, sort=None, class_=None):
-  """Returns a cell; `sort` is what its row is sorted by, the content if not given."""
+def cell(content: object, sort: Any = None, class_: str | None = None) -> Markup:
+  """Returns a cell; `sort` is the value that its row is sorted by, the content if not given."""
   return tag('td', content, data_sort=content if sort is None else sort, class_=class_)
 
 
-def _arm(sweep, arm):
+def _arm(sweep: Sweep, arm: str) -> Markup:
+  """Returns the cell with an arm's name and colour."""
   swatch = tag('span', class_='swatch', data_arm=sweep.arms.index(arm))
-  # A long name breaks behind its settings.
+  # A long name may break after each of its settings.
   parts = [part for each in arm.split('_') for part in ('_', tag('wbr'), each)][2:]
   name = tag('span', *parts, tag('small', ' baseline') if arm == sweep.baseline else '')
   return cell(tag('span', swatch, name, class_='name'), arm)
 
 
-def _number(text, value):
+def _number(text: str, value: float | None) -> Markup:
   return cell(text, '' if value is None else value)
 
 
-def differences(sweep, findings):
+def differences(sweep: Sweep, findings: findings_lib.Findings) -> Markup | str:
   """Returns the section of paired differences to the baseline."""
   if not findings.differences:
     return ''
+  # One scale for all rows, so that they can be compared by eye.
   scale = figures.Intervals(list(findings.differences.values()))
   rows = [_difference(sweep, arm, each, scale) for arm, each in findings.differences.items()]
   foot = tag('tr', tag('td'), tag('td', scale.axis(), class_='left'), *[tag('td')] * 4)
   return join(
     [
       tag('h2', f'Differences to {sweep.baseline}'),
-      tag('p', ' '.join(_DIFFERENCES).format(_joint(len(rows))), class_='note'),
+      tag('p', _DIFFERENCES_NOTE.format(_joint(len(rows))), class_='note'),
       table(['arm', 'interval', 'difference', 'pairs', 'adjusted p', 'verdict'], rows, foot),
     ]
   )
 
 
-def _joint(count):
-  """Returns in what sense the intervals and p of so many arms are to be read."""
+def _joint(count: int) -> str:
+  """Returns a sentence on how the intervals and p of this number of arms are adjusted."""
   if count == 1:
     return 'The interval is of 95 % (Student).'
   return (
@@ -131,8 +137,12 @@ def _joint(count):
   )
 
 
-def _difference(sweep, arm, difference, scale):
+def _difference(
+  sweep: Sweep, arm: str, difference: statistics.Difference, scale: figures.Intervals
+) -> list[Markup]:
+  """Returns the cells of one arm's difference to the baseline."""
   mean = difference.estimate
+  # Bold and colour only for what the statistics claim; a plain number claims nothing.
   claimed = difference.verdict in _VERDICTS
   class_ = f'claimed {difference.verdict}' if claimed else None
   verdict = _VERDICTS.get(difference.verdict) or difference.reason or difference.verdict
@@ -152,8 +162,8 @@ def _difference(sweep, arm, difference, scale):
   ]
 
 
-def _interval(estimate, digits, sign=False):
-  """Returns an estimate with its interval beside it in small."""
+def _interval(estimate: statistics.Estimate, digits: int, sign: bool = False) -> str:
+  """Returns an estimate with its interval after it in small type."""
   if estimate.low is None:
     return tables.interval(estimate, digits, sign).replace(
       '-', '–' if estimate.mean is None else '−'
@@ -162,11 +172,11 @@ def _interval(estimate, digits, sign=False):
   return join([mean, ' ', tag('small', rest)])
 
 
-def _or_empty(value):
+def _or_empty(value: float | None) -> float | str:
   return '' if value is None else value
 
 
-def finals(sweep, findings):
+def finals(sweep: Sweep, findings: findings_lib.Findings) -> Markup:
   """Returns the section of final scores."""
   known = [
     each for each in _FINALS if any(run.values.get(each[0]) is not None for run in sweep.runs)
@@ -174,6 +184,7 @@ def finals(sweep, findings):
   found = {metric: findings_lib.estimates(sweep, metric) for metric, *_ in known}
   rows = []
   for arm in sweep.arms:
+    # Only bits per character mean something beside an arm with another tokenizer.
     shown = {
       metric: found[metric][arm]
       if arm not in findings.refused or metric == 'bits_per_character'
@@ -188,14 +199,14 @@ def finals(sweep, findings):
   return join(
     [
       tag('h2', 'Final scores'),
-      tag('p', ' '.join(_FINALS_NOTE), class_='note'),
+      tag('p', _FINALS_NOTE, class_='note'),
       table(['arm', 'runs', *(label for _, label, _ in known)], rows),
     ]
   )
 
 
-def slices(sweep, findings):
-  """Returns the section of scores by slices of the hidden tokens, '' where no run has them."""
+def slices(sweep: Sweep, findings: findings_lib.Findings) -> Markup | str:
+  """Returns the section of scores by slices of the masked tokens, '' where no run has them."""
   arms = [
     arm
     for arm in sweep.arms
@@ -204,12 +215,14 @@ def slices(sweep, findings):
   kinds = dict.fromkeys(kind for run in sweep.runs for kind in run.slices.get('slices', {}))
   if not arms or not kinds:
     return ''
-  parts = [tag('h2', 'Where they differ'), tag('p', ' '.join(_SLICES), class_='note')]
+  parts = [tag('h2', 'Where they differ'), tag('p', _SLICES_NOTE, class_='note')]
   for kind in kinds:
-    own = kind == 'policy action'
-    compared = [] if own else [arm for arm in arms if arm != sweep.baseline]
+    # Each arm has other tokens under its own policy, so there is no difference to show.
+    is_policy = kind == 'policy action'
+    compared = [] if is_policy else [arm for arm in arms if arm != sweep.baseline]
+    heading = 'By what the model saw, under each arm’s own policy' if is_policy else f'By {kind}'
     parts += [
-      tag('h3', 'By what the model saw, under the own policy' if own else f'By {kind}'),
+      tag('h3', heading),
       _slices_of(sweep, kind, arms, compared, 'loss'),
       tag(
         'details', tag('summary', 'Accuracy'), _slices_of(sweep, kind, arms, compared, 'accuracy')
@@ -218,8 +231,10 @@ def slices(sweep, findings):
   return join(parts)
 
 
-def _slices_of(sweep, kind, arms, compared, metric):
-  """Returns the table of one kind: a row a slice, a column an arm."""
+def _slices_of(
+  sweep: Sweep, kind: str, arms: Sequence[str], compared: Sequence[str], metric: str
+) -> Markup:
+  """Returns the table of one kind: a row per slice, a column per arm."""
   scores = {
     arm: {
       run.seed: {row['slice']: row[metric] for row in run.slices.get('slices', {}).get(kind, ())}
@@ -232,6 +247,7 @@ def _slices_of(sweep, kind, arms, compared, metric):
   )
   baseline = scores.get(sweep.baseline, {})
   against = {arm: baseline if arm in compared else {} for arm in arms}
+  # Sorted by their number: a sort by the first column restores the order of slices.json.
   rows = [
     [cell(name, number), *(_slice(name, scores[arm], against[arm]) for arm in arms)]
     for number, name in enumerate(names)
@@ -239,27 +255,31 @@ def _slices_of(sweep, kind, arms, compared, metric):
   return table(['slice', *arms], rows)
 
 
-def _slice(name, of_seed, baseline):
+def _slice(
+  name: str,
+  of_seed: Mapping[int, Mapping[str, float | None]],
+  baseline: Mapping[int, Mapping[str, float | None]],
+) -> Markup:
   """Returns the cell of one slice in one arm."""
   values = {
-    seed: of_slice[name] for seed, of_slice in of_seed.items() if of_slice.get(name) is not None
+    seed: value for seed, of_slice in of_seed.items() if (value := of_slice.get(name)) is not None
   }
   mean = statistics.estimate(values.values()).mean
   if mean is None:
     return cell('–', '')
   difference = statistics.estimate(
     [
-      value - baseline[seed][name]
+      value - theirs
       for seed, value in values.items()
-      if baseline.get(seed, {}).get(name) is not None
+      if (theirs := baseline.get(seed, {}).get(name)) is not None
     ]
   ).mean
   small = '' if difference is None else tag('small', f' {difference:+.3f}'.replace('-', '−'))
   return cell(join([f'{mean:.3f}', small]), mean)
 
 
-def costs(sweep):
-  """Returns the section of what the arms spent."""
+def costs(sweep: Sweep) -> Markup:
+  """Returns the section of the costs of the arms."""
   rows = []
   for arm in sweep.arms:
     steps = sorted({run.total_steps for run in sweep.of(arm)})
@@ -273,19 +293,18 @@ def costs(sweep):
   return join(
     [
       tag('h2', 'Cost'),
-      tag('p', ' '.join(_COSTS_NOTE), class_='note'),
+      tag('p', _COSTS_NOTE, class_='note'),
       table(['arm', 'steps', *(label for _, label in _COSTS)], rows),
     ]
   )
 
 
-def _spent(sweep, arm, name):
-  """Returns the cell of what an arm took: the mean of what was counted, the range of what was
-  timed.
-  """
+def _spent(sweep: Sweep, arm: str, name: str) -> Markup:
+  """Returns the cell of one cost of an arm: the mean of a count, the range of a time."""
   mean = findings_lib.mean_of(sweep, arm, name)
   if mean is None:
     return _number('–', None)
+  # A count differs between seeds by chance alone, a time by the load of the machine.
   values = [mean]
   if name in _TIMED:
     values = [run.values[name] for run in sweep.of(arm, 'done')]
@@ -293,7 +312,7 @@ def _spent(sweep, arm, name):
   return _number(' to '.join(ends), mean)
 
 
-def _cost(name, value):
+def _cost(name: str, value: float) -> str:
   if name == 'seconds':
     return f'{value / 60:,.1f}'
   if name != 'flops':
@@ -302,7 +321,7 @@ def _cost(name, value):
   return f'{mantissa} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}'
 
 
-def runs(sweep, link):
+def runs(sweep: Sweep, link: Callable[[Run], str]) -> Markup:
   """Returns the section of all runs; link(run) is the address of its folder."""
   rows = []
   for run in sweep.runs:
@@ -321,7 +340,7 @@ def runs(sweep, link):
   return join([tag('h2', 'Runs'), table(['run', 'seed', 'state', 'step', 'newest loss'], rows)])
 
 
-def protocol(sweep):
+def protocol(sweep: Sweep) -> Markup:
   """Returns the section that says how the comparison was made."""
   fingerprints = [run.fingerprints for run in sweep.of(sweep.baseline) if run.fingerprints][:1]
   budget = (
@@ -332,8 +351,8 @@ def protocol(sweep):
     'Baseline': sweep.baseline,
     'Seeds': ', '.join(map(str, sweep.seeds)),
     'Pairing': 'runs of one seed share initialisation and data order',
-    'Reference masks': ' '.join(_REFERENCE),
-    'Arm that must lose': sweep.negative_control or 'none',
+    'Reference masks': _REFERENCE,
+    'Negative control': sweep.negative_control or 'none',
   }
   for name, value in (fingerprints[0] if fingerprints else {}).items():
     name = 'data fingerprint' if name == 'data' else name

@@ -1,30 +1,35 @@
 """Means over seeds, and paired differences between the arms of a sweep.
 
 Runs of the same seed share initialisation, data order and, where that is possible, noise,
-so arms are compared pair by pair: Student's t on the differences. The question is asked of
-all arms at once: p is adjusted after Holm (1979) and the intervals of differences are
-simultaneous after Bonferroni, so that with 95 % confidence all of them hold together. Both
-count every planned arm, finished or not. A difference is claimed only where there are three
-pairs or more and the simultaneous interval leaves 0 out; the adjusted p is then below .05.
-Nothing is claimed of an arm that lost a run, or beside a baseline that did: the runs that
-are left are those that went well.
+so arms are compared in pairs: Student's t on the differences. All arms are tested together: p
+is adjusted after Holm (1979) and the intervals of differences are simultaneous after
+Bonferroni, so that with 95 % confidence all of them hold. Both count every planned arm,
+finished or not. A difference is claimed only from three pairs on, and where the simultaneous
+interval excludes 0; the adjusted p is then below .05. Nothing is claimed of an arm that lost a
+run, or against a baseline that did: the remaining runs are a selection of those that went well.
 """
 
+from collections.abc import Iterable
+from collections.abc import Mapping
 import dataclasses
 import math
+from typing import TypeGuard
 
 import numpy as np
 import scipy.stats
 
 LEVEL = 0.95
 LEAST = 3  # pairs of runs that a claim needs
-# Logs have seven digits: what varies less does not vary.
+# Logs have seven digits: a smaller relative variation is only rounding.
 _RESOLUTION = 1e-6
+
+# {seed: number}; None where a run has none yet, NaN where it failed.
+_Values = Mapping[int, float | None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-  """A mean over seeds and Student's interval of it.
+  """A mean over seeds and its Student interval.
 
   Attributes:
     n: how many values.
@@ -51,7 +56,7 @@ class Difference:
     reason: why it is untested, else ''.
   """
 
-  values: dict
+  values: dict[int, float]
   estimate: Estimate
   p: float | None
   adjusted_p: float | None
@@ -59,20 +64,21 @@ class Difference:
   reason: str = ''
 
 
-def estimate(values, level=LEVEL):
+def estimate(values: Iterable[float | None], level: float = LEVEL) -> Estimate:
   """Returns the Estimate of the finite ones among values."""
-  values = np.array([value for value in values if is_finite(value)], np.float64)
-  n = len(values)
+  finite = np.array([value for value in values if is_finite(value)], np.float64)
+  n = len(finite)
   if n == 0:
     return Estimate(0)
-  mean = float(values.mean())
-  if n == 1:
+  mean = float(finite.mean())
+  if n == 1:  # one value says nothing of the spread
     return Estimate(1, mean)
-  half = scipy.stats.t.ppf((1 + level) / 2, n - 1) * values.std(ddof=1) / math.sqrt(n)
+  # ddof=1 for the unbiased variance of a sample, n - 1 degrees of freedom for its estimate.
+  half = scipy.stats.t.ppf((1 + level) / 2, n - 1) * finite.std(ddof=1) / math.sqrt(n)
   return Estimate(n, mean, float(mean - half), float(mean + half))
 
 
-def differences(values, baseline):
+def differences(values: Mapping[str, _Values], baseline: str) -> dict[str, Difference]:
   """Returns {arm: Difference} for all arms but the baseline.
 
   Args:
@@ -81,12 +87,14 @@ def differences(values, baseline):
     baseline: one of the arms.
   """
   arms = [arm for arm in values if arm != baseline]
+  # Bonferroni: m intervals that each miss with probability .05 / m all hold with at least .95.
   level = 1 - (1 - LEVEL) / max(len(arms), 1)
   paired, reasons, p_of = {}, {}, {}
   for arm in arms:
     paired[arm] = _pairs(values[arm], values[baseline])
     reasons[arm] = _untestable(values[arm], values[baseline], paired[arm])
     p_of[arm] = None if reasons[arm] else _p(paired[arm])
+  # Over all arms together, so only when p of each is known.
   adjusted = _holm(p_of)
   found = {}
   for arm in arms:
@@ -103,23 +111,24 @@ def differences(values, baseline):
   return found
 
 
-def is_finite(value):
-  """Returns whether a value is there and a number."""
+def is_finite(value: float | None) -> TypeGuard[float]:
+  """Whether a value is known and finite."""
   return value is not None and math.isfinite(value)
 
 
-def _pairs(ours, theirs):
+def _pairs(ours: _Values, theirs: _Values) -> dict[int, tuple[float, float]]:
   """Returns {seed: (our value, their value)} of the seeds where both are numbers."""
   return {
-    seed: (ours[seed], theirs[seed])
-    for seed in ours
-    if seed in theirs and is_finite(ours[seed]) and is_finite(theirs[seed])
+    seed: (value, other)
+    for seed, value in ours.items()
+    if is_finite(value) and is_finite(other := theirs.get(seed))
   }
 
 
-def _untestable(ours, theirs, paired):
+def _untestable(ours: _Values, theirs: _Values, paired: Mapping[int, tuple[float, float]]) -> str:
   """Returns why an arm cannot be tested, '' if it can."""
   for of, values in (('', ours), (' of the baseline', theirs)):
+    # Not None: a run that is not finished may still end well.
     lost = sum(value is not None and not math.isfinite(value) for value in values.values())
     if lost:
       return f'{lost} of {len(values)} runs{of} failed'
@@ -127,18 +136,23 @@ def _untestable(ours, theirs, paired):
     return f'{len(paired)} of the {LEAST} seeds that a claim needs'
   both = np.array(list(paired.values()))
   delta = both[:, 0] - both[:, 1]
+  # Without variance t is infinite and p is 0, whatever the number of seeds: two runs that share
+  # all their randomness, or settings that change nothing, are not evidence.
   if np.ptp(delta) <= _RESOLUTION * np.abs(both).max():
     return 'the same difference at every seed: nothing to test against'
   return ''
 
 
-def _p(paired):
+def _p(paired: Mapping[int, tuple[float, float]]) -> float:
   ours, theirs = zip(*paired.values())
   return float(scipy.stats.ttest_rel(ours, theirs).pvalue)
 
 
-def _holm(p_of):
-  """Returns {arm: adjusted p}; an arm that is not tested yet counts as one with p = 1."""
+def _holm(p_of: Mapping[str, float | None]) -> dict[str, float | None]:
+  """Returns {arm: adjusted p}; an arm that is not tested yet counts as one with p = 1.
+
+  So an adjusted p can only fall when the other arms are finished.
+  """
   from statsmodels.stats import multitest  # a second to import, and only reports need it
 
   if not p_of:
@@ -149,7 +163,10 @@ def _holm(p_of):
   return {arm: None if p is None else float(each) for (arm, p), each in zip(p_of.items(), adjusted)}
 
 
-def _verdict(mean):
+def _verdict(mean: Estimate) -> str:
+  assert mean.mean is not None and mean.low is not None and mean.high is not None  # 3 pairs
+  # By the interval alone: where it excludes 0, Holm's p is below .05 too, since Bonferroni is the
+  # stricter of the two.
   if mean.low <= 0 <= mean.high:
     return 'undecided'
   return 'lower' if mean.mean < 0 else 'higher'

@@ -1,11 +1,15 @@
 """A sweep as tables: results.csv, table.tex, and lines of text."""
 
+from collections.abc import Sequence
 import csv
 import io
+from typing import Any
 
 from mlm_jax.report import findings as findings_lib
+from mlm_jax.report import statistics
+from mlm_jax.report import sweep_results
 
-# What is known of a run, beside its name, arm, seed, state and settings.
+# Numbers of a run, beside its name, arm, seed, state and settings.
 COLUMNS = (
   'step',
   'reference_loss',
@@ -19,6 +23,7 @@ COLUMNS = (
   'seconds',
   'tokens_per_second',
 )
+# {column: name in Run.fingerprints}.
 _FINGERPRINTS = {'data_fingerprint': 'data', 'tokenizer': 'tokenizer', 'row_length': 'row length'}
 _TEX = {
   '\\': r'\textbackslash{}',
@@ -38,10 +43,12 @@ _TEX = {
 }
 
 
-def results(sweep):
-  """Returns the text of results.csv: a line a run in the order of the plan, empty where nothing is
-  known.
+def results(sweep: sweep_results.Sweep) -> str:
+  """Returns the text of results.csv: a line per run in the order of the plan.
+
+  A cell is empty where nothing is known.
   """
+  # One column for each varied setting; those that are equal in all runs are in base.json.
   keys = list(sweep.varied)
   written = io.StringIO()
   writer = csv.writer(written, lineterminator='\n')
@@ -62,19 +69,20 @@ def results(sweep):
   return written.getvalue()
 
 
-def setting(value):
+def setting(value: Any) -> str:
   """Returns a setting as text."""
   if isinstance(value, (list, tuple)):
     return '(' + ', '.join(map(setting, value)) + ')'
   return '' if value is None else str(value)
 
 
-def _exact(value):
+def _exact(value: Any) -> str:
+  # Nine digits: two more than the logs have, so that means of them can be checked.
   return '' if value is None else f'{value:.9g}' if isinstance(value, float) else str(value)
 
 
-def interval(estimate, digits=3, sign=False):
-  """Returns 'mean [low, high]' of a statistics.Estimate, as far as it is known."""
+def interval(estimate: statistics.Estimate, digits: int = 3, sign: bool = False) -> str:
+  """Returns 'mean [low, high]' of an Estimate, 'mean' without an interval, '-' without values."""
   form = f'{"+" if sign else ""}.{digits}f'
   if estimate.mean is None:
     return '-'
@@ -83,10 +91,10 @@ def interval(estimate, digits=3, sign=False):
   return f'{estimate.mean:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]'
 
 
-def latex(sweep, findings):
+def latex(sweep: sweep_results.Sweep, findings: findings_lib.Findings) -> str:
   """Returns the text of table.tex, a tabular for the package booktabs.
 
-  Bold is what the statistics claim, and nothing else (see `statistics`).
+  Bold are the differences that the statistics claim, and no others (see `statistics`).
   """
   loss, accuracy = _loss_and_accuracy(sweep)
   lines = [
@@ -109,24 +117,26 @@ def latex(sweep, findings):
   return '\n'.join([*lines, r'\bottomrule', r'\end{tabular}', ''])
 
 
-def _loss_and_accuracy(sweep):
+def _loss_and_accuracy(
+  sweep: sweep_results.Sweep,
+) -> Sequence[dict[str, statistics.Estimate]]:
   return [
     findings_lib.estimates(sweep, metric) for metric in ('reference_loss', 'reference_accuracy')
   ]
 
 
-def escape_latex(text):
-  """Returns a text as LaTeX shows it."""
+def escape_latex(text: object) -> str:
+  """Returns the LaTeX that shows a text."""
   return ''.join(_TEX.get(character, character) for character in str(text))
 
 
-def _tex_interval(estimate, sign=False):
+def _tex_interval(estimate: statistics.Estimate, sign: bool = False) -> str:
   text = interval(estimate, sign=sign)
   return '--' if text == '-' else f'${text}$'
 
 
-def lines(sweep, findings):
-  """Returns what a terminal shows: the answer, the warnings and a line an arm."""
+def lines(sweep: sweep_results.Sweep, findings: findings_lib.Findings) -> list[str]:
+  """Returns lines for a terminal: the answer, the warnings and a line per arm."""
   loss, accuracy = _loss_and_accuracy(sweep)
   width = max(map(len, ['arm', *sweep.arms]))
   shown = [sweep.question, *findings.answer, *(f'WARNING: {each}' for each in findings.warnings)]
@@ -144,8 +154,10 @@ def lines(sweep, findings):
       if difference is None
       else f'{interval(difference.estimate, sign=True)} {difference.verdict}'
     )
+    # Losses of other tokens must not be shown side by side, not even without a claim.
     known = arm not in findings.refused
-    mean = f'{accuracy[arm].mean:.3f}' if known and accuracy[arm].mean is not None else '-'
+    hits = accuracy[arm].mean
+    mean = f'{hits:.3f}' if known and hits is not None else '-'
     reached = interval(loss[arm]) if known else '-'
     shown.append(f'{arm:<{width}}  {loss[arm].n:>5}  {reached:<24}  {mean:>8}  {text}')
   return shown

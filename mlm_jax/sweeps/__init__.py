@@ -1,14 +1,15 @@
 """Sweeps: sets of runs that answer one question.
 
-  algebra    param, product, chain, zip, seeds: lists of settings
-  planning   a Sweep, and the runs that it asks for, checked
-  budgets    what runs cost, and how long each arm trains to spend what the baseline spends
-  overview   the plan as text
-  folder     the sweep's work directory
-  runner     makes the runs
-  populations  makes them as replicas of one step
-  launchers  where they run: processes here, or tasks of a Ray cluster
-  board      what a person sees meanwhile
+  algebra            param, product, chain, zip, seeds: lists of settings
+  names              names of arms and runs
+  planning           a Sweep, and the runs that it asks for, checked
+  budgets            what runs cost, and how long each arm trains to spend what the baseline spends
+  plan_text          the plan as text
+  layout             the sweep's work directory
+  runner             trains the runs, each by itself
+  vectorized_runner  trains them as replicas of one step
+  launchers          where they are trained: processes here, or tasks of a Ray cluster
+  progress           what a person sees meanwhile
 
 An experiment is a folder with a sweep.py:
 
@@ -32,3 +33,5 @@ from mlm_jax.sweeps.planning import Sweep
 from mlm_jax.sweeps.planning import load
 from mlm_jax.sweeps.planning import plan
 from mlm_jax.sweeps.runner import run
+
+__all__ = ['Sweep', 'chain', 'load', 'param', 'plan', 'product', 'run', 'seeds', 'zip']

@@ -1,6 +1,6 @@
-"""Lists of settings, and what can be made of them.
+"""Lists of settings, and how they are combined.
 
-Everything here takes and gives plain lists of {dotted key: value}, one dict a run:
+Everything here takes and returns plain lists of {dotted key: value}, one dict per run:
 
   product(param('masking.rate', [0.15, 0.3]), seeds(3))                          6 runs
   chain(param('masking', ['bert', 'spanbert']), param('masking.unit', ['word'])) 3 runs
@@ -11,12 +11,18 @@ Python's: param('masking.rate', np.linspace(.1, .5, 5)).
 """
 
 import builtins
+from collections.abc import Iterable
+from collections.abc import Sequence
 import itertools
+from typing import Any
 
 from mlm_jax.config import UserError
 
+# One run: {dotted key: value}.
+Settings = dict[str, Any]
 
-def param(key, values):
+
+def param(key: str, values: Iterable[Any]) -> list[Settings]:
   """Returns one dict for each value of a setting; as `masking` the names of presets are values."""
   if not isinstance(key, str):
     raise UserError(f'param({key!r}, ...): the key must be text, such as masking.rate')
@@ -24,19 +30,19 @@ def param(key, values):
   return [{key: value} for value in values]
 
 
-def seeds(which):
-  """Returns one dict for each seed: of a number n the seeds 0 to n - 1, else of what is listed."""
+def seeds(which: int | Iterable[int]) -> list[Settings]:
+  """Returns one dict for each seed: for a number n the seeds 0 to n - 1, else those listed."""
   which = _plain(which)
-  which = range(which) if type(which) is int else which
+  which = range(which) if type(which) is int else which  # not True, which is an int too
   return [{'seed': seed} for seed in _listed(which, f'seeds({which!r})')]
 
 
-def product(*lists):
-  """Returns every choice of one dict from each list, joined; the last list turns fastest."""
+def product(*lists: list[Settings]) -> list[Settings]:
+  """Returns every choice of one dict from each list, joined; the last list varies fastest."""
   return [_joined(dicts, 'product') for dicts in itertools.product(*lists)]
 
 
-def zip(*lists):
+def zip(*lists: list[Settings]) -> list[Settings]:
   """Returns the first dicts of all lists joined, then the second ones, and so on."""
   lengths = [len(each) for each in lists]
   if len(set(lengths)) > 1:
@@ -44,14 +50,15 @@ def zip(*lists):
   return [_joined(dicts, 'zip') for dicts in builtins.zip(*lists)]
 
 
-def chain(*lists):
+def chain(*lists: list[Settings]) -> list[Settings]:
   """Returns the dicts of all lists one after another."""
   return list(itertools.chain(*lists))
 
 
-def _listed(values, what):
-  """Returns values as a list; text and single values are mistakes."""
+def _listed(values: Iterable[Any], what: str) -> list[Any]:
+  """Returns values as a list; UserError for text and single values, which are mistakes."""
   try:
+    # A text is iterable too, but its letters are not what was meant.
     listed = [] if isinstance(values, str) else list(map(_plain, values))
   except TypeError:
     listed = []
@@ -60,14 +67,13 @@ def _listed(values, what):
   return listed
 
 
-def _plain(value):
-  """Returns a number or an array of NumPy as Python's own number or lists, anything else as it
-  is.
-  """
+def _plain(value: Any) -> Any:
+  """Returns a number or array of NumPy as Python's own; anything else as it is."""
+  # Settings are compared, named and written as JSON, where np.float64(.1) is not .1.
   return value.tolist() if hasattr(value, 'tolist') else value
 
 
-def _joined(dicts, what):
+def _joined(dicts: Sequence[Settings], what: str) -> Settings:
   """Returns dicts as one; UserError where two of them have a key in common."""
   joined = {}
   for each in dicts:

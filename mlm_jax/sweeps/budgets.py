@@ -1,6 +1,9 @@
 """What runs cost, and how long each arm trains to spend what the baseline spends."""
 
 import functools
+import os
+import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -13,15 +16,15 @@ from mlm_jax.masking import schedules
 from mlm_jax.models import flops
 
 KINDS = ('tokens', 'predictions', 'flops')
-_SAMPLE = 4096  # rows that are looked at
+_SAMPLE = 4096  # rows that are measured: all rows of a large corpus would take minutes
 
 
-def cost(config):
-  """Returns {'tokens', 'predictions', 'flops'}: what a whole run will spend, about.
+def cost(config: config_lib.Config) -> dict[str, float]:
+  """Returns {'tokens', 'predictions', 'flops'}: an estimate of what a whole run will spend.
 
   tokens: batch_size x row_length a step, padding included.
   predictions: the mean of the masking rate over the training x masking.predict_fraction x the
-    tokens that may be hidden.
+    tokens that may be masked.
   flops: as models/flops.py counts them.
   For these two, rows are measured where the data is prepared; before that they count as full, each
   with one document and without special tokens.
@@ -37,19 +40,22 @@ def cost(config):
   return total
 
 
-def steps(config, kind, spent):
-  """Returns the number of steps in which a config's run spends so much of a kind."""
+def steps(config: config_lib.Config, kind: str, spent: float) -> int:
+  """Returns the number of steps in which a config's run spends `spent` of a kind."""
+  # The cost grows evenly with the steps: a schedule's mean rate does not depend on their number.
   return max(1, round(spent / (cost(config)[kind] / config.total_steps)))
 
 
-def _step(config, stage):
+def _step(config: config_lib.Config, stage: config_lib.Config) -> dict[str, float]:
   """Returns what one step of a stage spends."""
   predict_all = stage.objective.predict_all
   rate = 1.0 if predict_all else schedules.mean_rate(stage.masking) * stage.masking.predict_fraction
-  rows, vocab_size = _rows(folder_lib.of_stage(config, None, stage), stage)
-  # Making its functions computes nothing.
+  # `config` names its data.prepared, so the folder does not depend on a work directory.
+  rows, vocab_size = _rows(folder_lib.of_stage(config, '', stage), stage)
+  # Making an objective allocates nothing and computes nothing; its ids are not used here.
   objective = objectives.make(stage, vocab_size, pad_id=0, sep_id=0, head_rows=1)
   at_P, predictions = rows['at_P'], rows['maskable'] * rate
+  # The cost of attention is not linear in the tokens: a token attends to those of its document.
   attended = at_P @ objective.encoder.architecture.pairs(np.arange(len(at_P)))
   row = {
     'tokens': stage.data.row_length,
@@ -59,11 +65,11 @@ def _step(config, stage):
   return {kind: stage.batch_size * value for kind, value in row.items()}
 
 
-def _rows(folder, stage):
+def _rows(folder: pathlib.Path, stage: config_lib.Config) -> tuple[dict[str, Any], int]:
   """Returns ({...}, size of the vocabulary): means over rows.
 
-  at_P: how many tokens stand at each position of their documents.
-  maskable: how many a policy may choose.
+  at_P: number of tokens at each position of their documents.
+  maskable: number of tokens that a policy may choose.
   """
   data, length = stage.data, stage.data.row_length
   if store.finished(folder):
@@ -72,7 +78,9 @@ def _rows(folder, stage):
 
 
 @functools.cache
-def _measured(folder, weights, sampling_alpha):
+def _measured(
+  folder: str | os.PathLike[str], weights: tuple[float, ...], sampling_alpha: float
+) -> tuple[dict[str, Any], int]:
   """Returns what `_rows` does of the first rows that training with seed 0 draws."""
   prepared = store.open_prepared(folder)
   size = min(_SAMPLE, sum(map(len, prepared.train)))
@@ -80,6 +88,7 @@ def _measured(folder, weights, sampling_alpha):
   tokenizer = prepared.tokenizer
   # In numpy: a sweep's own process leaves the accelerators to its runs.
   index_1L = np.arange(batch.tokens_BL.shape[1])[None]
+  # The position of a token is its index less that of the newest start before it.
   begins_BL = (batch.starts_BS[:, :, None] == index_1L[:, None]).any(axis=1)
   positions_BL = index_1L - np.maximum.accumulate(np.where(begins_BL, index_1L, 0), axis=1)
   at_P = np.bincount(positions_BL[batch.tokens_BL != tokenizer.pad_id])

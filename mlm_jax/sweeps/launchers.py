@@ -1,12 +1,6 @@
-"""Where runs are made: in processes on this machine, or in tasks of a Ray cluster.
+"""Where runs are trained: in processes on this machine, or in tasks of a Ray cluster.
 
-A launcher has `slots`, how many runs it takes at once, and `start(folder)`, which trains what the
-config.json in a run's folder says. What that returns has
-  started: whether the run has begun; it may still wait for a place.
-  poll(): None before the end, then the exit status, negative for a signal; or text where there is
-    none, since the run could not be made.
-  stop(): asks it to save and end. kill(): ends it.
-What a run prints is appended to output.log in its folder. A Survivor looks like a started run too.
+What a run prints is appended to output.log in its folder.
 """
 
 import os
@@ -16,22 +10,56 @@ import socket
 import subprocess
 import sys
 import time
+from typing import Any
+from typing import Protocol
 
 from mlm_jax import config as config_lib
-from mlm_jax.sweeps import layout as folder_lib
+from mlm_jax.sweeps import layout
 
 _OUTPUT = 'output.log'
-_PASSED_ON = ('JAX_', 'XLA_')  # what the environment says about how a run computes
+_PASSED_ON = ('JAX_', 'XLA_')  # environment variables that change how a run computes
 _PAUSE = 0.2  # seconds
 
 
-def output(folder):
-  """Returns the path of what a run prints."""
+class Task(Protocol):
+  """A run that was started."""
+
+  @property
+  def started(self) -> bool:
+    """Whether training has begun; before that the task waits for a place."""
+    ...
+
+  def poll(self) -> int | str | None:
+    """Returns None before the end, then the exit status, negative for a signal.
+
+    Text, the reason, where there is no exit status because the run could not be trained.
+    """
+
+  def stop(self) -> None:
+    """Asks the run to save and end."""
+
+  def kill(self) -> None:
+    """Ends the run."""
+
+
+class Launcher(Protocol):
+  """Starts runs; `slots` is how many it takes at once."""
+
+  slots: int
+
+  def start(self, folder: pathlib.Path) -> Task:
+    """Trains as the config.json in a run's folder says."""
+    ...
+
+
+def output(folder: str | os.PathLike[str]) -> pathlib.Path:
+  """Returns the path of the file that a run prints to."""
   return pathlib.Path(folder) / _OUTPUT
 
 
-def _popen(folder, **settings):
-  """Starts to train in a process of its own; a terminal's Ctrl-C does not reach it."""
+def _popen(folder: str | os.PathLike[str], **settings: Any) -> subprocess.Popen[bytes]:
+  """Starts to train in a process of its own, whose Ctrl-C is not that of this terminal."""
+  # This interpreter, not the `mlm-jax` on the path, which may be of another environment.
   command = [
     sys.executable,
     '-m',
@@ -40,6 +68,8 @@ def _popen(folder, **settings):
     f'--config={folder}/config.json',
     f'--workdir={folder}',
   ]
+  # In a session of its own: the terminal sends Ctrl-C to this process alone, which then asks the
+  # runs to save. Without stdin nothing in a run can wait for a person.
   with open(output(folder), 'ab') as log:
     return subprocess.Popen(
       command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **settings
@@ -49,66 +79,70 @@ def _popen(folder, **settings):
 class Local:
   """Runs in processes on this machine, `jobs` at once."""
 
-  def __init__(self, jobs=1):
+  def __init__(self, jobs: int = 1):
     self.slots = jobs
 
-  def start(self, folder):
+  def start(self, folder: pathlib.Path) -> Task:
+    """See Launcher."""
     return _Process(_popen(folder))
 
 
 class _Process:
+  """A process of this machine."""
+
   started = True
 
-  def __init__(self, process):
+  def __init__(self, process: subprocess.Popen[bytes]):
     self._process = process
 
-  def poll(self):
+  def poll(self) -> int | None:
     return self._process.poll()
 
-  def stop(self):
+  def stop(self) -> None:
     self._process.terminate()
 
-  def kill(self):
+  def kill(self) -> None:
     self._process.kill()
 
 
 class Survivor:
-  """A process that nobody here has started: its sweep was killed, it still trains in the run's
-  folder.
-  """
+  """A process that still trains in a run's folder although the sweep that started it was killed."""
 
   started = True
 
-  def __init__(self, folder):
+  def __init__(self, folder: pathlib.Path):
     self._folder, self._is_left = folder, False
 
-  def poll(self):
-    if folder_lib.is_at_work(self._folder) and not self._is_left:
+  def poll(self) -> str | None:
+    """See Task; the exit status is known only to the process that started it."""
+    if layout.is_at_work(self._folder) and not self._is_left:
       return None
     return 'the process of an earlier sweep has ended'
 
-  def stop(self):
-    self._is_left = True  # it saves what it does, and the next sweep finds it
+  def stop(self) -> None:
+    """Leaves it at work: it saves its checkpoints, and the next sweep finds it."""
+    self._is_left = True
 
   kill = stop
 
 
 class Ray:
-  """Runs as tasks of a running Ray cluster, which says how many there are at once.
+  """Runs as tasks of a running Ray cluster, which decides how many are trained at once.
 
-  Every node must see the work directory, and the folder that the sweep is started in, under
-  the same names, and have mlm_jax installed.
+  Every node must see the sweep's folder and the working directory under the same names, and have
+  mlm_jax installed.
 
   Args:
     cpus, gpus: what a run asks for.
-    jobs: runs at once at most; None for as many as the cluster takes.
+    jobs: runs at once at most; None for as many as the cluster allows.
 
   Raises:
     UserError: Ray is not installed, there is no cluster, or no node of it is large enough.
   """
 
-  def __init__(self, cpus=1, gpus=0, jobs=None):
+  def __init__(self, cpus: int = 1, gpus: int = 0, jobs: int | None = None):
     self._ray = _import_ray()
+    # All runs may be submitted at once: Ray keeps those waiting that do not fit yet.
     self.slots = jobs or sys.maxsize
     address = os.environ.get('RAY_ADDRESS', 'auto')
     try:
@@ -116,11 +150,13 @@ class Ray:
       self._ray.init(
         address=address, log_to_driver=False, logging_level='ERROR', ignore_reinit_error=True
       )
+    # Ray raises any of these, by version and by what is wrong with the address.
     except (OSError, RuntimeError, ValueError) as error:
       raise config_lib.UserError(
         f'no Ray cluster at {address} ({_first_line(error)}); start one with '
         '`ray start --head`, or say where it is in RAY_ADDRESS'
       ) from None
+    # A task that no node can ever hold would wait for ever, without a word.
     asked = {'CPU': cpus, 'GPU': gpus}
     nodes = [node['Resources'] for node in self._ray.nodes() if node['Alive']]
     if not any(
@@ -130,41 +166,46 @@ class Ray:
         f'no node of the Ray cluster has {cpus} CPUs and {gpus} GPUs; lower '
         '--cpus-per-run or --gpus-per-run'
       )
-    # The sweep itself starts again what has failed.
+    # No retries by Ray: the runner knows which failures to try again. Runs are spread over the
+    # nodes, since several on one would share its memory.
     self._train = self._ray.remote(_train).options(
       num_cpus=cpus, num_gpus=gpus, max_retries=0, scheduling_strategy='SPREAD'
     )
 
-  def start(self, folder):
+  def start(self, folder: pathlib.Path) -> Task:
+    """See Launcher."""
+    # The node's own environment remains for all else, such as which devices it may use.
     passed_on = {key: value for key, value in os.environ.items() if key.startswith(_PASSED_ON)}
     return _Task(self._ray, self._train.remote(str(folder), os.getcwd(), passed_on), output(folder))
 
 
-def _import_ray():
+def _import_ray() -> Any:
   try:
-    import ray
+    import ray  # pyrefly: ignore[missing-import]
   except ImportError:
     raise config_lib.UserError("--launcher=ray needs Ray: pip install 'mlm_jax[ray]'") from None
   return ray
 
 
-def _knock(address):
-  """Raises OSError where nobody listens at HOST:PORT; Ray would try for minutes."""
+def _knock(address: str) -> None:
+  """Raises OSError where nothing listens at HOST:PORT; Ray would try for minutes."""
   host, colon, port = address.removeprefix('ray://').rpartition(':')
-  if colon:
+  if colon:  # else it is a word, such as 'auto'
     socket.create_connection((host.strip('[]'), int(port)), timeout=10).close()
 
 
-def _first_line(error):
+def _first_line(error: BaseException) -> str:
   return str(error).strip().partition('\n')[0]
 
 
-def _train(folder, cwd, environment):
-  """Trains on whichever node it is called; returns the exit status."""
-  import ray
+def _train(folder: str, cwd: str, environment: dict[str, str]) -> int:
+  """Trains on the node where it is called; returns the exit status."""
+  import ray  # pyrefly: ignore[missing-import]
 
   with open(output(folder), 'a') as log:
+    # Also the sign that the task has started: see _Task.started.
     print(f'node {ray.get_runtime_context().get_node_id()}', file=log)
+  # In a process of its own: Ray's worker is not to import JAX, and a run may crash it.
   process = _popen(folder, cwd=cwd, env={**os.environ, **environment})
   try:
     while process.poll() is None:
@@ -179,31 +220,31 @@ def _train(folder, cwd, environment):
 class _Task:
   """A task of Ray that trains."""
 
-  def __init__(self, ray, reference, log):
+  def __init__(self, ray: Any, reference: Any, log: pathlib.Path):
     self._ray, self._reference, self._log = ray, reference, log
     self._before = self._size()
 
   @property
-  def started(self):
+  def started(self) -> bool:
+    # Ray does not say when a task begins; `_train` first writes the node to the log.
     return self._size() > self._before
 
-  def _size(self):
+  def _size(self) -> int:
     return self._log.stat().st_size if self._log.exists() else 0
 
-  def poll(self):
+  def poll(self) -> int | str | None:
     if not self._ray.wait([self._reference], timeout=0)[0]:
       return None
     try:
       return self._ray.get(self._reference)
     except self._ray.exceptions.TaskCancelledError:
       return -signal.SIGTERM
-    except (
-      self._ray.exceptions.RayError
-    ) as error:  # its worker or its node died, or sees no such folder
+    # Its worker or its node has died, or does not see the folder.
+    except self._ray.exceptions.RayError as error:
       return f'Ray: {str(error).strip().splitlines()[-1][:500]}'
 
-  def stop(self):
+  def stop(self) -> None:
     self._ray.cancel(self._reference)
 
-  def kill(self):
+  def kill(self) -> None:
     self._ray.cancel(self._reference, force=True)

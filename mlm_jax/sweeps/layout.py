@@ -2,31 +2,37 @@
 
 sweep.json    the question, and each run's arm, seed, settings and steps
 base.json     the config that the settings are laid over
-status.json   what became of each run; what is done, a run's own folder decides
+status.json   the state of each run; whether one is done is decided by its own folder
 data*/        prepared data, shared by the runs with the same data settings
 runs/NAME/    an ordinary run's folder, with what it printed in output.log
 """
 
+from collections.abc import Mapping
 import dataclasses
 import fcntl
 import json
+import os
 import pathlib
+from typing import Any
 
 from mlm_jax import config as config_lib
 from mlm_jax.core import files
+from mlm_jax.sweeps import planning
 from mlm_jax.training import checkpoint
 from mlm_jax.training import workdir as workdir_lib
+
+_Path = str | os.PathLike[str]
 
 WAITING, RUNNING, DONE, FAILED, DIVERGED = 'waiting', 'running', 'done', 'failed', 'diverged'
 
 
 @dataclasses.dataclass
 class Status:
-  """What has become of a run.
+  """How far a run is.
 
   Attributes:
     state: WAITING, RUNNING, DONE, FAILED or DIVERGED.
-    attempts: how often it was started since the sweep was.
+    attempts: how often this sweep has started it.
     error: of the last attempt, one line; None where it did not fail.
   """
 
@@ -35,40 +41,43 @@ class Status:
   error: str | None = None
 
 
-def run_folder(workdir, run):
+def run_folder(workdir: _Path, run: planning.Run) -> pathlib.Path:
+  """Returns the folder of a run."""
   return pathlib.Path(workdir) / 'runs' / run.name
 
 
-def saved_step(workdir, run):
+def saved_step(workdir: _Path, run: planning.Run) -> int:
   """Returns the newest step of a run that is saved; 0 where there is none."""
   return max(checkpoint.steps(run_folder(workdir, run) / 'checkpoints'), default=0)
 
 
-def is_done(workdir, run):
+def is_done(workdir: _Path, run: planning.Run) -> bool:
   """Whether a run is finished."""
   return workdir_lib.finished(run_folder(workdir, run)) is not None
 
 
-def is_at_work(run_folder):
-  """Whether a process holds a run's folder; one that outlived its sweep does, and still trains
-  there.
-  """
+def is_at_work(run_folder: _Path) -> bool:
+  """Whether a process holds a run's folder, as one does that has outlived its sweep."""
+  # A shared lock: two sweeps that look at the same time must not take each other for a run.
   try:
     with open(pathlib.Path(run_folder) / 'lock') as file:
       fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
   except BlockingIOError:
     return True
-  except OSError:  # nothing to hold; what else is wrong there the run itself will say
+  except OSError:  # there is no lock to hold; anything else the run itself will report
     pass
   return False
 
 
-def statuses(plan, workdir):
-  """Returns {name: Status} of a plan's runs as they stand: DONE, DIVERGED or WAITING.
+def statuses(plan: planning.Plan, workdir: _Path) -> dict[str, Status]:
+  """Returns {name: Status} of a plan's runs as they are now: DONE, DIVERGED or WAITING.
 
-  What has diverged would do so again; it starts anew where its folder is removed.
+  A run that has diverged would diverge again; it starts again where its folder is removed.
   """
-  before, found = _read(pathlib.Path(workdir) / 'status.json'), {}
+  before = _read(pathlib.Path(workdir) / 'status.json')
+  found: dict[str, Status] = {}
+  # Only DIVERGED is read from status.json: the other states follow from the runs' folders, which
+  # are right even if the sweep was killed before it could write.
   for run in plan.runs:
     then = before.get(run.name, {})
     found[run.name] = Status(DONE if is_done(workdir, run) else WAITING)
@@ -81,9 +90,10 @@ def statuses(plan, workdir):
   return found
 
 
-def check(plan, workdir):
+def check(plan: planning.Plan, workdir: _Path) -> None:
   """Raises UserError where the folder holds another sweep; runs may have been added."""
   workdir = pathlib.Path(workdir)
+  # No run in common: almost surely a mistyped --workdir. Some in common: the sweep was changed.
   before = _names(workdir)
   if before and not before & {run.name for run in plan.runs}:
     raise config_lib.UserError(
@@ -93,6 +103,7 @@ def check(plan, workdir):
     folder = run_folder(workdir, run)
     if not (folder / 'environment.json').exists():  # it has never started
       continue
+    # The same name with another config: results of the two would be mixed.
     differing = config_lib.differences(run.config, workdir_lib.read_config(folder))
     if differing:
       keys = '; '.join(
@@ -103,17 +114,15 @@ def check(plan, workdir):
       )
 
 
-def others(plan, workdir):
-  """Returns the sorted names of started runs in the folder that are not, or no longer, the
-  sweep's.
-  """
+def others(plan: planning.Plan, workdir: _Path) -> list[str]:
+  """Returns the sorted names of started runs in the folder that are not part of the sweep."""
   started = {
     each.parent.name for each in (pathlib.Path(workdir) / 'runs').glob('*/environment.json')
   }
   return sorted(started - {run.name for run in plan.runs})
 
 
-def _names(workdir):
+def _names(workdir: pathlib.Path) -> set[str]:
   """Returns the names of the runs in sweep.json; none where there is no such file."""
   path = workdir / 'sweep.json'
   try:
@@ -122,7 +131,7 @@ def _names(workdir):
     raise _damaged(path, error) from None
 
 
-def _read(path):
+def _read(path: pathlib.Path) -> dict[str, Any]:
   """Returns the dict in a JSON file, {} where there is no such file."""
   if not path.exists():
     return {}
@@ -132,11 +141,11 @@ def _read(path):
     raise _damaged(path, error) from None
 
 
-def _damaged(path, error):
+def _damaged(path: pathlib.Path, error: BaseException) -> config_lib.UserError:
   return config_lib.UserError(f'{path} is damaged ({error!r}); remove it, the runs are kept')
 
 
-def write(plan, workdir):
+def write(plan: planning.Plan, workdir: _Path) -> None:
   """Writes sweep.json and base.json, and the config of each run that is not done."""
   workdir = pathlib.Path(workdir)
   sweep = plan.sweep
@@ -160,13 +169,13 @@ def write(plan, workdir):
   files.write(workdir / 'sweep.json', json.dumps(described, indent=1) + '\n')
   files.write(workdir / 'base.json', config_lib.to_json(sweep.base))
   for run in plan.runs:
-    if not is_done(workdir, run):
+    if not is_done(workdir, run):  # the config of a finished run is part of its result
       folder = run_folder(workdir, run)
       folder.mkdir(parents=True, exist_ok=True)
       workdir_lib.write_config(folder, run.config)
 
 
-def write_status(workdir, statuses):
+def write_status(workdir: _Path, statuses: Mapping[str, Status]) -> None:
   """Writes status.json from {name: Status}."""
   described = {name: dataclasses.asdict(status) for name, status in statuses.items()}
   files.write(pathlib.Path(workdir) / 'status.json', json.dumps(described, indent=1) + '\n')

@@ -1,14 +1,19 @@
-"""The plan as text: what each arm changes, what it costs, how far it is."""
+"""The plan as text: each arm's settings, its cost and its progress."""
 
 import collections
+from collections.abc import Mapping
+from collections.abc import Sequence
+import os
 
 from mlm_jax.sweeps import budgets
 from mlm_jax.sweeps import layout
+from mlm_jax.sweeps import planning
 from mlm_jax.training import logs
 
 
-def lines(plan, workdir):
+def lines(plan: planning.Plan, workdir: str | os.PathLike[str]) -> list[str]:
   """Returns the plan of a sweep as lines of text."""
+  # The runs of an arm differ in their seeds, which cost nothing.
   costs = {arm: budgets.cost(runs[0].config) for arm, runs in plan.arms.items()}
   width = max(map(len, ['arm', *costs]))
   text = [
@@ -25,12 +30,13 @@ def lines(plan, workdir):
       f'{_short(cost["predictions"]):>11} {cost["flops"]:>8.2g}  {_states(runs, workdir)}'
     )
   text += ['', *(f'{arm}: {_settings(runs[0])}' for arm, runs in plan.arms.items())]
-  text += ['', 'A run spends about so much; padding counts as tokens.', _time(plan, workdir, costs)]
+  text += ['', 'Costs are estimates for one run; padding counts as tokens.']
+  text.append(_time(plan, workdir, costs))
   left = layout.others(plan, workdir)
-  return text + ([f'not of this sweep, and left alone: {", ".join(left)}'] if left else [])
+  return text + ([f'not part of this sweep, and not touched: {", ".join(left)}'] if left else [])
 
 
-def _heading(plan):
+def _heading(plan: planning.Plan) -> list[str]:
   sweep = plan.sweep
   seeds = [run.seed for run in plan.arms[sweep.baseline]]
   text = [
@@ -38,22 +44,22 @@ def _heading(plan):
     f'runs; all spend the {sweep.budget} of the baseline {sweep.baseline}'
   ]
   if sweep.negative_control:
-    text.append(f'{sweep.negative_control} has to come out worse')
+    text.append(f'{sweep.negative_control} is the negative control: it has to be worse')
   if len(seeds) < 3:
     text.append('fewer than 3 seeds: no difference can be claimed')
   return text
 
 
-def _settings(run):
+def _settings(run: planning.Run) -> str:
   changed = {key: value for key, value in run.settings.items() if key != 'seed'}
   return (
     ', '.join(f'config.{key} = {value!r}' for key, value in changed.items()) or 'the base config'
   )
 
 
-def _states(runs, workdir):
+def _states(runs: Sequence[planning.Run], workdir: str | os.PathLike[str]) -> str:
   """Returns how many runs of an arm are done, part way and waiting."""
-  states = collections.Counter()
+  states: collections.Counter[str] = collections.Counter()
   for run in runs:
     step = layout.saved_step(workdir, run)
     states[
@@ -62,8 +68,12 @@ def _states(runs, workdir):
   return ', '.join(f'{number} {state}' for state, number in states.items())
 
 
-def _time(plan, workdir, costs):
-  """Returns what finished runs say about the time that the others will take."""
+def _time(
+  plan: planning.Plan,
+  workdir: str | os.PathLike[str],
+  costs: Mapping[str, Mapping[str, float]],
+) -> str:
+  """Returns an estimate of the time left: the speed of finished runs x the FLOPs left."""
   flops = seconds = left = 0.0
   done = 0
   for run in plan.runs:
@@ -71,6 +81,7 @@ def _time(plan, workdir, costs):
     if layout.is_done(workdir, run):
       done += 1
       flops += cost
+      # The replicas of a population share its time.
       timing = logs.read_log(layout.run_folder(workdir, run), 'timing')
       seconds += sum(line['seconds'] / line.get('replicas', 1) for line in timing)
     else:
@@ -79,17 +90,18 @@ def _time(plan, workdir, costs):
     return 'time left: none, all runs are done'
   if not done:
     return 'time left: unknown until a run is done'
+  # As if all runs had the same FLOPs per second: an estimate, until arms of each kind are done.
   minutes = seconds / flops * left / 60
   return (
-    f'time left: about {minutes:,.1f} minutes of training, one run at a time, besides compiling '
-    'and '
-    f'evaluating; by {done} finished run{"s" if done > 1 else ""}'
+    f'time left: about {minutes:,.1f} minutes of training, one run at a time, without compilation '
+    f'and evaluation; estimated from {done} finished run{"s" if done > 1 else ""}'
   )
 
 
-def _short(number):
+def _short(number: float) -> str:
   """Returns a count in a few characters, such as 8.2M."""
-  for unit in ('', 'k', 'M', 'G', 'T'):
-    if number < 1000 or unit == 'T':
+  for unit in ('', 'k', 'M', 'G'):
+    if number < 1000:
       return f'{number:.3g}{unit}'
     number /= 1000
+  return f'{number:.3g}T'

@@ -1,13 +1,18 @@
 """From a Sweep to the runs that it asks for, checked before any of them starts."""
 
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
 import contextlib
 import dataclasses
 import difflib
+import os
 import pathlib
-from typing import Any
 
 from mlm_jax import config as config_lib
 from mlm_jax.data import prepare
+from mlm_jax.sweeps import algebra
 from mlm_jax.sweeps import budgets
 from mlm_jax.sweeps import names
 from mlm_jax.tasks import pretraining
@@ -18,19 +23,20 @@ class Sweep:
   """What an experiment's get_sweep() returns.
 
   An arm is all settings but the seed. Every arm has the same seeds, so that arms can be
-  compared pair by pair: with a seed goes one initialisation and one order of the data.
+  compared in pairs: runs of one seed share their initialisation and the order of the data.
 
   Attributes:
     base: the config that all runs start from.
-    runs: a list of {dotted key: value}, one dict a run (see algebra).
+    runs: a list of {dotted key: value}, one dict per run (see algebra).
     question: one sentence.
     budget: what every arm spends as much of as the baseline: 'tokens', 'predictions' or 'flops'.
     baseline: name of the arm that the others are compared with; the first one if None.
-    negative_control: name of an arm that has to come out worse, or nothing here can be believed.
+    negative_control: name of an arm that is known to be worse: a sweep that cannot show that
+      cannot show anything else either.
   """
 
-  base: Any
-  runs: list
+  base: config_lib.Config
+  runs: list[algebra.Settings]
   question: str
   budget: str = 'tokens'
   baseline: str | None = None
@@ -52,8 +58,8 @@ class Run:
   name: str
   arm: str
   seed: int
-  settings: dict
-  config: Any
+  settings: algebra.Settings
+  config: config_lib.Config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,10 +74,10 @@ class Plan:
 
   sweep: Sweep
   experiment: str
-  runs: tuple
+  runs: tuple[Run, ...]
 
   @property
-  def arms(self):
+  def arms(self) -> dict[str, tuple[Run, ...]]:
     """{arm: tuple of its runs}, in the sweep's order."""
     return {
       arm: tuple(run for run in self.runs if run.arm == arm)
@@ -79,11 +85,11 @@ class Plan:
     }
 
 
-def load(experiment):
+def load(experiment: str | os.PathLike[str]) -> Sweep:
   """Returns the Sweep of an experiment's folder.
 
   Raises:
-    UserError: there is no sweep.py, it fails, or what it returns is no sweep.
+    UserError: there is no sweep.py, it fails, or what it returns is not a sweep.
   """
   path = pathlib.Path(experiment) / 'sweep.py'
   if path.parent.is_file():
@@ -93,6 +99,7 @@ def load(experiment):
   if not path.is_file():
     raise config_lib.UserError(f'no such experiment: {path} is missing')
   sweep = config_lib.call(path, 'get_sweep')
+  # What get_sweep returns is anybody's Python, so it is checked before it is used.
   try:
     _check_form(sweep)
   except config_lib.UserError as error:
@@ -100,7 +107,7 @@ def load(experiment):
   return sweep
 
 
-def _check_form(sweep):
+def _check_form(sweep: object) -> None:
   """Raises UserError where the parts of a Sweep are not what they must be."""
   if not isinstance(sweep, Sweep):
     raise config_lib.UserError(f'get_sweep returned {sweep!r}; it must return a sweeps.Sweep(...)')
@@ -113,7 +120,7 @@ def _check_form(sweep):
   is_settings = lambda each: isinstance(each, dict) and all(isinstance(key, str) for key in each)
   if not isinstance(sweep.runs, list) or not sweep.runs or not all(map(is_settings, sweep.runs)):
     raise config_lib.UserError(
-      'runs: must be a list of one dict {dotted key: value} a run, such as '
+      'runs: must be a list of one dict {dotted key: value} per run, such as '
       "sweeps.product(sweeps.param('masking.rate', [0.15, 0.3]), sweeps.seeds(3))"
     )
   if not isinstance(sweep.question, str) or not sweep.question.strip():
@@ -124,16 +131,22 @@ def _check_form(sweep):
     )
 
 
-def plan(sweep, experiment, workdir, log=print):
+def plan(
+  sweep: Sweep,
+  experiment: str | os.PathLike[str],
+  workdir: str | os.PathLike[str],
+  log: Callable[[str], object] = print,
+) -> Plan:
   """Returns the Plan of a sweep in a work directory.
 
-  Predictions and FLOPs depend on what the rows hold, so for such a budget the data is prepared
-  first.
+  Predictions and FLOPs depend on the contents of the rows, so for such a budget the data is
+  prepared first.
 
   Raises:
     UserError: settings that do not exist or cannot work, equal runs, arms with other seeds than
-      the first, an arm that cannot spend the budget; whatever is wrong with the data.
+      the first, an arm that cannot spend the budget; anything that is wrong with the data.
   """
+  # Runs may be trained from another working directory, so paths in configs are absolute.
   runs = tuple(_drafts(sweep, pathlib.Path(workdir).absolute()))
   _check_distinct(runs)
   _check_seeds(runs)
@@ -145,12 +158,13 @@ def plan(sweep, experiment, workdir, log=print):
     raise config_lib.UserError(
       f'negative_control = {sweep.negative_control!r}: must be another arm than the baseline'
     )
+  # Tokens are batch x row length x steps, for which no data is needed.
   if sweep.budget != 'tokens':
     prepare_data(runs, log)
   return Plan(sweep, str(experiment), _budgeted(runs, sweep))
 
 
-def _drafts(sweep, workdir):
+def _drafts(sweep: Sweep, workdir: pathlib.Path) -> Iterator[Run]:
   """Yields the runs as they would be without a budget."""
   keys = list(dict.fromkeys(key for settings in sweep.runs for key in settings))
   for settings in sweep.runs:
@@ -159,28 +173,34 @@ def _drafts(sweep, workdir):
     with _named(name):
       config = config_lib.overlay(sweep.base, settings)
       folder = _data_folder(config, sweep.base, workdir)
+      # Resolved last: whatever the settings imply then follows from all of them.
       config = pretraining.resolve(config_lib.overlay(config, {'data.prepared': folder}))
     yield Run(name, arm, config.seed, settings, config)
 
 
-def _data_folder(config, base, workdir):
+def _data_folder(config: config_lib.Config, base: config_lib.Config, workdir: pathlib.Path) -> str:
   """Returns where a run's data is prepared: runs with the same data settings share a folder."""
-  if config.data.prepared:
+  if config.data.prepared:  # named by the user
     return config.data.prepared
+  # Not all settings of `data` change what is prepared: the weights of the sources do not.
   settings = prepare.settings(config.data)
   if settings == prepare.settings(base.data):
     return str(workdir / 'data')
   return str(workdir / f'data_{names.digest(settings)}')
 
 
-def _check_distinct(runs):
-  """Raises UserError where two runs would share a folder, or are the same but for their names."""
-  by_name, by_config = {}, {}
+def _check_distinct(runs: Iterable[Run]) -> None:
+  """Raises UserError where two runs would share a folder, or differ in nothing but the name."""
+  by_name: dict[str, Run] = {}
+  by_config: dict[str, Run] = {}
   for run in runs:
+    # Some file systems do not distinguish upper and lower case: two names would be one folder.
     other = by_name.setdefault(run.name.casefold(), run)
+    # Two settings can mean one config, such as a default written out. Such a pair would look like
+    # two independent runs that agree perfectly.
     twin = by_config.setdefault(config_lib.to_json(run.config), run)
     if other is not run:
-      name = run.name if run.name == other.name else f'{run.name}, but for upper and lower case'
+      name = run.name if run.name == other.name else f'{run.name}, except for letter case'
       raise config_lib.UserError(
         f'two runs have the name {name}: {run.settings} and {other.settings}'
       )
@@ -190,14 +210,14 @@ def _check_distinct(runs):
       )
 
 
-def _check_seeds(runs):
+def _check_seeds(runs: Iterable[Run]) -> None:
   """Raises UserError where the arms do not share their seeds."""
-  seeds = {}
+  seeds: dict[str, list[int]] = {}
   for run in runs:
     seeds.setdefault(run.arm, []).append(run.seed)
   first, wanted = next(iter(seeds.items()))
   for arm, ours in seeds.items():
-    odd = sorted(set(wanted) ^ set(ours))
+    odd = sorted(set(wanted) ^ set(ours))  # in one of the two only
     if odd:
       raise config_lib.UserError(
         f'the arms {first} and {arm} must have the same seeds to be compared in '
@@ -205,30 +225,33 @@ def _check_seeds(runs):
       )
 
 
-def _check_arm(role, arm, arms):
+def _check_arm(role: str, arm: str | None, arms: Sequence[str]) -> None:
   if arm is not None and arm not in arms:
-    near = difflib.get_close_matches(str(arm), arms, 1, 0)
+    near = difflib.get_close_matches(str(arm), arms, 1, 0)  # cutoff 0: always one
     raise config_lib.UserError(f'{role} = {arm!r}: there is no such arm; did you mean {near[0]!r}?')
 
 
-def _budgeted(runs, sweep):
+def _budgeted(runs: Sequence[Run], sweep: Sweep) -> tuple[Run, ...]:
   """Returns the runs with the steps that let each spend what the baseline spends."""
   baseline = next(run for run in runs if run.arm == sweep.baseline)
   spent = budgets.cost(baseline.config)[sweep.budget]
-  steps, made = {}, []
+  steps: dict[str, int] = {}
+  made = []
   for run in runs:
     with _named(run.name):
+      # Once per arm: a seed changes no cost.
       if run.arm not in steps:
         steps[run.arm] = budgets.steps(run.config, sweep.budget, spent)
       made.append(dataclasses.replace(run, config=_with_steps(run, steps[run.arm], sweep)))
   return tuple(made)
 
 
-def _with_steps(run, steps, sweep):
+def _with_steps(run: Run, steps: int, sweep: Sweep) -> config_lib.Config:
   """Returns a run's config with another number of steps."""
   if steps == run.config.total_steps:
     return run.config
-  why = f'a budget of {sweep.budget} as that of {sweep.baseline} asks for {steps} steps'
+  why = f'the same budget of {sweep.budget} as {sweep.baseline} needs {steps} steps'
+  # Two wishes that contradict each other are refused; neither is silently dropped.
   if 'total_steps' in run.settings:
     raise config_lib.UserError(
       f'config.total_steps = {run.config.total_steps}: {why}; leave it to the budget'
@@ -240,10 +263,11 @@ def _with_steps(run, steps, sweep):
   return config_lib.overlay(run.config, {'total_steps': steps})
 
 
-def prepare_data(runs, log=print):
-  """Prepares what the runs read, each folder once."""
+def prepare_data(runs: Iterable[Run], log: Callable[[str], object] = print) -> None:
+  """Prepares the data of the runs, each folder once."""
   seen = set()
   for run in runs:
+    # Stages may have rows of their own length, which are prepared too.
     what = names.digest([run.config.data.to_dict(), run.config.stages])
     if what not in seen:
       seen.add(what)
@@ -252,8 +276,8 @@ def prepare_data(runs, log=print):
 
 
 @contextlib.contextmanager
-def _named(name):
-  """Puts a run's name before what is wrong with it."""
+def _named(name: str) -> Iterator[None]:
+  """Puts a run's name in front of an error about it."""
   try:
     yield
   except config_lib.UserError as error:

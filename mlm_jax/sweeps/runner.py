@@ -1,12 +1,15 @@
-"""Makes the runs of a plan: each by itself, taken up where it was stopped, tried again where it
-crashed.
+"""Trains the runs of a plan, each by itself: resumed where it was stopped, tried again on a crash.
 
-A run whose process outlived an earlier sweep is not started beside it: it keeps its place until
-that process has ended.
+A run whose process outlived an earlier sweep is not started a second time: it occupies its slot
+until that process has ended.
 """
 
 import collections
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
 import contextlib
+import os
 import pathlib
 import signal
 import threading
@@ -21,28 +24,34 @@ from mlm_jax.sweeps import progress as board_lib
 from mlm_jax.training import workdir as workdir_lib
 
 _RETRIES = 2  # of a run that crashed
-# Exit statuses of what would only happen again.
+# Exit statuses that another attempt would only repeat: wrong input, and a run that diverged.
 _FINAL = {2: layout.FAILED, 3: layout.DIVERGED}
-_PAUSE = 0.2  # seconds between two looks at the runs
+_PAUSE = 0.2  # seconds between two polls of the runs
 
 
-def run(plan, workdir, launcher, log=print):
-  """Makes the runs that are not done; returns whether all are.
+def run(
+  plan: planning.Plan,
+  workdir: str | os.PathLike[str],
+  launcher: launchers.Launcher,
+  log: Callable[[str], object] = print,
+) -> bool:
+  """Trains the runs that are not done; returns whether all are.
 
-  A signal (SIGINT, SIGTERM, SIGHUP) lets the runs save and end; the same call goes on.
+  A signal (SIGINT, SIGTERM, SIGHUP) lets the runs save and end; the same call resumes them.
 
   Args:
     plan: planning.Plan.
     workdir: of the sweep.
-    launcher: see `launchers`.
+    launcher: where they are trained.
     log: takes lines of text.
 
   Raises:
-    UserError: another sweep is at work or stands there; whatever is wrong with the data.
+    UserError: another sweep is running or stored there; anything that is wrong with the data.
   """
   workdir = pathlib.Path(workdir).absolute()
-  with workdir_lib.locked(workdir):
+  with workdir_lib.locked(workdir):  # two sweeps would start each other's runs
     layout.check(plan, workdir)
+    # Here, once, and not in the runs, which would all prepare the same data at the same time.
     planning.prepare_data([run for run in plan.runs if not layout.is_done(workdir, run)], log)
     layout.write(plan, workdir)
     statuses = layout.statuses(plan, workdir)
@@ -53,15 +62,20 @@ def run(plan, workdir, launcher, log=print):
   return _conclude(statuses, workdir, runner.signal, log)
 
 
-def _conclude(statuses, workdir, stopped_by, log):
-  """Says how it ended; returns whether all runs are done."""
+def _conclude(
+  statuses: Mapping[str, layout.Status],
+  workdir: pathlib.Path,
+  stopped_by: str,
+  log: Callable[[str], object],
+) -> bool:
+  """Logs how it ended; returns whether all runs are done."""
   for name, status in statuses.items():
     if status.state in (layout.FAILED, layout.DIVERGED):
       log(f'{name} {status.state}: {status.error}; see {launchers.output(workdir / "runs" / name)}')
   states = collections.Counter(status.state for status in statuses.values())
   log(
     f'{states[layout.DONE]} of {len(statuses)} runs are done'
-    + (f'; stopped by {stopped_by}, the same command goes on' if stopped_by else '')
+    + (f'; stopped by {stopped_by}, the same command resumes them' if stopped_by else '')
   )
   return states[layout.DONE] == len(statuses)
 
@@ -72,11 +86,11 @@ class _Attempt(typing.NamedTuple):
   Attributes:
     run: planning.Run.
     task: what the launcher returned, or a Survivor.
-    begin: where in output.log begins what it writes, bytes.
+    begin: size of output.log when it was started, bytes: what it prints comes after.
   """
 
-  run: Any
-  task: Any
+  run: planning.Run
+  task: launchers.Task
   begin: int
 
 
@@ -87,26 +101,36 @@ class _Runner:
     signal: the name of the signal that ends the sweep, or ''.
   """
 
-  def __init__(self, plan, workdir, statuses, launcher, board):
+  def __init__(
+    self,
+    plan: planning.Plan,
+    workdir: pathlib.Path,
+    statuses: Mapping[str, layout.Status],
+    launcher: launchers.Launcher,
+    board: board_lib.Board,
+  ):
     self._workdir, self._statuses, self._launcher, self._board = workdir, statuses, launcher, board
     self._waiting = collections.deque(
       run for run in plan.runs if statuses[run.name].state == layout.WAITING
     )
-    self._running = {}  # {name: _Attempt}
+    self._running: dict[str, _Attempt] = {}
     self._is_urgent = False
     self.signal = ''
 
-  def note(self, number, frame):
-    """Takes a signal; a second SIGINT does not wait for runs to save."""
+  def note(self, number: int, frame: Any) -> None:
+    """Handles a signal; after a second one, if it is SIGINT, runs are not waited for."""
+    # Only notes it: a handler may interrupt any line, also one that changes the runs.
     self._is_urgent = bool(self.signal) and number == signal.SIGINT
     self.signal = signal.Signals(number).name
 
-  def loop(self):
-    """Returns when no run is left, or after a signal when none is running."""
+  def loop(self) -> None:
+    """Trains until no run is left, or after a signal until none is running."""
     self._write()
     stopping = False
     try:
+      # After a signal nothing more is started, but what runs is waited for while it saves.
       while self._running or self._waiting and not self.signal:
+        # Once, since a run that is asked twice would not save; again when it must end at once.
         if self.signal and (self._is_urgent or not stopping):
           self._stop()
           stopping = True
@@ -116,33 +140,38 @@ class _Runner:
         self._board.refresh()
         time.sleep(_PAUSE)
     finally:
-      self._stop()  # none is left, unless something went wrong here
+      self._stop()  # after an error here; otherwise none is left
 
-  def _start(self):
-    """Starts what there is a place for."""
+  def _start(self) -> None:
+    """Starts waiting runs in the free slots."""
     while self._waiting and len(self._running) < self._launcher.slots and not self.signal:
       run = self._waiting.popleft()
       place = layout.run_folder(self._workdir, run)
       output = launchers.output(place)
+      # The log is appended to by every attempt; only this one's part may explain how it ends.
       begin = output.stat().st_size if output.exists() else 0
       if layout.is_at_work(place):
         self._board.say(
           f'{run.name}: a process that outlived its sweep is still at work there; waits for it'
         )
-        task = launchers.Survivor(place)
+        task: launchers.Task = launchers.Survivor(place)
       else:
         task = self._launcher.start(place)
-        self._statuses[run.name].attempts += 1
+        self._statuses[run.name].attempts += 1  # waiting for a survivor is not an attempt
       self._running[run.name] = _Attempt(run, task, begin)
 
-  def _stop(self):
+  def _stop(self) -> None:
     for attempt in self._running.values():
-      attempt.task.kill() if self._is_urgent else attempt.task.stop()
+      if self._is_urgent:
+        attempt.task.kill()
+      else:
+        attempt.task.stop()
 
-  def _look(self, attempt):
-    """Notes what has become of a run."""
+  def _look(self, attempt: _Attempt) -> None:
+    """Polls a run and notes its state."""
     run, task, begin = attempt
     status = self._statuses[run.name]
+    # A task may wait in a cluster's queue after it was submitted.
     if task.started and status.state != layout.RUNNING:
       status.state, status.error = layout.RUNNING, None
       self._changed(run)
@@ -150,39 +179,43 @@ class _Runner:
     if ended is None:
       return
     del self._running[run.name]
+    # Its folder decides, not the exit status: a run that is killed after its last save is done,
+    # and a survivor has no exit status.
     if layout.is_done(self._workdir, run):
       status.state, status.error = layout.DONE, None
-    elif self.signal:
+    elif self.signal:  # it was asked to stop, so however it ended is no failure
       status.state = layout.WAITING
     else:
       printed = _printed(launchers.output(layout.run_folder(self._workdir, run)), begin)
       status.error = _why(ended, printed)
-      # A folder that is held is no wrong input, though it has its exit status.
-      final = None if workdir_lib.HELD in printed else _FINAL.get(ended)
+      # A folder that another process holds is not wrong input, though its exit status is the same.
+      is_held = workdir_lib.HELD in printed
+      final = None if is_held or isinstance(ended, str) else _FINAL.get(ended)
       status.state = final or (layout.FAILED if status.attempts > _RETRIES else layout.WAITING)
       if status.state == layout.WAITING:
-        self._waiting.appendleft(run)
+        self._waiting.appendleft(run)  # before the others: it has work that is saved
     self._changed(run)
 
-  def _changed(self, run):
+  def _changed(self, run: planning.Run) -> None:
     self._write()
     self._board.changed(run)
 
-  def _write(self):
+  def _write(self) -> None:
     layout.write_status(self._workdir, self._statuses)
 
 
-def _printed(output, begin):
-  """Returns what stands in a run's output.log from a place on."""
+def _printed(output: pathlib.Path, begin: int) -> str:
+  """Returns the text of a run's output.log from a byte on."""
   return output.read_bytes()[begin:].decode(errors='replace') if output.exists() else ''
 
 
-def _why(ended, printed):
-  """Returns in one line why a run ended: its exit status, and the last that it printed."""
+def _why(ended: int | str, printed: str) -> str:
+  """Returns in one line why a run ended: its exit status, and the last line that it printed."""
   if isinstance(ended, str):
     return ended
   if ended < 0:
     return f'killed by signal {-ended} ({signal.strsignal(-ended)})'
+  # An error ends with its message, and so does what Python prints of an exception.
   last = next(
     (line.strip() for line in reversed(printed.split('\n')) if line.strip()), 'it printed nothing'
   )
@@ -190,19 +223,20 @@ def _why(ended, printed):
 
 
 @contextlib.contextmanager
-def _handled(handler):
-  """Gives the signals that end a sweep to a handler; other threads than the main one get none."""
+def _handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
+  """Gives the signals that end a sweep to a handler; Python allows that in the main thread only."""
   if threading.current_thread() is not threading.main_thread():
     yield
     return
+  # A signal that is ignored stays ignored, as SIGHUP under nohup.
   numbers = [
     number
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     if signal.getsignal(number) is not signal.SIG_IGN
-  ]  # as nohup has it
+  ]
   before = {number: signal.signal(number, handler) for number in numbers}
   try:
     yield
   finally:
-    for number, handler in before.items():
-      signal.signal(number, handler)
+    for number, former in before.items():
+      signal.signal(number, former)

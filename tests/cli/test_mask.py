@@ -9,10 +9,10 @@ import pytest
 import mlm_jax
 from mlm_jax import config as config_lib
 from mlm_jax import masking
-from mlm_jax.cli import mask
 from mlm_jax.core import rng
 from mlm_jax.data import prepare as prepare_lib
 from mlm_jax.data import store
+from mlm_jax.inference import mask_lines
 from mlm_jax.inference import mask_preview
 from mlm_jax.tasks import pretraining
 from tests import toys
@@ -244,7 +244,7 @@ def test_a_space_is_outside_the_brackets_and_a_space_alone_is_seen():
   def piece(text, action='', shown='▁other'):
     return mask_preview.MaskedPiece(text, shown, action, bool(action), 0)
 
-  line = lambda *pieces: mask._line(pieces).plain
+  line = lambda *pieces: mask_lines.line(pieces).plain
   assert (
     line(piece('▁a'), piece('▁b', 'mask'), piece('c'), piece('['), piece('▁d', 'keep'))
     == 'a [b]c[ <d>'

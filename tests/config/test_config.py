@@ -1,5 +1,7 @@
 """The config: what cannot work is an error that names the key, the value and the mend."""
 
+import re
+
 import pytest
 
 from mlm_jax import config as config_lib
@@ -332,3 +334,38 @@ def test_operational_settings_are_no_difference():
   assert config_lib.differences(ours, config_lib.base()) == []
   ours = config_lib.override(config_lib.base(), [('masking.rate', '0.3')])
   assert config_lib.differences(ours, config_lib.base()) == [('masking.rate', 0.3, 0.15)]
+
+
+def test_the_package_is_a_function_that_gives_a_checked_and_locked_config(tmp_path):
+  # pyrefly: ignore[not-callable]
+  make = lambda *arguments: config_lib(*arguments)
+  assert config_lib.to_json(make()) == config_lib.to_json(config_lib.base())
+  path = recipe(tmp_path, 'c.seed = 3', 'return config.vary(c, variant)')
+  made = make(path, {'masking.rate': 0.3, 'masking': 'spanbert', 'optim.learning_rate': 1})
+  assert (made.seed, made.masking.unit, made.masking.rate) == (3, 'span', 0.3)
+  assert type(made.optim.learning_rate) is float and made.is_locked
+  assert make(f'{path}:smoke', {'seed': 4}).total_steps == 60
+  saved = tmp_path / 'config.json'
+  saved.write_text(config_lib.to_json(made))
+  assert config_lib.to_json(make(saved)) == config_lib.to_json(made)
+
+
+@pytest.mark.parametrize(
+  'settings, says',
+  (
+    ({'masking.rat': 0.2}, 'did you mean config.masking.rate?'),
+    ({'batch_size': '8'}, 'must be of type int'),
+    ({'masking.rate': 1.5}, 'between 0 and 1'),
+  ),
+)
+def test_the_function_refuses_what_cannot_work(settings, says):
+  with pytest.raises(config_lib.UserError, match=re.escape(says)):
+    config_lib(None, settings)  # pyrefly: ignore[not-callable]
+
+
+def test_the_final_stage_is_the_last_of_the_stages():
+  stages = '({"steps": 900, "data.row_length": 64}, {"steps": 100, "batch_size": 8})'
+  config = config_lib.override(config_lib.base(), [('stages', stages)])
+  final = config_lib.final_stage(config)
+  assert (final.batch_size, final.data.row_length) == (8, 128)
+  assert config_lib.final_stage(config_lib.base()).total_steps == 1000

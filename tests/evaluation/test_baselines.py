@@ -1,4 +1,4 @@
-"""The unigram and bigram guesses against counting by hand."""
+"""The unigram and bigram baselines against counting by hand."""
 
 import collections
 import types
@@ -13,7 +13,7 @@ from tests import toys
 
 
 def prepared_of(batch):
-  """Returns what `guesses` reads of a preparation, with the batch as training rows."""
+  """Returns what the baselines read of a preparation, with the batch as training rows."""
   counts_V = np.bincount(batch.tokens_BL.ravel(), minlength=toys.VOCAB)
   tokenizer = types.SimpleNamespace(size=toys.VOCAB, special_ids=toys.SPECIAL)
   rows = type(
@@ -35,7 +35,7 @@ class OneBatch:
     return self._batch
 
 
-def test_guesses_equal_counting_by_hand():
+def test_the_baselines_equal_counting_by_hand():
   train, validation = toys.batch(rows=40, seed=1), toys.batch(rows=12, seed=2)
   found = baselines.score(prepared_of(train), OneBatch(validation))
   counts = collections.Counter(t for t in train.tokens_BL.ravel() if t not in toys.SPECIAL)

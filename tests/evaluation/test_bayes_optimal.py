@@ -119,7 +119,7 @@ def test_the_optimum_equals_the_sum_over_all_hidden_paths(rate):
     rows([(4, 1), (5,), (2, 3), (1, 1)] * 3, words=40),
   )
   policy = masking.make(prepared.table, rate=rate, corruption_probs=(1.0, 0.0, 0.0))
-  (masked,) = baselines.drawn(policy, OneBatch(batch))
+  (masked,) = baselines.masked_batches(policy, OneBatch(batch))
   losses, hits = enumerated(
     synthetic.parse('synthetic:3/40').language(),
     masked,
@@ -134,7 +134,7 @@ def test_random_and_kept_tokens_are_weighed_by_how_probable_they_are():
   prepared, batch = prepared_of('synthetic:2/40'), rows([(4, 1), (4,), (2, 3)] * 8, words=40)
   rate, m, n, k = 0.6, 0.3, 0.5, 0.2
   policy = masking.make(prepared.table, rate=rate, corruption_probs=(m, n, k), sampling='bernoulli')
-  (masked,) = baselines.drawn(policy, OneBatch(batch))
+  (masked,) = baselines.masked_batches(policy, OneBatch(batch))
   assert {1, 2, 3} <= set(masked.action_BL.ravel()) and (masked.inputs_BL == SPECIAL).any()
 
   def chances(w, x, chosen):
@@ -152,7 +152,7 @@ def test_several_languages_are_told_apart_by_what_a_segment_shows():
   specs = ('synthetic:2/40', 'synthetic:1/43/9/1')
   prepared, batch = prepared_of(*specs, segments=(3, 1)), rows([(4, 1), (5,), (2, 3)] * 3, words=43)
   policy = masking.make(prepared.table, rate=0.4, corruption_probs=(1.0, 0.0, 0.0))
-  (masked,) = baselines.drawn(policy, OneBatch(batch))
+  (masked,) = baselines.masked_batches(policy, OneBatch(batch))
   languages = [synthetic.parse(spec).language() for spec in specs]
   losses = []
   for b, row_L in enumerate(masked.targets_BL):
@@ -251,7 +251,7 @@ def test_rows_whose_words_are_split_are_refused(tmp_path):
   )
   split = prepare.prepare(data, tmp_path / 'data', lambda line: None)
   with pytest.raises(
-    config_lib.UserError, match=r"no word of the synthetic.*config.data.tokenizer = 'word'"
+    config_lib.UserError, match=r"not a word of the synthetic.*config.data.tokenizer = 'word'"
   ):
     bayes_optimal.score(split, loader_lib.EvaluationLoader(split, 64))
 

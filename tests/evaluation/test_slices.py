@@ -14,7 +14,7 @@ from mlm_jax import masking
 from mlm_jax.core import batches
 from mlm_jax.core import rng
 from mlm_jax.core import vocabulary
-from mlm_jax.evaluation import heldout as masked_evaluation
+from mlm_jax.evaluation import heldout
 from mlm_jax.evaluation import slices
 from mlm_jax.objectives import masked
 from tests import toys
@@ -98,7 +98,7 @@ def own_policy():
 def found(with_classes=True, head_rows=8):
   model = toys.model()
   params = model.init(rng.root_key(0))
-  policies = {'reference': masked_evaluation.reference_policy(table()), 'policy': own_policy()}
+  policies = {'reference': heldout.reference_policy(table()), 'policy': own_policy()}
   loader = Loader(with_classes)
   objective = masked.Objective(model, toys.PAD, head_rows)
   return slices.score(
@@ -111,14 +111,12 @@ def predictions(of_own=False):
   """Returns [(token, position in its segment, class, action, loss, hit)] from logits at every
   position.
   """
-  policy = own_policy() if of_own else masked_evaluation.reference_policy(table())
+  policy = own_policy() if of_own else heldout.reference_policy(table())
   scored = []
   model = toys.model()
   params = model.init(rng.root_key(0))
   for batch in Loader(True).batches:
-    drawn = jax.device_get(
-      masking.mask_batch(policy, masked_evaluation.reference_key(), batch, 1.0)
-    )
+    drawn = jax.device_get(masking.mask_batch(policy, heldout.reference_key(), batch, 1.0))
     segments_BL = batches.segments(batch.tokens_BL, batch.starts_BS, toys.PAD)
     positions_BL = np.asarray(batches.positions(batch.starts_BS, 20))
     hidden_BLD = model.apply(params, drawn.inputs_BL, segments_BL, positions_BL).hidden_BLD
@@ -154,7 +152,7 @@ def piece_kind(token):
   return (
     'punctuation'
     if bare in ('"', '...')
-    else 'goes on'
+    else 'continues a word'
     if bare == PIECES[token]
     else 'starts a word'
   )
@@ -230,7 +228,7 @@ def test_without_classes_there_is_no_slice_by_class():
 
 def test_a_policy_that_hides_nothing_has_no_slice_by_action():
   model = toys.model()
-  policies = {'reference': masked_evaluation.reference_policy(table()), 'policy': own_policy()}
+  policies = {'reference': heldout.reference_policy(table()), 'policy': own_policy()}
   empty = Loader(False)
   for batch in empty.batches:
     batch.tokens_BL[:], batch.starts_BS[:] = toys.PAD, -1

@@ -112,7 +112,7 @@ def finished(folder, final):
       },
       'slices': {
         'frequency': kind('most frequent fifth', 'rarest fifth'),
-        'piece': kind('starts a word', 'goes on'),
+        'piece': kind('starts a word', 'continues a word'),
         'policy action': kind('masked', 'random', 'kept'),
       },
     },

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from mlm_jax.report import report
+from mlm_jax.report import sweep_report
 from tests.report import fake
 
 pytestmark = pytest.mark.slow
@@ -48,7 +48,7 @@ def address(tmp_path_factory):
   plan = json.loads((folder / 'sweep.json').read_text())
   plan['runs'][-1]['name'] = 'a_run_' + 'with_a_very_long_name' * 8  # is not there
   fake.write(folder / 'sweep.json', plan)
-  report.write(folder)
+  sweep_report.write(folder)
   return (folder / 'report.html').as_uri()
 
 

@@ -37,7 +37,7 @@ def test_a_sweep_that_cannot_be_reported_is_one_line_and_status_2(capsys, tmp_pa
   sweep = fake.sweep(tmp_path / 'sweep')
   for argv, says in (
     ((sweep, sweep / 'runs' / 'rate=0.3_seed=0'), 'is a sweep: report it alone'),
-    ((sweep, f'--out={tmp_path}/a.png'), 'of a sweep, --out is the folder'),
+    ((sweep, f'--out={tmp_path}/a.png'), 'for a sweep, --out is the folder'),
   ):
     status, _, err = call(capsys, 'report', *argv)
     assert status == 2 and says in err and err.count('\n') == 1

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from mlm_jax.report import findings as findings_lib
-from mlm_jax.report import sweep as sweep_lib
+from mlm_jax.report import sweep_results
 from mlm_jax.report import tables
 from tests.report import fake
 
@@ -17,7 +17,7 @@ def folder(tmp_path):
 
 
 def find(folder):
-  return findings_lib.find(sweep_lib.read(folder))
+  return findings_lib.find(sweep_results.read(folder))
 
 
 def of_arm(folder, arm):
@@ -28,7 +28,7 @@ def test_the_answer_names_what_is_better_worse_and_undecided(folder):
   assert find(folder).answer == [
     'Better than rate=0.15: rate=0.3 (-0.099) nats of held-out loss.',
     'Worse: rate=0.8 (+0.600).',
-    'The control holds: rate=0.8, which must lose, loses.',
+    'The negative control holds: rate=0.8 is worse, as it must be.',
   ]
   for seed, run in enumerate(of_arm(folder, 'rate=0.3')):
     fake.run(run, fake.loss('rate=0.15', seed) + (-0.1, 0.1, 0.02)[seed], 0.3)
@@ -37,11 +37,14 @@ def test_the_answer_names_what_is_better_worse_and_undecided(folder):
   assert 'Undecided: rate=0.3 (+0.007); their intervals include 0.' in answer
 
 
-def test_a_control_that_does_not_lose_is_the_first_thing_to_believe(folder):
+def test_a_negative_control_that_is_not_worse_is_said_first(folder):
   fake.change(folder / 'sweep.json', negative_control='rate=0.3')
-  assert find(folder).answer[0].startswith('The control fails: rate=0.3 must lose')
+  assert find(folder).answer[0].startswith('The negative control fails: rate=0.3 must be worse')
   shutil.rmtree(of_arm(folder, 'rate=0.3')[0])
-  assert 'Whether rate=0.3, which must lose, does lose is not known.' in find(folder).answer
+  assert (
+    'Whether the negative control rate=0.3 is worse, as it must be, is not known.'
+    in find(folder).answer
+  )
 
 
 def test_what_is_missing_is_named_and_makes_the_answer_provisional(folder):
@@ -74,7 +77,7 @@ def test_runs_that_wait_with_their_config_refuse_no_arm(folder):
 
 def test_a_run_part_way_is_in_no_mean(folder):
   fake.run(of_arm(folder, 'rate=0.3')[1], 0.0, 0.3, until=4)
-  found = findings_lib.estimates(sweep_lib.read(folder), 'reference_loss')['rate=0.3']
+  found = findings_lib.estimates(sweep_results.read(folder), 'reference_loss')['rate=0.3']
   others = [fake.loss('rate=0.3', seed) for seed in (0, 2)]
   assert found.n == 2 and found.mean == pytest.approx(sum(others) / 2)
 
@@ -112,7 +115,7 @@ def test_losses_of_other_tokens_are_not_compared(folder, file, changes, why, run
   assert any('Not compared with rate=0.15: rate=0.3 (' in each for each in found.warnings)
   assert not any('rate=0.3' in each for each in found.answer)
   row = next(
-    line for line in tables.lines(sweep_lib.read(folder), found) if line.startswith('rate=0.3 ')
+    line for line in tables.lines(sweep_results.read(folder), found) if line.startswith('rate=0.3 ')
   )
   assert 'not comparable' in row and '3.9' not in row
 
@@ -161,9 +164,9 @@ def test_arms_that_hide_whole_units_are_named_beside_the_answer(folder, unit):
   assert not find(folder).warnings
   fake.run(of_arm(folder, 'rate=0.3')[0], 3.9, 0.3, masking__unit=unit)
   (warning,) = find(folder).warnings
-  assert f'of rate=0.3 ({unit}).' in warning and 'not that the encoder is worse' in warning
+  assert f'of rate=0.3 ({unit}).' in warning and 'not from a worse encoder' in warning
   assert warning.endswith(f'mlm-jax evaluate --workdir=RUN --config.masking.unit={unit}')
-  assert f'WARNING: {warning}' in tables.lines(sweep_lib.read(folder), find(folder))
+  assert f'WARNING: {warning}' in tables.lines(sweep_results.read(folder), find(folder))
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 from mlm_jax import config as config_lib
 from mlm_jax.report import figures
 from mlm_jax.report import markup
-from mlm_jax.report import report
-from mlm_jax.report import sweep as sweep_lib
+from mlm_jax.report import sweep_report
+from mlm_jax.report import sweep_results
 from mlm_jax.report import tables
 from tests.report import fake
 
@@ -49,7 +49,7 @@ class Page(html.parser.HTMLParser):
 
 
 def page(folder, **settings):
-  report.write(folder, **settings)
+  sweep_report.write(folder, **settings)
   return Page((settings.get('out', folder) / 'report.html').read_text(encoding='utf-8'))
 
 
@@ -66,7 +66,7 @@ def test_the_page_says_what_was_found(folder):
   for said in (
     'Which rate?',
     'Better than rate=0.15: rate=0.3 (-0.099)',
-    'The control holds',
+    'The negative control holds',
     'masking.rate',
     '9 runs, 3 arms with 3 seeds',
     '−0.099',
@@ -121,7 +121,7 @@ def test_what_the_user_wrote_is_text_and_nothing_else(folder):
 
 
 def test_the_figures_are_svg_with_a_line_and_a_band_for_each_arm(folder):
-  report.write(folder)
+  sweep_report.write(folder)
   drawn = re.findall(r'<svg.*?</svg>', (folder / 'report.html').read_text(), re.DOTALL)
   trees = [xml.etree.ElementTree.fromstring(each) for each in drawn]
   curves = [tree for tree in trees if 'over the training' in tree.findtext('title')]
@@ -144,10 +144,10 @@ def test_lines_stop_where_not_all_seeds_have_been_evaluated(folder):
   for seed, until in ((0, 4), (1, 2), (2, 4)):
     (folder / 'runs' / f'rate=0.3_seed={seed}' / 'checkpoints').rename(folder / f'kept{seed}')
     fake.run(folder / 'runs' / f'rate=0.3_seed={seed}', 4.0 + seed, 0.3, until=until)
-  read = sweep_lib.read(folder)
+  read = sweep_results.read(folder)
   assert figures.line(read, 'rate=0.3') == [(2, 4.8, pytest.approx(5.8), 6.8)]
   fake.run(folder / 'runs' / 'rate=0.3_seed=1', 5.0, 0.3)  # done: the others leave the curve
-  read = sweep_lib.read(folder)
+  read = sweep_results.read(folder)
   assert figures.line(read, 'rate=0.3') == [
     (2, 5.8, 5.8, 5.8),
     (4, 5.4, 5.4, 5.4),
@@ -177,14 +177,14 @@ def test_ticks_are_round_numbers_inside(low, high, most, expected):
 
 
 def test_only_what_is_claimed_is_bold_in_latex(folder):
-  report.write(folder)
+  sweep_report.write(folder)
   written = (folder / 'table.tex').read_text().splitlines()
   lines = {line.split(' &')[0]: line for line in written if ' & ' in line}
   assert 'boldmath' in lines['rate=0.3'] and 'boldmath' in lines['rate=0.8']
   assert 'boldmath' not in lines['rate=0.15'] + lines['arm']
   assert '$-0.099 [' in lines['rate=0.3'] and lines['rate=0.3'].endswith(r'\\')
   fake.run(folder / 'runs' / 'rate=0.3_seed=0', 4.0, 0.3, until=2)
-  report.write(folder)
+  sweep_report.write(folder)
   assert not re.search(r'rate=0.3 .*boldmath', (folder / 'table.tex').read_text())
 
 
@@ -204,10 +204,10 @@ def rows_of(found, arm):
 
 
 def test_what_is_undecided_is_bold_and_coloured_nowhere(folder):
-  report.write(folder)
+  sweep_report.write(folder)
   assert any({'claimed', 'lower'} <= classes for classes in rows_of(folder, 'rate=0.3'))
   undecided(folder)
-  report.write(folder)
+  sweep_report.write(folder)
   assert not re.search(r'rate=0.3 .*boldmath', (folder / 'table.tex').read_text())
   assert re.search(r'rate=0.8 .*boldmath', (folder / 'table.tex').read_text())
   assert (
@@ -223,7 +223,7 @@ def test_the_time_of_an_arm_is_a_range_and_what_it_counted_is_not(folder):
     fake.lines(timing, [{'step': 6, 'seconds': seconds, 'model_flops_per_second': 1e6}])
   text = page(folder).text
   assert '0.3 to 1.0' in text and '10 to 29' in text  # of 576 tokens
-  assert 'wall time is that of this machine' in text
+  assert 'wall time depends on the machine' in text
 
 
 def test_the_answer_on_the_page_says_which_arms_hide_whole_units(folder):
@@ -241,11 +241,11 @@ def test_latex_shows_every_character():
 
 
 def test_reports_of_the_same_runs_are_the_same_bytes(folder, tmp_path):
-  report.write(folder)
+  sweep_report.write(folder)
   first = {
     name: (folder / name).read_bytes() for name in ('results.csv', 'table.tex', 'report.html')
   }
-  report.write(folder)
+  sweep_report.write(folder)
   assert first == {name: (folder / name).read_bytes() for name in first}
   assert not list(folder.glob('*.partial'))
 
@@ -260,9 +260,9 @@ def test_a_sweep_that_has_just_begun_is_reported(folder):
 
 def test_arms_of_other_data_are_in_no_figure_and_no_column_of_losses(folder, monkeypatch):
   drawn = []
-  render = report.picture.render
+  render = sweep_report.picture.render
   monkeypatch.setattr(
-    report.picture, 'render', lambda sweep, arms: drawn.extend(arms) or render(sweep, arms)
+    sweep_report.picture, 'render', lambda sweep, arms: drawn.extend(arms) or render(sweep, arms)
   )
   for run in (folder / 'runs').glob('rate=0.3_*'):
     fake.change(run / 'slices.json', reference={'bits_per_character': 7.654})
@@ -278,9 +278,9 @@ def test_arms_of_other_data_are_in_no_figure_and_no_column_of_losses(folder, mon
 def test_out_that_cannot_be_a_folder_is_refused(folder, tmp_path):
   (tmp_path / 'file').write_text('')
   with pytest.raises(config_lib.UserError, match='cannot write to .*file'):
-    report.write(folder, tmp_path / 'file')
-  with pytest.raises(config_lib.UserError, match='report.html: of a sweep, --out is the folder'):
-    report.write(folder, tmp_path / 'report.html')
+    sweep_report.write(folder, tmp_path / 'file')
+  with pytest.raises(config_lib.UserError, match='report.html: for a sweep, --out is the folder'):
+    sweep_report.write(folder, tmp_path / 'report.html')
 
 
 def test_markup_escapes_what_is_no_element():

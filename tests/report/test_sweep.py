@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from mlm_jax import config as config_lib
-from mlm_jax.report import sweep as sweep_lib
+from mlm_jax.report import sweep_results
 from mlm_jax.report import tables
 from tests.report import fake
 
@@ -20,7 +20,7 @@ def folder(tmp_path):
 
 
 def results(folder):
-  return list(csv.DictReader(io.StringIO(tables.results(sweep_lib.read(folder)))))
+  return list(csv.DictReader(io.StringIO(tables.results(sweep_results.read(folder)))))
 
 
 def test_a_sweep_is_one_row_a_run_in_the_order_of_the_plan(folder):
@@ -117,16 +117,23 @@ def test_a_run_is_done_when_its_last_step_is_evaluated_and_saved(folder):
     },
   )
   fake.run(runs / 'rate=0.8_seed=2', 4.0, 0.8, until=4)
-  states = [run.state for run in sweep_lib.read(folder).runs]
+  states = [run.state for run in sweep_results.read(folder).runs]
   assert states == ['part way', 'part way', 'waiting', 'failed'] + ['done'] * 4 + ['diverged']
-  assert [run.error for run in sweep_lib.read(folder).runs][3:] == ['why', '', '', '', '', 'step 4']
+  assert [run.error for run in sweep_results.read(folder).runs][3:] == [
+    'why',
+    '',
+    '',
+    '',
+    '',
+    'step 4',
+  ]
   assert [row['step'] for row in results(folder)][:4] == ['4', '6', '', '']
 
 
 def test_a_loss_that_is_no_number_is_not_a_number(folder):
   path = folder / 'runs' / 'rate=0.8_seed=2' / 'evaluations.jsonl'
   path.write_text(path.read_text().replace(f': {fake.loss("rate=0.8", 2)}', ': null'))
-  run = sweep_lib.read(folder).runs[-1]
+  run = sweep_results.read(folder).runs[-1]
   assert math.isnan(run.values['reference_loss']) and run.state == 'done'
   assert results(folder)[-1]['reference_loss'] == 'nan'
 
@@ -137,17 +144,17 @@ def test_the_settings_that_vary_are_told_from_those_that_do_not(folder):
     entry['settings'] |= {'total_steps': 6}
   del plan['runs'][0]['settings']['masking.rate']  # as in the base config, .15
   fake.write(folder / 'sweep.json', plan)
-  assert sweep_lib.read(folder).varied == {'masking.rate': [0.15, 0.3, 0.8]}
+  assert sweep_results.read(folder).varied == {'masking.rate': [0.15, 0.3, 0.8]}
   assert 'total_steps' not in results(folder)[0] and results(folder)[0]['masking.rate'] == '0.15'
 
 
 def test_a_report_of_nothing_says_so(folder):
   shutil.rmtree(folder / 'runs')
   with pytest.raises(config_lib.UserError, match='none of the 9 runs of .* has been evaluated yet'):
-    sweep_lib.read(folder)
+    sweep_results.read(folder)
   fake.change(folder / 'sweep.json', runs=[])
   with pytest.raises(config_lib.UserError, match='is an empty sweep'):
-    sweep_lib.read(folder)
+    sweep_results.read(folder)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +165,7 @@ def test_a_report_of_nothing_says_so(folder):
       "no arm is called 'rate=0.2'; there are rate=0.15, rate=0.3, rate=0.8",
     ),
     ({'negative_control': 'rate=0.9'}, "no arm is called 'rate=0.9'"),
-    ({'negative_control': 'rate=0.15'}, 'the arm that must lose is the baseline'),
+    ({'negative_control': 'rate=0.15'}, 'the negative control is the baseline itself'),
     ({'runs': [{'name': 'x'}]}, "is damaged .KeyError: 'total_steps'"),
     ({'runs': None}, 'is damaged'),
     ({'runs': ['x']}, 'is damaged'),
@@ -168,7 +175,7 @@ def test_a_report_of_nothing_says_so(folder):
 def test_a_damaged_plan_is_named(folder, changes, says):
   fake.change(folder / 'sweep.json', **changes)
   with pytest.raises(config_lib.UserError, match=says):
-    sweep_lib.read(folder)
+    sweep_results.read(folder)
 
 
 @pytest.mark.parametrize(
@@ -191,5 +198,5 @@ def test_a_damaged_plan_is_named(folder, changes, says):
 def test_a_damaged_file_is_named(folder, name, content, says):
   (folder / name).write_text(content)
   with pytest.raises(config_lib.UserError, match=says) as raised:
-    sweep_lib.read(folder)
+    sweep_results.read(folder)
   assert '\n' not in str(raised.value)

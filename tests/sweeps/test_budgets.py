@@ -71,9 +71,8 @@ def test_warm_up_stays_as_it_is():
   (
     (
       [{}, {'batch_size': 16, 'total_steps': 600}],
-      'run batch_size=16_total_steps=600_seed=0: config.total_steps = 600: a budget of tokens as '
-      'that of base '
-      'asks for 300 steps; leave it to the budget',
+      'run batch_size=16_total_steps=600_seed=0: config.total_steps = 600: the same budget of '
+      'tokens as base needs 300 steps; leave it to the budget',
     ),
     (
       [{}, {'batch_size': 16, 'stages': [{'steps': 300}, {'steps': 300}]}],

@@ -29,7 +29,7 @@ def test_the_folder_says_what_was_swept(tmp_path):
     'question': 'Does the rate matter?',
     'experiment': 'experiments/rate',
     'budget': 'tokens',
-    'baseline': 'rate=0.15_split=1.0-0.0-0.0',
+    'baseline': 'rate=0.15_corruption_probs=1.0-0.0-0.0',
     'negative_control': 'batch_size=4',
   }
   assert runs[3] == {

@@ -61,9 +61,7 @@ def test_names_tell_apart_what_they_had_to_change(key, values):
 def test_names_that_differ_only_in_case_are_refused():
   with pytest.raises(config_lib.UserError) as error:
     names_of(sweeps.param('data.field', ['Text', 'text']))
-  assert 'two runs have the name field=text_seed=0, but for upper and lower case' in str(
-    error.value
-  )
+  assert 'two runs have the name field=text_seed=0, except for letter case' in str(error.value)
 
 
 def test_numbers_of_numpy_are_settings():
@@ -87,7 +85,7 @@ def test_the_runs_are_the_base_with_their_settings_laid_over():
     1,
   )
   differing = [key for key, _, _ in config_lib.differences(config, toys.config())]
-  assert differing == ['masking.rate', 'masking.corruption_probs', 'optim.warmup_steps']
+  assert differing == ['masking.corruption_probs', 'masking.rate', 'optim.warmup_steps']
 
 
 @pytest.mark.parametrize(
@@ -95,7 +93,7 @@ def test_the_runs_are_the_base_with_their_settings_laid_over():
   ({'masking': 'spanbert', 'masking.rate': 0.4}, {'masking.rate': 0.4, 'masking': 'spanbert'}),
 )
 def test_a_preset_comes_before_settings_of_its_group_wherever_it_stands(settings):
-  base = toys.config(masking__copies=7, masking__replacement_distribution='frequency')
+  base = toys.config(masking__static_copies=7, masking__replacement_distribution='frequency')
   masking = experiments.plan('w', [settings], base).runs[0].config.masking
   assert (masking.unit, masking.rate, masking.static_copies, masking.replacement_distribution) == (
     'span',

@@ -184,7 +184,7 @@ def test_a_signal_stops_what_runs_and_the_same_call_goes_on(tmp_path, number):
   assert (
     ('stop', NAMES[1]) in actor.signalled and not actor.running and NAMES[3] not in actor.started
   )
-  assert f'stopped by {signal.Signals(number).name}, the same command goes on' in lines[-1]
+  assert f'stopped by {signal.Signals(number).name}, the same command resumes them' in lines[-1]
   assert statuses(tmp_path)[NAMES[1]] == {'state': 'waiting', 'attempts': 1, 'error': None}
   again = Actor()
   assert make(tmp_path, again)[0] and NAMES[0] not in again.started

@@ -101,7 +101,7 @@ class FromFunction(_Numbers):
       spans = [(begin, end, name) for begin, end, name in self._function(text)]
     except Exception as error:
       raise self._wrong(
-        f'must return (begin, end, class name) of each word; {where}: {config.said(error)}'
+        f'must return (begin, end, class name) of each word; {where}: {config.error_text(error)}'
       ) from error
     numbers_C = np.zeros(len(text), np.uint8)
     for span in spans:

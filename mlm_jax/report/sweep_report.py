@@ -1,23 +1,26 @@
 """What `mlm-jax report SWEEP` writes."""
 
+import os
 import pathlib
 
 from mlm_jax import config as config_lib
 from mlm_jax.report import findings as findings_lib
 from mlm_jax.report import page
 from mlm_jax.report import picture
-from mlm_jax.report import sweep as sweep_lib
+from mlm_jax.report import sweep_results
 from mlm_jax.report import tables
 
 _NAMES = ('results.csv', 'table.tex', 'report.html', 'figure.png')
+# Suffixes of an --out that was meant as a file.
 _FILES = ('.csv', '.tex', '.html', '.png', '.svg', '.pdf')
 
 
-def write(folder, out=None):
-  """Writes results.csv, table.tex, report.html and figure.png of a sweep into `out`, its folder if
-  not given.
+def write(folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> list[str]:
+  """Writes results.csv, table.tex, report.html and figure.png; returns lines for a terminal.
 
-  Returns the lines that a terminal shows.
+  Args:
+    folder: of the sweep.
+    out: the folder to write to; the sweep's if not given.
 
   Raises:
     UserError: there is nothing to report, a file is damaged, or `out` cannot be written.
@@ -25,10 +28,11 @@ def write(folder, out=None):
   out = pathlib.Path(out or folder)
   if out.suffix in _FILES:
     raise config_lib.UserError(
-      f'--out={out}: of a sweep, --out is the folder that {", ".join(_NAMES)} are written to'
+      f'--out={out}: for a sweep, --out is the folder that {", ".join(_NAMES)} are written to'
     )
-  sweep = sweep_lib.read(folder)
+  sweep = sweep_results.read(folder)
   found = findings_lib.find(sweep)
+  # All are made before the first is written, so that an error leaves the old ones together.
   texts = tables.results(sweep), tables.latex(sweep, found), page.render(sweep, found, out)
   arms = [arm for arm in sweep.arms if arm not in found.refused]
   files = dict(zip(_NAMES, [text.encode() for text in texts] + [picture.render(sweep, arms)]))

@@ -1,4 +1,7 @@
-"""What the logs of runs say; what is no number in them is named."""
+"""Numbers from the logs of runs, and a table of where the runs ended."""
+
+from collections.abc import Iterable
+import os
 
 from mlm_jax import config
 from mlm_jax.training import logs
@@ -7,12 +10,15 @@ from mlm_jax.training import workdir as workdir_lib
 _HEADER = f'{"run":<30} {"data":<8} {"step":>8} {"reference loss":>15} {"accuracy":>9}'
 
 
-def values(workdir, log, *fields):
-  """Returns a list of tuples (step, a number for each field), one for each line that has them all.
+def values(
+  workdir: str | os.PathLike[str], log: str, *fields: str
+) -> list[tuple[int | float, ...]]:
+  """Returns (step, a number for each field) for each line of a log that has all of them.
 
   Raises:
     UserError: a line has something else than a number there.
   """
+  # A line may lack a field, such as the scores of a policy; that is not an error.
   fields = ('step', *fields)
   lines = [line for line in logs.read_log(workdir, log) if all(field in line for field in fields)]
   for line in lines:
@@ -25,14 +31,15 @@ def values(workdir, log, *fields):
   return [tuple(line[field] for field in fields) for line in lines]
 
 
-def data_fingerprint(workdir):
-  """Returns the first 8 digits of the fingerprint of a run's data, '-' where none is noted."""
+def data_fingerprint(workdir: str | os.PathLike[str]) -> str:
+  """Returns the first 8 digits of the fingerprint of a run's data, '-' where it is unknown."""
+  # A run resumes only on the same data, so the first start says it for all.
   starts = workdir_lib.read_environment(workdir)
   return str(starts[0].get('data_fingerprint', '-'))[:8] if starts else '-'
 
 
-def table(workdirs):
-  """Returns lines of text: where each run ended, and a warning where they cannot be compared."""
+def table(workdirs: Iterable[str]) -> list[str]:
+  """Returns lines of text: the last scores of each run, and a warning if not comparable."""
   lines, fingerprints = [_HEADER], set()
   for workdir in workdirs:
     fingerprint = data_fingerprint(workdir)

@@ -1,9 +1,12 @@
-"""A sweep's folder, read: one row a run, in the order of the plan."""
+"""The results of a sweep, read from its folder: one Run per run, in the order of the plan."""
 
+from collections.abc import Mapping
 import dataclasses
 import json
 import math
+import os
 import pathlib
+from typing import Any
 
 from mlm_jax import config as config_lib
 from mlm_jax.report import costs
@@ -22,12 +25,12 @@ class Run:
     name, arm, seed, settings, total_steps: as planned; settings are dotted keys.
     folder: pathlib.Path.
     state: one of STATES.
-    error: what one that failed or diverged ended with, or ''.
-    values: {name: number}: step and what the newest evaluation says, what was spent until
-      then, and, when done, bits_per_character; what is not known is not there. A number
+    error: the error that a failed or diverged run ended with, or ''.
+    values: {name: number}: step and scores of the newest evaluation, what was spent until
+      then, and, when done, bits_per_character; without the names of unknown numbers. A number
       that is not finite is NaN.
-    fingerprints: {name: what it is} that must be equal where losses are compared.
-    unit: what its masking policy hides as a whole; '' where that is not known.
+    fingerprints: {name: value} that must be equal where losses are compared.
+    unit: what its masking policy masks as a whole; '' where that is not known.
     curve: [(step, held-out reference loss)].
     slices: what slices.json holds, {} where there is none.
   """
@@ -35,26 +38,26 @@ class Run:
   name: str
   arm: str
   seed: int
-  settings: dict
+  settings: dict[str, Any]
   total_steps: int
   folder: pathlib.Path
   state: str
   error: str
-  values: dict
-  fingerprints: dict
+  values: dict[str, float]
+  fingerprints: dict[str, Any]
   unit: str
-  curve: list
-  slices: dict
+  curve: list[tuple[int, float]]
+  slices: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-  """A sweep as planned, and as far as it has come.
+  """A sweep as planned, and its results so far.
 
   Attributes:
     folder: pathlib.Path.
     question, experiment, budget, baseline: as planned.
-    negative_control: the arm that must lose if the sweep can tell arms apart, or None.
+    negative_control: the arm that must be worse than the baseline, or None.
     runs: tuple of Run.
     base: {dotted key: value} of the config that the settings of runs differ from.
   """
@@ -65,22 +68,24 @@ class Sweep:
   budget: str
   baseline: str
   negative_control: str | None
-  runs: tuple
-  base: dict
+  runs: tuple[Run, ...]
+  base: dict[str, Any]
 
   @property
-  def arms(self):
+  def arms(self) -> list[str]:
     """Names of the arms, in the order of the plan."""
     return list(dict.fromkeys(run.arm for run in self.runs))
 
   @property
-  def seeds(self):
+  def seeds(self) -> list[int]:
+    """The seeds, in the order of the plan."""
     return list(dict.fromkeys(run.seed for run in self.runs))
 
   @property
-  def varied(self):
+  def varied(self) -> dict[str, list[Any]]:
     """{dotted key: [its values, in the order of the plan]} of what differs between arms."""
     keys = dict.fromkeys(key for run in self.runs for key in run.settings if key != 'seed')
+    # A key that one arm sets and another leaves at the base's value is varied too.
     values = {key: [self.setting(run, key) for run in self.runs] for key in keys}
     unique = {
       key: [each for n, each in enumerate(of_key) if each not in of_key[:n]]
@@ -88,44 +93,53 @@ class Sweep:
     }
     return {key: of_key for key, of_key in unique.items() if len(of_key) > 1}
 
-  def setting(self, run, key):
-    """Returns what a run has for a key, None where that is not known."""
+  def setting(self, run: Run, key: str) -> Any:
+    """Returns a run's value of a setting, None where that is not known."""
     return run.settings.get(key, self.base.get(key))
 
-  def of(self, arm, state=None):
-    """Returns the runs of an arm, or those in a state."""
+  def of(self, arm: str, state: str | None = None) -> list[Run]:
+    """Returns the runs of an arm, only those in `state` where it is given."""
     return [run for run in self.runs if run.arm == arm and state in (None, run.state)]
 
 
-def is_sweep(folder):
-  """Returns whether a folder is that of a sweep."""
+def is_sweep(folder: str | os.PathLike[str]) -> bool:
+  """Whether a folder is that of a sweep."""
   return (pathlib.Path(folder) / PLAN).is_file()
 
 
-def read(folder):
+def read(folder: str | os.PathLike[str]) -> Sweep:
   """Returns the Sweep in a folder.
 
   Raises:
     UserError: it is empty, none of its runs has been evaluated, or a file is damaged.
   """
   folder = pathlib.Path(folder)
+  # Only sweep.json must be there: a sweep that has just begun has no more.
   plan = _json(folder / PLAN)
   states = _json(folder / 'status.json') if (folder / 'status.json').exists() else {}
   base = _json(folder / 'base.json') if (folder / 'base.json').exists() else {}
   try:
     runs = tuple(_run(folder, entry, states.get(entry['name']) or {}) for entry in plan['runs'])
-    texts = [str(plan[key]) for key in ('question', 'experiment', 'budget', 'baseline')]
-    sweep = Sweep(folder, *texts, plan.get('negative_control'), runs, config_lib.flatten(base))
+    sweep = Sweep(
+      folder,
+      question=str(plan['question']),
+      experiment=str(plan['experiment']),
+      budget=str(plan['budget']),
+      baseline=str(plan['baseline']),
+      negative_control=plan.get('negative_control'),
+      runs=runs,
+      base=config_lib.flatten(base),
+    )
   except (KeyError, TypeError, AttributeError, ValueError) as error:
     raise config_lib.UserError(
       f'{folder / PLAN} is damaged ({type(error).__name__}: {error}); run '
-      'mlm-jax sweep again to write it anew'
+      'mlm-jax sweep to write it again'
     ) from None
   _check(sweep)
   return sweep
 
 
-def _check(sweep):
+def _check(sweep: Sweep) -> None:
   """Raises UserError where there is nothing to report."""
   if not sweep.runs:
     raise config_lib.UserError(f'{sweep.folder} is an empty sweep: {PLAN} has no runs')
@@ -135,16 +149,18 @@ def _check(sweep):
         f'{sweep.folder / PLAN}: no arm is called {name!r}; there are {", ".join(sweep.arms)}'
       )
   if sweep.negative_control == sweep.baseline:
-    raise config_lib.UserError(f'{sweep.folder / PLAN}: the arm that must lose is the baseline')
+    raise config_lib.UserError(
+      f'{sweep.folder / PLAN}: the negative control is the baseline itself'
+    )
   if not any(run.curve for run in sweep.runs):
     raise config_lib.UserError(
       f'none of the {len(sweep.runs)} runs of {sweep.folder} has been evaluated '
-      'yet; start or go on with mlm-jax sweep'
+      'yet; start or resume it with mlm-jax sweep'
     )
 
 
-def _json(path):
-  """Returns the dict in a file; UserError where there is none."""
+def _json(path: pathlib.Path) -> dict[str, Any]:
+  """Returns the dict in a JSON file; UserError where there is none."""
   try:
     content = json.loads(path.read_bytes())
   except OSError as error:
@@ -156,7 +172,7 @@ def _json(path):
   return content
 
 
-def _run(folder, entry, status):
+def _run(folder: pathlib.Path, entry: Mapping[str, Any], status: Mapping[str, Any]) -> Run:
   """Returns the Run of an entry of the plan; its logs may be missing."""
   place = folder / 'runs' / entry['name']
   evaluations = logs.read_log(place, 'evaluations')
@@ -166,20 +182,24 @@ def _run(folder, entry, status):
     if (loss := _number(line, 'reference_loss', place)) is not None
   ]
   newest = evaluations[-1] if evaluations else {}
+  # Saved and evaluated: a run that is stopped between the two is not done.
   outcome = workdir_lib.finished(place)
   done = outcome is not None and newest.get('step') == outcome['step']
+  # Slices are scored at the end of a run; a file in an unfinished one is of an earlier end.
   slices = _json(place / 'slices.json') if done and (place / 'slices.json').exists() else {}
-  values = {
+  values: dict[str, Any] = {
     name: _number(newest, name, place)
     for name in newest
     if name.startswith(('reference_', 'policy_', 'step'))
   }
   unit = ''
   if (place / 'config.json').exists():
+    # Up to the evaluation, not to the newest step: cost and loss must belong together.
     values |= costs.spent(place, newest.get('step', 0))
     unit = workdir_lib.read_config(place).masking.unit
   bits = slices.get('reference', {}).get('bits_per_character')
   values |= {'bits_per_character': bits} if bits is not None else {}
+  # The other states of status.json are those of the moment in which it was written.
   lost = status['state'] if status.get('state') in ('failed', 'diverged') else None
   state = 'done' if done else lost or ('part way' if newest else 'waiting')
   return Run(
@@ -199,10 +219,10 @@ def _run(folder, entry, status):
   )
 
 
-def _number(line, name, place):
+def _number(line: Mapping[str, Any], name: str, place: pathlib.Path) -> float | None:
   """Returns a number of a log's line, NaN for null, None where it has none of this name."""
   value = line.get(name)
-  if name in line and value is None:
+  if name in line and value is None:  # JSON has no NaN: logs have null for it
     return math.nan
   if value is not None and type(value) not in (int, float):
     raise config_lib.UserError(
@@ -212,14 +232,15 @@ def _number(line, name, place):
   return value
 
 
-def _fingerprints(place):
-  """Returns what must be equal where losses are compared, {} before a run has begun."""
+def _fingerprints(place: pathlib.Path) -> dict[str, Any]:
+  """Returns what must be equal where losses are compared, {} before a run has started."""
   if not (place / 'environment.json').exists():
     return {}
-  # Held-out rows are those of the last stage.
-  config = config_lib.stages(workdir_lib.read_config(place))[-1][1]
+  config = config_lib.final_stage(workdir_lib.read_config(place))
   data = config.data
   start = (workdir_lib.read_environment(place) or [{}])[0]
+  # The held-out rows are those of the final stage, which has a fingerprint of its own where its
+  # rows have another length.
   fingerprint = start.get(
     f'data_fingerprint_{data.row_length}x{data.max_segments}', start.get('data_fingerprint')
   )

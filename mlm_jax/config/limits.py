@@ -1,0 +1,169 @@
+"""What each setting may be, whatever the other settings are, and which settings read which.
+
+Tables only; `checks` applies them. A new setting gets its line here and its meaning in `defaults`.
+"""
+
+import pathlib
+
+# A family is a file of this folder. Listed and not imported: config must not import models.
+_FAMILIES = pathlib.Path(__file__).parents[1] / 'models' / 'families'
+
+# The allowed texts. An optimizer and so on is added here and where it is made.
+CHOICES: dict[str, tuple[str, ...]] = {
+  'data.document': ('file', 'lines', 'blocks', 'regex'),
+  'data.unicode': ('NFC', 'NFKC', 'none'),
+  'data.control_characters': ('remove', 'keep'),
+  'data.white_space': ('collapse', 'keep'),
+  'data.packing': ('best_fit', 'contiguous'),
+  'data.pairs': ('', 'nsp', 'sop'),
+  'masking.unit': ('token', 'word', 'span', 'collocation', 'sentence'),
+  'masking.span_of': ('word', 'token'),
+  'masking.span_length_distribution': ('geometric', 'uniform', 'harmonic'),
+  'masking.sampling': ('fixed_count', 'bernoulli'),
+  'masking.schedule': (
+    'constant',
+    'linear',
+    'cosine',
+    'polynomial',
+    'early_polynomial',
+    'step',
+    'row',
+  ),
+  'masking.corruption_per': ('unit', 'token'),
+  'masking.replacement_distribution': ('uniform', 'frequency'),
+  'model.family': tuple(sorted(path.stem for path in _FAMILIES.glob('[!_]*.py'))),
+  'model.deberta.projections': ('', 'shared', 'own'),
+  'model.deberta.relative_norm': ('', 'none', 'layer_norm'),
+  'model.deberta.convolution_act': ('gelu', 'tanh'),
+  'model.deberta.decoder': ('plain', 'enhanced'),
+  'model.init': ('normal', 'neighbours'),
+  'model.dtype': ('float32', 'bfloat16'),
+  'objective.name': ('masked', 'rtd'),
+  'objective.sharing': ('tied', 'none', 'gdes'),
+  'optim.name': ('adamw', 'lamb', 'stable_adamw'),
+  'optim.schedule': ('linear', 'cosine', 'polynomial', 'one_minus_sqrt', 'constant'),
+}
+# The least number. 0 and -1 mostly mean "off" or "the family's own", as `defaults` says.
+AT_LEAST: dict[str, float] = {
+  'batch_size': 1,
+  'grad_accumulation_steps': 1,
+  'total_steps': 1,
+  'data.block_characters': 1,
+  'data.min_characters': 1,
+  'data.max_characters': 0,
+  'data.vocab_size': 300,
+  'data.tokenizer_characters': 1000,
+  'data.tokenizer_threads': 1,
+  'data.row_length': 8,
+  'data.max_segments': 1,
+  'masking.static_copies': 0,
+  'masking.span_max': 1,
+  'masking.frequency_power': 0,
+  'masking.rate_power': 0.1,
+  'data.collocations': 0,
+  'model.layers': 0,
+  'model.width': 0,
+  'model.heads': 0,
+  'model.feed_forward': 0,
+  'model.max_positions': 1,
+  'model.head_rows': 0,
+  'model.vocab_size': 0,
+  'model.embedding_width': 0,
+  'model.types': -1,
+  'model.position_offset': -1,
+  'model.norm_epsilon': 0,
+  'model.deberta.span': 0,
+  'model.deberta.buckets': -1,
+  'model.deberta.convolution': -1,
+  'model.modernbert.window': 2,
+  'model.modernbert.global_every': 1,
+  'objective.pairs_weight': 0,
+  'objective.sbo_weight': 0,
+  'optim.warmup_steps': 0,
+  'optim.decay_steps': 0,
+  'optim.weight_decay': 0,
+  'optim.clip_norm': 0,
+  'optim.max_consecutive_nonfinite': 1,
+  'evaluation.every': 1,
+  'evaluation.rows': 0,
+  'evaluation.batch_size': 1,
+  'evaluation.patience': 0,
+  'evaluation.min_delta': 0,
+  'checkpoint.every': 1,
+  'checkpoint.keep_latest': 1,
+  'checkpoint.keep_best': 0,
+  'log.every': 1,
+  'log.spike': 0,
+  'mesh.devices': 0,
+  'mesh.data': 0,
+  'mesh.fsdp': 1,
+  'mesh.tensor': 1,
+}
+# Of a batch: far beyond any published one, so that a slip of the keyboard is an error of one line.
+MOST_ROWS = 1 << 20
+# Numbers that must be positive.
+ABOVE_0 = (
+  'masking.span_p',
+  'masking.predict_fraction',
+  'model.init_std',
+  'model.modernbert.global_theta',
+  'model.modernbert.local_theta',
+  'data.validation_fraction',
+  'optim.learning_rate',
+  'optim.epsilon',
+  'optim.power',
+  'optim.layerwise_lr_decay',
+  'optim.generator_lr_multiplier',
+  'objective.masked_weight',
+  'objective.rtd_weight',
+  'objective.generator_layers',
+  'objective.generator_width',
+)
+# Fractions that must not be 1: nothing would be left to train on, or to average over.
+BELOW_1 = ('data.validation_fraction', 'optim.beta1', 'optim.beta2')
+# Settings read only under some choices of another: (the setting, the other, those choices).
+READ_WITH = (
+  ('masking.span_of', 'masking.unit', ('span',)),
+  ('masking.span_length_distribution', 'masking.unit', ('span',)),
+  ('masking.span_p', 'masking.unit', ('span',)),
+  ('masking.span_p', 'masking.span_length_distribution', ('geometric',)),
+  ('masking.span_max', 'masking.unit', ('span',)),
+  ('masking.frequency_power', 'masking.selection', ('frequency',)),
+  ('masking.function_weight', 'masking.selection', ('content',)),
+  ('masking.class_weights', 'masking.selection', ('class',)),
+  ('masking.rate_power', 'masking.schedule', ('polynomial', 'early_polynomial')),
+  ('masking.corruption_per', 'masking.unit', ('word', 'span', 'collocation', 'sentence')),
+  ('optim.power', 'optim.schedule', ('polynomial',)),
+  *(
+    (f'objective.{key}', 'objective.name', ('masked',))
+    for key in ('predict_all', 'pairs_weight', 'sbo_weight')
+  ),
+  *(
+    (key, 'objective.name', ('rtd',))
+    for key in (
+      'objective.rtd_weight',
+      'objective.sharing',
+      'objective.generator_layers',
+      'objective.generator_width',
+      'optim.generator_lr_multiplier',
+      'optim.clip_separately',
+    )
+  ),
+)
+# Numbers from 0 to 1.
+FRACTIONS = (
+  'masking.rate',
+  'masking.final_rate',
+  'masking.mean_rate',
+  'masking.span_p',
+  'masking.function_weight',
+  'masking.predict_fraction',
+  'model.dropout',
+  'optim.final_lr_ratio',
+  'optim.layerwise_lr_decay',
+  'data.sampling_alpha',
+  'data.max_repetition',
+  'data.max_symbols',
+  'data.near_duplicates',
+  *BELOW_1,
+)

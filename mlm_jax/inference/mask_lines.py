@@ -1,0 +1,106 @@
+"""Masked pieces as lines of text: coloured on a terminal, marked by brackets elsewhere.
+
+[mask]   hidden from the model
+{a→b}    the random piece b in place of a
+<kept>   chosen, but shown as it is
+"""
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+import dataclasses
+import itertools
+import sys
+
+import numpy as np
+from rich import console
+from rich import text
+
+from mlm_jax import masking
+from mlm_jax.data.tokenizers import registry as tokenizer_lib
+from mlm_jax.data.tokenizers import scripts
+from mlm_jax.inference import mask_preview
+from mlm_jax.inference import mask_source
+from mlm_jax.masking import schedules
+
+_STYLES = {
+  'mask': 'bold white on red',
+  'random': 'bold black on yellow',
+  'keep': 'bold black on green',
+}
+_MARKS = {'mask': '[{}]', 'random': '{{{}}}', 'keep': '<{}>'}
+
+
+def show(source: mask_source.Source, visits: int, seed: int) -> None:
+  """Prints what a policy does to a row on its first visits, and notes for the reader."""
+  tokenizer, batch = source.tokenizer, source.batch
+  ends = {tokenizer.piece(i) for i in (tokenizer.cls_id, tokenizer.sep_id)}
+  pieces: list[mask_preview.MaskedPiece] = []
+  for visit in range(visits):
+    batch = dataclasses.replace(batch, visit_B=np.full_like(batch.visit_B, visit))
+    (pieces,) = mask_preview.mask_batch(
+      source.policy, batch, tokenizer.piece, tokenizer.pad_id, seed=seed, progress=source.progress
+    )
+    _show_visit(pieces, ends)
+  for note in _notes(source.policy, source.progress, pieces):
+    _print(note, style='dim')
+
+
+def _show_visit(pieces: list[mask_preview.MaskedPiece], ends: set[str]) -> None:
+  """Prints each document on a line, then counts; `ends` are the pieces around documents."""
+  runs = itertools.groupby(pieces, lambda each: each.piece in ends)
+  documents = [list(each) for is_end, each in runs if not is_end]
+  for document in documents:
+    _print(line(document))
+  pieces = list(itertools.chain(*documents))
+  chosen = [each for each in pieces if each.action]
+  count = lambda action: sum(each.action == action for each in chosen)
+  predicted = sum(each.predicted for each in chosen)
+  _print(
+    f'  {len(chosen)} of {len(pieces)} pieces in {len({each.unit for each in chosen})} units: '
+    f'{count("mask")} masked, {count("random")} random, {count("keep")} kept'
+    + (f'; {predicted} predicted' if predicted < len(chosen) else ''),
+    style='dim',
+  )
+
+
+def line(pieces: Iterable[mask_preview.MaskedPiece]) -> text.Text:
+  """Returns pieces as one line in which what is chosen is coloured, or marked by brackets."""
+  shown_line = text.Text()
+  for each in pieces:
+    word = each.piece.lstrip(tokenizer_lib.BOUNDARY_MARK)
+    # A mark of a word's start is shown as the space before the word. A piece that is such a mark
+    # alone has no word to be before: what is done to it must be seen, so it is shown as it is.
+    space = len(each.piece) - len(word) if shown_line.plain and (word or not each.action) else 0
+    shown_line.append(' ' * space)
+    shown = word or (each.piece if each.action else '')
+    if each.action == 'random':
+      shown += '→' + (each.shown.lstrip(tokenizer_lib.BOUNDARY_MARK) or each.shown)
+    if each.action:
+      marked = shown if sys.stdout.isatty() else _MARKS[each.action].format(shown)
+      shown_line.append(marked, _STYLES[each.action])
+    else:
+      shown_line.append(shown)
+  return shown_line
+
+
+def _notes(
+  policy: masking.Policy, progress: float, pieces: list[mask_preview.MaskedPiece]
+) -> Iterator[str]:
+  """Yields what a reader might misunderstand."""
+  # Where each row has its own rate, its random bits decide; 2**31 of 2**32 gives the mean.
+  rate = lambda progress: float(schedules.at(policy, progress, np.full(1, 1 << 31, np.uint32))[0])
+  if not rate(progress):
+    more = next(each for each in (0.5, 0.0, 1.0) if rate(each))
+    yield f'  the rate is 0 at --progress={progress:g}; --progress={more:g} shows more'
+  of_words = (
+    policy.unit in ('word', 'collocation') or policy.unit == 'span' and policy.span_of == 'word'
+  )
+  if of_words and any(scripts.without_spaces(letter) for each in pieces for letter in each.piece):
+    yield '  in text without spaces between words each piece is taken for a word'
+
+
+def _print(content: text.Text | str, style: str | None = None) -> None:
+  # Nothing in a text may be read as markup, and a line is never wrapped.
+  console.Console(soft_wrap=True, highlight=False, markup=False, emoji=False).print(
+    content, style=style
+  )
