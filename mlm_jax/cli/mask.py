@@ -118,12 +118,12 @@ def _cut(args, opened, settings):
   """Returns (table, tokenizer, batch): the vocabulary and the one row that is shown."""
   from mlm_jax.data import store
   from mlm_jax.data.annotations import collocations
-  from mlm_jax.data.corpus import clean
   from mlm_jax.inference import mask_preview
 
   if args.workdir is None:
     tokenizer = mask_preview.PlainTokenizer(args.text)
-    return tokenizer.table(), tokenizer, _batch(tokenizer, tokenizer.encode())
+    row = [tokenizer.cls_id, *tokenizer.encode(), tokenizer.sep_id]
+    return tokenizer.table(), tokenizer, _batch(tokenizer, row)
   prepared = _open_prepared(args, opened, settings)
   place = prepared or opened
   table, tokenizer = place.table, place.tokenizer
@@ -135,23 +135,18 @@ def _cut(args, opened, settings):
   classes = None
   if settings['selection'] == 'class' and table.classes:
     classes = [mask_preview.classes_of(args.text, tokenizer, data, table.classes)]
-  ids = tokenizer.encode(clean.normalize(clean.replace_surrogates(args.text)[0], data))
-  return (
-    table,
-    tokenizer,
-    _batch(tokenizer, ids, length=data.row_length, joins=joins, classes=classes),
-  )
+  row = tokenizer.encode_text(args.text, data)
+  batch = _batch(tokenizer, row, length=data.row_length, joins=joins, classes=classes)
+  return table, tokenizer, batch
 
 
-def _batch(tokenizer, ids, **settings):
-  """Returns the Batch of a text; settings as for masked_text.batch_of."""
+def _batch(tokenizer, row, **settings):
+  """Returns the Batch of one [CLS] text [SEP]; settings as for mask_preview.batch_of."""
   from mlm_jax.inference import mask_preview
 
-  if not ids:
+  if len(row) == 2:
     raise config_lib.UserError('the text has nothing to mask')
-  return mask_preview.batch_of(
-    [[tokenizer.cls_id, *ids, tokenizer.sep_id]], tokenizer.pad_id, **settings
-  )
+  return mask_preview.batch_of([row], tokenizer.pad_id, **settings)
 
 
 def _open_prepared(args, opened, settings):

@@ -24,7 +24,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlm_jax.data.tokenizers import registry as tokenizer_lib
+from mlm_jax.core import files
+from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.evaluation import heldout as masked_evaluation
 
 FILE = 'slices.json'
@@ -70,10 +71,8 @@ def score(objective, params, policies, prepared, loaders, put, progress=1.0):
 
 def write(workdir, step, scores):
   """Writes slices.json: what `score` returned and the step that it is of."""
-  path = pathlib.Path(workdir) / FILE
-  partial = path.with_name(FILE + '.partial')
-  partial.write_text(json.dumps({'step': step, **scores}, indent=1) + '\n')
-  partial.rename(path)
+  content = json.dumps({'step': step, **scores}, indent=1) + '\n'
+  files.write(pathlib.Path(workdir) / FILE, content)
 
 
 def _kinds(prepared):

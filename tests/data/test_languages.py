@@ -8,8 +8,8 @@ import pytest
 
 from mlm_jax.core import batches
 from mlm_jax.data import prepare as prepare_lib
+from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.data.corpus import clean
-from mlm_jax.data.tokenizers import registry as tokenizer_lib
 from mlm_jax.masking import units
 from mlm_jax.tasks import pretraining
 from tests import toys

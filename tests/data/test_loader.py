@@ -22,7 +22,7 @@ def fake(prepared, sizes):
   return dataclasses.replace(
     prepared,
     train=made,
-    validation_fraction=made,
+    validation=made,
     sources=tuple(f's{i}' for i in range(len(sizes))),
   )
 

@@ -17,13 +17,10 @@ def rows_of(plan, lengths, length, most):
   begins = np.cumsum(lengths) - lengths
   pieces_T = np.arange(10, 10 + lengths.sum(), dtype=np.int32)
   cuts = sorted({0, plan.rows // 3, plan.rows // 2, plan.rows})
-  parts = [
-    pack.fill(plan, a, b, pieces_T, begins, length, most, (CLS, SEP, PAD), (np.int32, np.int16))
-    for a, b in zip(cuts, cuts[1:])
-  ]
+  parts = [pack.Part(plan, a, b, begins, length) for a, b in zip(cuts, cuts[1:])]
   return (
-    np.concatenate([p[0] for p in parts]),
-    np.concatenate([p[1] for p in parts]),
+    np.concatenate([part.tokens(pieces_T, (CLS, SEP, PAD), np.int32) for part in parts]),
+    np.concatenate([part.starts(most, np.int16) for part in parts]),
     pieces_T,
     begins,
   )

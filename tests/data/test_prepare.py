@@ -310,10 +310,10 @@ from tests.data.invented import settings
 if sys.argv[3] == 'full':
   resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 if sys.argv[3] == 'stall':
-  def fill(*args):
+  def stall(*args):
     print('stalled', flush=True)
     signal.pause()
-  pack.fill = fill
+  pack.Part = stall
 try:
   prepare.prepare(settings(source='text:' + sys.argv[1]), sys.argv[2], log=lambda line: None)
 except config.UserError as error:

@@ -11,7 +11,7 @@ import tokenizers
 from tokenizers import implementations
 
 from mlm_jax import config
-from mlm_jax.data.tokenizers import registry as tokenizer_lib
+from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.data.tokenizers import sentencepiece_model
 from mlm_jax.huggingface import tokenizers as interop
 from tests.data.invented import odd_texts

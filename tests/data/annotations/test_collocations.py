@@ -3,8 +3,8 @@ import pytest
 
 from mlm_jax import config
 from mlm_jax.core import batches
+from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.data.annotations import collocations
-from mlm_jax.data.tokenizers import registry as tokenizer_lib
 from mlm_jax.masking import units
 from tests.data.invented import sentences
 from tests.data.invented import settings

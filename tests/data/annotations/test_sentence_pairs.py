@@ -213,7 +213,7 @@ def prepared(folder):
 
 def segments(rows, tokenizer):
   """Yields (pieces of the first part, pieces of the second, label) of each segment."""
-  for row, starts, labels in zip(rows.tokens_RL, rows.starts_RS, rows.pairs_RS):
+  for row, starts, labels in zip(rows.tokens_RL, rows.starts_RS, rows.columns['pairs_BS'][:]):
     assert not labels[starts < 0].any()
     begins = starts[starts >= 0]
     for begin, end, label in zip(begins, [*begins[1:], (row != tokenizer.pad_id).sum()], labels):
@@ -255,7 +255,7 @@ def test_the_manifest_counts_the_pairs(prepared):
   for number, entry in enumerate(prepared.manifest['sources']):
     for split in store.SPLITS:
       rows = prepared.split(split)[number]
-      labels = collections.Counter(rows.pairs_RS[rows.starts_RS >= 0].tolist())
+      labels = collections.Counter(rows.columns['pairs_BS'][:][rows.starts_RS >= 0].tolist())
       assert entry[split]['pairs'] | {'left_out': 0} == {
         'right': labels[1],
         'wrong': labels[2],
@@ -288,7 +288,7 @@ def test_the_kind_of_pairs_decides_about_reuse(folder, prepared):
 def test_batches_carry_the_labels_of_their_rows(prepared):
   batch = loader_lib.Loader(prepared, 'train', 16, seed=1).batch(1)
   for b, (source, row) in enumerate(batch.example_B2):
-    assert np.array_equal(batch.pairs_BS[b], prepared.train[source].pairs_RS[row])
+    assert np.array_equal(batch.pairs_BS[b], prepared.train[source].columns['pairs_BS'][row])
   loader = loader_lib.EvaluationLoader(prepared, 64)
   last = loader.batch(len(loader) - 1)
   assert np.array_equal(last.pairs_BS > 0, last.starts_BS >= 0) and not last.pairs_BS[-1].any()
@@ -315,7 +315,7 @@ def test_classes_stand_at_the_pieces_of_pairs(folder):
   made = prepare(folder, 'classes', classes='tests.data.annotations.test_sentence_pairs:initials')
   classes = made.classes
   for rows in made.train + made.validation:
-    for row, classes_L in zip(rows.tokens_RL, rows.classes_RL):
+    for row, classes_L in zip(rows.tokens_RL, rows.columns['classes_BL'][:]):
       assert not classes_L[np.isin(row, made.tokenizer.special_ids)].any()
       for i, number in zip(row, classes_L):
         piece = made.tokenizer.piece(i)
@@ -333,7 +333,7 @@ def initials(text):
 
 def test_inspect_shows_pairs(prepared):
   lines = list(inspect.lines(prepared))
-  at = next(i for i, line in enumerate(lines) if line.startswith('pairs of sentences (next)'))
+  at = next(i for i, line in enumerate(lines) if line.startswith('pairs of sentences (nsp)'))
   assert lines[at + 1].split() == ['source', 'split', 'right', 'wrong', 'left', 'out']
   assert [len(line.split()) for line in lines[at + 2 : at + 7]] == [5, 5, 5, 5, 0]
   shown = [line for line in lines if line.startswith(('  | ', '  + '))]

@@ -6,8 +6,8 @@ import pytest
 import sentencepiece
 
 from mlm_jax import config
+from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.data.tokenizers import base
-from mlm_jax.data.tokenizers import registry as tokenizer_lib
 from mlm_jax.data.tokenizers import sentencepiece_model
 from tests.data.invented import odd_texts
 from tests.data.invented import sentences

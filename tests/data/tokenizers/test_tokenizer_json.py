@@ -16,7 +16,7 @@ from mlm_jax import masking
 from mlm_jax.data import inspect
 from mlm_jax.data import prepare
 from mlm_jax.data import store
-from mlm_jax.data.tokenizers import registry as tokenizer_lib
+from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.data.tokenizers import tokenizer_json
 from mlm_jax.tasks import pretraining
 from tests import toys
