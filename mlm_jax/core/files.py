@@ -38,7 +38,7 @@ def write_arrays(path: str | os.PathLike, holder: Any) -> None:
 
 
 def read_arrays(kind: type[_Holder], content: bytes) -> _Holder:
-  """Returns the dataclass `kind` from the bytes of such a file; KeyError where an array is absent."""
+  """Returns the dataclass `kind` from the bytes of such a file; KeyError where it lacks one."""
   with np.load(io.BytesIO(content)) as arrays:
     return kind(**{field.name: arrays[field.name] for field in dataclasses.fields(kind)})
 

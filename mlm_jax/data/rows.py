@@ -187,15 +187,15 @@ def mark(
 
 def count(rows: store.Rows, column: column_lib.Column, maker: column_lib.OfDocuments) -> dict:
   """Returns what the manifest counts of a column in some rows."""
-  counts = maker.counted(rows.columns[column.name][:0])
+  counts = {}
   for block in _blocks(rows):
     counts = _added(counts, maker.counted(rows.columns[column.name][block]))
   return counts
 
 
 def _blocks(rows):
-  """Yields the slices of some rows that are looked at together."""
-  for begin in range(0, len(rows), _BLOCK_ROWS):
+  """Yields the slices of rows that are looked at together; an empty one where there are none."""
+  for begin in range(0, max(1, len(rows)), _BLOCK_ROWS):
     yield slice(begin, begin + _BLOCK_ROWS)
 
 

@@ -10,10 +10,10 @@ from mlm_jax.core import batches
 from mlm_jax.data import prepare as prepare_lib
 from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.data.corpus import clean
-from mlm_jax.masking import units
 from mlm_jax.tasks import pretraining
 from tests import toys
 from tests.data.invented import settings
+from tests.data.invented import word_units
 from tests.data.test_prepare import documents
 
 LINES = {
@@ -74,9 +74,11 @@ def test_joiners_survive_cleaning_and_wide_spaces_become_spaces():
 
 def words_of(tokenizer, text):
   """Returns the words of a text as masking takes them, its documents' marks left out."""
-  ids = np.array([[tokenizer.cls_id, *tokenizer.encode(text), tokenizer.sep_id]])
+  ids = np.full((1, 256), tokenizer.pad_id, np.int32)  # one shape, one compilation
+  row = [tokenizer.cls_id, *tokenizer.encode(text), tokenizer.sep_id]
+  ids[0, : len(row)] = row
   batch = batches.Batch(ids, np.zeros((1, 1), np.int32), None, None)
-  unit_L = np.asarray(units.words(tokenizer.table(), batch))[0]
+  unit_L = np.asarray(word_units(tokenizer.table(), batch))[0]
   words = [
     tokenizer.decode(ids[0][unit_L == unit]).strip(' ') for unit in np.unique(unit_L[unit_L >= 0])
   ]

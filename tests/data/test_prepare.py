@@ -12,6 +12,7 @@ from mlm_jax.data import prepare as prepare_lib
 from mlm_jax.data import rows as rows_lib
 from mlm_jax.data import store
 from tests import toys
+from tests.data.invented import command
 from tests.data.invented import sentences
 from tests.data.invented import settings
 
@@ -352,25 +353,18 @@ def test_a_killed_preparation_is_redone_and_two_at_once_are_refused(prepared, co
   assert [path.name for path in tmp_path.iterdir()] == ['data']
 
 
-def test_the_command_says_what_it_did_and_refuses_in_one_line(corpus, tmp_path):
-  def run(*flags):
-    return subprocess.run(
-      [sys.executable, '-m', 'mlm_jax', 'prepare', f'--workdir={tmp_path}', *flags],
-      capture_output=True,
-      text=True,
-      timeout=60,
-    )
-
+def test_the_command_says_what_it_did_and_refuses_in_one_line(corpus, tmp_path, capsys):
   flags = [
     '--config.data.document=lines',
     '--config.data.vocab_size=400',
     '--config.data.validation_fraction=0.1',
   ]
-  done = run(f'--config.data.source=text:{corpus}', *flags, '--verify')
-  assert (done.returncode, done.stderr) == (0, ''), done
-  assert 'is as it was written' in done.stdout
-  refused = run(
-    '--config.data.source=text:absent*', '--config.data.prepared=' + str(tmp_path / 'other')
-  )
-  assert refused.returncode == 2 and refused.stderr.count('\n') == 1
-  assert 'text:absent* matches no file' in refused.stderr
+  call = ['prepare', f'--workdir={tmp_path}']
+  source = f'--config.data.source=text:{corpus}'
+  status, out, err = command(capsys, *call, source, *flags, '--verify')
+  assert (status, err) == (0, ''), err
+  assert 'is as it was written' in out
+  other = f'--config.data.prepared={tmp_path / "other"}'
+  status, _, err = command(capsys, *call, '--config.data.source=text:absent*', other)
+  assert status == 2 and err.count('\n') == 1
+  assert 'text:absent* matches no file' in err

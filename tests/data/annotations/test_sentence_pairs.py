@@ -6,6 +6,7 @@ import collections
 import re
 import types
 
+import jax
 import numpy as np
 import pytest
 import tokenizers
@@ -302,10 +303,10 @@ def test_no_collocation_and_no_unit_reaches_from_one_sentence_of_a_pair_into_the
   assert (
     batch.joins_BL.any() and not (batch.joins_BL[:, 1:] & (part_BL[:, 1:] != part_BL[:, :-1])).any()
   )
+  mask = jax.jit(masking.mask_batch)
   for unit in ('word', 'span', 'collocation', 'sentence'):
-    units_BL = np.asarray(
-      masking.mask_batch(masking.make(prepared.table, unit=unit), rng.root_key(0), batch).units_BL
-    )
+    policy = masking.make(prepared.table, unit=unit)
+    units_BL = np.asarray(mask(policy, rng.root_key(0), batch).units_BL)
     inside_BL = units_BL >= 0
     first_BL = np.take_along_axis(part_BL, np.maximum(units_BL, 0), axis=1)
     assert (first_BL == part_BL)[inside_BL].all() and inside_BL.any()
@@ -358,11 +359,15 @@ def test_types_are_those_of_the_tokenizers_library():
   theirs.post_processor = tokenizers.processors.BertProcessing(('[SEP]', 2), ('[CLS]', 1))
   random = np.random.default_rng(0)
   text = lambda: ' '.join(f'w{i}' for i in random.integers(3, 30, random.integers(1, 6)))
+  types = jax.jit(
+    lambda tokens_BL, starts_BS: batches.types(
+      tokens_BL, batches.segments(tokens_BL, starts_BS, special['[PAD]']), special['[SEP]']
+    )
+  )
   for _ in range(20):
     found = [theirs.encode(text(), text()), theirs.encode(text()), theirs.encode(text(), text())]
     ids = sum((each.ids for each in found), [])
     tokens_1L = np.array([ids + [0] * (40 - len(ids))])
     starts_13 = np.cumsum([[0, *(len(each.ids) for each in found[:2])]], axis=1).astype(np.int32)
-    segments_1L = batches.segments(tokens_1L, starts_13, 0)
     expected = sum((each.type_ids for each in found), []) + [0] * (40 - len(ids))
-    assert np.asarray(batches.types(tokens_1L, segments_1L, 2))[0].tolist() == expected
+    assert np.asarray(types(tokens_1L, starts_13))[0].tolist() == expected

@@ -225,7 +225,7 @@ def test_classes_are_numbered_by_their_sorted_names(tagger):
     ('broken_of_test:shapes', 'cannot be imported .ModuleNotFoundError'),
     ('leaves_of_test:shapes', 'cannot be imported .SystemExit'),
     ('.x:y', 'cannot be imported .TypeError'),
-    ('tagger_of_test:constant', 'is no function, but 3'),
+    ('tagger_of_test:constant', 'is not a function, but 3'),
     ('tagger_of_test', 'must be conllu, module:function'),
     ('tagger_of_test:', 'must be conllu, module:function'),
     (':shapes', 'must be conllu, module:function'),

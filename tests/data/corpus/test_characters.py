@@ -46,8 +46,8 @@ def test_symbols_are_what_is_neither_written_in_words_nor_space():
   ):
     assert [bool(is_symbol[ord(c)]) for c in text] == [wanted] * len(text), text
   assert len(is_symbol) == sys.maxunicode + 1
+  others = set('Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Zs Zl Zp Cf'.split())
   assert is_symbol.sum() == sum(
-    unicodedata.category(chr(i)) not in ('Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Zs Zl Zp Cf').split()
-    and not chr(i).isspace()
-    for i in range(sys.maxunicode + 1)
+    unicodedata.category(each) not in others and not each.isspace()
+    for each in map(chr, range(sys.maxunicode + 1))
   )

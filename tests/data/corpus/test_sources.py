@@ -75,7 +75,8 @@ def test_a_source_may_weigh_nothing():
 
 def test_libraries_are_imported_only_where_a_source_needs_them():
   code = (
-    'import sys; from tests.data.invented import settings; from mlm_jax.data.corpus import sources; '
+    'import sys; from tests.data.invented import settings; '
+    'from mlm_jax.data.corpus import sources; '
     'sources.parse(settings(source="tfds:lm1b,hf:x,text:a.parquet")); '
     'assert not {"tensorflow_datasets", "pyarrow"} & set(sys.modules)'
   )
