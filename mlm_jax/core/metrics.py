@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-_LARGEST_EXPONENT = 700.0  # exp of more is no double
+_LARGEST_EXPONENT = 700.0  # exp of more overflows a double
 
 
 def add(a: Any, b: Any) -> Any:

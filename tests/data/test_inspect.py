@@ -100,7 +100,7 @@ def test_collocations_and_classes_are_shown_where_there_are_some(odd, tmp_path):
   shown = list(inspect.lines(marked))
   counts = marked.manifest['sources'][0]['train']
   number = len(marked.joins.entries.words_N)
-  at = shown.index(f'{number} collocations, and how much of the text stands in one')
+  at = shown.index(f'{number} collocations, and how much of the text is in one')
   found = counts['collocations']
   assert shown[at + 2].split() == [
     'a',

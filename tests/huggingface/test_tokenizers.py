@@ -304,10 +304,10 @@ def test_tokenizer_json_goes_before_the_other_files(tmp_path):
         'vocab.json': b'{"<s>": 0, "</s>": 1, "<pad>": 2, "<mask>": 3, "<unk>": 4}',
         'merges.txt': b'#version: 0.2\nx\n',
       },
-      'no tokenizer.json, or is damaged',
+      'not a tokenizer.json, or is damaged',
     ),
-    ({'tokenizer.json': b'{"a": 1}'}, 'no tokenizer.json, or is damaged'),
-    ({'spm.model': b'no model'}, 'no SentencePiece model'),
+    ({'tokenizer.json': b'{"a": 1}'}, 'not a tokenizer.json, or is damaged'),
+    ({'spm.model': b'no model'}, 'not a SentencePiece model'),
     (
       {'spm.model': None, 'tokenizer_config.json': b'{"do_lower_case": true}'},
       'do_lower_case beside spm.model',

@@ -123,7 +123,7 @@ def _processor(model, name):
 
 
 def _damaged(name):
-  return config.UserError(f'{name} is no SentencePiece model and no tokenizer.json, or is damaged')
+  return config.UserError(f'{name} is not a SentencePiece model or a tokenizer.json, or is damaged')
 
 
 def train(texts: Sequence[str], data: Any) -> bytes:

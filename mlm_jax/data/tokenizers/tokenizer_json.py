@@ -78,7 +78,7 @@ class Json(base.Tokenizer):
       is_prefixed=kind == 'wordpiece' or _puts_space(document),
     )
     if kind == 'byte_level':
-      # Such scripts often stand in halves of characters, and would else be words without end.
+      # Such scripts are often cut inside characters, and would else be words without end.
       self.starts_V[[i for i in self.byte_ids if _begins_apart(pieces[i])]] = True
 
   def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
@@ -156,7 +156,7 @@ def _library(model, name):
       json.dumps(model).encode() if isinstance(model, dict) else model
     )
   except Exception as error:  # the library raises just that
-    raise config.UserError(f'{name} is no tokenizer.json, or is damaged ({error})') from error
+    raise config.UserError(f'{name} is not a tokenizer.json, or is damaged ({error})') from error
 
 
 def _bare(model):

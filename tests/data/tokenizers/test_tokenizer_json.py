@@ -390,8 +390,8 @@ def without(document, *names):
       'BPE tokenizer that marks words',
     ),
     ('bert', lambda each: edited(each, model={'type': 'WordLevel'}), 'WordLevel tokenizer'),
-    ('bert', lambda each: edited(each, model={'vocab': 7}), 'no tokenizer.json, or is damaged'),
-    ('bert', lambda each: {'model': None}, 'no tokenizer.json, or is damaged'),
+    ('bert', lambda each: edited(each, model={'vocab': 7}), 'not a tokenizer.json, or is damaged'),
+    ('bert', lambda each: {'model': None}, 'not a tokenizer.json, or is damaged'),
   ],
 )
 def test_what_cannot_be_used_is_refused(kind, altered, message):
@@ -405,7 +405,7 @@ def test_a_file_is_taken_by_its_content(tmp_path):
   path.write_text(json.dumps(DOCUMENTS['roberta'], indent=1))
   assert tokenizer_lib.load(path).piece(4) == '<mask>'
   path.write_bytes(path.read_bytes()[:500])
-  with pytest.raises(config.UserError, match='any.name is no tokenizer.json, or is damaged'):
+  with pytest.raises(config.UserError, match='any.name is not a tokenizer.json, or is damaged'):
     tokenizer_lib.load(path)
 
 

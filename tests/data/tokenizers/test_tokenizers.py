@@ -44,6 +44,18 @@ def test_a_long_text_is_encoded_as_its_parts_are(tokenizer, monkeypatch):
   assert tokenizer.decode(tokenizer.encode('日' * 300)) == '日' * 300
 
 
+def test_a_text_is_cleaned_encoded_and_put_between_its_marks(tokenizer):
+  data = settings()
+  raw = ' e\u0301tude\x07 [MASK]\n du\ud800 ma\u2581. '
+  cleaned = 'étude [MASK] du\ufffd ma_.'
+  for has_masks, encode in ((False, tokenizer.encode), (True, tokenizer.encode_with_masks)):
+    row = tokenizer.encode_text(raw, data, has_masks)
+    assert row.dtype == np.int32
+    assert row.tolist() == [tokenizer.cls_id, *encode(cleaned), tokenizer.sep_id]
+    assert (tokenizer.mask_id in row) == has_masks
+  assert tokenizer.encode_text(' \n', data).tolist() == [tokenizer.cls_id, tokenizer.sep_id]
+
+
 @pytest.mark.parametrize('stretch', [50, 4096])
 def test_each_piece_stands_where_its_first_letter_does(tokenizer, monkeypatch, stretch):
   monkeypatch.setattr(sentencepiece_model, '_STRETCH', stretch)
@@ -233,7 +245,7 @@ def test_a_model_without_its_special_pieces_is_refused(changes, message):
 
 def test_what_is_no_model_is_refused(tmp_path):
   (tmp_path / 'm.model').write_bytes(b'not a model')
-  with pytest.raises(config.UserError, match='no SentencePiece model'):
+  with pytest.raises(config.UserError, match='not a SentencePiece model'):
     tokenizer_lib.load(tmp_path / 'm.model')
   with pytest.raises(config.UserError, match='cannot read .*absent'):
     tokenizer_lib.load(tmp_path / 'absent')

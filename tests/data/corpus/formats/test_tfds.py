@@ -137,7 +137,7 @@ def test_what_is_not_prepared_is_prepared_and_said(library, tmp_path, monkeypatc
     ('invented:train:nix', "no field 'nix'; set config.data.field to one of: "),
     ('invented:1.3.0', 'cannot be loaded at version 1.3.0, only: 1.2.0'),
     ('invented/small', 'BuilderConfig small not found'),
-    ('invented/1.2.0:test', 'a version stands after a colon: tfds:invented:1.2.0'),
+    ('invented/1.2.0:test', 'a version comes after a colon: tfds:invented:1.2.0'),
     ('invented:train[:0%]', "invented/1.2.0 has no records in 'train[:0%]'"),
     ('invented:train:nix', 'one of: length, text, words'),
     ('invent', "no data set 'invent' in "),
@@ -196,7 +196,7 @@ def test_what_is_on_disk_is_read_without_its_builder(copy):
   assert read('strange:test')[0] == TEXTS[500:]
   assert refused('strange:1.3.0').endswith('has no strange:1.3.0; it has: strange/1.2.0')
   assert refused('strange/1.2.0').endswith(
-    'has no strange/1.2.0; a version stands after a colon: tfds:strange:1.2.0'
+    'has no strange/1.2.0; a version comes after a colon: tfds:strange:1.2.0'
   )
   assert refused('strange/small').endswith('has no strange/small; it has: strange/1.2.0')
 
