@@ -115,14 +115,7 @@ def write(
       tokens.write(tokens_RL)
       starts.write(part.starts(data.max_segments, dtypes[1]))
       for column, writer in columns.items():
-        values = window.columns[column]
-        writer.write(
-          column.packed(
-            part.tokens(values, (column.fill,) * 3, column.dtype)
-            if column.is_of_tokens
-            else part.of_documents(values, data.max_segments, column.fill)
-          )
-        )
+        writer.write(column.packed(_values(column, part, window.columns[column], data)))
     packed.rows += plan.rows
     packed.segments += len(plan.row_N)
     packed.pieces += len(window.pieces_T)
@@ -132,6 +125,13 @@ def write(
   for writer in (tokens, starts, *columns.values()):
     writer.close()
   return packed
+
+
+def _values(column, part, values, data):
+  """Returns a column's values in the rows of a pack.Part."""
+  if column.is_of_tokens:
+    return part.tokens(values, (column.fill,) * 3, column.dtype)
+  return part.of_documents(values, data.max_segments, column.fill)
 
 
 def _plan(lengths, data):

@@ -139,7 +139,7 @@ def test_the_command_shows_what_is_there_without_a_config(odd, tmp_path, capsys)
   assert list(tmp_path.iterdir()) == []
 
 
-def test_output_that_nobody_reads_is_no_error(odd):
+def test_output_that_nobody_reads_is_not_an_error(odd):
   reading, writing = os.pipe()
   os.close(reading)
   done = subprocess.run(

@@ -148,7 +148,7 @@ def test_size_exponent_1_shuffles_all_rows_together(prepared):
 
 
 @pytest.mark.parametrize('mixture', [{}, {'weights': (3, 1)}, {'sampling_alpha': 0.5}])
-def test_another_batch_size_goes_on_in_the_same_order(prepared, mixture):
+def test_another_batch_size_continues_in_the_same_order(prepared, mixture):
   data = fake(prepared, [100, 31])
   whole = draws(loader_lib.Loader(data, 'train', 8, seed=1, **mixture), 40)
   for steps in (1, 5, 20):

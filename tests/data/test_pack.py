@@ -30,7 +30,7 @@ def rows_of(plan, lengths, length, most):
 @pytest.mark.parametrize(
   'length, most, scale', [(8, 1, 3), (16, 3, 5), (32, 4, 40), (32, 8, 2), (33, 2, 200)]
 )
-def test_every_piece_stands_once_in_a_well_formed_segment(planner, length, most, scale):
+def test_every_piece_is_once_in_a_well_formed_segment(planner, length, most, scale):
   lengths = draw_lengths(length + most, scale=scale)
   plan = planner(lengths, length, most)
   tokens_RL, starts_RS, pieces_T, begins = rows_of(plan, lengths, length, most)

@@ -114,7 +114,7 @@ def test_the_held_out_split_stays_when_the_corpus_grows(prepared, corpus, tmp_pa
   assert grown.tokenizer.sha256 == prepared.tokenizer.sha256
 
 
-def test_several_sources_stand_apart(corpus, tmp_path):
+def test_several_sources_are_kept_apart(corpus, tmp_path):
   other = tmp_path / 'other.jsonl'
   other.write_text('\n'.join(json.dumps({'text': line}) for line in sentences(200, seed=4)))
   prepared = prepare(tmp_path / 'data', source=f'text:{corpus},text:{other}')
@@ -195,7 +195,7 @@ def test_weights_that_do_not_fit_are_refused_before_and_after_preparing(
       prepare_lib.prepare(data, directory, log=lambda line: None)
 
 
-def test_sources_may_have_the_names_of_what_stands_beside_them(tmp_path):
+def test_sources_may_have_the_names_of_the_folders_beside_them(tmp_path):
   for name in ('scratch', 'tokenizer'):
     (tmp_path / name).mkdir()
     (tmp_path / name / 'a.txt').write_text('\n'.join(sentences(300, seed=len(name))))
@@ -206,7 +206,7 @@ def test_sources_may_have_the_names_of_what_stands_beside_them(tmp_path):
   assert all(map(len, prepared.train)) and not (tmp_path / 'data' / '.scratch').exists()
 
 
-def test_what_is_skipped_is_said_and_stands_in_the_manifest(tmp_path):
+def test_what_is_skipped_is_said_and_is_in_the_manifest(tmp_path):
   (tmp_path / 'a.txt').write_text('\n'.join(sentences(300)))
   (tmp_path / 'b.zip').write_text('PK text')
   (tmp_path / 'c.txt').symlink_to('absent')

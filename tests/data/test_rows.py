@@ -88,7 +88,7 @@ def test_the_manifest_counts_what_is_marked(marked):
     counts = of[name][split]
     joins_RL = rows.columns['joins_BL'][:]
     firsts = (joins_RL[:, 1:] & ~joins_RL[:, :-1]).sum()
-    # Two that touch are told apart by the words alone.
+    # Two that touch are distinguished by the words alone.
     assert counts['collocations']['collocations'] >= firsts
     assert (
       counts['collocations']['tokens'] == joins_RL.sum() + counts['collocations']['collocations']

@@ -137,7 +137,7 @@ def test_what_another_process_builds_after_the_renaming_is_left_alone(tmp_path, 
   assert (tmp_path / 'data.building').exists()
 
 
-def test_a_closed_output_is_no_failure_to_write(tmp_path):
+def test_a_closed_output_is_not_a_failure_to_write(tmp_path):
   with pytest.raises(BrokenPipeError):
     with store.building(tmp_path / 'new' / 'data'):
       raise BrokenPipeError

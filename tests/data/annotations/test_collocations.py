@@ -125,7 +125,7 @@ def test_neighbours_of_two_collocations_stay_two(tokenizer):
 def test_no_collocation_reaches_over_punctuation_or_segments(tokenizer):
   assert marked(tokenizer, ['lo be'], 'da lo, be', 'lo', 'be', 'lo be.') == ['lo be']
   assert marked(tokenizer, ['lo be'], 'da lo - be (lo) be lo! be') == []
-  # Not even where nothing stands between two segments.
+  # Not even where nothing is between two segments.
   together = np.array([tokenizer.encode('lo') + tokenizer.encode('be')])
   found = collocations.Collocations(tokenizer, entries(tokenizer, ['lo be']))
   assert found(together, np.array([[0, -1]])).any()
@@ -206,7 +206,7 @@ def different(n, seed):
   return [' '.join(words) + '.' for words in draw.choice('da mi pa gu'.split(), (n, 12))]
 
 
-def test_a_phrase_that_comes_again_is_broken_anew(tokenizer):
+def test_a_phrase_that_comes_again_is_divided_by_another_draw(tokenizer):
   """In another document, and further on in the same one."""
   phrases = ['lo be', 'be ku']
   outcomes = [

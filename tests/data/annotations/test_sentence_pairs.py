@@ -113,7 +113,7 @@ def test_parts_are_whole_sentences_and_fit_the_room(made, many):
   assert cut < 0.05 * len(pieces)
 
 
-def test_each_piece_stands_in_at_most_one_pair_of_its_own_document(made, many):
+def test_each_piece_is_in_at_most_one_pair_of_its_own_document(made, many):
   """But those whose place another document took: they begin the next stretch."""
   kind, found = made
   own = (
@@ -132,7 +132,7 @@ def test_each_piece_stands_in_at_most_one_pair_of_its_own_document(made, many):
 
 
 def test_lengths_do_not_tell_wrong_from_right(many):
-  """The mean rank of the wrong ones, .5 where lengths say nothing; first parts never hang on the
+  """The mean rank of the wrong ones, .5 where lengths say nothing; first parts never depend on the
   label.
   """
   found = sentence_pairs.make(*many, TOKENIZER, ROOM, 'nsp')
@@ -228,7 +228,7 @@ def segments(rows, tokenizer):
 
 @pytest.mark.parametrize('kind', ['nsp', 'sop'])
 def test_each_segment_is_a_pair_whose_label_is_that_of_its_text(folder, kind):
-  """In its own document a right pair stands as it is; a wrong one turned round, or nowhere."""
+  """In its own document a right pair is as it is here; a wrong one is reversed, or not there."""
   made = prepare(folder, kind, pairs=kind)
   texts = '\n'.join((folder / f'{name}.txt').read_text() for name in 'ab').replace(' ', '')
   bare = lambda ids: made.tokenizer.decode(ids).replace(' ', '')
@@ -312,7 +312,7 @@ def test_no_collocation_and_no_unit_reaches_from_one_sentence_of_a_pair_into_the
     assert (first_BL == part_BL)[inside_BL].all() and inside_BL.any()
 
 
-def test_classes_stand_at_the_pieces_of_pairs(folder):
+def test_classes_are_those_of_the_pieces_of_pairs(folder):
   made = prepare(folder, 'classes', classes='tests.data.annotations.test_sentence_pairs:initials')
   classes = made.classes
   for rows in made.train + made.validation:

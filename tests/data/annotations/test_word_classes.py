@@ -82,7 +82,7 @@ def prepare(directory, **changes):
 
 
 def words_and_classes(prepared):
-  """Yields (word, class name or '') of every word that stands whole in the rows, read from their
+  """Yields (word, class name or '') of every word that is whole in the rows, read from their
   tokens.
   """
   tokenizer = prepared.tokenizer

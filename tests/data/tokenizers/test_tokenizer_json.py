@@ -194,7 +194,7 @@ def test_special_pieces_go_by_their_names(name, tokenizer):
   assert (table.size, table.mask_id, table.special_ids) == (450, 4, (0, 1, 2, 3, 4))
 
 
-def test_a_mask_stands_in_place_of_a_word(name, tokenizer):
+def test_a_mask_takes_the_place_of_a_word(name, tokenizer):
   encode, mask = tokenizer.encode, tokenizer.mask_id
   words = sentences(1)[0].removesuffix('.').split(' ')
   assert tokenizer.encode_with_masks('[MASK] [MASK][MASK]') == [mask] * 3
@@ -226,7 +226,7 @@ def test_words_are_those_between_spaces(name, tokenizer):
 
 
 @pytest.mark.parametrize('kind', json_documents.TRAINED)
-def test_punctuation_and_characters_without_spaces_stand_apart(kind):
+def test_punctuation_and_characters_without_spaces_are_words(kind):
   ours = ours_of(kind, 640)
   assert [w for w in words_of(ours, 'naïve (café) , x_1') if w] == [
     'naïve',
@@ -281,7 +281,7 @@ def test_parts_of_characters_go_with_the_character_they_begin():
 
 
 @pytest.mark.parametrize('stretch', [1 << 18, 40])
-def test_each_piece_stands_where_its_first_letter_does(name, tokenizer, monkeypatch, stretch):
+def test_each_piece_is_where_its_first_letter_is(name, tokenizer, monkeypatch, stretch):
   texts = texts_without_names(300, settings()) + ['', ' '.join(sentences(20))]
   whole = [tokenizer.encode(text) for text in texts]
   monkeypatch.setattr(tokenizer_json, '_STRETCH', stretch)

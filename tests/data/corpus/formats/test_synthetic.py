@@ -1,4 +1,4 @@
-"""Synthetic languages: what is drawn follows the tables, and hangs on numbers alone."""
+"""Synthetic languages: what is drawn follows the tables, and depends on numbers alone."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_sizes_that_cannot_be_are_refused_in_one_line(sizes):
   assert '\n' not in str(raised.value)
 
 
-def test_languages_stand_among_other_sources():
+def test_languages_are_read_beside_other_sources():
   found = sources.parse(settings(source='synthetic:4/100,text:a.txt, synthetic:4/100/30/1'))
   assert [each.name for each in found] == ['synthetic', 'a', 'synthetic_2']
 

@@ -115,7 +115,7 @@ def test_the_splitting_rule_holds_for_each_text(folder):
 
 
 @pytest.mark.parametrize('field', ['length', 'words'])
-def test_what_is_no_text_is_counted(folder, field):
+def test_what_is_not_text_is_counted(folder, field):
   texts, skipped = read(f'invented:test:{field}')
   assert not texts and skipped.records == 100
   assert skipped.first_record == f'tfds:invented:test:{field} record 1'
@@ -233,7 +233,7 @@ def test_a_damaged_file_is_refused(copy, harm):
   )
 
 
-def test_a_data_set_is_reused_wherever_it_stands_and_a_change_noticed(copy, tmp_path, monkeypatch):
+def test_a_data_set_is_reused_wherever_it_is_and_a_change_noticed(copy, tmp_path, monkeypatch):
   data = settings(source='tfds:invented', document='file')
   lines = []
   prepared = prepare.prepare(data, tmp_path / 'out', log=lines.append)
