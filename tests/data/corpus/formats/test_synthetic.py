@@ -44,7 +44,7 @@ def test_the_sizes_left_out_have_values():
 )
 def test_sizes_that_cannot_be_are_refused_in_one_line(sizes):
   with pytest.raises(
-    config.UserError, match='no synthetic language; write synthetic:STATES/WORDS'
+    config.UserError, match='not a synthetic language; write synthetic:STATES/WORDS'
   ) as raised:
     synthetic.parse(f'synthetic:{sizes}')
   assert '\n' not in str(raised.value)
