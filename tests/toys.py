@@ -163,7 +163,7 @@ def pair_batch(rows=8, length=24, seed=0, ordered=False):
       begin += len(row)
   example_B2 = np.stack([np.zeros(rows), np.arange(rows)], 1).astype(np.uint32)
   return batches.Batch(
-    tokens_BL, starts_BS, example_B2, np.full(rows, seed, np.uint32), pairs_BS=pairs_BS
+    tokens_BL, starts_BS, example_B2, np.full(rows, seed, np.uint32), {'pairs_BS': pairs_BS}
   )
 
 

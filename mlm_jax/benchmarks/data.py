@@ -120,17 +120,9 @@ def _pack(lengths: np.ndarray, pieces_T: np.ndarray, data: Any, prepared: Any) -
   special = tokenizer.cls_id, tokenizer.sep_id, tokenizer.pad_id
   begins = np.cumsum(lengths) - lengths
   for begin in range(0, plan.rows, 8192):
-    pack.fill(
-      plan,
-      begin,
-      min(begin + 8192, plan.rows),
-      pieces_T,
-      begins,
-      data.row_length,
-      data.max_segments,
-      special,
-      (rows.tokens_RL.dtype, rows.starts_RS.dtype),
-    )
+    part = pack.Part(plan, begin, begin + 8192, begins, data.row_length)
+    part.tokens(pieces_T, special, rows.tokens_RL.dtype)
+    part.starts(data.max_segments, rows.starts_RS.dtype)
 
 
 def _load(prepared: Any, batch_size: int, bytes_a_token: float) -> None:

@@ -104,8 +104,10 @@ def _batch(rows: int, length: int, size: int) -> tuple[batches.Batch, vocabulary
     starts_BS.astype(np.int32),
     example_B2.astype(np.uint32),
     np.zeros(rows, np.uint32),
-    joins_BL=g.random((rows, length)) < 0.2,
-    classes_BL=g.integers(0, len(_CLASSES) + 1, (rows, length)).astype(np.uint8),
+    {
+      'joins_BL': g.random((rows, length)) < 0.2,
+      'classes_BL': g.integers(0, len(_CLASSES) + 1, (rows, length)).astype(np.uint8),
+    },
   ), table
 
 

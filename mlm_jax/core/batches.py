@@ -1,5 +1,7 @@
 """The batch that the loader gives, and what the device makes of it."""
 
+from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
 
 import jax
@@ -13,41 +15,54 @@ class Batch:
   """Rows of packed segments.
 
   Attributes:
-    tokens_BL: uint16 or int32 ids; padding stands at the end of a row.
+    tokens_BL: uint16 or int32 ids; padding is at the end of a row.
     starts_BS: int32, where each segment starts, ascending; -1 where unused.
     example_B2: uint32 (source, row); with visit_B what a row's draws depend on.
     visit_B: uint32, how often the row has been seen before.
-    joins_BL: bool, the token is in one collocation with the token before it; None where
-      the data has none.
-    classes_BL: uint8, the class of the token's word, counted from 1 in the order of the
-      vocabulary's `classes`, 0 for none; None where the data has none.
-    pairs_BS: uint8, what each segment is as a pair of sentences (see
-      data/annotations/sentence_pairs.py); None where the data has no pairs.
+    columns: what else the data says of each token (NAME_BL) or segment (NAME_BS), by name;
+      see data/annotations. Three of them have properties here.
   """
 
   tokens_BL: jax.Array
   starts_BS: jax.Array
   example_B2: jax.Array
   visit_B: jax.Array
-  joins_BL: jax.Array | None = None
-  classes_BL: jax.Array | None = None
-  pairs_BS: jax.Array | None = None
+  columns: Mapping[str, jax.Array] = dataclasses.field(default_factory=dict)
+
+  @property
+  def joins_BL(self) -> jax.Array | None:
+    """bool, the token is in one collocation with the token before it; None without."""
+    return self.columns.get('joins_BL')
+
+  @property
+  def classes_BL(self) -> jax.Array | None:
+    """uint8, the class of the token's word, counted from 1 in the order of the vocabulary's
+    `classes`, 0 for none; None where the data has no classes.
+    """
+    return self.columns.get('classes_BL')
+
+  @property
+  def pairs_BS(self) -> jax.Array | None:
+    """uint8, what each segment is as a pair of sentences (see data/annotations/sentence_pairs.py);
+    None where the data has no pairs.
+    """
+    return self.columns.get('pairs_BS')
 
 
-def segments(tokens_BL, starts_BS, pad_id):
+def segments(tokens_BL: jax.Array, starts_BS: jax.Array, pad_id: int) -> jax.Array:
   """Returns segments_BL: 1, 2, ... for a row's documents in turn, 0 for padding."""
   number_BL = jnp.cumsum(begins(starts_BS, tokens_BL.shape[1]), axis=1, dtype=jnp.int32)
   return jnp.where(tokens_BL == pad_id, 0, number_BL)
 
 
-def positions(starts_BS, length):
+def positions(starts_BS: jax.Array, length: int) -> jax.Array:
   """Returns positions_BL, counted from 0 inside each segment."""
   index_1L = jnp.arange(length)[None]
   start_BL = jax.lax.cummax(jnp.where(begins(starts_BS, length), index_1L, 0), axis=1)
   return index_1L - start_BL
 
 
-def types(tokens_BL, segments_BL, sep_id):
+def types(tokens_BL: jax.Array, segments_BL: jax.Array, sep_id: int) -> jax.Array:
   """Returns types_BL: 0 up to a segment's first [SEP], 1 behind it."""
   seps_BL = jnp.cumsum(tokens_BL == sep_id, axis=1) - (tokens_BL == sep_id)  # before each token
   first_BL = jnp.concatenate(
@@ -57,12 +72,12 @@ def types(tokens_BL, segments_BL, sep_id):
   return (seps_BL > at_first_BL).astype(jnp.int32)
 
 
-def begins(starts_BS, length):
+def begins(starts_BS: jax.Array, length: int) -> jax.Array:
   """Returns bool_BL: where a document begins."""
   return (starts_BS[:, :, None] == jnp.arange(length)[None, None]).any(axis=1)
 
 
-def maskable(tokens_BL, special_ids):
+def maskable(tokens_BL: jax.Array, special_ids: Sequence[int]) -> jax.Array:
   """Returns bool_BL: what a policy may choose, everything but special tokens."""
   special_BL = jnp.zeros(tokens_BL.shape, bool)
   for each in special_ids:

@@ -9,19 +9,19 @@ import zlib
 import jax
 
 
-def root_key(seed):
+def root_key(seed: int) -> jax.Array:
   """Returns the key from which all of a run's draws descend; 0 <= seed < 2**32."""
   if not 0 <= seed < 2**32:
     raise ValueError(f'seed {seed}: must be between 0 and 2**32 - 1')
   return jax.random.key(seed, impl='threefry2x32')
 
 
-def named(key, name):
-  """Returns the key for one purpose; the name's CRC-32 stands for it."""
+def named(key: jax.Array, name: str) -> jax.Array:
+  """Returns the key for one purpose; it depends on the name's CRC-32."""
   return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
-def example_keys(key, name, visit_B, example_B2):
+def example_keys(key: jax.Array, name: str, visit_B: jax.Array, example_B2: jax.Array) -> jax.Array:
   """Returns keys_B, a function of (key, name, visit, source, row) alone."""
   key = named(key, name)
 
@@ -33,6 +33,8 @@ def example_keys(key, name, visit_B, example_B2):
   return jax.vmap(one)(visit_B, example_B2)
 
 
-def step_key(key, name, step, micro_batch):
+def step_key(
+  key: jax.Array, name: str, step: jax.Array | int, micro_batch: jax.Array | int
+) -> jax.Array:
   """Returns the key of one micro-batch of one step."""
   return jax.random.fold_in(jax.random.fold_in(named(key, name), step), micro_batch)

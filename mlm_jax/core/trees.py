@@ -1,11 +1,13 @@
-"""Parameter trees: nested dicts of arrays, spoken of by path."""
+"""Parameter trees: nested dicts of arrays, addressed by path."""
 
+from collections.abc import Iterable
 import re
+from typing import Any
 
 import jax
 
 
-def paths(tree):
+def paths(tree: Any) -> dict[str, Any]:
   """Returns {'encoder/layer_0/attention/query/kernel': leaf} in tree order."""
   leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
   return {
@@ -14,7 +16,7 @@ def paths(tree):
   }
 
 
-def match(rules, tree):
+def match(rules: Iterable[tuple[str, Any]], tree: Any) -> Any:
   """Returns the tree with each leaf replaced by the value of the first rule it fits.
 
   Args:
@@ -35,6 +37,6 @@ def match(rules, tree):
   return jax.tree.unflatten(jax.tree.structure(tree), values)
 
 
-def count(tree):
+def count(tree: Any) -> int:
   """Returns the number of scalars in the tree."""
   return sum(leaf.size for leaf in jax.tree.leaves(tree))

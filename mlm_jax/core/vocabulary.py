@@ -1,5 +1,6 @@
 """What the device knows of a vocabulary: ids, and where words start and end."""
 
+from collections.abc import Iterable
 import dataclasses
 
 import jax
@@ -16,7 +17,7 @@ class Table:
     ends_V: bool, the piece ends a word whatever follows (punctuation, and
       pieces of scripts that are written without spaces).
     closes_V: bool, the piece ends a sentence.
-    counts_V: float32, how often each piece stands in the training rows.
+    counts_V: float32, how often each piece occurs in the training rows.
     size: pieces, special ones included.
     mask_id: the id of [MASK].
     special_ids: sorted; never chosen and never drawn as a replacement.
@@ -34,9 +35,20 @@ class Table:
 
 
 def table(
-  size, mask_id, special_ids, starts_V=None, ends_V=None, counts_V=None, closes_V=None, classes=()
-):
-  """Returns a Table; without starts every piece is a word, without counts all are equal."""
+  size: int,
+  mask_id: int,
+  special_ids: Iterable[int],
+  starts_V: jax.typing.ArrayLike | None = None,
+  ends_V: jax.typing.ArrayLike | None = None,
+  counts_V: jax.typing.ArrayLike | None = None,
+  closes_V: jax.typing.ArrayLike | None = None,
+  classes: Iterable[str] = (),
+) -> Table:
+  """Returns a Table; without starts every piece is a word, without counts all are equal.
+
+  Raises:
+    ValueError: the ids or the shape of a column do not fit the vocabulary.
+  """
   special_ids = tuple(sorted(set(special_ids)))
   if mask_id not in special_ids:
     raise ValueError(f'mask_id {mask_id} is not among special_ids {special_ids}')

@@ -3,6 +3,7 @@ rows.
 """
 
 import collections
+from collections.abc import Iterator
 import itertools
 
 import numpy as np
@@ -20,7 +21,7 @@ _SCANNED = 20_000  # rows of each source in which bytes are read
 _BEST = 10  # collocations of each length
 
 
-def lines(prepared):
+def lines(prepared: store.Prepared) -> Iterator[str]:
   """Yields what there is to see of a store.Prepared."""
   settings = prepared.manifest['settings']
   yield f'{prepared.directory} ({prepared.fingerprint[:12]})'
@@ -193,7 +194,7 @@ def _collocations(prepared):
           f'{counts["tokens"] / max(1, source[split]["pieces"]):.1%}',
         )
       )
-  yield f'{len(entries.words_N):,} collocations, and how much of the text stands in one'
+  yield f'{len(entries.words_N):,} collocations, and how much of the text is in one'
   yield from _aligned([('source', 'split', 'found', 'words', 'pieces'), *shares], left=2)
   pieces = entries.pieces()
   columns = []
@@ -230,7 +231,7 @@ def _pairs(prepared):
   kind = prepared.manifest['settings']['pairs']
   if not kind:
     return
-  yield f'pairs of sentences ({kind}), and the pieces of the documents that stand in none'
+  yield f'pairs of sentences ({kind}), and the pieces of the documents that are in none'
   table = [('source', 'split', 'right', 'wrong', 'left out')]
   for source in prepared.manifest['sources']:
     for split in store.SPLITS:

@@ -1,19 +1,22 @@
 """Batches from prepared rows: pure functions of (data, seed, step)."""
 
-import collections
-import concurrent.futures
+from collections.abc import Sequence
 import functools
+from typing import TypeVar
 
 from grain import experimental as grain
 import numpy as np
 
 from mlm_jax import config
 from mlm_jax.core import batches
+from mlm_jax.data import store
 from mlm_jax.data.corpus import sources
 
 _MIX = 10_000  # positions in which a mixture's shares are exact
 _LEAST = 16  # held-out rows of a source that are evaluated at least
 _SMALL = 1 << 13  # rows whose order is made a whole epoch at a time
+
+_Made = TypeVar('_Made')
 
 
 class Loader:
@@ -21,9 +24,9 @@ class Loader:
 
   Without weights the rows of all sources are shuffled together, each seen once an
   epoch. With weights each source is shuffled on its own and repeated as its share
-  asks; the shares hold in every stretch of the order, exactly every 10,000 rows. So it
-  is with a size exponent a other than 1: the shares are proportional to rows ** a, the
-  smoothing over languages of arXiv:1901.07291, section 3.1.
+  asks; the shares hold in every stretch of the order, exactly every 10,000 rows. The
+  same holds for a sampling_alpha other than 1: the shares are proportional to
+  rows ** sampling_alpha, the smoothing over languages of arXiv:1901.07291, section 3.1.
 
   The order is Grain's index shuffle, a permutation computed row by row, so nothing
   is kept in memory and any step can be asked for at any time. It is called directly:
@@ -32,7 +35,15 @@ class Loader:
   """
 
   def __init__(
-    self, prepared, split, batch_size, seed, weights=(), sampling_alpha=1.0, begin=0, local=None
+    self,
+    prepared: store.Prepared,
+    split: str,
+    batch_size: int,
+    seed: int,
+    weights: Sequence[float] = (),
+    sampling_alpha: float = 1.0,
+    begin: int = 0,
+    local: np.ndarray | None = None,
   ):
     """Takes a store.Prepared, 'train' or 'validation', and rows a step over all processes.
 
@@ -59,14 +70,14 @@ class Loader:
     self._streams = sizes if weights else [self.rows]
     self._share_of, self._rank_of, self._counts = _mixture(weights or (1,), self._streams, setting)
 
-  def batch(self, step):
+  def batch(self, step: int) -> batches.Batch:
     """Returns this process's Batch of numpy arrays for one step."""
     position_B = self._begin + step * self._batch_size + self._local
     row_B, visit_B = self._order(position_B)
     return _gather(self._rows, self._first, row_B, visit_B)
 
-  def examples(self, step):
-    """Returns the (source, row) pairs of the whole batch of one step, [B, 2]."""
+  def examples(self, step: int) -> np.ndarray:
+    """Returns int [B, 2], (source, row) of the whole batch of one step."""
     row_B, _ = self._order(self._begin + step * self._batch_size + np.arange(self._batch_size))
     source_B = np.searchsorted(self._first, row_B, side='right') - 1
     return np.stack([source_B, row_B - self._first[source_B]], 1)
@@ -132,7 +143,7 @@ def _mixture(weights, sizes, setting):
     (stream of each position, how often the stream came before it, positions of each
     stream), evenly spread.
   """
-  weight_N = np.array(weights, float) / max(weights)  # their sum may be no float
+  weight_N = np.array(weights, float) / max(weights)  # their sum may overflow
   exact = weight_N / weight_N.sum() * _MIX
   counts = np.floor(exact).astype(int)
   counts[np.argsort(counts - exact, kind='stable')[: _MIX - counts.sum()]] += 1
@@ -156,28 +167,18 @@ def _gather(rows_of, first, row_B, visit_B):
   rows = rows_of[0]
   tokens_BL = np.empty((len(row_B), rows.tokens_RL.shape[1]), rows.tokens_RL.dtype)
   starts_BS = np.empty((len(row_B), rows.starts_RS.shape[1]), np.int32)
-  joins_BL = None if rows.joins_RK is None else np.empty(tokens_BL.shape, bool)
-  classes_BL = None if rows.classes_RL is None else np.empty(tokens_BL.shape, np.uint8)
-  pairs_BS = None if rows.pairs_RS is None else np.empty(starts_BS.shape, np.uint8)
+  columns = {
+    name: np.empty((len(row_B), stored.shape[1]), stored.column.dtype)
+    for name, stored in rows.columns.items()
+  }
   for source in np.unique(source_B):
     here, rows = source_B == source, rows_of[source]
     tokens_BL[here] = rows.tokens_RL[local_B[here]]
     starts_BS[here] = rows.starts_RS[local_B[here]]
-    if joins_BL is not None:
-      joins_BL[here] = rows.joins(local_B[here])
-    if classes_BL is not None:
-      classes_BL[here] = rows.classes_RL[local_B[here]]
-    if pairs_BS is not None:
-      pairs_BS[here] = rows.pairs_RS[local_B[here]]
-  return batches.Batch(
-    tokens_BL,
-    starts_BS,
-    np.stack([source_B, local_B], 1).astype(np.uint32),
-    visit_B.astype(np.uint32),
-    joins_BL,
-    classes_BL,
-    pairs_BS,
-  )
+    for name, values_BX in columns.items():
+      values_BX[here] = rows.columns[name][local_B[here]]
+  example_B2 = np.stack([source_B, local_B], 1).astype(np.uint32)
+  return batches.Batch(tokens_BL, starts_BS, example_B2, visit_B.astype(np.uint32), columns)
 
 
 class EvaluationLoader:
@@ -189,11 +190,18 @@ class EvaluationLoader:
   weight 0.
   """
 
-  def __init__(self, prepared, batch_size, rows=0, source=None, local=None):
+  def __init__(
+    self,
+    prepared: store.Prepared,
+    batch_size: int,
+    rows: int = 0,
+    source: int | None = None,
+    local: np.ndarray | None = None,
+  ):
     """Takes a store.Prepared, rows a batch over all processes, and how many (0: all).
 
-    `source` is the number of the source to keep to; None for all of them. Those of one
-    source are what stands of it among the rows of all. `local` as for `Loader`.
+    `source` is the number of the source to keep to; None for all of them. The rows of one
+    source are those of it among the rows of all. `local` as for `Loader`.
     """
     self._rows = prepared.validation
     self._pad_id = prepared.tokenizer.pad_id
@@ -219,47 +227,24 @@ class EvaluationLoader:
     least = min(_LEAST, end - first) if len(self._rows) > 1 else 0
     return chosen if len(chosen) >= least else first + np.arange(least) * (end - first) // least
 
-  def __len__(self):
+  def __len__(self) -> int:
     return -(-self.rows // self._batch_size)
 
-  def batch(self, i):
+  def batch(self, i: int) -> batches.Batch:
     """Returns this process's part of batch i as numpy arrays."""
     row_B = self._chosen[i * self._batch_size : (i + 1) * self._batch_size]
     batch = _gather(self._rows, self._first, row_B, np.zeros(len(row_B)))
     empty = self._batch_size - len(row_B)
 
-    def padded(array, value):
-      if array is None:
-        return None
-      filler = np.full((empty, *array.shape[1:]), value, array.dtype)
+    def padded(array, fill):
+      filler = np.full((empty, *array.shape[1:]), fill, array.dtype)
       return np.concatenate([array, filler])[self._local]
 
+    stored = self._rows[0].columns
     return batches.Batch(
       padded(batch.tokens_BL, self._pad_id),
       padded(batch.starts_BS, -1),
       padded(batch.example_B2, 0),
       padded(batch.visit_B, 0),
-      padded(batch.joins_BL, False),
-      padded(batch.classes_BL, 0),
-      padded(batch.pairs_BS, 0),
+      {name: padded(each, stored[name].column.fill) for name, each in batch.columns.items()},
     )
-
-
-def prefetch(batch_at, start, stop, depth=2):
-  """Yields batch_at(i) for i in [start, stop), `depth` of them made ahead.
-
-  It runs in one background thread; what it raises is raised here, at the batch it
-  belongs to. Closing the generator ends the thread.
-  """
-  executor = concurrent.futures.ThreadPoolExecutor(1, 'prefetch')
-  ahead = collections.deque()
-  try:
-    for i in range(start, min(start + depth, stop)):
-      ahead.append(executor.submit(batch_at, i))
-    for i in range(start, stop):
-      batch = ahead.popleft().result()
-      if i + depth < stop:
-        ahead.append(executor.submit(batch_at, i + depth))
-      yield batch
-  finally:
-    executor.shutdown(wait=True, cancel_futures=True)

@@ -1,7 +1,7 @@
 """Packing documents into rows: pure planning on lengths.
 
-A segment is `[CLS] pieces [SEP]`. A document too long for a row goes on in further
-segments; every piece of every document stands in exactly one segment.
+A segment is `[CLS] pieces [SEP]`. A document too long for a row continues in further
+segments; every piece of every document is in exactly one segment.
 """
 
 import array
@@ -20,7 +20,7 @@ class Plan:
     document_N: int32, the document that each segment is a part of.
     offset_N: int64, the segment's first piece, counted from its document's first.
     pieces_N: int32, how many pieces it has.
-    row_N: int32, the row it stands in, ascending.
+    row_N: int32, the row it is in, ascending.
     rows: the number of rows.
   """
 
@@ -31,7 +31,7 @@ class Plan:
   rows: int
 
 
-def ceiling(tokens, segments, length, max_segments):
+def ceiling(tokens: int, segments: int, length: int, max_segments: int) -> float:
   """Returns the largest share of the rows that any packing of these segments fills.
 
   There are at least tokens / length rows, and at least segments / max_segments.
@@ -40,7 +40,7 @@ def ceiling(tokens, segments, length, max_segments):
   return tokens / (rows * length) if rows else 0.0
 
 
-def cut(lengths, length):
+def cut(lengths: np.typing.ArrayLike, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Cuts documents into segments that fit a row.
 
   Args:
@@ -60,7 +60,7 @@ def cut(lengths, length):
   return document_N, offset_N, pieces_N
 
 
-def best_fit(lengths, length, max_segments):
+def best_fit(lengths: np.typing.ArrayLike, length: int, max_segments: int) -> Plan:
   """Returns the Plan of best-fit decreasing: longest first, each where it fits tightest.
 
   Works on the histogram of lengths: rows that hold the same lengths are counted, not
@@ -138,11 +138,11 @@ def _best_fit_kinds(histogram, length, max_segments):
   return done
 
 
-def contiguous(lengths, length, max_segments):
+def contiguous(lengths: np.typing.ArrayLike, length: int, max_segments: int) -> Plan:
   """Returns the Plan that keeps the order: rows are filled one after another.
 
   A document is cut where its row is full (RoBERTa's full sentences), and a row ends
-  early only where max_segments stand in it or no piece would fit behind [CLS].
+  early only where it has max_segments or no piece would fit behind [CLS].
   Arguments as for `best_fit`.
   """
   document, offset, pieces, row_of = (array.array('q') for _ in range(4))
@@ -169,37 +169,59 @@ def contiguous(lengths, length, max_segments):
   )
 
 
-def fill(plan, begin, end, pieces_T, document_starts, length, max_segments, ids, dtypes):
-  """Returns the rows begin..end of a plan as (tokens_RL, starts_RS).
+class Part:
+  """Some rows of a plan, to be filled with one thing after another.
 
   Args:
     plan: Plan.
-    begin, end: rows.
-    pieces_T: the pieces of all documents, one after another.
-    document_starts: int64, where each document begins in it.
-    length, max_segments: L and S.
-    ids: (cls_id, sep_id, pad_id).
-    dtypes: of tokens_RL and starts_RS.
+    begin, end: rows; those behind the last one are not there.
+    document_starts: int64, where each document begins in the pieces of all.
+    length: L, tokens of a row.
   """
-  cls_id, sep_id, pad_id = ids
-  first, last = np.searchsorted(plan.row_N, [begin, end])
-  row_N = plan.row_N[first:last].astype(np.int64) - begin
-  pieces_N = plan.pieces_N[first:last].astype(np.int64)
-  rank_N, start_N = _places(row_N, pieces_N + OVERHEAD)
 
-  tokens_RL = np.full((end - begin, length), pad_id, dtypes[0])
-  starts_RS = np.full((end - begin, max_segments), -1, dtypes[1])
-  starts_RS[row_N, rank_N] = start_N
-  flat = tokens_RL.reshape(-1)
-  at_N = row_N * length + start_N
-  flat[at_N] = cls_id
-  flat[at_N + pieces_N + 1] = sep_id
-  within_T = np.arange(pieces_N.sum()) - np.repeat(np.cumsum(pieces_N) - pieces_N, pieces_N)
-  source_N = document_starts[plan.document_N[first:last]] + plan.offset_N[first:last]
-  flat[np.repeat(at_N + 1, pieces_N) + within_T] = pieces_T[
-    np.repeat(source_N, pieces_N) + within_T
-  ]
-  return tokens_RL, starts_RS
+  def __init__(self, plan: Plan, begin: int, end: int, document_starts: np.ndarray, length: int):
+    self._rows, self._length = min(end, plan.rows) - begin, length
+    first, last = np.searchsorted(plan.row_N, [begin, begin + self._rows])
+    self._document_N = plan.document_N[first:last]
+    self._row_N = plan.row_N[first:last].astype(np.int64) - begin
+    self._pieces_N = plan.pieces_N[first:last].astype(np.int64)
+    self._source_N = document_starts[self._document_N] + plan.offset_N[first:last]
+    self._rank_N, self._start_N = _places(self._row_N, self._pieces_N + OVERHEAD)
+
+  def tokens(
+    self, pieces_T: np.ndarray, ids: tuple[int, int, int], dtype: np.typing.DTypeLike
+  ) -> np.ndarray:
+    """Returns [rows, L].
+
+    Args:
+      pieces_T: what there is of the pieces of all documents, one after another.
+      ids: what there is in place of [CLS], [SEP] and padding.
+      dtype: of the result.
+    """
+    cls_id, sep_id, pad_id = ids
+    tokens_RL = np.full((self._rows, self._length), pad_id, dtype)
+    flat = tokens_RL.reshape(-1)
+    pieces_N = self._pieces_N
+    at_N = self._row_N * self._length + self._start_N
+    flat[at_N] = cls_id
+    flat[at_N + pieces_N + 1] = sep_id
+    within_T = np.arange(pieces_N.sum()) - np.repeat(np.cumsum(pieces_N) - pieces_N, pieces_N)
+    from_T = np.repeat(self._source_N, pieces_N) + within_T
+    flat[np.repeat(at_N + 1, pieces_N) + within_T] = pieces_T[from_T]
+    return tokens_RL
+
+  def starts(self, max_segments: int, dtype: np.typing.DTypeLike) -> np.ndarray:
+    """Returns [rows, S]: where each segment starts, -1 where unused."""
+    return self._of_segments(self._start_N, max_segments, -1, dtype)
+
+  def of_documents(self, values_D: np.ndarray, max_segments: int, fill: int) -> np.ndarray:
+    """Returns [rows, S]: for each segment the value of its document, `fill` where unused."""
+    return self._of_segments(values_D[self._document_N], max_segments, fill, values_D.dtype)
+
+  def _of_segments(self, values_N, max_segments, fill, dtype):
+    values_RS = np.full((self._rows, max_segments), fill, dtype)
+    values_RS[self._row_N, self._rank_N] = values_N
+    return values_RS
 
 
 def _places(row_N, size_N):

@@ -3,53 +3,62 @@
   read -> clean -> drop duplicates -> split -> scratch files
   scratch files -> drop near duplicates -> sample -> tokenizer
   scratch files -> pieces -> plan -> rows, one window of documents after another
-  pieces -> pairs of sentences (see `pairs`) -> plan, where they are asked for
-  rows -> collocations (see `pmi`) -> which tokens of the rows they join
+  pieces -> pairs of sentences (see `sentence_pairs`) -> plan, where they are asked for
+  rows -> collocations (see `pmi`) -> the column of the tokens that they join
+
+The other columns of the rows (see `annotations`) go with their documents all the way.
 
 Memory holds the documents' hashes (see `duplicates` and `near_duplicates`), then the
-tokenizer's sample, then one window and the counts of n-grams (see `ngrams`); the scratch
+tokenizer's sample, then one window and the counts of n-grams (see `statistics`); the scratch
 files take the size of the cleaned text on disk.
 """
 
+from collections.abc import Callable
 import contextlib
 import dataclasses
 import hashlib
 import itertools
 import json
+import os
+import shutil
+from typing import Any
 
 import numpy as np
 
 from mlm_jax import config
+from mlm_jax.core import files
+from mlm_jax.data import annotations
 from mlm_jax.data import rows as rows_lib
 from mlm_jax.data import statistics
 from mlm_jax.data import store
-from mlm_jax.data import writing
-from mlm_jax.data.annotations import collocations as collocations_lib
-from mlm_jax.data.annotations import pmi
-from mlm_jax.data.annotations import word_classes as classes_lib
+from mlm_jax.data import tokenizers
 from mlm_jax.data.corpus import duplicates
 from mlm_jax.data.corpus import near_duplicates
 from mlm_jax.data.corpus import reading as reading_lib
 from mlm_jax.data.corpus import sources as sources_lib
-from mlm_jax.data.tokenizers import registry as tokenizer_lib
 
 _NOT_COMPARED = ('prepared', 'weights', 'sampling_alpha')  # they do not change what is prepared
 
 
-def prepare(data, directory, log=print, model=None):
+def prepare(
+  data: Any,
+  directory: str | os.PathLike,
+  log: Callable[[str], Any] = print,
+  model: bytes | None = None,
+) -> store.Prepared:
   """Prepares the data that a config asks for, or opens it where that is done.
 
   A finished preparation is taken for the one asked for when all settings that decide
   about it are equal; the names and sizes of the input files and their first and last
   MiB; and the tokenizer's model where its path is given. An edit in the middle of a
-  large file that keeps its size is not noticed. A source of which nothing is there any
-  more is not compared.
+  large file that keeps its size is not noticed. A source whose files are all gone is
+  not compared.
 
   Args:
     data: `config.data`, checked.
     directory: the folder of the prepared data.
     log: takes lines of text.
-    model: the tokenizer's model where it is not the config's to say, as bytes.
+    model: the bytes of the tokenizer's model where the config does not decide it.
 
   Returns:
     store.Prepared.
@@ -65,19 +74,19 @@ def prepare(data, directory, log=print, model=None):
     log(f'data: reusing {directory} ({prepared.fingerprint[:12]})')
     return prepared
   inputs = [source.inputs() for source in sources]
-  classes = classes_lib.make(data, sources)
+  makers = annotations.makers(data, sources)
   given = model or (
-    None if data.tokenizer in tokenizer_lib.TRAINED else tokenizer_lib.load(data.tokenizer).model
+    None if data.tokenizer in tokenizers.TRAINED else tokenizers.load(data.tokenizer).model
   )
-  with writing.building(directory) as folder:
-    _build(data, sources, inputs, classes, given, folder, log)
+  with store.building(directory) as folder:
+    _build(data, sources, inputs, makers, given, folder, log)
   prepared = store.open_prepared(directory)
   log(f'data: written to {directory} ({prepared.fingerprint[:12]})')
   return prepared
 
 
-def settings(data):
-  """Returns the settings that decide what is prepared, as they stand in a manifest."""
+def settings(data: Any) -> dict:
+  """Returns the settings that decide what is prepared, as a manifest has them."""
   flat = {key: value for key, value in config.flatten(data).items() if key not in _NOT_COMPARED}
   return json.loads(json.dumps(flat))
 
@@ -104,8 +113,8 @@ def _check_reuse(data, sources, directory, model):
   # The inputs may be gone, since the rows made of them are not.
   with contextlib.suppress(OSError):
     if (
-      data.tokenizer not in tokenizer_lib.TRAINED
-      and store.sha256(data.tokenizer) != manifest['tokenizer']['sha256']
+      data.tokenizer not in tokenizers.TRAINED
+      and files.sha256(data.tokenizer) != manifest['tokenizer']['sha256']
     ):
       raise config.UserError(
         f'{directory} was prepared with another model than config.data.tokenizer = '
@@ -129,19 +138,41 @@ def _digest(inputs):
   return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 
-def _build(data, sources, inputs, classes, given, folder, log):
+def _build(data, sources, inputs, makers, given, folder, log):
   """Writes everything into a folder; `given` is the tokenizer's model, or None to train it."""
   scratch = folder / '.scratch'  # no source is named so
   scratch.mkdir()
-  readings = _read(sources, data, scratch, classes, log)
+  readings = _read(sources, data, scratch, makers, log)
   model = given or _train_tokenizer(readings, data, log)
   path = folder / store.TOKENIZER
   path.parent.mkdir()
   path.write_bytes(model)
-  tokenizer = tokenizer_lib.make(model, str(data.tokenizer), data.tokenizer_threads)
+  tokenizer = tokenizers.make(model, str(data.tokenizer), data.tokenizer_threads)
 
+  splits = _write_rows(readings, data, tokenizer, makers, folder, log)
+  names = [reading.source.name for reading in readings]
+  counts = _columns(names, data, tokenizer, makers, folder, scratch, log)
+  shutil.rmtree(scratch)
+  manifest = {
+    'settings': settings(data),
+    'inputs': [_digest(each) for each in inputs],
+    'tokenizer': {'sha256': tokenizer.sha256, 'size': tokenizer.size},
+  }
+  for maker in makers.values():
+    manifest |= maker.described()
+  manifest['sources'] = [
+    _describe(
+      reading,
+      {split: splits[split][i].describe(data) | counts[names[i], split] for split in store.SPLITS},
+    )
+    for i, reading in enumerate(readings)
+  ]
+  store.finish(folder, manifest)
+
+
+def _write_rows(readings, data, tokenizer, makers, folder, log):
+  """Writes all rows and what is counted over them; returns {split: a rows.Packed a source}."""
   counter = statistics.Counter(tokenizer, len(readings))
-  class_of = classes and classes.sorted_from
   splits = {
     split: [
       rows_lib.write(
@@ -149,8 +180,8 @@ def _build(data, sources, inputs, classes, given, folder, log):
         data,
         tokenizer,
         folder / reading.source.name / split,
+        makers,
         counter.source(i) if split == 'train' else None,
-        class_of,
       )
       for i, reading in enumerate(readings)
     ]
@@ -160,66 +191,41 @@ def _build(data, sources, inputs, classes, given, folder, log):
     _log_split(split, splits[split], data, log)
   _check_rows(splits, data)
   statistics.write(folder / store.STATISTICS, counter.result())
-  names = [reading.source.name for reading in readings]
-  marked = _mark(names, data, tokenizer, classes, folder, scratch, log)
-  for path in scratch.iterdir():
-    path.unlink()
-  scratch.rmdir()
-  store.finish(
-    folder,
-    {
-      'settings': settings(data),
-      'inputs': [_digest(each) for each in inputs],
-      'tokenizer': {'sha256': tokenizer.sha256, 'size': tokenizer.size},
-      **({'classes': classes.names} if classes else {}),
-      'sources': [
-        _describe(
-          reading,
-          {
-            split: splits[split][i].describe(data) | marked[names[i], split]
-            for split in store.SPLITS
-          },
-        )
-        for i, reading in enumerate(readings)
-      ],
-    },
-  )
+  return splits
 
 
-def _mark(names, data, tokenizer, classes, folder, scratch, log):
-  """Marks collocations, and counts classes, in all rows; returns {(source, split): for the
-  manifest}.
+def _columns(names, data, tokenizer, makers, folder, scratch, log):
+  """Writes the columns that the rows give; returns what is counted of all columns, as
+  {(source, split): {setting: counts}}.
   """
-  marked = {(name, split): {} for name in names for split in store.SPLITS}
-  rows = {(name, split): store.rows(folder / name / split) for name, split in marked}
-  if data.collocations:
-    entries = pmi.find(
-      tokenizer, [rows[name, 'train'] for name in names], data.collocations, scratch
-    )
-    collocations_lib.write(folder / store.COLLOCATIONS, entries)
-    found = collocations_lib.Collocations(tokenizer, entries)
-    for name, split in marked:
-      counts = rows_lib.write_joins(rows[name, split], found, folder / name / split)
-      marked[name, split]['collocations'] = counts
-    inside, words = (
-      sum(each['collocations'][key] for each in marked.values()) for key in ('words', 'of_words')
-    )
-    log(
-      f'collocations: {len(entries.counts_N):,} of {entries.candidates_4.sum():,} candidates; '
-      f'{inside / max(1, words):.1%} of all words stand in one'
-    )
-  if classes:
-    for name, split in marked:
-      marked[name, split]['classes'] = rows_lib.count_classes(rows[name, split], classes.names)
-  return marked
+  places = {(name, split): folder / name / split for name in names for split in store.SPLITS}
+  rows = {place: store.rows(path, makers) for place, path in places.items()}
+  counts = {place: {} for place in places}
+  for column in annotations.asked(data):
+    if column.of_rows:
+      training = [rows[name, 'train'] for name in names]
+      of_rows = column.of_rows(data, tokenizer, training, folder, scratch)
+      for place, path in places.items():
+        counts[place][column.setting] = rows_lib.mark(rows[place], column, of_rows.values, path)
+      log(of_rows.said(_summed([counts[place][column.setting] for place in places])))
+    elif column in makers:
+      for place in places:
+        if counted := rows_lib.count(rows[place], column, makers[column]):
+          counts[place][column.setting] = counted
+  return counts
 
 
-def _read(sources, data, scratch, classes, log):
+def _summed(counts):
+  """Returns the sums of dicts of counts that have the same names."""
+  return {name: sum(each[name] for each in counts) for name in counts[0]}
+
+
+def _read(sources, data, scratch, makers, log):
   """Returns the sources' Readings, near duplicates dropped."""
   seen = duplicates.Seen() if data.drop_duplicates else None
   readings = []
   for source in sources:
-    readings.append(reading_lib.read(source, data, scratch, seen, classes))
+    readings.append(reading_lib.read(source, data, scratch, seen, makers))
     reading_lib.log_reading(readings[-1], log)
   if data.near_duplicates:
     _drop_near_duplicates(readings, data, log)
@@ -257,7 +263,7 @@ def _drop_near_duplicates(readings, data, log):
 def _train_tokenizer(readings, data, log):
   """Returns the model trained on a sample of the training documents."""
   texts = reading_lib.sample(readings, data.tokenizer_characters)
-  model = tokenizer_lib.train(texts, data)
+  model = tokenizers.train(texts, data)
   log(f'tokenizer: {data.tokenizer} trained on {sum(map(len, texts)):,} characters')
   return model
 
@@ -300,7 +306,7 @@ def _log_split(split, packed, data, log):
     log(
       f'{split}: {total.right_pairs:,} right and {total.wrong_pairs:,} wrong pairs; '
       f'{total.in_no_pair:,} pieces '
-      'of the documents stand in none'
+      'of the documents are in none'
     )
 
 

@@ -1,20 +1,30 @@
-"""From documents to rows on disk, one window of documents after another, and what is marked in
-them.
-"""
+"""From documents to rows on disk, one window of documents after another."""
 
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
 import dataclasses
+import pathlib
+from typing import Any
 
 import numpy as np
 
+from mlm_jax.data import annotations
 from mlm_jax.data import pack
+from mlm_jax.data import statistics
 from mlm_jax.data import store
-from mlm_jax.data import writing
+from mlm_jax.data import tokenizers
+from mlm_jax.data.annotations import column as column_lib
 from mlm_jax.data.annotations import sentence_pairs as pairs_lib
 
 _WINDOW_PIECES = 1 << 25  # pieces, and documents, that are packed together at most
 _WINDOW_DOCUMENTS = 1 << 20
 _BATCH_CHARACTERS = 1 << 20  # encoded in one call
 _BLOCK_ROWS = 1 << 13  # written in one piece
+
+Makers = Mapping[column_lib.Column, column_lib.OfDocuments]
+Document = tuple[str, Mapping[column_lib.Column, np.ndarray]]  # text, values of each column
 
 
 @dataclasses.dataclass
@@ -29,7 +39,7 @@ class Packed:
   wrong_pairs: int = 0
   in_no_pair: int = 0  # pieces of the documents
 
-  def describe(self, data):
+  def describe(self, data: Any) -> dict:
     """Returns what a manifest says of them."""
     length, most = data.row_length, data.max_segments
     pairs = {
@@ -46,153 +56,193 @@ class Packed:
     }
 
 
-def write(documents, data, tokenizer, folder, counter=None, class_of=None):
-  """Writes the rows of some documents.
+@dataclasses.dataclass(frozen=True)
+class _Window:
+  """Some documents as pieces, to be packed together.
+
+  Attributes:
+    lengths: int64, the pieces of each document.
+    pieces_T: ids, one document after another.
+    columns: of each column a value for each piece, or for each document.
+  """
+
+  lengths: np.ndarray
+  pieces_T: np.ndarray
+  columns: dict[column_lib.Column, np.ndarray]
+
+
+def write(
+  documents: Iterable[Document],
+  data: Any,
+  tokenizer: tokenizers.Tokenizer,
+  folder: pathlib.Path,
+  makers: Makers | None = None,
+  counter: statistics.SourceCounter | None = None,
+) -> Packed:
+  """Writes the rows of some documents, and the columns that are known with them.
 
   Args:
-    documents: (text, uint8 [characters] or None) of each.
+    documents: (text, {column: its values, as `reading` has them}) of each.
     data: `config.data`.
     tokenizer: Tokenizer.
-    folder: pathlib.Path, of one source's split.
-    counter: counts the documents and rows; see `statistics.Counter.source`.
-    class_of: uint8 [256], the class that each number of a character stands for; None where there
-      are no classes.
-
-  Returns:
-    Packed.
+    folder: of one source's split.
+    makers: what has given the values of each column.
+    counter: counts the documents and rows.
   """
+  makers = makers or {}
   packed = Packed()
   dtypes = store.dtypes(tokenizer.size, data.row_length)
-  planner = pack.best_fit if data.packing == 'best_fit' else pack.contiguous
   special = tokenizer.cls_id, tokenizer.sep_id, tokenizer.pad_id
-  out = [
-    writing.ArrayWriter(folder / store.ROWS, data.row_length, dtypes[0]),
-    writing.ArrayWriter(folder / store.STARTS, data.max_segments, dtypes[1]),
-  ]
-  if class_of is not None:
-    out.append(writing.ArrayWriter(folder / store.CLASSES, data.row_length, np.uint8))
-  if data.pairs:
-    out.append(writing.ArrayWriter(folder / store.PAIRS, data.max_segments, np.uint8))
-  for lengths, pieces_T, classes_T in _windows(_encoded(documents, tokenizer, dtypes[0], class_of)):
+  tokens = store.ArrayWriter(folder / store.ROWS, data.row_length, dtypes[0])
+  starts = store.ArrayWriter(folder / store.STARTS, data.max_segments, dtypes[1])
+  columns = {
+    each: store.column_writer(folder, each, data.row_length, data.max_segments)
+    for each in annotations.asked(data)
+    if each.of_rows is None
+  }
+  for window in _windows(_encoded(documents, tokenizer, dtypes[0], makers)):
     if counter is not None:
-      counter.add_documents(lengths)
+      counter.add_documents(window.lengths)
     if data.pairs:
-      lengths, pieces_T, classes_T, label_N = _paired(
-        lengths, pieces_T, classes_T, data, tokenizer, packed
-      )
-    plan = planner(lengths, data.row_length, data.max_segments)
-    begins = np.cumsum(lengths) - lengths
-
-    def filled(values_T, ids, dtypes):
-      return pack.fill(
-        plan,
-        begin,
-        min(begin + _BLOCK_ROWS, plan.rows),
-        values_T,
-        begins,
-        data.row_length,
-        data.max_segments,
-        ids,
-        dtypes,
-      )
-
+      window = _paired(window, data, tokenizer, packed)
+    plan = _plan(window.lengths, data)
+    begins = np.cumsum(window.lengths) - window.lengths
     for begin in range(0, plan.rows, _BLOCK_ROWS):
-      blocks = filled(pieces_T, special, dtypes)
+      part = pack.Part(plan, begin, begin + _BLOCK_ROWS, begins, data.row_length)
+      tokens_RL = part.tokens(window.pieces_T, special, dtypes[0])
       if counter is not None:
-        counter.add_rows(blocks[0])
-      if class_of is not None:
-        blocks += filled(classes_T, (0, 0, 0), (np.uint8, dtypes[1]))[:1]
-      if data.pairs:
-        blocks += (_labels(plan, begin, blocks[1], label_N),)
-      for writer, block in zip(out, blocks, strict=True):
-        writer.write(block)
+        counter.add_rows(tokens_RL)
+      tokens.write(tokens_RL)
+      starts.write(part.starts(data.max_segments, dtypes[1]))
+      for column, writer in columns.items():
+        writer.write(column.packed(_values(column, part, window.columns[column], data)))
     packed.rows += plan.rows
     packed.segments += len(plan.row_N)
-    packed.pieces += len(pieces_T)
+    packed.pieces += len(window.pieces_T)
   packed.tokens = packed.pieces + pack.OVERHEAD * packed.segments
-  if data.pairs:  # each segment is one, and the [SEP] inside it no piece
+  if data.pairs:  # each segment is one, and the [SEP] inside it is not a piece
     packed.pieces -= pairs_lib.OVERHEAD * packed.segments
-  for writer in out:
+  for writer in (tokens, starts, *columns.values()):
     writer.close()
   return packed
 
 
-def _paired(lengths, pieces_T, classes_T, data, tokenizer, packed):
-  """Returns (lengths, pieces, classes, labels) of the pairs made of some documents; adds to the
-  counts.
-  """
-  pairs = pairs_lib.make(lengths, pieces_T, tokenizer, data.row_length - pack.OVERHEAD, data.pairs)
+def _values(column, part, values, data):
+  """Returns a column's values in the rows of a pack.Part."""
+  if column.is_of_tokens:
+    return part.tokens(values, (column.fill,) * 3, column.dtype)
+  return part.of_documents(values, data.max_segments, column.fill)
+
+
+def _plan(lengths, data):
+  planner = pack.best_fit if data.packing == 'best_fit' else pack.contiguous
+  return planner(lengths, data.row_length, data.max_segments)
+
+
+def _paired(window, data, tokenizer, packed):
+  """Returns the window of the pairs made of a window's documents; adds to the counts."""
+  pairs = pairs_lib.make(
+    window.lengths, window.pieces_T, tokenizer, data.row_length - pack.OVERHEAD, data.pairs
+  )
   packed.right_pairs += int((pairs.label_N == pairs_lib.RIGHT).sum())
   packed.wrong_pairs += int((pairs.label_N == pairs_lib.WRONG).sum())
-  packed.in_no_pair += pairs.left_out(len(pieces_T))
-  return (
-    pairs.lengths,
-    pairs.written(pieces_T, tokenizer.sep_id),
-    pairs.written(classes_T, 0) if len(classes_T) else classes_T,
-    pairs.label_N,
-  )
+  packed.in_no_pair += pairs.left_out(len(window.pieces_T))
+  columns = {}
+  for column in annotations.asked(data):
+    if column.setting == 'pairs':
+      columns[column] = pairs.label_N
+    elif column.is_of_tokens and column in window.columns:
+      columns[column] = pairs.written(window.columns[column], column.fill)
+    elif column in window.columns:  # a pair has what the document of its first part has
+      columns[column] = window.columns[column][pairs.documents(window.lengths)]
+  return _Window(pairs.lengths, pairs.written(window.pieces_T, tokenizer.sep_id), columns)
 
 
-def _labels(plan, begin, starts_RS, label_N):
-  """Returns uint8_RS: the labels of the segments of the plan's rows from `begin` on."""
-  first, last = np.searchsorted(plan.row_N, [begin, begin + len(starts_RS)])
-  labels_RS = np.zeros(starts_RS.shape, np.uint8)
-  labels_RS[starts_RS >= 0] = label_N[plan.document_N[first:last]]
-  return labels_RS
+def mark(
+  rows: store.Rows,
+  column: column_lib.Column,
+  values_of: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, dict]],
+  folder: pathlib.Path,
+) -> dict[str, int]:
+  """Writes a column whose values the rows give.
 
+  Args:
+    rows: store.Rows.
+    column: its declaration.
+    values_of: see `column.OfRows.values`.
+    folder: of one source's split.
 
-def write_joins(rows, collocations, folder):
-  """Marks the collocations in rows; returns what `Collocations.match` counts, and `tokens`, those
-  in them.
+  Returns:
+    The sums of what was counted.
   """
-  length = rows.tokens_RL.shape[1]
-  writer = writing.ArrayWriter(folder / store.JOINS, -(-length // 8), np.uint8)
-  counts = dict.fromkeys(('collocations', 'words', 'of_words', 'tokens'), 0)
-  for begin in range(0, len(rows), _BLOCK_ROWS):
-    joins_RL, found = collocations.match(
-      rows.tokens_RL[begin : begin + _BLOCK_ROWS], rows.starts_RS[begin : begin + _BLOCK_ROWS]
-    )
-    writer.write(np.packbits(joins_RL, axis=1))
-    for key, value in found.items():
-      counts[key] += value
-    counts['tokens'] += int(joins_RL.sum()) + found['collocations']
+  writer = store.column_writer(folder, column, rows.tokens_RL.shape[1], rows.starts_RS.shape[1])
+  counts = {}
+  for block in _blocks(rows):
+    values_RX, found = values_of(rows.tokens_RL[block], rows.starts_RS[block])
+    writer.write(column.packed(values_RX))
+    counts = _added(counts, found)
   writer.close()
   return counts
 
 
-def count_classes(rows, names):
-  """Returns {name: tokens} of each class in some rows."""
-  counts = np.zeros(256, np.int64)
-  for begin in range(0, len(rows), _BLOCK_ROWS):
-    counts += np.bincount(rows.classes_RL[begin : begin + _BLOCK_ROWS].reshape(-1), minlength=256)
-  return dict(zip(names, counts[1:].tolist()))
+def count(rows: store.Rows, column: column_lib.Column, maker: column_lib.OfDocuments) -> dict:
+  """Returns what the manifest counts of a column in some rows."""
+  counts = {}
+  for block in _blocks(rows):
+    counts = _added(counts, maker.counted(rows.columns[column.name][block]))
+  return counts
 
 
-def _encoded(documents, tokenizer, dtype, class_of):
-  """Yields (lengths, pieces one after another, their classes) of batches of documents."""
-  for documents in _grouped(documents, lambda document: len(document[0]), _BATCH_CHARACTERS):
-    texts, characters = zip(*documents)
-    if class_of is None:
-      ids = tokenizer.encode_batch(texts)
-      classes = [np.zeros(0, np.uint8)]
-    else:
+def _blocks(rows):
+  """Yields the slices of rows that are looked at together; an empty one where there are none."""
+  for begin in range(0, max(1, len(rows)), _BLOCK_ROWS):
+    yield slice(begin, begin + _BLOCK_ROWS)
+
+
+def _added(a, b):
+  return {name: a.get(name, 0) + number for name, number in b.items()}
+
+
+def _encoded(documents, tokenizer, dtype, makers):
+  """Yields the _Windows of batches of documents."""
+  in_places = any(column.is_of_tokens for column in makers)
+  for batch in _grouped(documents, lambda document: len(document[0]), _BATCH_CHARACTERS):
+    texts, values = zip(*batch)
+    if in_places:
       ids, places = zip(*map(tokenizer.encode_with_places, texts))
-      # A piece of spaces that ends its document stands at its end, where no class is.
-      classes = [class_of[np.append(each, 0)[place]] for each, place in zip(characters, places)]
+    else:
+      ids, places = tokenizer.encode_batch(texts), None
+    columns = {}
+    for column, maker in makers.items():
+      of = [maker.settled(each[column]) for each in values]
+      if column.is_of_tokens:
+        # A piece of spaces that ends its document is at its end, where no value is.
+        fill = np.array([column.fill], column.dtype)
+        of = [np.append(each, fill)[place] for each, place in zip(of, places)]
+      columns[column] = np.concatenate(of)
     lengths = np.array([len(each) for each in ids], np.int64)
-    yield lengths, np.concatenate(ids).astype(dtype), np.concatenate(classes)
+    yield _Window(lengths, np.concatenate(ids).astype(dtype), columns)
 
 
-def batched(texts):
+def batched(texts: Iterable[str]) -> Iterator[list[str]]:
   """Yields lists of texts, each as much as is encoded in one call."""
   return _grouped(texts, len, _BATCH_CHARACTERS)
 
 
 def _windows(batches):
-  """Yields (lengths, pieces, classes) of as many documents as are packed together."""
-  weight = lambda batch: max(len(batch[1]), len(batch[0]) * (_WINDOW_PIECES // _WINDOW_DOCUMENTS))
-  for window in _grouped(batches, weight, _WINDOW_PIECES):
-    yield tuple(map(np.concatenate, zip(*window)))
+  """Yields the _Windows of as many documents as are packed together."""
+  weight = lambda batch: max(
+    len(batch.pieces_T), len(batch.lengths) * (_WINDOW_PIECES // _WINDOW_DOCUMENTS)
+  )
+  for group in _grouped(batches, weight, _WINDOW_PIECES):
+    yield _Window(
+      np.concatenate([each.lengths for each in group]),
+      np.concatenate([each.pieces_T for each in group]),
+      {
+        column: np.concatenate([each.columns[column] for each in group])
+        for column in group[0].columns
+      },
+    )
 
 
 def _grouped(items, weight, limit):

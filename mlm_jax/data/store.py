@@ -5,52 +5,51 @@
   tokenizer/tokenizer.model SentencePiece, or a tokenizer.json
   SOURCE/SPLIT/rows.npy     [n, L] uint16, int32 for more than 65,536 pieces
   SOURCE/SPLIT/starts.npy   [n, S] int16, int32 for rows above 32,767: segment starts, or -1
+  SOURCE/SPLIT/COLUMN.npy   each column that the settings ask for (see `annotations`), [n, L] or
+                            [n, S], bool as bits
 
 with config.data.collocations
 
   tokenizer/collocations.npz the vocabulary of collocations (see `collocations`)
-  SOURCE/SPLIT/joins.npy    [n, L / 8] uint8, a bit a token: it is in one with the token before it
-
-with config.data.classes
-
-  SOURCE/SPLIT/classes.npy  [n, L] uint8: i + 1 for the i-th of the manifest's classes, 0 for none
-
-with config.data.pairs
-
-  SOURCE/SPLIT/pairs.npy    [n, S] uint8: 1 for a right pair of sentences, 2 for a wrong one, 0 for
-  none
 
 It is built beside its place and renamed into it, the manifest written last: a folder
 with a manifest is whole.
 """
 
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
 import pathlib
+import shutil
+from typing import Any
 
 import numpy as np
 
 from mlm_jax import config
+from mlm_jax.core import files
+from mlm_jax.core import vocabulary
+from mlm_jax.data import annotations
 from mlm_jax.data import statistics as statistics_lib
+from mlm_jax.data import tokenizers
 from mlm_jax.data.annotations import collocations as collocations_lib
-from mlm_jax.data.tokenizers import registry as tokenizer_lib
+from mlm_jax.data.annotations import column as column_lib
+from mlm_jax.data.corpus import duplicates
 
-VERSION = 4
-SPLITS = ('train', 'validation')
+VERSION = 5
+SPLITS = duplicates.SPLITS
 MANIFEST = 'manifest.json'
 TOKENIZER = 'tokenizer/tokenizer.model'
-COLLOCATIONS = 'tokenizer/collocations.npz'  # where a run's copy of the tokenizer has them too
+COLLOCATIONS = collocations_lib.FILE  # where a run's copy of the tokenizer has them too
 STATISTICS = 'statistics.npz'
-ROWS, STARTS, JOINS, CLASSES, PAIRS = (
-  'rows.npy',
-  'starts.npy',
-  'joins.npy',
-  'classes.npy',
-  'pairs.npy',
-)
-_BLOCK = 1 << 22  # bytes hashed at a time
+ROWS, STARTS = 'rows.npy', 'starts.npy'
+_LOCK = '.lock'
+_AGAIN = 'remove the folder and prepare again'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,23 +59,15 @@ class Rows:
   Attributes:
     tokens_RL: uint16 or int32.
     starts_RS: int16 or int32.
-    joins_RK: uint8, a bit a token: it is in one collocation with the token before it; None without.
-    classes_RL: uint8, the class of the token's word, from 1 on, 0 for none; None without.
-    pairs_RS: uint8, what each segment is as a pair (see `pairs`); None without.
+    columns: {name: column.Stored} of the columns that it has.
   """
 
   tokens_RL: np.ndarray
   starts_RS: np.ndarray
-  joins_RK: np.ndarray | None = None
-  classes_RL: np.ndarray | None = None
-  pairs_RS: np.ndarray | None = None
+  columns: Mapping[str, column_lib.Stored] = dataclasses.field(default_factory=dict)
 
-  def __len__(self):
+  def __len__(self) -> int:
     return len(self.tokens_RL)
-
-  def joins(self, row_B):
-    """Returns bool_BL: what joins_RK says of some rows."""
-    return np.unpackbits(self.joins_RK[row_B], axis=1, count=self.tokens_RL.shape[1]).astype(bool)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +77,7 @@ class Prepared:
   Attributes:
     directory: pathlib.Path.
     manifest: dict, as in manifest.json.
-    tokenizer: tokenizer.Tokenizer.
+    tokenizer: tokenizers.Tokenizer.
     statistics: statistics.Statistics, counted over the training rows.
     sources: names, in the order of config.data.source.
     train, validation: a Rows for each source.
@@ -96,40 +87,73 @@ class Prepared:
 
   directory: pathlib.Path
   manifest: dict
-  tokenizer: tokenizer_lib.Tokenizer
+  tokenizer: tokenizers.Tokenizer
   statistics: statistics_lib.Statistics
-  sources: tuple
-  train: tuple
-  validation: tuple
+  sources: tuple[str, ...]
+  train: tuple[Rows, ...]
+  validation: tuple[Rows, ...]
   joins: collocations_lib.Collocations | None = None
 
-  def split(self, name):
+  def split(self, name: str) -> tuple[Rows, ...]:
+    """Returns the Rows of each source, by the name of the split."""
     return {'train': self.train, 'validation': self.validation}[name]
 
   @property
-  def counts_V(self):
-    """int64, how often each piece stands in the training rows."""
+  def counts_V(self) -> np.ndarray:
+    """int64, how often each piece occurs in the training rows."""
     return self.statistics.counts_V
 
   @property
-  def fingerprint(self):
+  def fingerprint(self) -> str:
     return self.manifest['fingerprint']
 
   @property
-  def row_length(self):
+  def row_length(self) -> int:
     return self.manifest['settings']['row_length']
 
   @property
-  def table(self):
+  def table(self) -> vocabulary.Table:
     return self.tokenizer.table(self.counts_V, self.classes)
 
   @property
-  def classes(self):
+  def classes(self) -> tuple[str, ...]:
     """The names of the classes of words, () without."""
     return tuple(self.manifest.get('classes', ()))
 
 
-def dtypes(vocab_size, length):
+# Writing
+
+
+class ArrayWriter:
+  """Writes a .npy file of rows whose number is not known before the end."""
+
+  def __init__(self, path: pathlib.Path, columns: int, dtype: np.typing.DTypeLike):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    self._file = open(path, 'wb')
+    self._columns, self._dtype = columns, np.dtype(dtype).newbyteorder('<')
+    self.rows = 0
+    self._header()
+
+  def _header(self):
+    """The header keeps its length: numpy leaves room for a growing first axis."""
+    np.lib.format.write_array_header_1_0(
+      self._file,
+      {'descr': self._dtype.str, 'fortran_order': False, 'shape': (self.rows, self._columns)},
+    )
+
+  def write(self, rows: np.ndarray) -> None:
+    self._file.write(np.ascontiguousarray(rows, self._dtype))
+    self.rows += len(rows)
+
+  def close(self) -> None:
+    self._file.seek(0)
+    self._header()
+    self._file.flush()
+    os.fsync(self._file.fileno())
+    self._file.close()
+
+
+def dtypes(vocab_size: int, length: int) -> tuple[type, type]:
   """Returns the dtypes of (tokens, starts)."""
   return (
     np.uint16 if vocab_size <= 1 << 16 else np.int32,
@@ -137,38 +161,101 @@ def dtypes(vocab_size, length):
   )
 
 
-def sha256(path):
-  """Returns the hex digest of a file."""
-  digest = hashlib.sha256()
-  with open(path, 'rb') as file:
-    while block := file.read(_BLOCK):
-      digest.update(block)
-  return digest.hexdigest()
+def column_writer(
+  folder: pathlib.Path, column: column_lib.Column, row_length: int, max_segments: int
+) -> ArrayWriter:
+  """Returns the writer of a column's packed values, in the folder of one source's split."""
+  width = column.stored_width(column.width(row_length, max_segments))
+  return ArrayWriter(folder / column.file, width, column.stored_dtype)
 
 
-def finish(folder, manifest):
+def finish(folder: pathlib.Path, manifest: dict) -> None:
   """Writes the manifest of a folder whose other files are all there."""
-  paths = sorted(path for path in folder.rglob('*') if path.is_file() and path.name != '.lock')
-  files = {
-    path.relative_to(folder).as_posix(): {'bytes': path.stat().st_size, 'sha256': sha256(path)}
-    for path in paths
+  hashes = files.hashes(folder, ignored=_LOCK)
+  fingerprint = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+  entries = {
+    name: {'bytes': (folder / name).stat().st_size, 'sha256': digest}
+    for name, digest in hashes.items()
   }
-  contents = json.dumps({name: entry['sha256'] for name, entry in files.items()}, sort_keys=True)
-  fingerprint = hashlib.sha256(contents.encode()).hexdigest()
-  manifest = {'version': VERSION, 'fingerprint': fingerprint, **manifest, 'files': files}
-  with open(folder / MANIFEST, 'w', encoding='utf-8') as file:
-    json.dump(manifest, file, indent=1)
-    file.write('\n')
-    file.flush()
-    os.fsync(file.fileno())
+  manifest = {'version': VERSION, 'fingerprint': fingerprint, **manifest, 'files': entries}
+  files.write(folder / MANIFEST, json.dumps(manifest, indent=1) + '\n')
 
 
-def finished(directory):
+@contextlib.contextmanager
+def building(directory: str | os.PathLike) -> Iterator[pathlib.Path]:
+  """Gives a folder beside `directory` that takes its place when the block succeeds.
+
+  What a killed preparation left there is removed, as is what a failing one leaves,
+  folders made on the way included.
+
+  Raises:
+    UserError: the place is taken or cannot be written, or another process builds there.
+  """
+  place = pathlib.Path(os.path.abspath(directory))
+  with contextlib.ExitStack() as stack:
+    try:
+      if place.exists() and not _is_free(place):
+        raise config.UserError(
+          f'{directory} exists and holds no prepared data; give another folder, or remove it'
+        )
+      folder = place.with_name(place.name + '.building')
+      stack.callback(_remove_empty, [each for each in folder.parents if not each.exists()])
+      folder.mkdir(parents=True, exist_ok=True)
+      lock = stack.enter_context(open(folder / _LOCK, 'w'))
+    except OSError as error:
+      raise _cannot_write(directory, error) from None
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise config.UserError(
+        f'another process is preparing {directory}; wait for it, or give another folder'
+      ) from None
+    made = stack.enter_context(contextlib.ExitStack())
+    made.callback(shutil.rmtree, folder, ignore_errors=True)
+    try:
+      for each in folder.iterdir():
+        if each.name != _LOCK:
+          shutil.rmtree(each) if each.is_dir() else each.unlink()
+      yield folder
+      os.rename(folder, place)
+      made.pop_all()  # a folder of that name is from now on another process's
+      (place / _LOCK).unlink()
+    except BrokenPipeError:  # of what is printed meanwhile
+      raise
+    except OSError as error:
+      raise _cannot_write(directory, error) from None
+
+
+def _is_free(directory):
+  """Whether a folder can take the place of this path; of the one we are in it cannot."""
+  return directory.is_dir() and not any(directory.iterdir()) and not directory.samefile(os.curdir)
+
+
+def _remove_empty(folders):
+  """Removes folders, the innermost first, up to one that holds something."""
+  for folder in folders:
+    try:
+      folder.rmdir()
+    except OSError:
+      return
+
+
+def _cannot_write(directory, error):
+  return config.UserError(
+    f'cannot write the prepared data to {directory}: '
+    f'{error.strerror or error}; give a folder that can be written'
+  )
+
+
+# Reading
+
+
+def finished(directory: str | os.PathLike) -> bool:
   """Whether a folder holds a finished preparation."""
   return os.path.isfile(os.path.join(directory, MANIFEST))  # False for any name that cannot be
 
 
-def read_manifest(directory):
+def read_manifest(directory: str | os.PathLike) -> dict:
   """Returns the manifest; UserError where there is none or it is damaged."""
   path = pathlib.Path(directory) / MANIFEST
   try:
@@ -190,9 +277,6 @@ def read_manifest(directory):
   return manifest
 
 
-_AGAIN = 'remove the folder and prepare again'
-
-
 def _check_manifest(manifest):
   """Raises KeyError, TypeError or AttributeError where a manifest lacks what is read from it."""
 
@@ -203,36 +287,27 @@ def _check_manifest(manifest):
 
   string(manifest, 'fingerprint')
   string(manifest['tokenizer'], 'sha256')
-  if not isinstance(manifest['settings']['row_length'], int):
+  settings = manifest['settings']
+  if not isinstance(settings['row_length'], int):
     raise TypeError('row_length')
   sources = [string(entry, 'name') for entry in manifest['sources']]
   inputs = manifest['inputs']
   if not isinstance(inputs, list) or [type(each) for each in inputs] != [str] * len(sources):
     raise TypeError('inputs')
-  has_joins, has_classes, has_pairs = (
-    bool(manifest['settings'][key]) for key in ('collocations', 'classes', 'pairs')
-  )
-  if has_classes and not all(isinstance(each, str) for each in manifest['classes']):
+  if settings['classes'] and not all(isinstance(each, str) for each in manifest['classes']):
     raise TypeError('classes')
-  arrays = {
-    f'{name}/{split}/{array}'
-    for name in sources
-    for split in SPLITS
-    for array in (
-      ROWS,
-      STARTS,
-      *(JOINS,) * has_joins,
-      *(CLASSES,) * has_classes,
-      *(PAIRS,) * has_pairs,
-    )
-  }
-  for name in {TOKENIZER, STATISTICS, *(COLLOCATIONS,) * has_joins, *arrays, *manifest['files']}:
+  arrays = ROWS, STARTS, *(column.file for column in annotations.asked(settings))
+  needed = {f'{name}/{split}/{array}' for name in sources for split in SPLITS for array in arrays}
+  needed |= {TOKENIZER, STATISTICS, *manifest['files']}
+  if settings['collocations']:
+    needed.add(COLLOCATIONS)
+  for name in needed:
     string(manifest['files'][name], 'sha256')
     if not isinstance(manifest['files'][name]['bytes'], int):
       raise TypeError(name)
 
 
-def open_prepared(directory, verify=False):
+def open_prepared(directory: str | os.PathLike, verify: bool = False) -> Prepared:
   """Opens a finished preparation.
 
   Args:
@@ -247,40 +322,23 @@ def open_prepared(directory, verify=False):
   for name, entry in manifest['files'].items():
     _check(directory, name, entry, verify)
   try:
-    # Small enough to be always verified, since all else hangs on them.
+    # Small enough to be always verified, since all else depends on them.
     model = _read_verified(directory, TOKENIZER, manifest)
     statistics = statistics_lib.read(_read_verified(directory, STATISTICS, manifest))
     sources = tuple(each['name'] for each in manifest['sources'])
     entries = None
     if COLLOCATIONS in manifest['files']:
       entries = collocations_lib.read(_read_verified(directory, COLLOCATIONS, manifest))
-    splits = {split: tuple(rows(directory / name / split) for name in sources) for split in SPLITS}
+    columns = annotations.asked(manifest['settings'])
+    train, validation = (
+      tuple(rows(directory / name / split, columns) for name in sources) for split in SPLITS
+    )
     threads = manifest['settings']['tokenizer_threads']
   except (KeyError, TypeError, ValueError, OSError):
     raise config.UserError(f'{directory} is damaged; {_AGAIN}') from None
-  tokenizer = tokenizer_lib.make(model, str(directory / TOKENIZER), threads)
+  tokenizer = tokenizers.make(model, str(directory / TOKENIZER), threads)
   joins = entries and collocations_lib.Collocations(tokenizer, entries)
-  return Prepared(directory, manifest, tokenizer, statistics, sources, joins=joins, **splits)
-
-
-def needs(prepared, masking):
-  """Raises UserError where prepared data lack what a policy asks for.
-
-  Args:
-    prepared: Prepared.
-    masking: `config.masking`.
-  """
-  for setting, value, has, key, example in (
-    ('unit', 'collocation', prepared.joins is not None, 'collocations', '20000'),
-    ('selection', 'class', bool(prepared.classes), 'classes', 'conllu'),
-  ):
-    if masking[setting] == value and not has:
-      raise config.UserError(
-        f'config.masking.{setting} = {value!r}: {prepared.directory} was prepared without '
-        f'config.data.{key}; make others with mlm-jax prepare --workdir=NEW '
-        f'--config.data.{key}={example} '
-        'and the settings of these'
-      )
+  return Prepared(directory, manifest, tokenizer, statistics, sources, train, validation, joins)
 
 
 def _check(directory, name, entry, verify):
@@ -289,7 +347,7 @@ def _check(directory, name, entry, verify):
     size = path.stat().st_size
     if size != entry['bytes']:
       raise config.UserError(f'{path} has {size} bytes, not the {entry["bytes"]} written; {_AGAIN}')
-    if verify and sha256(path) != entry['sha256']:
+    if verify and files.sha256(path) != entry['sha256']:
       raise config.UserError(f'{path} has been altered: its sha256 differs; {_AGAIN}')
   except OSError as error:
     raise config.UserError(f'{path}: {error.strerror}; {_AGAIN}') from None
@@ -302,12 +360,18 @@ def _read_verified(directory, name, manifest):
   return data
 
 
-def rows(folder):
-  """Returns the Rows of the folder of one source's split, with what is marked in them so far."""
-  marks = (
-    _mapped(folder / name) if (folder / name).exists() else None for name in (JOINS, CLASSES, PAIRS)
+def rows(folder: pathlib.Path, columns: Iterable[column_lib.Column] = ()) -> Rows:
+  """Returns the Rows of the folder of one source's split, with some columns."""
+  tokens_RL, starts_RS = _mapped(folder / ROWS), _mapped(folder / STARTS)
+  widths = tokens_RL.shape[1], starts_RS.shape[1]
+  return Rows(
+    tokens_RL,
+    starts_RS,
+    {
+      each.name: column_lib.Stored(each, _mapped(folder / each.file), each.width(*widths))
+      for each in columns
+    },
   )
-  return Rows(_mapped(folder / ROWS), _mapped(folder / STARTS), *marks)
 
 
 def _mapped(path):
@@ -316,3 +380,22 @@ def _mapped(path):
     np.lib.format.read_magic(file)
     shape, _, dtype = np.lib.format.read_array_header_1_0(file)
     return np.memmap(path, dtype, 'r', file.tell(), shape) if shape[0] else np.empty(shape, dtype)
+
+
+def needs(prepared: Prepared, masking: Any) -> None:
+  """Raises UserError where prepared data lacks what a policy asks for.
+
+  Args:
+    prepared: Prepared.
+    masking: `config.masking`.
+  """
+  for setting, value, has, key, example in (
+    ('unit', 'collocation', prepared.joins is not None, 'collocations', '20000'),
+    ('selection', 'class', bool(prepared.classes), 'classes', 'conllu'),
+  ):
+    if masking[setting] == value and not has:
+      raise config.UserError(
+        f'config.masking.{setting} = {value!r}: {prepared.directory} was prepared without '
+        f'config.data.{key}; prepare it again in another folder with mlm-jax prepare '
+        f'--workdir=NEW --config.data.{key}={example} and its other settings'
+      )

@@ -18,8 +18,8 @@ import scipy.linalg
 from mlm_jax import config
 from mlm_jax import masking
 from mlm_jax.data import store
+from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.data.corpus.formats import synthetic
-from mlm_jax.data.tokenizers import registry as tokenizer_lib
 from mlm_jax.evaluation import baselines
 from mlm_jax.evaluation import heldout
 from mlm_jax.masking import corruption

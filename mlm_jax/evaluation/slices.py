@@ -29,7 +29,7 @@ import numpy as np
 from mlm_jax import masking
 from mlm_jax.core import batches
 from mlm_jax.data import store
-from mlm_jax.data.tokenizers import registry as tokenizer_lib
+from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.evaluation import baselines
 from mlm_jax.evaluation import heldout
 

@@ -17,7 +17,7 @@ from mlm_jax import models
 from mlm_jax.core import rng
 from mlm_jax.core import trees
 from mlm_jax.data import store
-from mlm_jax.data.tokenizers import registry as tokenizer_lib
+from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.huggingface import aliases
 from mlm_jax.huggingface import folders
 from mlm_jax.huggingface import names

@@ -20,6 +20,7 @@ from typing import Any
 
 from mlm_jax import config
 from mlm_jax.data.tokenizers import base
+from mlm_jax.data.tokenizers import json_documents
 from mlm_jax.data.tokenizers import sentencepiece_model
 from mlm_jax.data.tokenizers import tokenizer_json
 from mlm_jax.data.tokenizers.base import BOUNDARY_MARK
@@ -110,7 +111,7 @@ def _from_vocab_txt(folder: pathlib.Path) -> bytes:
   ids = {
     line.removesuffix('\r'): i for i, line in enumerate(lines[:-1] if lines[-1] == '' else lines)
   }
-  normalizer = tokenizer_json.bert_normalizer(
+  normalizer = json_documents.bert_normalizer(
     settings.get('do_lower_case', True),
     settings.get('strip_accents'),
     settings.get('tokenize_chinese_chars', True),
@@ -119,13 +120,13 @@ def _from_vocab_txt(folder: pathlib.Path) -> bytes:
   model = {
     'type': 'WordPiece',
     'unk_token': named.get('unk', NAMES['unk'])[0],
-    'continuing_subword_prefix': tokenizer_json.PREFIX,
+    'continuing_subword_prefix': json_documents.PREFIX,
     # Longer words become [UNK], as in BERT.
     'max_input_chars_per_word': 100,
     'vocab': ids,
   }
-  return tokenizer_json.document(
-    model, normalizer, tokenizer_json.BERT_PRE_TOKENIZER, tokenizer_json.WORDPIECE_DECODER, named
+  return json_documents.document(
+    model, normalizer, json_documents.BERT_PRE_TOKENIZER, json_documents.WORDPIECE_DECODER, named
   )
 
 
@@ -142,13 +143,13 @@ def _from_merges(folder: pathlib.Path) -> bytes:
   ]
   named = _named(ids | added, folder)
   others = [
-    tokenizer_json.added_token(name, i)
+    json_documents.added_token(name, i)
     for name, i in added.items()
     if (name, i) not in named.values()
   ]
-  stage = tokenizer_json.byte_level(settings.get('add_prefix_space', False))
-  return tokenizer_json.document(
-    _bpe(ids, pairs), None, stage, tokenizer_json.byte_level(), named, others
+  stage = json_documents.byte_level(settings.get('add_prefix_space', False))
+  return json_documents.document(
+    _bpe(ids, pairs), None, stage, json_documents.byte_level(), named, others
   )
 
 
@@ -233,12 +234,12 @@ def to_json(tokenizer: Any) -> bytes:
     return _from_sentencepiece(tokenizer)
   # A tokenizer.json passes as it is; only what it lacks for `transformers` is added.
   document = json.loads(tokenizer.model)
-  around = tokenizer_json.around(
+  around = json_documents.around(
     *((tokenizer.piece(i), i) for i in (tokenizer.cls_id, tokenizer.sep_id))
   )
   decoder = {
-    'wordpiece': tokenizer_json.WORDPIECE_DECODER,
-    'byte_level': tokenizer_json.byte_level(),
+    'wordpiece': json_documents.WORDPIECE_DECODER,
+    'byte_level': json_documents.byte_level(),
     'metaspace': _DECODER,
   }[tokenizer.kind]
   lacking = {
@@ -282,12 +283,12 @@ def _from_sentencepiece(tokenizer: Any) -> bytes:
   # A user-defined piece of one character needs no entry: it is in no other piece, and the model
   # finds it by itself.
   others = [
-    tokenizer_json.added_token(each.piece, i) | {'special': each.type == types.CONTROL}
+    json_documents.added_token(each.piece, i) | {'special': each.type == types.CONTROL}
     for i, each in enumerate(proto.pieces)
     if (each.piece, i) not in named.values()
     and (each.type == types.CONTROL or each.type == types.USER_DEFINED and len(each.piece) > 1)
   ]
-  return tokenizer_json.document(
+  return json_documents.document(
     _model(tokenizer, proto), normalizer if charsmap else None, stage, _DECODER, named, others
   )
 

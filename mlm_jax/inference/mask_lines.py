@@ -16,7 +16,7 @@ from rich import console
 from rich import text
 
 from mlm_jax import masking
-from mlm_jax.data.tokenizers import registry as tokenizer_lib
+from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.data.tokenizers import scripts
 from mlm_jax.inference import mask_preview
 from mlm_jax.inference import mask_source

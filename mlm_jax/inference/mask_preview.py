@@ -67,14 +67,12 @@ def batch_of(rows, pad_id, *, length=0, first=0, joins=None, classes=None):
   example_B2 = np.stack([np.zeros(len(rows)), np.arange(first, first + len(rows))], 1).astype(
     np.uint32
   )
-  return batches.Batch(
-    tokens_BL,
-    starts_B1,
-    example_B2,
-    np.zeros(len(rows), np.uint32),
-    joins_BL=joins and joins(tokens_BL, starts_B1),
-    classes_BL=None if classes is None else _filled(classes, length, 0, np.uint8),
-  )
+  columns = {}
+  if joins:
+    columns['joins_BL'] = joins(tokens_BL, starts_B1)
+  if classes is not None:
+    columns['classes_BL'] = _filled(classes, length, 0, np.uint8)
+  return batches.Batch(tokens_BL, starts_B1, example_B2, np.zeros(len(rows), np.uint32), columns)
 
 
 def _filled(rows, length, value, dtype):
@@ -131,9 +129,9 @@ def classes_of(text, tokenizer, data, names):
       "masking.selection = 'class': classes come from the data's treebank, so a text has "
       'none; mlm-jax mask --row=N shows a held-out row'
     )
-  text = clean.normalize(clean.replace_surrogates(text)[0], data)
+  text = clean.given(text, data)
   tagger = classes_lib.FromFunction(data.classes)
-  numbers_C = tagger.characters(text)
+  numbers_C = tagger.values(text)
   given_C = tagger.sorted_from[numbers_C]  # i + 1 for the i-th of the tagger's names
   class_N = np.array([0, *(names.index(name) + 1 if name in names else 0 for name in tagger.names)])
   _, place_T = tokenizer.encode_with_places(text)

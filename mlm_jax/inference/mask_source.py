@@ -19,7 +19,6 @@ from mlm_jax.data import folder as folder_lib
 from mlm_jax.data import loader as loader_lib
 from mlm_jax.data import store
 from mlm_jax.data.annotations import collocations
-from mlm_jax.data.corpus import clean
 from mlm_jax.inference import mask_preview
 from mlm_jax.inference import predictor
 
@@ -79,7 +78,8 @@ def make(
   """
   if workdir is None:
     tokenizer = mask_preview.PlainTokenizer(text or '')
-    table, batch = tokenizer.table(), _batch(tokenizer, tokenizer.encode())
+    row_of_text = [tokenizer.cls_id, *tokenizer.encode(), tokenizer.sep_id]
+    table, batch = tokenizer.table(), _batch(tokenizer, row_of_text)
   else:
     prepared = _open_prepared(workdir, run, needs_rows=row is not None, settings=settings)
     place: Any = prepared or run
@@ -121,17 +121,15 @@ def _of_text(
   classes = None
   if settings['selection'] == 'class' and table.classes:
     classes = [mask_preview.classes_of(text, tokenizer, data, table.classes)]
-  ids = tokenizer.encode(clean.normalize(clean.replace_surrogates(text)[0], data))
-  return _batch(tokenizer, ids, length=data.row_length, joins=joins, classes=classes)
+  row = tokenizer.encode_text(text, data)
+  return _batch(tokenizer, row, length=data.row_length, joins=joins, classes=classes)
 
 
-def _batch(tokenizer: Any, ids: list[int], **settings: Any) -> batches.Batch:
-  """Returns the Batch of a text; settings as for mask_preview.batch_of."""
-  if not ids:
+def _batch(tokenizer: Any, row: Any, **settings: Any) -> batches.Batch:
+  """Returns the Batch of one [CLS] text [SEP]; settings as for mask_preview.batch_of."""
+  if len(row) == 2:
     raise config_lib.UserError('the text has nothing to mask')
-  return mask_preview.batch_of(
-    [[tokenizer.cls_id, *ids, tokenizer.sep_id]], tokenizer.pad_id, **settings
-  )
+  return mask_preview.batch_of([row], tokenizer.pad_id, **settings)
 
 
 def _open_prepared(

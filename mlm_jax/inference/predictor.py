@@ -15,9 +15,8 @@ from mlm_jax import masking
 from mlm_jax.core import batches
 from mlm_jax.data import statistics
 from mlm_jax.data import store
+from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.data.annotations import collocations
-from mlm_jax.data.corpus import clean
-from mlm_jax.data.tokenizers import registry as tokenizer_lib
 from mlm_jax.inference import mask_preview
 from mlm_jax.objectives import restored
 from mlm_jax.training import saved
@@ -99,7 +98,7 @@ class Run:
     Raises:
       UserError: an empty text, one without [MASK], or one longer than a row.
     """
-    row = self._row(text, self.tokenizer.encode_with_masks)
+    row = self._row(text, has_masks=True)
     index = np.flatnonzero(row == self.tokenizer.mask_id)
     if not len(index):
       raise config_lib.UserError(f'no [MASK] in the text: {text[:60]!r}')
@@ -193,14 +192,13 @@ class Run:
     """Returns the ids of each text; [MASK] in a text is just these letters."""
     if isinstance(texts, str):
       raise config_lib.UserError('texts must be a list of texts, not one text')
-    return [self._row(text, self.tokenizer.encode) for text in texts]
+    return [self._row(text) for text in texts]
 
-  def _row(self, text, encode):
+  def _row(self, text, has_masks=False):
     """Returns the ids of [CLS] text [SEP]."""
-    ids = encode(clean.normalize(clean.replace_surrogates(text)[0], self._last.data))
-    if not ids:
+    row = self.tokenizer.encode_text(text, self._last.data, has_masks)
+    if len(row) == 2:
       raise config_lib.UserError('the text is empty')
-    row = np.array([self.tokenizer.cls_id, *ids, self.tokenizer.sep_id], np.int32)
     longest = self._last.data.row_length
     if len(row) > longest:
       raise config_lib.UserError(

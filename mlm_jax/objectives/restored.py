@@ -5,7 +5,7 @@ from typing import Any
 from mlm_jax import config as config_lib
 from mlm_jax import objectives
 from mlm_jax.data import store
-from mlm_jax.data.tokenizers import registry as tokenizers
+from mlm_jax.data import tokenizers
 
 
 def restore(model: Any) -> tuple[tokenizers.Tokenizer, Any]:

@@ -4,6 +4,7 @@ import os
 import pathlib
 
 from mlm_jax import config as config_lib
+from mlm_jax.core import files as files_lib
 from mlm_jax.report import findings as findings_lib
 from mlm_jax.report import page
 from mlm_jax.report import picture
@@ -39,9 +40,7 @@ def write(folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = N
   try:
     out.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-      partial = out / (name + '.partial')
-      partial.write_bytes(content)
-      partial.rename(out / name)
+      files_lib.write(out / name, content)
   except OSError as error:
     raise config_lib.UserError(
       f'cannot write to {out}: {error.strerror or error}; give another folder with --out'

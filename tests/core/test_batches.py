@@ -8,6 +8,8 @@ TOKENS_BL = np.array(
   [[CLS, 9, 9, SEP, CLS, 9, SEP, PAD], [CLS, 9, 9, 9, 9, 9, 9, SEP], [PAD] * 8], np.uint16
 )
 STARTS_BS = np.array([[0, 4, -1], [0, -1, -1], [-1, -1, -1]], np.int32)
+segments = jax.jit(batches.segments, static_argnums=2)
+positions = jax.jit(batches.positions, static_argnums=1)
 
 
 def test_rows_of_any_tokenizer_are_one_document_each_under_their_numbers():
@@ -20,18 +22,16 @@ def test_rows_of_any_tokenizer_are_one_document_each_under_their_numbers():
 
 def test_segments_count_documents_and_give_padding_zero():
   expected = [[1, 1, 1, 1, 2, 2, 2, 0], [1] * 8, [0] * 8]
-  assert np.array_equal(batches.segments(TOKENS_BL, STARTS_BS, PAD), expected)
+  assert np.array_equal(segments(TOKENS_BL, STARTS_BS, PAD), expected)
 
 
 def test_segments_do_not_depend_on_the_order_of_unused_slots():
   mixed_BS = np.array([[-1, 0, 4], [-1, -1, 0], [-1, -1, -1]], np.int32)
-  assert np.array_equal(
-    batches.segments(TOKENS_BL, mixed_BS, PAD), batches.segments(TOKENS_BL, STARTS_BS, PAD)
-  )
+  assert np.array_equal(segments(TOKENS_BL, mixed_BS, PAD), segments(TOKENS_BL, STARTS_BS, PAD))
 
 
 def test_positions_restart_at_each_segment():
-  positions_BL = np.asarray(batches.positions(STARTS_BS, 8))
+  positions_BL = np.asarray(positions(STARTS_BS, 8))
   assert np.array_equal(positions_BL[:2], [[0, 1, 2, 3, 0, 1, 2, 3], list(range(8))])
 
 
@@ -46,8 +46,8 @@ def test_positions_and_segments_equal_a_loop_over_random_rows():
     for s, (start, end) in enumerate(zip(starts_BS[b], [*starts_BS[b, 1:], 20])):
       segments_BL[b, start:end] = s + 1
       positions_BL[b, start:end] = np.arange(end - start)
-  assert np.array_equal(batches.segments(tokens_BL, starts_BS, PAD), segments_BL)
-  assert np.array_equal(batches.positions(starts_BS, 20), positions_BL)
+  assert np.array_equal(segments(tokens_BL, starts_BS, PAD), segments_BL)
+  assert np.array_equal(positions(starts_BS, 20), positions_BL)
 
 
 def test_everything_but_special_tokens_is_maskable():

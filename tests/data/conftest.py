@@ -1,5 +1,7 @@
-"""A small invented corpus, prepared."""
+"""A small invented corpus, prepared once for all processes of the suite."""
 
+import fcntl
+import os
 import pathlib
 
 import pytest
@@ -10,18 +12,32 @@ from tests.data.invented import settings
 
 
 @pytest.fixture(scope='session')
-def corpus(tmp_path_factory):
-  """Returns the path of a file of 600 lines."""
-  path = tmp_path_factory.mktemp('corpus') / 'lines.txt'
-  path.write_text('\n'.join(sentences(600)) + '\n', encoding='utf-8')
-  return path
+def invented(tmp_path_factory):
+  """Returns (the path of a file of 600 lines, that corpus prepared); nothing may write to them."""
+  folder = tmp_path_factory.getbasetemp()
+  if 'PYTEST_XDIST_WORKER' in os.environ:
+    folder = folder.parent  # of all workers
+  folder = folder / 'invented'
+  folder.mkdir(exist_ok=True)
+  path = folder / 'lines.txt'
+  with open(folder / 'lock', 'w') as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    if not path.exists():
+      path.write_text('\n'.join(sentences(600)) + '\n', encoding='utf-8')
+    data = settings(source=f'text:{path}')
+    return path, prepare.prepare(data, folder / 'data', log=lambda line: None)
 
 
 @pytest.fixture(scope='session')
-def prepared(corpus, tmp_path_factory):
+def corpus(invented):
+  """Returns the path of a file of 600 lines."""
+  return invented[0]
+
+
+@pytest.fixture(scope='session')
+def prepared(invented):
   """Returns that corpus prepared."""
-  directory = tmp_path_factory.mktemp('prepared') / 'data'
-  return prepare.prepare(settings(source=f'text:{corpus}'), directory, log=lambda line: None)
+  return invented[1]
 
 
 @pytest.fixture(scope='session')

@@ -3,9 +3,13 @@
 import itertools
 import random
 
+import jax
+
+from mlm_jax import __main__
 from mlm_jax import config
 from mlm_jax.data.corpus import clean
 from mlm_jax.data.corpus import sources
+from mlm_jax.masking import units
 
 
 def sentences(n, seed=0):
@@ -69,3 +73,19 @@ def stories(n, seed=0):
     return f'"{text}"' if draw.random() < 0.2 else text
 
   return [' '.join(sentence() for _ in range(draw.randint(1, 12))) for _ in range(n)]
+
+
+@jax.jit
+def word_units(table, batch):
+  """Returns units_BL: the words of rows as masking takes them."""
+  return units.words(table, batch)
+
+
+def command(capsys, *argv):
+  """Runs mlm-jax in this process; returns (exit status, stdout, stderr)."""
+  status = 0
+  try:
+    __main__.main([str(each) for each in argv])
+  except SystemExit as end:
+    status = end.code
+  return (status, *capsys.readouterr())

@@ -7,6 +7,7 @@ import pytest
 
 from mlm_jax.data import inspect
 from tests.data import test_rows
+from tests.data.invented import command
 from tests.data.invented import sentences
 from tests.data.test_prepare import prepare
 
@@ -99,7 +100,7 @@ def test_collocations_and_classes_are_shown_where_there_are_some(odd, tmp_path):
   shown = list(inspect.lines(marked))
   counts = marked.manifest['sources'][0]['train']
   number = len(marked.joins.entries.words_N)
-  at = shown.index(f'{number} collocations, and how much of the text stands in one')
+  at = shown.index(f'{number} collocations, and how much of the text is in one')
   found = counts['collocations']
   assert shown[at + 2].split() == [
     'a',
@@ -124,29 +125,21 @@ def test_what_a_terminal_hides_is_written_as_its_code():
   assert inspect._named('a\u200cb\n日') == 'a<200C>b<000A>日'
 
 
-def command(*flags):
-  return subprocess.run(
-    [sys.executable, '-m', 'mlm_jax', 'prepare', *map(str, flags)],
-    capture_output=True,
-    text=True,
-    timeout=60,
-  )
-
-
-def test_the_command_shows_what_is_there_without_a_config(odd, tmp_path):
+def test_the_command_shows_what_is_there_without_a_config(odd, tmp_path, capsys):
   wanted = list(inspect.lines(odd))
   for workdir in (odd.directory.parent, odd.directory):
-    done = command('--inspect', f'--workdir={workdir}')
-    assert (done.returncode, done.stderr) == (0, '')
-    assert done.stdout.splitlines() == wanted
-  refused = command('--inspect', f'--workdir={tmp_path}', '--config.data.source=text:absent*')
-  assert refused.returncode == 2 and refused.stderr.count('\n') == 1
-  refused = command('--inspect', f'--workdir={tmp_path}')
-  assert refused.returncode == 2 and f'nothing is prepared in {tmp_path}' in refused.stderr
+    status, out, err = command(capsys, 'prepare', '--inspect', f'--workdir={workdir}')
+    assert (status, err) == (0, '')
+    assert out.splitlines() == wanted
+  source = '--config.data.source=text:absent*'
+  status, _, err = command(capsys, 'prepare', '--inspect', f'--workdir={tmp_path}', source)
+  assert status == 2 and err.count('\n') == 1
+  status, _, err = command(capsys, 'prepare', '--inspect', f'--workdir={tmp_path}')
+  assert status == 2 and f'nothing is prepared in {tmp_path}' in err
   assert list(tmp_path.iterdir()) == []
 
 
-def test_output_that_nobody_reads_is_no_error(odd):
+def test_output_that_nobody_reads_is_not_an_error(odd):
   reading, writing = os.pipe()
   os.close(reading)
   done = subprocess.run(

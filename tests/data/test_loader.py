@@ -1,7 +1,5 @@
 import collections
 import dataclasses
-import threading
-import time
 
 import numpy as np
 import pytest
@@ -22,7 +20,7 @@ def fake(prepared, sizes):
   return dataclasses.replace(
     prepared,
     train=made,
-    validation_fraction=made,
+    validation=made,
     sources=tuple(f's{i}' for i in range(len(sizes))),
   )
 
@@ -148,7 +146,7 @@ def test_size_exponent_1_shuffles_all_rows_together(prepared):
 
 
 @pytest.mark.parametrize('mixture', [{}, {'weights': (3, 1)}, {'sampling_alpha': 0.5}])
-def test_another_batch_size_goes_on_in_the_same_order(prepared, mixture):
+def test_another_batch_size_continues_in_the_same_order(prepared, mixture):
   data = fake(prepared, [100, 31])
   whole = draws(loader_lib.Loader(data, 'train', 8, seed=1, **mixture), 40)
   for steps in (1, 5, 20):
@@ -245,51 +243,3 @@ def test_of_one_source_as_many_rows_are_evaluated_as_are_asked_for(prepared):
 def test_no_held_out_row_is_refused(prepared):
   with pytest.raises(config.UserError, match='no held-out row'):
     loader_lib.EvaluationLoader(fake(prepared, [0]), 4, 0)
-
-
-def wait_until_gone():
-  deadline = time.monotonic() + 5
-  while (
-    any(t.name.startswith('prefetch') for t in threading.enumerate())
-    and time.monotonic() < deadline
-  ):
-    time.sleep(0.01)
-  return not any(t.name.startswith('prefetch') for t in threading.enumerate())
-
-
-def test_prefetching_changes_nothing_and_stays_ahead():
-  made = []
-
-  def batch_at(i):
-    made.append((i, threading.current_thread().name))
-    return i
-
-  batches = loader_lib.prefetch(batch_at, 3, 9, depth=2)
-  assert next(batches) == 3
-  time.sleep(0.1)
-  assert [i for i, _ in made] == [3, 4, 5]
-  assert list(batches) == [4, 5, 6, 7, 8]
-  assert [i for i, _ in made] == [3, 4, 5, 6, 7, 8]
-  assert all(name.startswith('prefetch') for _, name in made)
-  assert list(loader_lib.prefetch(batch_at, 4, 4)) == []
-  assert wait_until_gone()
-
-
-def test_an_error_ahead_is_raised_at_its_batch_and_ends_the_thread():
-  def batch_at(i):
-    if i == 2:
-      raise OSError('disk gone')
-    return i
-
-  batches = loader_lib.prefetch(batch_at, 0, 9)
-  assert [next(batches), next(batches)] == [0, 1]
-  with pytest.raises(OSError, match='disk gone'):
-    next(batches)
-  assert wait_until_gone()
-
-
-def test_closing_ends_the_thread():
-  batches = loader_lib.prefetch(lambda i: i, 0, 10**9)
-  next(batches)
-  batches.close()
-  assert wait_until_gone()

@@ -17,13 +17,10 @@ def rows_of(plan, lengths, length, most):
   begins = np.cumsum(lengths) - lengths
   pieces_T = np.arange(10, 10 + lengths.sum(), dtype=np.int32)
   cuts = sorted({0, plan.rows // 3, plan.rows // 2, plan.rows})
-  parts = [
-    pack.fill(plan, a, b, pieces_T, begins, length, most, (CLS, SEP, PAD), (np.int32, np.int16))
-    for a, b in zip(cuts, cuts[1:])
-  ]
+  parts = [pack.Part(plan, a, b, begins, length) for a, b in zip(cuts, cuts[1:])]
   return (
-    np.concatenate([p[0] for p in parts]),
-    np.concatenate([p[1] for p in parts]),
+    np.concatenate([part.tokens(pieces_T, (CLS, SEP, PAD), np.int32) for part in parts]),
+    np.concatenate([part.starts(most, np.int16) for part in parts]),
     pieces_T,
     begins,
   )
@@ -33,7 +30,7 @@ def rows_of(plan, lengths, length, most):
 @pytest.mark.parametrize(
   'length, most, scale', [(8, 1, 3), (16, 3, 5), (32, 4, 40), (32, 8, 2), (33, 2, 200)]
 )
-def test_every_piece_stands_once_in_a_well_formed_segment(planner, length, most, scale):
+def test_every_piece_is_once_in_a_well_formed_segment(planner, length, most, scale):
   lengths = draw_lengths(length + most, scale=scale)
   plan = planner(lengths, length, most)
   tokens_RL, starts_RS, pieces_T, begins = rows_of(plan, lengths, length, most)

@@ -12,6 +12,7 @@ from mlm_jax.data import prepare as prepare_lib
 from mlm_jax.data import rows as rows_lib
 from mlm_jax.data import store
 from tests import toys
+from tests.data.invented import command
 from tests.data.invented import sentences
 from tests.data.invented import settings
 
@@ -113,7 +114,7 @@ def test_the_held_out_split_stays_when_the_corpus_grows(prepared, corpus, tmp_pa
   assert grown.tokenizer.sha256 == prepared.tokenizer.sha256
 
 
-def test_several_sources_stand_apart(corpus, tmp_path):
+def test_several_sources_are_kept_apart(corpus, tmp_path):
   other = tmp_path / 'other.jsonl'
   other.write_text('\n'.join(json.dumps({'text': line}) for line in sentences(200, seed=4)))
   prepared = prepare(tmp_path / 'data', source=f'text:{corpus},text:{other}')
@@ -194,7 +195,7 @@ def test_weights_that_do_not_fit_are_refused_before_and_after_preparing(
       prepare_lib.prepare(data, directory, log=lambda line: None)
 
 
-def test_sources_may_have_the_names_of_what_stands_beside_them(tmp_path):
+def test_sources_may_have_the_names_of_the_folders_beside_them(tmp_path):
   for name in ('scratch', 'tokenizer'):
     (tmp_path / name).mkdir()
     (tmp_path / name / 'a.txt').write_text('\n'.join(sentences(300, seed=len(name))))
@@ -205,7 +206,7 @@ def test_sources_may_have_the_names_of_what_stands_beside_them(tmp_path):
   assert all(map(len, prepared.train)) and not (tmp_path / 'data' / '.scratch').exists()
 
 
-def test_what_is_skipped_is_said_and_stands_in_the_manifest(tmp_path):
+def test_what_is_skipped_is_said_and_is_in_the_manifest(tmp_path):
   (tmp_path / 'a.txt').write_text('\n'.join(sentences(300)))
   (tmp_path / 'b.zip').write_text('PK text')
   (tmp_path / 'c.txt').symlink_to('absent')
@@ -310,10 +311,10 @@ from tests.data.invented import settings
 if sys.argv[3] == 'full':
   resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 if sys.argv[3] == 'stall':
-  def fill(*args):
+  def stall(*args):
     print('stalled', flush=True)
     signal.pause()
-  pack.fill = fill
+  pack.Part = stall
 try:
   prepare.prepare(settings(source='text:' + sys.argv[1]), sys.argv[2], log=lambda line: None)
 except config.UserError as error:
@@ -352,25 +353,18 @@ def test_a_killed_preparation_is_redone_and_two_at_once_are_refused(prepared, co
   assert [path.name for path in tmp_path.iterdir()] == ['data']
 
 
-def test_the_command_says_what_it_did_and_refuses_in_one_line(corpus, tmp_path):
-  def run(*flags):
-    return subprocess.run(
-      [sys.executable, '-m', 'mlm_jax', 'prepare', f'--workdir={tmp_path}', *flags],
-      capture_output=True,
-      text=True,
-      timeout=60,
-    )
-
+def test_the_command_says_what_it_did_and_refuses_in_one_line(corpus, tmp_path, capsys):
   flags = [
     '--config.data.document=lines',
     '--config.data.vocab_size=400',
     '--config.data.validation_fraction=0.1',
   ]
-  done = run(f'--config.data.source=text:{corpus}', *flags, '--verify')
-  assert (done.returncode, done.stderr) == (0, ''), done
-  assert 'is as it was written' in done.stdout
-  refused = run(
-    '--config.data.source=text:absent*', '--config.data.prepared=' + str(tmp_path / 'other')
-  )
-  assert refused.returncode == 2 and refused.stderr.count('\n') == 1
-  assert 'text:absent* matches no file' in refused.stderr
+  call = ['prepare', f'--workdir={tmp_path}']
+  source = f'--config.data.source=text:{corpus}'
+  status, out, err = command(capsys, *call, source, *flags, '--verify')
+  assert (status, err) == (0, ''), err
+  assert 'is as it was written' in out
+  other = f'--config.data.prepared={tmp_path / "other"}'
+  status, _, err = command(capsys, *call, '--config.data.source=text:absent*', other)
+  assert status == 2 and err.count('\n') == 1
+  assert 'text:absent* matches no file' in err

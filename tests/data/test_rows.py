@@ -64,33 +64,38 @@ def test_the_marks_of_the_rows_are_those_of_their_tokens(marked):
   noun, punctuation, verb = (conllu.UPOS.index(name) + 1 for name in ('NOUN', 'PUNCT', 'VERB'))
   for _, _, rows in every(marked):
     index = np.arange(len(rows))
-    assert np.array_equal(rows.joins(index), marked.joins(rows.tokens_RL, rows.starts_RS))
+    assert np.array_equal(
+      rows.columns['joins_BL'][index], marked.joins(rows.tokens_RL, rows.starts_RS)
+    )
     special_RL = np.isin(rows.tokens_RL, tokenizer.special_ids)
-    assert not rows.joins(index)[special_RL].any() and not rows.classes_RL[special_RL].any()
-    for row, classes_L in zip(rows.tokens_RL, rows.classes_RL):
+    assert (
+      not rows.columns['joins_BL'][index][special_RL].any()
+      and not rows.columns['classes_BL'][:][special_RL].any()
+    )
+    for row, classes_L in zip(rows.tokens_RL, rows.columns['classes_BL'][:]):
       for i, number in zip(row, classes_L):
         piece = tokenizer.piece(i)
         if piece.startswith('▁') and len(piece) > 1:
           assert number == (
             noun if piece[1].lower() in 'bdfgk' else verb if piece[1] != '.' else punctuation
           )
-  assert sum(rows.joins(np.arange(len(rows))).sum() for *_, rows in every(marked)) > 100
+  assert sum(rows.columns['joins_BL'][:].sum() for *_, rows in every(marked)) > 100
 
 
 def test_the_manifest_counts_what_is_marked(marked):
   of = {source['name']: source for source in marked.manifest['sources']}
   for name, split, rows in every(marked):
     counts = of[name][split]
-    joins_RL = rows.joins(np.arange(len(rows)))
+    joins_RL = rows.columns['joins_BL'][:]
     firsts = (joins_RL[:, 1:] & ~joins_RL[:, :-1]).sum()
-    # Two that touch are told apart by the words alone.
+    # Two that touch are distinguished by the words alone.
     assert counts['collocations']['collocations'] >= firsts
     assert (
       counts['collocations']['tokens'] == joins_RL.sum() + counts['collocations']['collocations']
     )
     assert counts['collocations']['words'] <= counts['collocations']['of_words']
     assert counts['classes'] == {
-      tag: int((rows.classes_RL == i).sum()) for i, tag in enumerate(conllu.UPOS, 1)
+      tag: int((rows.columns['classes_BL'][:] == i).sum()) for i, tag in enumerate(conllu.UPOS, 1)
     }
     assert sum(counts['classes'].values()) == counts['pieces']
   words = [of[name]['train']['collocations']['of_words'] for name in marked.sources]
@@ -132,8 +137,8 @@ def test_batches_carry_the_marks_of_their_rows(marked):
   assert len(set(batch.example_B2[:, 0].tolist())) == 2
   for b, (source, row) in enumerate(batch.example_B2):
     rows = marked.train[source]
-    assert np.array_equal(batch.joins_BL[b], rows.joins(np.array([row]))[0])
-    assert np.array_equal(batch.classes_BL[b], rows.classes_RL[row])
+    assert np.array_equal(batch.joins_BL[b], rows.columns['joins_BL'][[row]][0])
+    assert np.array_equal(batch.classes_BL[b], rows.columns['classes_BL'][row])
   assert batch.joins_BL.dtype == bool and batch.classes_BL.dtype == np.uint8
   assert batch.joins_BL.shape == batch.classes_BL.shape == batch.tokens_BL.shape
 

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from mlm_jax.core import batches
-from mlm_jax.data import ngrams
 from mlm_jax.data import statistics
-from mlm_jax.masking import units
+from tests.data.invented import word_units
 from tests.data.test_prepare import documents
 from tests.data.test_prepare import prepare
 
@@ -43,10 +42,10 @@ def test_ngrams_are_those_inside_segments(prepared):
 
 @pytest.mark.parametrize('n, size', [(2, 50), (3, 50), (2, 70_000), (3, 250_000)])
 def test_forgetting_the_rarest_keeps_the_frequent_and_says_what_is_missed(monkeypatch, n, size):
-  monkeypatch.setattr(ngrams, '_LIMIT', 400)
-  monkeypatch.setattr(ngrams, '_BLOCK', 500)
+  monkeypatch.setattr(statistics, '_LIMIT', 400)
+  monkeypatch.setattr(statistics, '_BLOCK', 500)
   draw = np.random.default_rng(n)
-  counter = ngrams.Counter(n, size, (0,))
+  counter = statistics.NgramCounter(n, size, (0,))
   wanted = collections.Counter()
   for _ in range(40):
     tokens_RL = np.minimum(draw.zipf(1.3, (8, 30)), size - 1)
@@ -64,11 +63,11 @@ def test_forgetting_the_rarest_keeps_the_frequent_and_says_what_is_missed(monkey
 
 
 def test_no_ngram_reaches_over_a_special_piece():
-  counter = ngrams.Counter(2, 10, (0, 1))
+  counter = statistics.NgramCounter(2, 10, (0, 1))
   counter.add(np.array([[5, 6, 1, 7, 8, 0], [5, 6, 7, 0, 0, 0], [1, 0, 9, 1, 9, 0]]))
   ids_Mn, counts_M = counter.most_common(9)
   assert ids_Mn.tolist() == [[5, 6], [6, 7], [7, 8]] and counts_M.tolist() == [2, 1, 1]
-  nothing = ngrams.Counter(3, 10, (0,))
+  nothing = statistics.NgramCounter(3, 10, (0,))
   nothing.add(np.ones((4, 2), int))
   assert [len(each) for each in nothing.most_common(5)] == [0, 0]
 
@@ -79,7 +78,7 @@ def test_words_are_those_that_masking_takes(prepared):
     batch = batches.Batch(
       np.asarray(rows.tokens_RL), np.asarray(rows.starts_RS).astype(np.int32), None, None
     )
-    units_BL = np.asarray(units.words(prepared.table, batch))
+    units_BL = np.asarray(word_units(prepared.table, batch))
     words += (units_BL == np.arange(units_BL.shape[1])).sum()
   assert prepared.statistics.words_S.tolist() == [words]
 

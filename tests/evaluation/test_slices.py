@@ -78,7 +78,7 @@ class Loader:
           batch.starts_BS,
           batch.example_B2,
           batch.visit_B,
-          classes_BL=classes_BL if with_classes else None,
+          {'classes_BL': classes_BL} if with_classes else {},
         )
       )
     self.batches = made

@@ -11,7 +11,7 @@ import safetensors.numpy
 from mlm_jax import objectives
 from mlm_jax.core import rng
 from mlm_jax.data import store
-from mlm_jax.data.tokenizers import registry as tokenizer_lib
+from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.huggingface import tokenizers
 from mlm_jax.training import checkpoint
 from mlm_jax.training import workdir as workdir_lib

@@ -10,7 +10,7 @@ import pytest
 import mlm_jax
 from mlm_jax import config as config_lib
 from mlm_jax.core import trees
-from mlm_jax.data.tokenizers import registry as tokenizer_lib
+from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.huggingface import exporting
 from mlm_jax.huggingface import importing
 from mlm_jax.huggingface import tokenizers

@@ -441,7 +441,7 @@ def _replace_vocabulary(folder, was, now):
     ),
     (
       lambda folder: (folder / 'tokenizer.json').write_text('{"a"'),
-      'is no tokenizer.json, or is damaged',
+      'is not a tokenizer.json, or is damaged',
     ),
     (
       lambda folder: _replace_vocabulary(folder, '[MASK]', 'mask'),

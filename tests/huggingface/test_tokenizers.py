@@ -11,7 +11,7 @@ import tokenizers
 from tokenizers import implementations
 
 from mlm_jax import config
-from mlm_jax.data.tokenizers import registry as tokenizer_lib
+from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.data.tokenizers import sentencepiece_model
 from mlm_jax.huggingface import tokenizers as interop
 from tests.data.invented import odd_texts
@@ -304,10 +304,10 @@ def test_tokenizer_json_goes_before_the_other_files(tmp_path):
         'vocab.json': b'{"<s>": 0, "</s>": 1, "<pad>": 2, "<mask>": 3, "<unk>": 4}',
         'merges.txt': b'#version: 0.2\nx\n',
       },
-      'no tokenizer.json, or is damaged',
+      'not a tokenizer.json, or is damaged',
     ),
-    ({'tokenizer.json': b'{"a": 1}'}, 'no tokenizer.json, or is damaged'),
-    ({'spm.model': b'no model'}, 'no SentencePiece model'),
+    ({'tokenizer.json': b'{"a": 1}'}, 'not a tokenizer.json, or is damaged'),
+    ({'spm.model': b'no model'}, 'not a SentencePiece model'),
     (
       {'spm.model': None, 'tokenizer_config.json': b'{"do_lower_case": true}'},
       'do_lower_case with spm.model',

@@ -42,8 +42,10 @@ def make_batch(rows=6, length=32, size=200, seed=0):
     starts_B3.astype(np.int32),
     example_B2.astype(np.uint32),
     np.full(rows, 3, np.uint32),
-    joins_BL=g.random((rows, length)) < 0.3,
-    classes_BL=g.integers(0, len(CLASSES) + 1, (rows, length)).astype(np.uint8),
+    {
+      'joins_BL': g.random((rows, length)) < 0.3,
+      'classes_BL': g.integers(0, len(CLASSES) + 1, (rows, length)).astype(np.uint8),
+    },
   )
 
 

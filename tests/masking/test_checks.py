@@ -220,7 +220,7 @@ def test_units_are_read_from_the_text(kind, units):
   tokens_BL = np.array([[0, 1, 2, 1, 4, 3, 1, 1, 2, 0, 2, 2, 2, 2]])
   joins_BL = np.isin(np.arange(14), (3, 10, 12))[None]
   batch = batches.Batch(
-    tokens_BL, np.array([[0, 12, -1]]), np.zeros((1, 2)), np.zeros(1), joins_BL=joins_BL
+    tokens_BL, np.array([[0, 12, -1]]), np.zeros((1, 2)), np.zeros(1), {'joins_BL': joins_BL}
   )
   assert text.units(kind, TEXT, batch)[0].tolist() == units
 

@@ -179,7 +179,9 @@ DEFECTS = (
   (
     WORD | dict(selection='class'),
     defects.altering(
-      lambda batch: dataclasses.replace(batch, classes_BL=np.roll(batch.classes_BL, 1, axis=1))
+      lambda batch: dataclasses.replace(
+        batch, columns={**batch.columns, 'classes_BL': np.roll(batch.classes_BL, 1, axis=1)}
+      )
     ),
     'rate of each probability',
   ),

@@ -6,7 +6,7 @@ import pytest
 from tokenizers import implementations
 import transformers
 
-from mlm_jax.data.tokenizers import registry as tokenizer_lib
+from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.huggingface import tokenizers as interop
 from tests.huggingface.test_tokenizers import TEXTS
 from tests.huggingface.test_tokenizers import cleaned

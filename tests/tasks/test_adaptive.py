@@ -34,7 +34,8 @@ def batch():
   """Rows of very different length, each token with a class: a mean of means would show."""
   rows = toys.batch()
   rows.tokens_BL[:3, 8:] = toys.PAD
-  return dataclasses.replace(rows, classes_BL=(rows.tokens_BL % 4).astype(np.uint8))
+  columns = {'classes_BL': (rows.tokens_BL % 4).astype(np.uint8)}
+  return dataclasses.replace(rows, columns=columns)
 
 
 def one_step(selection, rows, step=0, grad_accumulation_steps=1, mesh=None, params=None):

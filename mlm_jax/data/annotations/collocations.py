@@ -1,25 +1,28 @@
 """Collocations: words that belong together, found in the rows.
 
 A vocabulary of collocations (see `pmi`) is an .npz file beside the tokenizer's model. Matching
-it marks which tokens go together: of the word n-grams that stand in it the longest win; of
-those of one length that overlap, one drawn at random. That draw is a hash of the segment's words
-and of the place among them: a document is matched alike wherever it stands, and a phrase that
-comes again is broken anew.
+it marks which tokens go together: of the word n-grams in it the longest win; of those of one
+length that overlap, one drawn at random. That draw is a hash of the segment's words and of the
+place among them: a document is matched alike in every row, and a phrase that comes again is
+divided by another draw.
 
 Words are those of masking by words. Punctuation is a word of its own, belongs to no
-collocation and parts what stands before it from what follows, as the end of a segment does.
+collocation and separates what is before it from what follows, as the end of a segment does.
 """
 
 import dataclasses
+import os
 from typing import NamedTuple
 import zipfile
 
 import numpy as np
 
 from mlm_jax import config
-from mlm_jax.data import writing
+from mlm_jax.core import files
+from mlm_jax.data import tokenizers
 from mlm_jax.data.corpus import characters
 
+FILE = 'tokenizer/collocations.npz'  # in a preparation and in a run
 WORDS = (2, 3, 4, 5)  # that a collocation may have
 _FACTOR = 0xD6E8FEB86659FD93  # odd
 
@@ -32,9 +35,9 @@ class Words(NamedTuple):
     first_W: where each begins, counted over all tokens of the rows.
     tokens_W: how many tokens it has.
     hash_W: uint64, of its pieces.
-    letters_W: bool, it is no punctuation.
-    follows_W: bool, it goes on the run of words of the one before it.
-    segment_W: number of the segment it stands in, ascending.
+    letters_W: bool, it is not punctuation.
+    follows_W: bool, it continues the run of words of the one before it.
+    segment_W: number of the segment it is in, ascending.
   """
 
   first_W: np.ndarray
@@ -47,13 +50,13 @@ class Words(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Entries:
-  """A vocabulary of collocations, N of them; those of one length stand together, the best first.
+  """A vocabulary of collocations, N of them; those of one length are together, the best first.
 
   Attributes:
     pieces_T: int32, the pieces of all, one after another.
     pieces_N: int64, how many pieces each has.
     words_N: int64, how many words.
-    counts_N: int64, how often it stands in the training rows.
+    counts_N: int64, how often it occurs in the training rows.
     scores_N: float64, see `pmi`.
     candidates_4: int64, how many n-grams of 2, 3, 4 and 5 words there were to choose from.
   """
@@ -65,22 +68,22 @@ class Entries:
   scores_N: np.ndarray
   candidates_4: np.ndarray
 
-  def pieces(self):
+  def pieces(self) -> list[np.ndarray]:
     """Returns the ids of each."""
     return np.split(self.pieces_T, np.cumsum(self.pieces_N)[:-1])
 
 
-def write(path, entries):
+def write(path: str | os.PathLike, entries: Entries) -> None:
   """Writes them as an .npz file: the same bytes for the same entries."""
-  writing.write_fields(path, entries)
+  files.write_arrays(path, entries)
 
 
-def read(data):
+def read(data: bytes) -> Entries:
   """Returns the Entries from the bytes of such a file; KeyError where it lacks an array."""
-  return writing.read_fields(Entries, data)
+  return files.read_arrays(Entries, data)
 
 
-def load(path, tokenizer):
+def load(path: str | os.PathLike, tokenizer: tokenizers.Tokenizer) -> 'Collocations | None':
   """Returns the Collocations in a file, or None where there is none.
 
   Raises:
@@ -98,7 +101,7 @@ def load(path, tokenizer):
     ) from None
 
 
-def words(tokenizer, tokens_RL, starts_RS):
+def words(tokenizer: tokenizers.Tokenizer, tokens_RL: np.ndarray, starts_RS: np.ndarray) -> Words:
   """Returns the Words of some rows.
 
   Args:
@@ -154,7 +157,7 @@ class Collocations:
   collocation with the token before it.
   """
 
-  def __init__(self, tokenizer, entries):
+  def __init__(self, tokenizer: tokenizers.Tokenizer, entries: Entries):
     self.entries = entries
     self._tokenizer = tokenizer
     begins_N = np.cumsum(entries.pieces_N) - entries.pieces_N
@@ -163,10 +166,12 @@ class Collocations:
     self._known = np.unique(hash_W)
     self._keys = {n: np.sort(_ngram(hash_W, first_N[entries.words_N == n], n)) for n in WORDS}
 
-  def __call__(self, tokens_BL, starts_BS):
+  def __call__(self, tokens_BL: np.ndarray, starts_BS: np.ndarray) -> np.ndarray:
     return self.match(tokens_BL, starts_BS)[0]
 
-  def match(self, tokens_BL, starts_BS):
+  def match(
+    self, tokens_BL: np.ndarray, starts_BS: np.ndarray
+  ) -> tuple[np.ndarray, dict[str, int]]:
     """Returns (joins_BL, {'collocations': how many there are, 'words': in them, 'of_words': of
     all}).
 
@@ -211,7 +216,7 @@ def _ngram(hash_W, at, n):
   return characters.hashed([hash_W[at + i] for i in range(n)])
 
 
-def windows(is_W, follows_W, n):
+def windows(is_W: np.ndarray, follows_W: np.ndarray, n: int) -> np.ndarray:
   """Returns bool_W: n words of one run begin here, all of which are so."""
   whole_W = is_W.copy()
   for i in range(1, n):
@@ -221,7 +226,7 @@ def windows(is_W, follows_W, n):
 
 
 def _among(keys, ascending):
-  """Returns bool: which keys stand in an ascending array."""
+  """Returns bool: which keys are in an ascending array."""
   if not len(ascending):
     return np.zeros(len(keys), bool)
   return ascending[np.minimum(np.searchsorted(ascending, keys), len(ascending) - 1)] == keys

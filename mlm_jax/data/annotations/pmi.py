@@ -12,16 +12,23 @@ Source: Levine et al., PMI-Masking, arXiv:2010.01825, sections 3 and 4.
 Counting goes by length: an n-gram can only be frequent where the (n-1)-grams at its two ends
 are, so it is written as the pair of their numbers, and nothing else is counted. A scratch
 file has the numbers of all places, 4 bytes a word; others take what is counted, 12 bytes for
-each that is different in its block. Memory holds 24 bytes for each frequent n-gram, about 300
+each different one of a block. Memory holds 24 bytes for each frequent n-gram, about 300
 for those of one length while they are scored, and one part of what is counted, which grows
 only above a billion words. English novels of 11 million words took 11 s of processor time and
-50 MB more than the rest of their preparation. Words are told by 64-bit hashes: of n different
+50 MB more than the rest of their preparation. Words are known by 64-bit hashes: of n different
 ones an expected n**2 / 2**65 pairs are taken for one.
 """
 
+from collections.abc import Mapping
+from collections.abc import Sequence
+import pathlib
+from typing import Any
+
 import numpy as np
 
+from mlm_jax.data import tokenizers
 from mlm_jax.data.annotations import collocations
+from mlm_jax.data.annotations import column
 
 LEAST = 11  # occurrences of a candidate
 _SHARES = dict(zip(collocations.WORDS, (0.5, 0.25, 0.125, 0.125)))
@@ -32,7 +39,7 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 class _Level:
-  """The frequent n-grams of one length, numbered from 1 on in the order of their keys.
+  """The frequent n-grams of one length, numbered from 1 in the order of their keys.
 
   Attributes:
     keys_N: uint64; for words their hash, else the numbers of the (n-1)-grams at both ends.
@@ -59,7 +66,40 @@ class _Level:
     )
 
 
-def find(tokenizer, rows, size, folder):
+class Marker(column.OfRows):
+  """The column of collocations: finds them in the training rows, then marks them in all rows.
+
+  Their vocabulary is written into the folder of the preparation.
+  """
+
+  def __init__(
+    self,
+    data: Any,
+    tokenizer: tokenizers.Tokenizer,
+    rows: Sequence[Any],
+    folder: pathlib.Path,
+    scratch: pathlib.Path,
+  ):
+    entries = find(tokenizer, rows, data.collocations, scratch)
+    collocations.write(folder / collocations.FILE, entries)
+    self._found, self._candidates = len(entries.counts_N), entries.candidates_4.sum()
+    self._match = collocations.Collocations(tokenizer, entries).match
+
+  def values(self, tokens_RL: np.ndarray, starts_RS: np.ndarray) -> tuple[np.ndarray, dict]:
+    joins_RL, counts = self._match(tokens_RL, starts_RS)
+    tokens = int(joins_RL.sum()) + counts['collocations']  # the first one of each is not joined
+    return joins_RL, counts | {'tokens': tokens}
+
+  def said(self, counts: Mapping[str, int]) -> str:
+    return (
+      f'collocations: {self._found:,} of {self._candidates:,} candidates; '
+      f'{counts["words"] / max(1, counts["of_words"]):.1%} of all words are in one'
+    )
+
+
+def find(
+  tokenizer: tokenizers.Tokenizer, rows: Sequence[Any], size: int, folder: pathlib.Path
+) -> collocations.Entries:
   """Returns the collocations.Entries of a vocabulary.
 
   Args:

@@ -1,4 +1,4 @@
-"""Pairs of sentences, for objectives that tell whether the second one belongs behind the first.
+"""Pairs of sentences, for objectives that predict whether the second one belongs behind the first.
 
   next   the second part follows the first in its document, or is of another document
          (arXiv:1810.04805, section 3.1)
@@ -9,24 +9,27 @@ each stretch is divided between two of its sentences. Where another document giv
 part, the next stretch begins with the one that it replaced. A pair is written as its two parts
 with [SEP] between them, and packed like a document.
 
-Lengths say next to nothing of `nsp`. Of `sop` they say a little: a stretch begins with the
+Lengths reveal next to nothing of `nsp`. Of `sop` they reveal a little: a stretch begins with the
 sentence that the one before had no room for, so that the first of two parts is the longer one
 in 55 of 100 pairs of novels cut into blocks.
 """
 
 import dataclasses
+from typing import Any
 import zlib
 
 import numpy as np
 
-RIGHT, WRONG = 1, 2  # labels; 0 is no pair
+from mlm_jax.data import tokenizers
+
+RIGHT, WRONG = 1, 2  # labels; 0 is not a pair
 OVERHEAD = 1  # the [SEP] between the parts
 _SHORT = 0.1  # of the stretches are shorter than the room
 
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-  """Pairs of parts of documents, by where they stand in the pieces of all documents.
+  """Pairs of parts of documents, by where they are in the pieces of all documents.
 
   Attributes:
     parts_N22: int64, (begin, end) of the first and of the second part of each pair.
@@ -37,16 +40,20 @@ class Pairs:
   label_N: np.ndarray
 
   @property
-  def lengths(self):
+  def lengths(self) -> np.ndarray:
     """int64 [N], pieces of each pair, the [SEP] between its parts among them."""
     return np.diff(self.parts_N22, axis=2).sum(axis=(1, 2)) + OVERHEAD
 
-  def written(self, values_T, between):
-    """Returns what stands at the pieces of the pairs, one pair behind the other.
+  def documents(self, lengths: np.ndarray) -> np.ndarray:
+    """Returns int64 [N], the document of each pair's first part, by the documents' lengths."""
+    return np.searchsorted(np.cumsum(lengths), self.parts_N22[:, 0, 0], side='right')
+
+  def written(self, values_T: np.ndarray, between: Any) -> np.ndarray:
+    """Returns the values at the pieces of the pairs, one pair behind the other.
 
     Args:
-      values_T: what stands at the pieces of all documents.
-      between: what stands between two parts.
+      values_T: the values at the pieces of all documents.
+      between: the value between two parts.
     """
     between = np.array([between], values_T.dtype)
     parts = [
@@ -56,18 +63,24 @@ class Pairs:
     ]
     return np.concatenate([values_T[:0], *parts])
 
-  def left_out(self, pieces):
-    """Returns how many of so many pieces of all documents stand in no pair."""
+  def left_out(self, pieces: int) -> int:
+    """Returns how many of so many pieces of all documents are in no pair."""
     change_T = np.zeros(pieces + 1, np.int32)
     np.add.at(change_T, self.parts_N22[:, :, 0], 1)
     np.add.at(change_T, self.parts_N22[:, :, 1], -1)
     return int((np.cumsum(change_T[:-1], dtype=np.int32) == 0).sum())
 
 
-def make(lengths, pieces_T, tokenizer, room, kind):
+def make(
+  lengths: np.ndarray,
+  pieces_T: np.ndarray,
+  tokenizer: tokenizers.Tokenizer,
+  room: int,
+  kind: str,
+) -> Pairs:
   """Returns the Pairs of some documents, in their order.
 
-  What is drawn for a document hangs on its own pieces alone; which other document gives a second
+  What is drawn for a document depends on its own pieces alone; which other document gives a second
   part, also on those beside it. Documents of one sentence give no pair, nor do sentences so long
   that no row has room for them and a neighbour.
 
@@ -133,7 +146,7 @@ def _elsewhere(number, documents, wanted, room, random):
   """Returns (begin, end) of some sentences of another document.
 
   They are as long as is wanted, as far as their ends allow it: lengths must not tell right from
-    wrong.
+  wrong.
   """
   other = int(random.random() * (len(documents) - 1))
   bounds_S = documents[other + (other >= number)]

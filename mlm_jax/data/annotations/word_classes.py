@@ -7,27 +7,29 @@
 make up which words; what it leaves out has no class. It is imported as Python does, from the
 working directory too. That it has been changed is not noticed in data prepared before.
 
-A token has the class of the word that holds its first character that is no space; tokens of
+A token has the class of the word that holds its first character that is not a space; tokens of
 spaces alone go with what follows them.
 """
 
 import numbers
+from typing import Any
 
 import numpy as np
 
 from mlm_jax import config
+from mlm_jax.data.annotations import column
 from mlm_jax.data.corpus.formats import conllu
 
 MOST = 254  # names: a class is a byte, 0 is none
 
 
-class _Numbers:
-  """Numbers names as they are met, from 1 on."""
+class _Numbered(column.OfDocuments):
+  """Numbers the names of classes as they are met, from 1; rows have the numbers of sorted names."""
 
   def __init__(self, names=()):
     self._numbers = {name: number for number, name in enumerate(names, 1)}
 
-  def number(self, name):
+  def number(self, name: str) -> int:
     """Returns the number of a name, KeyError for one too many."""
     if name not in self._numbers:
       if len(self._numbers) == MOST:
@@ -36,7 +38,7 @@ class _Numbers:
     return self._numbers[name]
 
   @property
-  def names(self):
+  def names(self) -> tuple[str, ...]:
     """The names, sorted: class i + 1 is names[i]."""
     return tuple(sorted(self._numbers))
 
@@ -48,17 +50,27 @@ class _Numbers:
       classes[self._numbers[name]] = place
     return classes
 
+  def settled(self, values: np.ndarray) -> np.ndarray:
+    return self.sorted_from[values]
 
-class FromTreebank(_Numbers):
+  def described(self) -> dict:
+    return {'classes': self.names}
+
+  def counted(self, values_RX: np.ndarray) -> dict[str, int]:
+    counts = np.bincount(values_RX.reshape(-1), minlength=len(self.names) + 1)
+    return dict(zip(self.names, counts[1:].tolist()))
+
+
+class FromTreebank(_Numbered):
   """The parts of speech of a treebank's words; takes `config.data`."""
 
   is_from_source = True
 
-  def __init__(self, data):
+  def __init__(self, data: Any):
     super().__init__(conllu.UPOS)
     self._data = data
 
-  def characters(self, text, words):
+  def values(self, text: str, words: Any = None) -> np.ndarray:
     """Returns uint8 [characters], the number of each one's class.
 
     Args:
@@ -77,23 +89,23 @@ class FromTreebank(_Numbers):
     return numbers_C
 
 
-class FromFunction(_Numbers):
+class FromFunction(_Numbered):
   """What a function of the user's says; takes config.data.classes.
 
   Raises:
-    UserError: there is none such, here; it fails or returns no such list, in `characters`.
+    UserError: it cannot be imported; in `values`, it fails or returns no such list.
   """
 
   is_from_source = False
 
-  def __init__(self, spec):
+  def __init__(self, spec: str):
     super().__init__()
     self._setting = f'config.data.classes = {spec!r}'
     self._function = config.imported('data.classes', spec)
     if not callable(self._function):
-      raise self._wrong(f'is no function, but {self._function!r}'[:200])
+      raise self._wrong(f'is not a function, but {self._function!r}'[:200])
 
-  def characters(self, text, words=None):
+  def values(self, text: str, words: Any = None) -> np.ndarray:
     """Returns uint8 [characters]; as for `FromTreebank`."""
     del words
     where = f'for the document that begins {text[:40]!r}'
@@ -126,15 +138,13 @@ class FromFunction(_Numbers):
     return config.UserError(f'{self._setting} {what}')
 
 
-def make(data, sources):
-  """Returns what tells the classes of `config.data`, or None where it asks for none.
+def make(data: Any, sources: Any) -> FromTreebank | FromFunction:
+  """Returns what gives the classes that `config.data` asks for.
 
   Raises:
-    UserError: classes that are to come from a treebank where a source is none, or a function
+    UserError: classes that must come from a treebank where a source is not one, or a function
       that is not there.
   """
-  if not data.classes:
-    return None
   if data.classes != 'conllu':
     if not all(data.classes.partition(':')):
       raise config.UserError(

@@ -1,5 +1,6 @@
 """Texts as arrays of code points: hashed windows of characters, and classes of characters."""
 
+from collections.abc import Sequence
 import functools
 import sys
 import unicodedata
@@ -9,18 +10,18 @@ import numpy as np
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, bits well mixed: 2**64 over the golden ratio
 
 
-def codes(text):
+def codes(text: str) -> np.ndarray:
   """Returns uint32 [characters], the code points of a text without lone surrogates."""
   return np.frombuffer(text.encode('utf-32-le'), '<u4')
 
 
-def windows(codes_N, n):
+def windows(codes_N: np.ndarray, n: int) -> np.ndarray:
   """Returns uint64 [max(0, characters - n + 1)], a hash of every n characters in a row."""
   size = max(0, len(codes_N) - n + 1)
   return hashed([codes_N[i : i + size] for i in range(n)])
 
 
-def hashed(columns):
+def hashed(columns: Sequence[np.ndarray]) -> np.ndarray:
   """Returns uint64 [rows], a hash of every row of a table that is given as its columns.
 
   Equal rows have equal hashes; of m different ones an expected m**2 / 2**65 pairs have
@@ -30,7 +31,7 @@ def hashed(columns):
   for column in columns:
     hashes *= _MULTIPLIER
     hashes += column
-  # So far the low bits of a hash hang on the low bits of the numbers alone.
+  # So far the low bits of a hash depend on the low bits of the numbers alone.
   hashes ^= hashes >> np.uint64(32)
   hashes *= _MULTIPLIER
   hashes ^= hashes >> np.uint64(29)
@@ -38,7 +39,7 @@ def hashed(columns):
 
 
 @functools.lru_cache(maxsize=1)
-def symbols():
+def symbols() -> np.ndarray:
   """Returns bool [all code points]: no letter, mark, number, white space or format character.
 
   Format characters (Cf) such as the zero-width joiners belong to the spelling of words.

@@ -1,25 +1,27 @@
-"""One hash per cleaned document: it finds duplicates and decides the held-out split."""
+"""One hash per cleaned document: it finds duplicates and decides which split a document is in."""
 
 import hashlib
 
+SPLITS = ('train', 'validation')
 
-def digest(text):
+
+def digest(text: str) -> tuple[int, int]:
   """Returns two independent 64-bit hashes of a document.
 
-  The first tells duplicates and decides the split, so neither changes when the
+  The first finds duplicates and decides the split, so neither changes when the
   corpus grows; the second chooses the tokenizer's sample.
   """
   both = hashlib.blake2b(text.encode(), digest_size=16).digest()
   return int.from_bytes(both[:8], 'little'), int.from_bytes(both[8:], 'little')
 
 
-def validation(first, share):
+def validation(first: int, share: float) -> bool:
   """Whether a document is kept for evaluation, by its first hash."""
   return first < share * 2**64
 
 
 class Seen:
-  """The documents met so far.
+  """The documents seen so far.
 
   Takes 75 to 100 bytes a document (measured; a Python set of 64-bit integers), so
   about 10 GB for 100 million. Of n different documents an expected n**2 / 2**65 are
@@ -29,7 +31,7 @@ class Seen:
   def __init__(self):
     self._hashes = set()
 
-  def add(self, first):
+  def add(self, first: int) -> bool:
     """Notes a first hash; returns whether it is new."""
     before = len(self._hashes)
     self._hashes.add(first)

@@ -3,6 +3,7 @@
 Nothing here holds a file in memory: each is handed on in chunks of bytes.
 """
 
+from collections.abc import Iterator
 import glob
 import gzip
 import hashlib
@@ -11,6 +12,7 @@ import itertools
 import lzma
 import os
 import tarfile
+from typing import Any
 import zlib
 
 import zstandard
@@ -18,7 +20,7 @@ import zstandard
 from mlm_jax import config
 
 CHUNK = 1 << 18  # bytes read at a time
-_ENDS = 1 << 20  # bytes at either end of a file by which another of its size is told
+_ENDS = 1 << 20  # bytes at either end of a file that must be equal for it to be the same
 _UNREAD = ('.tar', '.tgz', '.txz', '.tbz', '.tbz2', '.tzst', '.zip', '.7z', '.rar', '.bz2')
 _DAMAGED = (
   EOFError,
@@ -30,7 +32,7 @@ _DAMAGED = (
 )
 
 
-def find(pattern, kind='text'):
+def find(pattern: str, kind: str = 'text') -> list[str]:
   """Returns the sorted paths of the files that a glob, or the very name of a file, matches.
 
   `kind` is that of the source, as it is written before the glob.
@@ -53,7 +55,7 @@ def find(pattern, kind='text'):
   return found
 
 
-def not_files(pattern):
+def not_files(pattern: str) -> list[str]:
   """Returns the sorted paths that a glob matches and that are neither file nor folder.
 
   These are links to nothing, pipes, devices.
@@ -70,8 +72,8 @@ def _matches(pattern):
   return sorted(glob.glob(pattern, recursive=True))
 
 
-def described(path):
-  """Returns (path, bytes, sha256 of the first and the last MiB): cheap, and tells most edits."""
+def described(path: str) -> tuple[str, int, str]:
+  """Returns (path, bytes, sha256 of the first and the last MiB): cheap, and shows most edits."""
   try:
     size = os.path.getsize(path)
     with open(path, 'rb') as file:
@@ -83,15 +85,15 @@ def described(path):
   return path, size, digest.hexdigest()
 
 
-def texts(path, skipped):
+def texts(path: str, skipped: Any) -> Iterator[tuple[str, Iterator[bytes]]]:
   """Yields (name, chunks of bytes) of a file, or of each file in an archive.
 
   A .gz, .xz or .zst ending is undone, outside an archive and inside it; case does not
   matter. Archives inside archives and other kinds of archive are skipped. So are links
-  in archives: what they link to is read where it stands.
+  in archives: what they link to is read in its own place.
 
   Damaged compression stops the preparation, also in one file of an archive: it may be
-  the half of a good corpus, while what is no text at all is skipped (by the caller).
+  half of a good corpus, while what is not text at all is skipped (by the caller).
 
   Args:
     path: of the file.
@@ -194,10 +196,10 @@ class _Reader(io.RawIOBase):
     self._chunks = chunks
     self._rest = memoryview(b'')
 
-  def readable(self):
+  def readable(self) -> bool:
     return True
 
-  def readinto(self, buffer):
+  def readinto(self, buffer) -> int:
     while not self._rest:
       chunk = next(self._chunks, None)
       if chunk is None:
@@ -209,7 +211,7 @@ class _Reader(io.RawIOBase):
     return n
 
 
-def peek(chunks, size):
+def peek(chunks: Iterator[bytes], size: int) -> tuple[bytes, Iterator[bytes]]:
   """Returns (the first bytes, about size of them, the chunks from the start again)."""
   head = []
   while sum(map(len, head)) < size:

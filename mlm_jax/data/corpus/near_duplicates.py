@@ -24,6 +24,7 @@ length and the bands: Leskovec, Rajaraman and Ullman, Mining of Massive Datasets
 """
 
 import collections
+from collections.abc import Sequence
 
 import numpy as np
 import rensa
@@ -36,7 +37,7 @@ _RECALL = 0.99
 _SEED = 0
 
 
-def signatures(texts):
+def signatures(texts: Sequence[str]) -> np.ndarray:
   """Returns uint32 [texts, 128]; a text's signature depends on the text alone."""
   # Behind each text zeros: they keep shingles from reaching into the next one, and give a
   # text shorter than a shingle its shingles too.
@@ -49,7 +50,7 @@ def signatures(texts):
   return np.array(matrix.to_rows(), np.uint32)
 
 
-def bands(similarity):
+def bands(similarity: float) -> tuple[int, int]:
   """Returns (bands, rows of a band): the widest bands that find a pair with probability .99.
 
   A band of r rows is shared with probability s**r, one of b bands with 1 - (1 - s**r)**b.
@@ -61,7 +62,9 @@ def bands(similarity):
   return HASHES, 1
 
 
-def dropped(signatures_NH, digest_N, validation_N, similarity):
+def dropped(
+  signatures_NH: np.ndarray, digest_N: np.ndarray, validation_N: np.ndarray, similarity: float
+) -> np.ndarray:
   """Returns bool [documents]: the training documents to drop.
 
   Held-out documents come first and all stay. Training documents follow in the order of
@@ -70,7 +73,7 @@ def dropped(signatures_NH, digest_N, validation_N, similarity):
 
   Args:
     signatures_NH: uint32.
-    digest_N: uint64, any number that hangs on the text alone.
+    digest_N: uint64, any number that depends on the text alone.
     validation_N: bool.
     similarity: from which on one is dropped, in (0, 1].
   """

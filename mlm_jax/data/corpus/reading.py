@@ -1,15 +1,22 @@
 """From sources to cleaned documents in scratch files, and what was left out on the way."""
 
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
 import heapq
+import pathlib
+from typing import Any
 
 import numpy as np
 
 from mlm_jax import config
-from mlm_jax.data import store
 from mlm_jax.data.corpus import clean
 from mlm_jax.data.corpus import duplicates
 from mlm_jax.data.corpus import sources as sources_lib
+from mlm_jax.data.corpus.duplicates import SPLITS
 
 _NAMED = 5  # skipped files that a message names
 
@@ -25,47 +32,47 @@ class Reading:
     skipped: what the source left out.
     read: documents, before any rule.
     documents, characters: what was kept, by split.
-    has_classes: whether the class of each character stands behind its document in the scratch
-      files.
+    columns: those of the rows whose values follow each document in the scratch files.
     dropped_N: bool, which training documents of the scratch file were dropped after all.
   """
 
-  source: object
-  folder: object
+  source: Any
+  folder: pathlib.Path
   counts: clean.Counts = dataclasses.field(default_factory=clean.Counts)
   skipped: sources_lib.Skipped = dataclasses.field(default_factory=sources_lib.Skipped)
   read: int = 0
-  documents: dict = dataclasses.field(default_factory=lambda: dict.fromkeys(store.SPLITS, 0))
-  characters: dict = dataclasses.field(default_factory=lambda: dict.fromkeys(store.SPLITS, 0))
-  has_classes: bool = False
+  documents: dict = dataclasses.field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+  characters: dict = dataclasses.field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+  columns: tuple = ()
   dropped_N: np.ndarray | None = None
 
   @property
-  def kept(self):
+  def kept(self) -> int:
     return sum(self.documents.values())
 
-  def path(self, split):
+  def path(self, split: str) -> pathlib.Path:
     return self.folder / f'{self.source.name}.{split}'
 
-  def texts(self, split):
+  def texts(self, split: str) -> Iterator[str]:
     """Yields the documents that were kept."""
     for text, _ in self.annotated(split):
       yield text
 
-  def annotated(self, split):
-    """Yields (text, uint8 [characters] of the documents that were kept, or None without
-    classes).
-    """
+  def annotated(self, split: str) -> Iterator[tuple[str, dict[Any, np.ndarray]]]:
+    """Yields (text, {column: its values}) of the documents that were kept."""
     with open(self.path(split), 'rb') as file:
       number = 0
       while size := file.read(8):
         text = file.read(int.from_bytes(size, 'little')).decode()
-        classes_C = np.frombuffer(file.read(len(text)), np.uint8) if self.has_classes else None
+        values = {}
+        for column in self.columns:
+          size = (len(text) if column.is_of_tokens else 1) * np.dtype(column.dtype).itemsize
+          values[column] = np.frombuffer(file.read(size), column.dtype)
         if split != 'train' or self.dropped_N is None or not self.dropped_N[number]:
-          yield text, classes_C
+          yield text, values
         number += 1
 
-  def drop(self, dropped_N, rule):
+  def drop(self, dropped_N: np.ndarray, rule: str) -> None:
     """Drops training documents by a rule that knows all of them."""
     for text, is_dropped in zip(self.texts('train'), dropped_N, strict=True):
       if is_dropped:
@@ -75,7 +82,13 @@ class Reading:
     self.dropped_N = dropped_N
 
 
-def read(source, data, folder, seen, classes=None):
+def read(
+  source: Any,
+  data: Any,
+  folder: pathlib.Path,
+  seen: duplicates.Seen | None,
+  makers: Mapping[Any, Any] | None = None,
+) -> Reading:
   """Returns the Reading of a source; its cleaned documents go to files in the folder.
 
   Args:
@@ -83,12 +96,13 @@ def read(source, data, folder, seen, classes=None):
     data: `config.data`.
     folder: pathlib.Path.
     seen: duplicates.Seen, or None to keep duplicates.
-    classes: what tells the classes of words (see `classes.make`), or None.
+    makers: {column of the rows: what gives its values, a column.OfDocuments}.
   """
-  reading = Reading(source, folder, has_classes=classes is not None)
-  out = {split: open(reading.path(split), 'wb') for split in store.SPLITS}
+  makers = makers or {}
+  reading = Reading(source, folder, columns=tuple(makers))
+  out = {split: open(reading.path(split), 'wb') for split in SPLITS}
   try:
-    for text, words in _documents(source, data, reading, classes):
+    for text, words in _documents(source, data, reading, makers):
       if not text or text.isspace():
         continue
       reading.read += 1
@@ -104,17 +118,17 @@ def read(source, data, folder, seen, classes=None):
       reading.characters[split] += len(text)
       encoded = text.encode()
       out[split].write(len(encoded).to_bytes(8, 'little') + encoded)
-      if classes:
-        out[split].write(classes.characters(text, words))
+      for column, maker in makers.items():
+        out[split].write(np.asarray(maker.values(text, words), column.dtype))
   finally:
     for file in out.values():
       file.close()
   return reading
 
 
-def _documents(source, data, reading, classes):
+def _documents(source, data, reading, makers):
   """Yields (text, its words as they are annotated there, or None) of each document."""
-  if classes and classes.is_from_source:
+  if any(maker.is_from_source for maker in makers.values()):
     return source.annotated(data, reading.counts, reading.skipped)
   return ((text, None) for text in source.documents(data, reading.counts, reading.skipped))
 
@@ -125,12 +139,12 @@ class Sample:
   So it depends on the documents, not on their order.
   """
 
-  def __init__(self, characters):
+  def __init__(self, characters: int):
     self._limit = characters
     self._heap = []  # of (-hash, text): the largest hash is on top
     self._size = 0
 
-  def add(self, digest, text):
+  def add(self, digest: int, text: str) -> None:
     if self._size >= self._limit and -digest < self._heap[0][0]:
       return
     heapq.heappush(self._heap, (-digest, text))
@@ -138,14 +152,14 @@ class Sample:
     while self._size - len(self._heap[0][1]) >= self._limit:
       self._size -= len(heapq.heappop(self._heap)[1])
 
-  def texts(self):
+  def texts(self) -> list[str]:
     """Returns the sample in the order of the hashes."""
     texts = [text for _, text in sorted(self._heap, reverse=True)]
     over = self._size - self._limit
     return texts[:-1] + [texts[-1][:-over]] if over > 0 else texts
 
 
-def sample(readings, characters):
+def sample(readings: Iterable[Reading], characters: int) -> list[str]:
   """Returns texts of the training documents that were kept, to train a tokenizer on."""
   drawn = Sample(characters)
   for reading in readings:
@@ -157,7 +171,8 @@ def sample(readings, characters):
 # What is said, and what is refused
 
 
-def log_reading(reading, log):
+def log_reading(reading: Reading, log: Callable[[str], Any]) -> None:
+  """Says what was kept of a source, and what was not."""
   skipped = reading.skipped
   dropped = [
     f'{documents:,} by {rule}'
@@ -197,11 +212,9 @@ def _named(skipped):
   ]
 
 
-def check(readings, data):
+def check(readings: Sequence[Reading], data: Any) -> None:
   """Raises UserError where nothing is left to train or to evaluate on."""
-  documents = {
-    split: sum(reading.documents[split] for reading in readings) for split in store.SPLITS
-  }
+  documents = {split: sum(reading.documents[split] for reading in readings) for split in SPLITS}
   kept = sum(documents.values())
   if not kept:
     raise config.UserError(_empty(readings, data))

@@ -1,7 +1,10 @@
 """From one file to its documents: records with a text in a field, or plain text."""
 
+from collections.abc import Iterable
+from collections.abc import Iterator
 import json
 import re
+from typing import Any
 
 from mlm_jax import config
 from mlm_jax.data.corpus import clean
@@ -14,7 +17,9 @@ _COLUMNS = re.compile(r'\.(parquet|arrow)(\.(gz|xz|zst))?$', re.IGNORECASE)
 _JSON = re.compile(r'\.(jsonl|ndjson|json)(\.(gz|xz|zst))?$', re.IGNORECASE)
 
 
-def documents(path, field, data, counts, skipped):
+def documents(
+  path: str, field: str, data: Any, counts: clean.Counts, skipped: Any
+) -> Iterator[str]:
   """Yields each document of a file, as yet uncleaned.
 
   A .parquet or .arrow file gives the texts of one column, .jsonl or .ndjson those of one
@@ -35,7 +40,7 @@ def documents(path, field, data, counts, skipped):
     yield from cut(read(path, field), data, counts, skipped)
     return
   for name, chunks in files.texts(path, skipped):
-    if _COLUMNS.search(name):  # packed: such a file is read where it stands alone
+    if _COLUMNS.search(name):  # packed: such a file is only read by itself
       skipped.archives.append(name)
       continue
     head, chunks = files.peek(chunks, _HEAD)
@@ -49,8 +54,10 @@ def documents(path, field, data, counts, skipped):
       yield from split.documents(decoded, data)
 
 
-def cut(values, data, counts, skipped):
-  """Yields the documents in (where it stands, value) pairs; a value that is no text is counted.
+def cut(
+  values: Iterable[tuple[str, Any]], data: Any, counts: clean.Counts, skipped: Any
+) -> Iterator[str]:
+  """Yields the documents in (where it is, value) pairs; a value that is not text is counted.
 
   A value is a str, or bytes of UTF-8; arguments else as for `documents`.
   """
@@ -66,7 +73,7 @@ def cut(values, data, counts, skipped):
     yield from split.documents([text.replace('\r\n', '\n').replace('\r', '\n')], data)
 
 
-def is_json(name):
+def is_json(name: str) -> bool:
   """Whether a file holds a JSON object a line; UserError for .json, which may hold anything."""
   match = _JSON.search(name)
   if match and match.group(1).lower() == 'json':
@@ -78,7 +85,7 @@ def is_json(name):
 
 
 def _json_values(chunks, name, field):
-  """Yields (where it stands, value of the field) of each line; None where there is none.
+  """Yields (where it is, value of the field) of each line; None where there is none.
 
   Raises:
     UserError: the file's first object lacks the field: it is misnamed.

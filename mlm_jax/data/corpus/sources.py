@@ -1,9 +1,13 @@
 """Sources of documents: what `config.data.source` names, read as streams of text."""
 
+from collections.abc import Iterator
+from collections.abc import Sequence
 import dataclasses
 import re
+from typing import Any
 
 from mlm_jax import config
+from mlm_jax.data.corpus import clean
 from mlm_jax.data.corpus import files
 from mlm_jax.data.corpus import records
 from mlm_jax.data.corpus import split
@@ -13,7 +17,7 @@ from mlm_jax.data.corpus.formats import pydocs
 from mlm_jax.data.corpus.formats import synthetic
 from mlm_jax.data.corpus.formats import tfds
 
-_RESERVED = 'tokenizer'  # what else stands beside the sources' folders
+_RESERVED = 'tokenizer'  # another folder beside those of the sources
 
 
 @dataclasses.dataclass
@@ -23,9 +27,9 @@ class Skipped:
   Attributes:
     files: names of files that are mostly not text.
     archives: names of archives inside archives, and of those of a kind that is not read.
-    links: names of links in an archive or to nothing, and of what else is no file.
-    records: those with no text in the field or column, such as .jsonl lines that are no object.
-    first_record: where the first of those stands, or ''.
+    links: names of links in an archive or to nothing, and of what else is not a file.
+    records: those with no text in the field or column, such as .jsonl lines that are not an object.
+    first_record: where the first of those is, or ''.
     packages: pydocs: names of packages that are not installed.
   """
 
@@ -36,15 +40,15 @@ class Skipped:
   first_record: str = ''
   packages: list = dataclasses.field(default_factory=list)
 
-  def record(self, where):
+  def record(self, where: str) -> None:
     self.records += 1
     self.first_record = self.first_record or where
 
 
-def parse(data):
+def parse(data: Any) -> list[Any]:
   """Returns the sources that `config.data.source` names, in its order; nothing is read yet.
 
-  A source is KIND:ARGUMENT, as _KINDS lists them. A comma parts two sources where a
+  A source is KIND:ARGUMENT, as _KINDS lists them. A comma separates two sources where a
   kind follows it, so that a path may have commas.
 
   Raises:
@@ -57,7 +61,7 @@ def parse(data):
     kind, _, argument = spec.strip().partition(':')
     if kind not in _KINDS or bool(argument) != (':' in _KINDS[kind][0]):
       raise config.UserError(
-        f'config.data.source = {data.source!r}: {spec.strip()!r} is no source; '
+        f'config.data.source = {data.source!r}: {spec.strip()!r} is not a source; '
         f'write {_FORMS}, several joined by commas'
       )
     source = _KINDS[kind][1](spec.strip(), argument)
@@ -67,8 +71,8 @@ def parse(data):
   return made
 
 
-def check_weights(weights, sources):
-  """Raises UserError for weights that are no shares, one for each source."""
+def check_weights(weights: Sequence[float], sources: int) -> None:
+  """Raises UserError for weights that are not shares, one for each source."""
   if len(weights) != sources:
     raise config.UserError(
       f'config.data.weights = {tuple(weights)}: must be one for each of the '
@@ -107,7 +111,7 @@ class Text:
   name: str
   pattern: str
 
-  def inputs(self):
+  def inputs(self) -> list[tuple[str, int, str]]:
     """Returns [(path, bytes, digest)] of the files, see `files.described`.
 
     Raises:
@@ -118,7 +122,7 @@ class Text:
       records.is_json(path)  # refuses .json before anything is read
     return [files.described(path) for path in found]
 
-  def documents(self, data, counts, skipped):
+  def documents(self, data: Any, counts: clean.Counts, skipped: Any) -> Iterator[str]:
     """Yields each document's text, as yet uncleaned.
 
     Args:
@@ -138,11 +142,11 @@ class PyDocs:
   spec: str
   name: str
 
-  def inputs(self):
+  def inputs(self) -> list:
     """Returns []: what is installed belongs to the machine, not to the user's files."""
     return []
 
-  def documents(self, data, counts, skipped):
+  def documents(self, data: Any, counts: clean.Counts, skipped: Any) -> Iterator[str]:
     """Yields each document's text; arguments as for `Text.documents`."""
     del data, counts
     texts, absent = pydocs.read()

@@ -4,14 +4,17 @@ Each takes the file's text in chunks, cut anywhere, and gives the same documents
 wherever it is cut. All but `file` hold no more than one document in memory.
 """
 
+from collections.abc import Iterable
+from collections.abc import Iterator
 import re
+from typing import Any
 
 from mlm_jax import config
 
 REACH = 1 << 16  # characters: the longest match of data.document_regex that is found
 
 
-def documents(chunks, data):
+def documents(chunks: Iterable[str], data: Any) -> Iterator[str]:
   """Returns an iterator over the documents in an iterable of text chunks."""
   if data.document == 'file':
     return iter([''.join(chunks)])
@@ -22,8 +25,8 @@ def documents(chunks, data):
   return _between(chunks, pattern(data))
 
 
-def pattern(data):
-  """Returns the compiled data.document_regex; UserError where it is none."""
+def pattern(data: Any) -> re.Pattern[str]:
+  """Returns the compiled data.document_regex; UserError where it is not one."""
   try:
     return re.compile(data.document_regex, re.MULTILINE)
   except re.error as error:
@@ -33,7 +36,7 @@ def pattern(data):
     ) from None
 
 
-def lines(chunks):
+def lines(chunks: Iterable[str]) -> Iterator[str]:
   """Yields lines without their ends."""
   rest = []
   for chunk in chunks:
@@ -66,7 +69,7 @@ def _blocks(lines_of_file, characters):
 
 
 def _between(chunks, separator):
-  """Yields what stands between matches; an empty match cuts without removing.
+  """Yields what is between matches; an empty match cuts without removing.
 
   A match counts once REACH characters behind its start have been seen, so that more
   text could not have changed it; REACH characters before it are kept for its sake.

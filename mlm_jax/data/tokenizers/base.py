@@ -1,16 +1,21 @@
 """What every kind of tokenizer has in common: special pieces, the notation of pieces, words.
 
 Pieces are written alike whichever library made them: \u2581 is the space before a word, <0xE3> a
-byte that spells no character by itself. Where words start and end is read off that.
+byte that spells no character by itself. Where words start and end follows from that notation.
 """
 
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
 import hashlib
 import re
+from typing import Any
 
 import numpy as np
 
 from mlm_jax import config
 from mlm_jax.core import vocabulary
+from mlm_jax.data.corpus import clean
 from mlm_jax.data.tokenizers import scripts
 
 MASK = '[MASK]'
@@ -29,7 +34,7 @@ _LAST_BYTE = re.compile('<0x[0-9A-F]{2}>$')
 
 
 class Tokenizer:
-  """A vocabulary and what masked language modelling needs to know of it; `tokenizer.make` makes
+  """A vocabulary and what masked language modelling needs to know of it; `tokenizers.make` makes
   one.
 
   A kind adds `encode_batch`, `encode_with_places` and `encode_with_masks`.
@@ -46,7 +51,22 @@ class Tokenizer:
       word without any is punctuation.
   """
 
-  def __init__(self, model, name, pieces, roles, special_ids, byte_ids, is_prefixed):
+  pad_id: int
+  unk_id: int | None
+  cls_id: int
+  sep_id: int
+  mask_id: int
+
+  def __init__(
+    self,
+    model: bytes,
+    name: str,
+    pieces: Sequence[str],
+    roles: Mapping[str, int | None],
+    special_ids: Iterable[int],
+    byte_ids: Iterable[int],
+    is_prefixed: bool,
+  ):
     """Takes what a kind has read from a model.
 
     Args:
@@ -80,7 +100,7 @@ class Tokenizer:
       self.letters_V[i] = not spelled.isascii() or scripts.has_letters(spelled.decode())
 
   def _boundaries(self):
-    """Returns (starts_V, ends_V); bytes go on with the word before them."""
+    """Returns (starts_V, ends_V); bytes continue the word before them."""
     starts_V, ends_V = np.zeros((2, self.size), bool)
     for i, piece in enumerate(self._pieces):
       if i in self._special:
@@ -101,27 +121,39 @@ class Tokenizer:
       [i not in self._special and is_so(piece) for i, piece in enumerate(self._pieces)]
     )
 
-  def piece(self, i):
+  def piece(self, i: int) -> str:
     """Returns the piece of one id, in the notation of all kinds."""
     return self._pieces[int(i)]
 
-  def encode(self, text):
+  def encode_text(self, text: str, data: Any, has_masks: bool = False) -> np.ndarray:
+    """Returns int32 [CLS] ids [SEP] of a text as a user gives it.
+
+    Args:
+      text: str, as yet uncleaned; one of nothing but white space gives [CLS] [SEP].
+      data: `config.data`: how documents were cleaned, as the text is here.
+      has_masks: whether [MASK] stands for a hidden token; else it is just these letters.
+    """
+    text = clean.given(text, data)
+    ids = self.encode_with_masks(text) if has_masks else self.encode(text)
+    return np.array([self.cls_id, *ids, self.sep_id], np.int32)
+
+  def encode(self, text: str) -> list[int]:
     """Returns the ids of a cleaned text, without special pieces."""
     return self.encode_batch([text])[0].tolist()
 
-  def encode_batch(self, texts):
+  def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
     """Returns an int32 array of ids for each of the texts."""
     raise NotImplementedError
 
-  def encode_with_places(self, text):
-    """Returns (ids, int64 place_T) of a cleaned text: the ids of `encode`, and where each stands.
+  def encode_with_places(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (ids, int64 place_T) of a cleaned text: the ids of `encode`, and where each is.
 
-    That is its first character that is no space; for a piece of spaces alone the first one behind
-    them, or the length of the text. All pieces that spell one character stand at it.
+    That is its first character that is not a space; for a piece of spaces alone the first one
+    behind them, or the length of the text. All pieces that spell one character are at it.
     """
     raise NotImplementedError
 
-  def encode_with_masks(self, text):
+  def encode_with_masks(self, text: str) -> list[int]:
     """Returns the ids of a cleaned text in which [MASK] stands for hidden tokens.
 
     A mask takes the place of a word together with the space before it, as words have
@@ -129,7 +161,7 @@ class Tokenizer:
     """
     raise NotImplementedError
 
-  def decode(self, ids):
+  def decode(self, ids: Iterable[int]) -> str:
     """Returns the text of ids; control pieces are written by name, padding is left out.
 
     What a tokenizer's own normalisation lost, such as capitals, is lost; so are the spaces beside
@@ -154,7 +186,9 @@ class Tokenizer:
     )
     return spelled.decode('utf-8', 'replace').replace(BOUNDARY_MARK, ' ')
 
-  def table(self, counts_V=None, classes=()):
+  def table(
+    self, counts_V: np.ndarray | None = None, classes: Sequence[str] = ()
+  ) -> vocabulary.Table:
     """Returns the vocabulary.Table that the device needs."""
     return vocabulary.table(
       self.size,
@@ -176,16 +210,16 @@ def _spelled_bytes(piece):
   )
 
 
-def next_letters(text):
-  """Returns int64 [characters + 1]: the first place from each on that is no space, or the end of
-  the text.
+def next_letters(text: str) -> np.ndarray:
+  """Returns int64 [characters + 1]: the first place from each on that is not a space, or the end
+  of the text.
   """
   is_space_C = np.array([character.isspace() for character in text] + [False])
   index_C = np.arange(len(text) + 1)
   return np.minimum.accumulate(np.where(is_space_C, len(text), index_C)[::-1])[::-1]
 
 
-def missing(name, role, how):
+def missing(name: str, role: str, how: str) -> config.UserError:
   """Returns the UserError for a model without one of the special pieces."""
   return config.UserError(
     f'{name} has no {role} piece; it must have {" or ".join(NAMES[role])} {how}, '

@@ -49,17 +49,17 @@ _SENTENCE_END = re.compile(
 )
 
 
-def without_spaces(character):
+def without_spaces(character: str) -> bool:
   """Whether a character belongs to a script that is written without spaces."""
   code = ord(character)
   return any(first <= code <= last for first, last in _WITHOUT_SPACES)
 
 
-def stands_apart(text):
+def stands_apart(text: str) -> bool:
   """Whether a piece is a word of its own: no letter or number of a spaced script.
 
   Marks, and format characters such as the zero-width joiners of Persian and of the Indic
-  scripts, go with what they follow; a piece of these alone is no word.
+  scripts, go with what they follow; a piece of these alone is not a word.
   """
   bases = [c for c in text if not _goes_with_another(c)]
   return bool(bases) and all(
@@ -67,12 +67,12 @@ def stands_apart(text):
   )
 
 
-def has_letters(text):
+def has_letters(text: str) -> bool:
   """Whether a piece has a letter, mark or number of any script."""
   return any(unicodedata.category(c)[0] in 'LMN' for c in text)
 
 
-def ends_sentence(text):
+def ends_sentence(text: str) -> bool:
   """Whether a piece ends with a full stop or the like, also with closing quotes behind it.
 
   The stop of an abbreviation or a decimal number looks the same.

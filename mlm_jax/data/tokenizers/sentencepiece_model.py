@@ -9,8 +9,10 @@ every other word, and so nearly every sentence of a script without spaces, is wr
 in bytes.
 """
 
+from collections.abc import Sequence
 import io
 import re
+from typing import Any
 
 import numpy as np
 import sentencepiece
@@ -25,13 +27,13 @@ _STRETCH = 4096  # characters encoded at once: bounds the memory of a long docum
 
 
 class SentencePiece(base.Tokenizer):
-  """A tokenizer_base.Tokenizer of the bytes of a SentencePiece model."""
+  """A base.Tokenizer of the bytes of a SentencePiece model."""
 
-  def __init__(self, model, name='the tokenizer', threads=1):
+  def __init__(self, model: bytes, name: str = 'the tokenizer', threads: int = 1):
     """Takes the bytes of a model file.
 
     Raises:
-      UserError: they are none, or a special piece is absent or could be forged.
+      UserError: they are not one, or a special piece is absent or could be forged.
     """
     self._threads = threads
     self._processor = _processor(model, name)
@@ -65,10 +67,10 @@ class SentencePiece(base.Tokenizer):
       return i
     raise base.missing(model_name, role, 'as a control symbol')
 
-  def encode_batch(self, texts):
+  def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
     return self._encode([' ' + text if text else '' for text in texts])
 
-  def encode_with_places(self, text):
+  def encode_with_places(self, text: str) -> tuple[np.ndarray, np.ndarray]:
     parts = stretches(' ' + text if text else '', _STRETCH)
     encoded = self._processor.encode(parts, return_type='offset_mapping')
     before = np.cumsum(
@@ -78,7 +80,7 @@ class SentencePiece(base.Tokenizer):
     ids = np.array([i for each in encoded for i in each['ids']], np.int32)
     return ids, base.next_letters(text)[np.maximum(np.array(begins, np.int64), 0)]
 
-  def encode_with_masks(self, text):
+  def encode_with_masks(self, text: str) -> list[int]:
     first, *others = text.split(base.MASK)
     parts = [' ' + first if first else ''] + others
     parts = [part.removesuffix(' ') for part in parts[:-1]] + parts[-1:]
@@ -101,8 +103,8 @@ class SentencePiece(base.Tokenizer):
     return joined
 
 
-def parse(model, name):
-  """Returns the protobuf of the bytes of a model; UserError where they are none."""
+def parse(model: bytes, name: str) -> sentencepiece_model_pb2.ModelProto:
+  """Returns the protobuf of the bytes of a model; UserError where they are not one."""
   try:
     return sentencepiece_model_pb2.ModelProto.FromString(model)
   except Exception as error:  # protobuf raises kinds of its own
@@ -121,12 +123,12 @@ def _processor(model, name):
 
 
 def _damaged(name):
-  return config.UserError(f'{name} is no SentencePiece model and no tokenizer.json, or is damaged')
+  return config.UserError(f'{name} is not a SentencePiece model or a tokenizer.json, or is damaged')
 
 
-def train(texts, data):
-  """Returns the bytes of a model, see tokenizer.train; the thread count and the texts' order decide
-  the result.
+def train(texts: Sequence[str], data: Any) -> bytes:
+  """Returns the bytes of a model, see tokenizers.train; they depend on the thread count and on the
+  order of the texts.
   """
   model = io.BytesIO()
   sentences = (each for text in texts for each in stretches(text, _SENTENCE) if not each.isspace())
@@ -175,7 +177,7 @@ def _untrainable(message, data):
   return config.UserError('training the tokenizer failed: ' + ' '.join(message.split()))
 
 
-def stretches(text, characters):
+def stretches(text: str, characters: int) -> list[str]:
   """Returns the text in parts of at most so many characters, cut before spaces if it can be.
 
   Pieces do not reach across a space, so that encoding part by part changes nothing there.

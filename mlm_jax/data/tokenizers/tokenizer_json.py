@@ -1,4 +1,4 @@
-"""The tokenizer.json of the `tokenizers` library: text to ids, and training.
+"""The tokenizer.json of the `tokenizers` library: text to ids.
 
 Known are WordPiece, byte-level BPE, and Unigram or BPE with Metaspace. Normalisation (lower case
 and the like) is the file's own, behind our cleaning; what the file puts around a text is left out.
@@ -7,7 +7,7 @@ The library takes the name of a special piece in a text for that piece. So that 
 forge one, they go by names here that no text has.
 """
 
-import collections
+from collections.abc import Sequence
 import functools
 import itertools
 import json
@@ -15,45 +15,39 @@ import re
 
 import numpy as np
 import tokenizers
-from tokenizers import models
-from tokenizers import normalizers
-from tokenizers import pre_tokenizers
-from tokenizers import trainers
 
 from mlm_jax import config
 from mlm_jax.data.tokenizers import base
+from mlm_jax.data.tokenizers import json_documents
 from mlm_jax.data.tokenizers import scripts
 from mlm_jax.data.tokenizers.base import BOUNDARY_MARK
 from mlm_jax.data.tokenizers.base import BYTE
 from mlm_jax.data.tokenizers.base import MASK
 from mlm_jax.data.tokenizers.base import NAMES
 
-TRAINED = ('wordpiece', 'byte_bpe')
-PREFIX = '##'  # of the pieces of a WordPiece that go on with a word
-_AT_LEAST = 2  # times that what becomes a piece occurs in the sample
 _STRETCH = 1 << 18  # characters encoded at once: bounds the memory of a long document
 _UNMATCHED = 200 * '\U0010ffff'  # noncharacters, and more than a WordPiece takes for a word
 _FIRST_BYTES = re.compile('<0xE[0-9A-F]>(<0x[89AB][0-9A-F]>)?')  # of characters of three bytes
 _IN_UTF8 = frozenset(range(256)) - {0xC0, 0xC1, *range(0xF5, 256)}
 
 
-def looks_like(model):
+def looks_like(model: bytes) -> bool:
   """Whether the bytes of a model begin as a tokenizer.json does."""
   return bool(re.match(rb'\s*\{\s*"', model))
 
 
 class Json(base.Tokenizer):
-  """A tokenizer_base.Tokenizer of the bytes of a tokenizer.json.
+  """A base.Tokenizer of the bytes of a tokenizer.json.
 
   Attributes:
     kind: 'wordpiece', 'byte_level' or 'metaspace'.
   """
 
-  def __init__(self, model, name='the tokenizer', threads=1):
+  def __init__(self, model: bytes, name: str = 'the tokenizer', threads: int = 1):
     """Takes the bytes of a tokenizer.json.
 
     Raises:
-      UserError: they are none, of a kind that is not known, or without a special piece.
+      UserError: they are not one, of a kind that is not known, or without a special piece.
     """
     self._threads = threads
     plain = _library(model, name)
@@ -84,10 +78,10 @@ class Json(base.Tokenizer):
       is_prefixed=kind == 'wordpiece' or _puts_space(document),
     )
     if kind == 'byte_level':
-      # Such scripts often stand in halves of characters, and would else be words without end.
+      # Such scripts are often cut inside characters, and would else be words without end.
       self.starts_V[[i for i in self.byte_ids if _begins_apart(pieces[i])]] = True
 
-  def encode_batch(self, texts):
+  def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
     parts = [_parts(text) for text in texts]
     ids = iter(self._encode([part for each in parts for part in each]))
     return [np.concatenate(list(itertools.islice(ids, len(each)))) for each in parts]
@@ -102,7 +96,7 @@ class Json(base.Tokenizer):
     )
     return [np.array(each.ids, np.int32) for each in encodings]
 
-  def encode_with_places(self, text):
+  def encode_with_places(self, text: str) -> tuple[np.ndarray, np.ndarray]:
     parts = _parts(text)
     firsts = np.cumsum([0] + [len(part) for part in parts])
     encodings = [self._library.encode(part) for part in parts]
@@ -124,13 +118,13 @@ class Json(base.Tokenizer):
     begins, before = [], None
     for i, (begin, end) in zip(ids, offsets):
       is_byte = int(i) in self._bytes
-      goes_on = is_byte and '<0x80>' <= self._pieces[i] < '<0xC0>'
+      continues = is_byte and '<0x80>' <= self._pieces[i] < '<0xC0>'
       same = is_byte and (begin, end) == before
-      begins.append(min(begins[-1] + (not goes_on), end - 1) if same else begin)
+      begins.append(min(begins[-1] + (not continues), end - 1) if same else begin)
       before = (begin, end) if is_byte else None
     return begins
 
-  def encode_with_masks(self, text):
+  def encode_with_masks(self, text: str) -> list[int]:
     library, puts_space = self._with_masks
     begins_bare = text and not text.startswith((' ', MASK))
     return library.encode(' ' + text if puts_space and begins_bare else text).ids
@@ -149,7 +143,7 @@ class Json(base.Tokenizer):
       is_metaspace = outermost['type'] == 'Metaspace'
       outermost |= {'prepend_scheme': 'never'} if is_metaspace else {'add_prefix_space': False}
     tokens = [each for each in document['added_tokens'] if each['content'] != self._mask]
-    tokens.append(added_token(self._mask, self.mask_id, lstrip=True))
+    tokens.append(json_documents.added_token(self._mask, self.mask_id, lstrip=True))
     document['added_tokens'] = sorted(tokens, key=lambda each: each['id'])
     names = _hidden(self._others) | {self._mask: MASK}
     return _library(_renamed(document, names), 'the tokenizer'), puts_space
@@ -162,7 +156,7 @@ def _library(model, name):
       json.dumps(model).encode() if isinstance(model, dict) else model
     )
   except Exception as error:  # the library raises just that
-    raise config.UserError(f'{name} is no tokenizer.json, or is damaged ({error})') from error
+    raise config.UserError(f'{name} is not a tokenizer.json, or is damaged ({error})') from error
 
 
 def _bare(model):
@@ -271,7 +265,7 @@ def _pieces(document, kind, ids, special):
   character).
   """
   added = {each['content'] for each in document['added_tokens']}
-  prefix = document['model'].get('continuing_subword_prefix', PREFIX)
+  prefix = document['model'].get('continuing_subword_prefix', json_documents.PREFIX)
   pieces, byte_ids = [''] * (max(ids.values()) + 1), set()
   for each, i in ids.items():
     has_bytes = bool(document['model'].get('byte_fallback')) and bool(BYTE.fullmatch(each))
@@ -332,161 +326,3 @@ def _parts(text):
   while (cut := text.find(' ', cuts[-1] + _STRETCH)) >= 0:
     cuts.append(cut)
   return [text[begin:end] for begin, end in itertools.pairwise([*cuts, len(text)])]
-
-
-# Documents
-
-
-def added_token(name, i, lstrip=False):
-  """Returns the entry of a special piece among the added tokens; `lstrip`: with the space before
-  it.
-  """
-  return {
-    'id': i,
-    'content': name,
-    'single_word': False,
-    'lstrip': lstrip,
-    'rstrip': False,
-    'normalized': False,
-    'special': True,
-  }
-
-
-def document(model, normalizer, pre_tokenizer, decoder, named, others=()):
-  """Returns the bytes of a tokenizer.json that puts [CLS] and [SEP] around a text.
-
-  Args:
-    model, normalizer, pre_tokenizer, decoder: dicts, as they stand in it.
-    named: {'pad': (name, id), ...} of the special pieces; 'unk' may be absent.
-    others: entries of more added tokens.
-  """
-  tokens = [added_token(*named[role], lstrip=role == 'mask') for role in NAMES if role in named]
-  return json.dumps(
-    {
-      'version': '1.0',
-      'truncation': None,
-      'padding': None,
-      'added_tokens': sorted([*tokens, *others], key=lambda each: each['id']),
-      'normalizer': normalizer,
-      'pre_tokenizer': pre_tokenizer,
-      'post_processor': around(named['cls'], named['sep']),
-      'decoder': decoder,
-      'model': model,
-    },
-    ensure_ascii=False,
-  ).encode()
-
-
-def around(cls, sep):
-  """Returns the post-processor that puts [CLS] and [SEP], each (name, id), around one text or
-  two.
-  """
-  token = lambda each, kind: {'SpecialToken': {'id': each[0], 'type_id': kind}}
-  text = lambda letter, kind: {'Sequence': {'id': letter, 'type_id': kind}}
-  first = [token(cls, 0), text('A', 0), token(sep, 0)]
-  return {
-    'type': 'TemplateProcessing',
-    'single': first,
-    'pair': [*first, text('B', 1), token(sep, 1)],
-    'special_tokens': {name: {'id': name, 'ids': [i], 'tokens': [name]} for name, i in (cls, sep)},
-  }
-
-
-def bert_normalizer(lowercase=False, strip_accents=False, chinese=True):
-  return {
-    'type': 'BertNormalizer',
-    'clean_text': True,
-    'handle_chinese_chars': chinese,
-    'strip_accents': strip_accents,
-    'lowercase': lowercase,
-  }
-
-
-def byte_level(add_prefix_space=False):
-  return {
-    'type': 'ByteLevel',
-    'add_prefix_space': add_prefix_space,
-    'trim_offsets': True,
-    'use_regex': True,
-  }
-
-
-BERT_PRE_TOKENIZER = {'type': 'BertPreTokenizer'}
-WORDPIECE_DECODER = {'type': 'WordPiece', 'prefix': PREFIX, 'cleanup': True}
-
-
-# Training
-
-
-def train(texts, data):
-  """Returns the bytes of a tokenizer.json trained on cleaned texts.
-
-  `wordpiece` keeps capitals and accents; what has a character that is none of the most frequent
-  ones becomes [UNK]. `byte_bpe` spells every text, and puts no space before one.
-
-  Raises:
-    UserError: the texts do not give as many pieces as data.vocab_size asks for.
-  """
-  special = list(base.SPECIAL)
-  make = {'wordpiece': _train_wordpiece, 'byte_bpe': _train_byte_bpe}[data.tokenizer]
-  model, *stages = make(texts, data.vocab_size, special)
-  if len(model['vocab']) < data.vocab_size:
-    raise config.UserError(
-      f'config.data.vocab_size = {data.vocab_size}: this corpus gives at most '
-      f'{len(model["vocab"])} pieces; lower it to that or give more text'
-    )
-  return document(
-    model, *stages, {role: (name, i) for i, (role, name) in enumerate(zip(NAMES, special))}
-  )
-
-
-def _train_wordpiece(texts, size, special):
-  library = tokenizers.Tokenizer(models.WordPiece(unk_token=special[1]))
-  library.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
-  library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-  counts = collections.Counter()
-  for text in texts:
-    counts.update(library.normalizer.normalize_str(text))
-  letters = [each for each in counts if not each.isspace()]
-  letters = sorted(sorted(letters, key=lambda each: (-counts[each], each))[: size // 4])
-  goes_on = [
-    each
-    for each in letters
-    if len(library.pre_tokenizer.pre_tokenize_str(library.normalizer.normalize_str('a' + each)))
-    == 1
-  ]
-  # The trainer numbers the pieces of one character in an order that chance decides, but for those
-  # that it is given.
-  trainer = trainers.WordPieceTrainer(
-    vocab_size=size,
-    min_frequency=_AT_LEAST,
-    show_progress=False,
-    initial_alphabet=letters,
-    limit_alphabet=len(letters),
-    special_tokens=[*special, *letters, *(PREFIX + each for each in goes_on)],
-  )
-  return (
-    _trained(library, texts, trainer),
-    bert_normalizer(),
-    BERT_PRE_TOKENIZER,
-    WORDPIECE_DECODER,
-  )
-
-
-def _train_byte_bpe(texts, size, special):
-  library = tokenizers.Tokenizer(models.BPE())
-  library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-  trainer = trainers.BpeTrainer(
-    vocab_size=size,
-    min_frequency=_AT_LEAST,
-    show_progress=False,
-    special_tokens=special,
-    initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-  )
-  return _trained(library, texts, trainer), None, byte_level(), byte_level()
-
-
-def _trained(library, texts, trainer):
-  """Returns the model, as it stands in a tokenizer.json."""
-  library.train_from_iterator(texts, trainer)
-  return json.loads(library.to_str())['model']

@@ -113,6 +113,8 @@ def synthetic_batch(table, rows, length, seed):
     starts_B3.astype(np.int32),
     example_B2.astype(np.uint32),
     np.zeros(rows, np.uint32),
-    joins_BL=g.random((rows, length)) < 0.3,
-    classes_BL=g.integers(0, len(table.classes) + 1, (rows, length)).astype(np.uint8),
+    {
+      'joins_BL': g.random((rows, length)) < 0.3,
+      'classes_BL': g.integers(0, len(table.classes) + 1, (rows, length)).astype(np.uint8),
+    },
   )

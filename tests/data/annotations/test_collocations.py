@@ -3,11 +3,11 @@ import pytest
 
 from mlm_jax import config
 from mlm_jax.core import batches
+from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.data.annotations import collocations
-from mlm_jax.data.tokenizers import registry as tokenizer_lib
-from mlm_jax.masking import units
 from tests.data.invented import sentences
 from tests.data.invented import settings
+from tests.data.invented import word_units
 
 TEXTS = sentences(300) + ['naïve (café), x_1: 3.14!', '日本語の文です。東京へ行く', 'ไทย ภาษา'] * 20
 
@@ -77,7 +77,7 @@ def test_words_are_those_of_masking_by_words(tokenizer):
     np.zeros((len(tokens_BL), 2), np.uint32),
     np.zeros(len(tokens_BL), np.uint32),
   )
-  units_BL = np.asarray(units.words(tokenizer.table(), batch))
+  units_BL = np.asarray(word_units(tokenizer.table(), batch))
   assert np.array_equal(found.first_W, np.flatnonzero(units_BL == np.arange(400)))
   assert found.tokens_W.sum() == (units_BL >= 0).sum()
 
@@ -125,7 +125,7 @@ def test_neighbours_of_two_collocations_stay_two(tokenizer):
 def test_no_collocation_reaches_over_punctuation_or_segments(tokenizer):
   assert marked(tokenizer, ['lo be'], 'da lo, be', 'lo', 'be', 'lo be.') == ['lo be']
   assert marked(tokenizer, ['lo be'], 'da lo - be (lo) be lo! be') == []
-  # Not even where nothing stands between two segments.
+  # Not even where nothing is between two segments.
   together = np.array([tokenizer.encode('lo') + tokenizer.encode('be')])
   found = collocations.Collocations(tokenizer, entries(tokenizer, ['lo be']))
   assert found(together, np.array([[0, -1]])).any()
@@ -206,7 +206,7 @@ def different(n, seed):
   return [' '.join(words) + '.' for words in draw.choice('da mi pa gu'.split(), (n, 12))]
 
 
-def test_a_phrase_that_comes_again_is_broken_anew(tokenizer):
+def test_a_phrase_that_comes_again_is_divided_by_another_draw(tokenizer):
   """In another document, and further on in the same one."""
   phrases = ['lo be', 'be ku']
   outcomes = [

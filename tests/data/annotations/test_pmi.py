@@ -9,9 +9,9 @@ import pytest
 
 from mlm_jax.data import rows as rows_lib
 from mlm_jax.data import store
+from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.data.annotations import collocations
 from mlm_jax.data.annotations import pmi
-from mlm_jax.data.tokenizers import registry as tokenizer_lib
 from tests.data.invented import sentences
 from tests.data.invented import settings
 
@@ -43,7 +43,7 @@ def rows(tokenizer, tmp_path_factory):
   for name, part in (('a', texts()[:300]), ('b', texts()[300:])):
     # Long rows: a word that is cut in two might spell another.
     rows_lib.write(
-      ((text, None) for text in part), settings(row_length=512), tokenizer, folder / name
+      ((text, {}) for text in part), settings(row_length=512), tokenizer, folder / name
     )
   return [store.rows(folder / name) for name in 'ab']
 
@@ -187,7 +187,7 @@ def test_small_blocks_and_parts_change_nothing(tokenizer, rows, tmp_path, monkey
 
 
 def test_a_corpus_without_repetition_has_none(tokenizer, tmp_path):
-  rows_lib.write([('Gobu mali peto.', None)], settings(), tokenizer, tmp_path / 'a')
+  rows_lib.write([('Gobu mali peto.', {})], settings(), tokenizer, tmp_path / 'a')
   entries = pmi.find(tokenizer, [store.rows(tmp_path / 'a')], 100, tmp_path)
   assert len(entries.counts_N) == 0 and entries.pieces_T.dtype == np.int32
   nothing = collocations.Collocations(tokenizer, entries)

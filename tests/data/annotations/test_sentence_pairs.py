@@ -6,6 +6,7 @@ import collections
 import re
 import types
 
+import jax
 import numpy as np
 import pytest
 import tokenizers
@@ -112,7 +113,7 @@ def test_parts_are_whole_sentences_and_fit_the_room(made, many):
   assert cut < 0.05 * len(pieces)
 
 
-def test_each_piece_stands_in_at_most_one_pair_of_its_own_document(made, many):
+def test_each_piece_is_in_at_most_one_pair_of_its_own_document(made, many):
   """But those whose place another document took: they begin the next stretch."""
   kind, found = made
   own = (
@@ -131,7 +132,7 @@ def test_each_piece_stands_in_at_most_one_pair_of_its_own_document(made, many):
 
 
 def test_lengths_do_not_tell_wrong_from_right(many):
-  """The mean rank of the wrong ones, .5 where lengths say nothing; first parts never hang on the
+  """The mean rank of the wrong ones, .5 where lengths say nothing; first parts never depend on the
   label.
   """
   found = sentence_pairs.make(*many, TOKENIZER, ROOM, 'nsp')
@@ -213,7 +214,7 @@ def prepared(folder):
 
 def segments(rows, tokenizer):
   """Yields (pieces of the first part, pieces of the second, label) of each segment."""
-  for row, starts, labels in zip(rows.tokens_RL, rows.starts_RS, rows.pairs_RS):
+  for row, starts, labels in zip(rows.tokens_RL, rows.starts_RS, rows.columns['pairs_BS'][:]):
     assert not labels[starts < 0].any()
     begins = starts[starts >= 0]
     for begin, end, label in zip(begins, [*begins[1:], (row != tokenizer.pad_id).sum()], labels):
@@ -227,7 +228,7 @@ def segments(rows, tokenizer):
 
 @pytest.mark.parametrize('kind', ['nsp', 'sop'])
 def test_each_segment_is_a_pair_whose_label_is_that_of_its_text(folder, kind):
-  """In its own document a right pair stands as it is; a wrong one turned round, or nowhere."""
+  """In its own document a right pair is as it is here; a wrong one is reversed, or not there."""
   made = prepare(folder, kind, pairs=kind)
   texts = '\n'.join((folder / f'{name}.txt').read_text() for name in 'ab').replace(' ', '')
   bare = lambda ids: made.tokenizer.decode(ids).replace(' ', '')
@@ -255,7 +256,7 @@ def test_the_manifest_counts_the_pairs(prepared):
   for number, entry in enumerate(prepared.manifest['sources']):
     for split in store.SPLITS:
       rows = prepared.split(split)[number]
-      labels = collections.Counter(rows.pairs_RS[rows.starts_RS >= 0].tolist())
+      labels = collections.Counter(rows.columns['pairs_BS'][:][rows.starts_RS >= 0].tolist())
       assert entry[split]['pairs'] | {'left_out': 0} == {
         'right': labels[1],
         'wrong': labels[2],
@@ -288,7 +289,7 @@ def test_the_kind_of_pairs_decides_about_reuse(folder, prepared):
 def test_batches_carry_the_labels_of_their_rows(prepared):
   batch = loader_lib.Loader(prepared, 'train', 16, seed=1).batch(1)
   for b, (source, row) in enumerate(batch.example_B2):
-    assert np.array_equal(batch.pairs_BS[b], prepared.train[source].pairs_RS[row])
+    assert np.array_equal(batch.pairs_BS[b], prepared.train[source].columns['pairs_BS'][row])
   loader = loader_lib.EvaluationLoader(prepared, 64)
   last = loader.batch(len(loader) - 1)
   assert np.array_equal(last.pairs_BS > 0, last.starts_BS >= 0) and not last.pairs_BS[-1].any()
@@ -302,20 +303,20 @@ def test_no_collocation_and_no_unit_reaches_from_one_sentence_of_a_pair_into_the
   assert (
     batch.joins_BL.any() and not (batch.joins_BL[:, 1:] & (part_BL[:, 1:] != part_BL[:, :-1])).any()
   )
+  mask = jax.jit(masking.mask_batch)
   for unit in ('word', 'span', 'collocation', 'sentence'):
-    units_BL = np.asarray(
-      masking.mask_batch(masking.make(prepared.table, unit=unit), rng.root_key(0), batch).units_BL
-    )
+    policy = masking.make(prepared.table, unit=unit)
+    units_BL = np.asarray(mask(policy, rng.root_key(0), batch).units_BL)
     inside_BL = units_BL >= 0
     first_BL = np.take_along_axis(part_BL, np.maximum(units_BL, 0), axis=1)
     assert (first_BL == part_BL)[inside_BL].all() and inside_BL.any()
 
 
-def test_classes_stand_at_the_pieces_of_pairs(folder):
+def test_classes_are_those_of_the_pieces_of_pairs(folder):
   made = prepare(folder, 'classes', classes='tests.data.annotations.test_sentence_pairs:initials')
   classes = made.classes
   for rows in made.train + made.validation:
-    for row, classes_L in zip(rows.tokens_RL, rows.classes_RL):
+    for row, classes_L in zip(rows.tokens_RL, rows.columns['classes_BL'][:]):
       assert not classes_L[np.isin(row, made.tokenizer.special_ids)].any()
       for i, number in zip(row, classes_L):
         piece = made.tokenizer.piece(i)
@@ -333,7 +334,7 @@ def initials(text):
 
 def test_inspect_shows_pairs(prepared):
   lines = list(inspect.lines(prepared))
-  at = next(i for i, line in enumerate(lines) if line.startswith('pairs of sentences (next)'))
+  at = next(i for i, line in enumerate(lines) if line.startswith('pairs of sentences (nsp)'))
   assert lines[at + 1].split() == ['source', 'split', 'right', 'wrong', 'left', 'out']
   assert [len(line.split()) for line in lines[at + 2 : at + 7]] == [5, 5, 5, 5, 0]
   shown = [line for line in lines if line.startswith(('  | ', '  + '))]
@@ -358,11 +359,15 @@ def test_types_are_those_of_the_tokenizers_library():
   theirs.post_processor = tokenizers.processors.BertProcessing(('[SEP]', 2), ('[CLS]', 1))
   random = np.random.default_rng(0)
   text = lambda: ' '.join(f'w{i}' for i in random.integers(3, 30, random.integers(1, 6)))
+  types = jax.jit(
+    lambda tokens_BL, starts_BS: batches.types(
+      tokens_BL, batches.segments(tokens_BL, starts_BS, special['[PAD]']), special['[SEP]']
+    )
+  )
   for _ in range(20):
     found = [theirs.encode(text(), text()), theirs.encode(text()), theirs.encode(text(), text())]
     ids = sum((each.ids for each in found), [])
     tokens_1L = np.array([ids + [0] * (40 - len(ids))])
     starts_13 = np.cumsum([[0, *(len(each.ids) for each in found[:2])]], axis=1).astype(np.int32)
-    segments_1L = batches.segments(tokens_1L, starts_13, 0)
     expected = sum((each.type_ids for each in found), []) + [0] * (40 - len(ids))
-    assert np.asarray(batches.types(tokens_1L, segments_1L, 2))[0].tolist() == expected
+    assert np.asarray(types(tokens_1L, starts_13))[0].tolist() == expected

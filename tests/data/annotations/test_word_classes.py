@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from mlm_jax import config
+from mlm_jax.data import annotations
 from mlm_jax.data import prepare as prepare_lib
 from mlm_jax.data.annotations import word_classes
 from mlm_jax.data.corpus import clean
@@ -81,12 +82,12 @@ def prepare(directory, **changes):
 
 
 def words_and_classes(prepared):
-  """Yields (word, class name or '') of every word that stands whole in the rows, read from their
+  """Yields (word, class name or '') of every word that is whole in the rows, read from their
   tokens.
   """
   tokenizer = prepared.tokenizer
   for split in (*prepared.train, *prepared.validation):
-    for row, classes_L in zip(split.tokens_RL, split.classes_RL):
+    for row, classes_L in zip(split.tokens_RL, split.columns['classes_BL'][:]):
       ordinary_L = ~np.isin(row, tokenizer.special_ids)
       before = np.roll(row, 1)
       starts_L = ordinary_L & (
@@ -127,7 +128,8 @@ def test_a_functions_words_reach_their_tokens(tagger, tmp_path):
     counts = prepared.manifest['sources'][0][split]['classes']
     (rows,) = prepared.split(split)
     assert counts == {
-      name: int((rows.classes_RL == i).sum()) for i, name in enumerate(prepared.classes, 1)
+      name: int((rows.columns['classes_BL'][:] == i).sum())
+      for i, name in enumerate(prepared.classes, 1)
     }
 
 
@@ -185,7 +187,7 @@ def test_characters_have_the_class_of_the_word_that_holds_them():
   text = clean.normalize('  caf\u0301e\u0301 !', settings())
   assert text == 'caf\u0301é !'
   number = {name: i for i, name in enumerate(('', *conllu.UPOS))}
-  assert [('', *conllu.UPOS)[i] for i in annotator.characters(text, words)] == ['NOUN'] * 4 + [
+  assert [('', *conllu.UPOS)[i] for i in annotator.values(text, words)] == ['NOUN'] * 4 + [
     'VERB',
     '',
     '',
@@ -196,14 +198,14 @@ def test_characters_have_the_class_of_the_word_that_holds_them():
 def test_words_that_are_not_those_of_the_text_are_refused():
   words = [conllu.Word('one', 'NUM', ' '), conllu.Word('two', 'NUM', '')]
   annotator = word_classes.FromTreebank(settings())
-  assert annotator.characters('one two', words).all(where=[1, 1, 1, 0, 1, 1, 1])
+  assert annotator.values('one two', words).all(where=[1, 1, 1, 0, 1, 1, 1])
   with pytest.raises(config.UserError, match="begins 'one twos': cleaning changes its words"):
-    annotator.characters('one twos', words)
+    annotator.values('one twos', words)
 
 
 def test_classes_are_numbered_by_their_sorted_names(tagger):
   annotator = word_classes.FromFunction(f'{tagger}:shapes')
-  numbers = annotator.characters('ab 1 Cd').tolist()
+  numbers = annotator.values('ab 1 Cd').tolist()
   assert numbers == [1, 1, 0, 2, 0, 3, 3]
   assert annotator.names == ('name', 'number', 'other')
   assert annotator.sorted_from[numbers].tolist() == [3, 3, 0, 2, 0, 1, 1]
@@ -223,7 +225,7 @@ def test_classes_are_numbered_by_their_sorted_names(tagger):
     ('broken_of_test:shapes', 'cannot be imported .ModuleNotFoundError'),
     ('leaves_of_test:shapes', 'cannot be imported .SystemExit'),
     ('.x:y', 'cannot be imported .TypeError'),
-    ('tagger_of_test:constant', 'is no function, but 3'),
+    ('tagger_of_test:constant', 'is not a function, but 3'),
     ('tagger_of_test', 'must be conllu, module:function'),
     ('tagger_of_test:', 'must be conllu, module:function'),
     (':shapes', 'must be conllu, module:function'),
@@ -256,7 +258,7 @@ def test_every_mistake_of_a_function_is_said_in_a_line_that_names_it(
 def test_as_many_classes_as_a_byte_holds_are_kept(tagger):
   annotator = word_classes.FromFunction(f'{tagger}:many')
   for _ in range(word_classes.MOST):
-    annotator.characters('ab')
+    annotator.values('ab')
   assert len(annotator.names) == 254
   assert sorted(annotator.sorted_from.tolist()) == [
     0,
@@ -265,4 +267,4 @@ def test_as_many_classes_as_a_byte_holds_are_kept(tagger):
 
 
 def test_without_the_setting_there_are_none():
-  assert word_classes.make(settings(), sources.parse(settings(source='pydocs'))) is None
+  assert not annotations.makers(settings(), sources.parse(settings(source='pydocs')))

@@ -48,13 +48,13 @@ def test_sources_are_joined_by_commas_before_a_known_kind(spec, names):
   [
     (
       dict(source='corpus.txt'),
-      "'corpus.txt' is no source; write text:GLOB, conllu:GLOB, tfds:NAME, hf:FOLDER, pydocs",
+      "'corpus.txt' is not a source; write text:GLOB, conllu:GLOB, tfds:NAME, hf:FOLDER, pydocs",
     ),
-    (dict(source='text:'), 'is no source'),
-    (dict(source=''), 'is no source'),
+    (dict(source='text:'), 'is not a source'),
+    (dict(source=''), 'is not a source'),
     (dict(source='pydocs', weights=(1, 2)), 'one for each of the 1 sources'),
-    (dict(source='tfds:'), 'is no source'),
-    (dict(source='hf:'), 'is no source'),
+    (dict(source='tfds:'), 'is not a source'),
+    (dict(source='hf:'), 'is not a source'),
     (dict(source='pydocs,text:a', weights=(0, 0)), 'from 0 on, not all 0'),
     (dict(source='pydocs,text:a', weights=(-1, 2)), 'from 0 on, not all 0'),
     (dict(source='pydocs', weights=('a',)), 'must be numbers'),
@@ -75,7 +75,8 @@ def test_a_source_may_weigh_nothing():
 
 def test_libraries_are_imported_only_where_a_source_needs_them():
   code = (
-    'import sys; from tests.data.invented import settings; from mlm_jax.data import sources; '
+    'import sys; from tests.data.invented import settings; '
+    'from mlm_jax.data.corpus import sources; '
     'sources.parse(settings(source="tfds:lm1b,hf:x,text:a.parquet")); '
     'assert not {"tensorflow_datasets", "pyarrow"} & set(sys.modules)'
   )

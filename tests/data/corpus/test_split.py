@@ -38,7 +38,7 @@ def test_documents_do_not_depend_on_where_the_text_is_cut(changes, monkeypatch):
 
 
 @pytest.mark.parametrize('pattern', [r'^Chapter \d+$', r'\n\s*\n', r'(?=^Chapter)', 'absent'])
-def test_regex_documents_are_what_stands_between_the_matches(pattern):
+def test_regex_documents_are_what_is_between_the_matches(pattern):
   got = split.documents([TEXT], settings(document='regex', document_regex=pattern))
   wanted = re.split(pattern, TEXT, flags=re.MULTILINE)
   assert [d for d in got if d] == [d for d in wanted if d]

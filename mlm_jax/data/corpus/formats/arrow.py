@@ -6,7 +6,10 @@ Text comes as bytes: to decode it, and to count what is not UTF-8, is the reader
 pyarrow is imported when a file is read, since it takes a while.
 """
 
+from collections.abc import Callable
+from collections.abc import Iterator
 import os
+from typing import Any
 
 from mlm_jax import config
 
@@ -15,13 +18,13 @@ _FILE = b'ARROW1'  # with which the file format of Arrow begins
 _END = b'\xff\xff\xff\xff\x00\x00\x00\x00'  # of an Arrow stream
 
 
-def reader(path):
+def reader(path: str) -> Callable[[str, str], Iterator[tuple[str, Any]]] | None:
   """Returns the function (path, column) -> values for a file of this name, or None."""
   return {'.parquet': parquet, '.arrow': batches}.get(os.path.splitext(path)[1].lower())
 
 
-def parquet(path, column):
-  """Yields (where it stands, bytes or None) of each row of a Parquet file.
+def parquet(path: str, column: str) -> Iterator[tuple[str, bytes | None]]:
+  """Yields (where it is, bytes or None) of each row of a Parquet file.
 
   Raises:
     UserError: the file cannot be read or is damaged, or has no such column.
@@ -39,8 +42,8 @@ def parquet(path, column):
     raise _unreadable(path, error) from None
 
 
-def batches(path, column):
-  """Yields (where it stands, bytes or None) of each row of an .arrow file; errors as for
+def batches(path: str, column: str) -> Iterator[tuple[str, bytes | None]]:
+  """Yields (where it is, bytes or None) of each row of an .arrow file; errors as for
   `parquet`.
   """
   import pyarrow as pa
@@ -75,7 +78,7 @@ def _check(path, column, names):
 
 
 def _values(path, column, batches):
-  """Yields (where it stands, bytes or None) of one column of record batches."""
+  """Yields (where it is, bytes or None) of one column of record batches."""
   import pyarrow as pa
 
   views = {

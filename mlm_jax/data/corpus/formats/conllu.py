@@ -2,15 +2,18 @@
 
 The text is put together from the words as they are written and the spaces between them
 (SpaceAfter=No); a word that is written as one and analysed as several (1-2) has the part
-of speech of the first; empty nodes (1.1) are no text. A document begins at `# newdoc`; a
+of speech of the first; empty nodes (1.1) are not text. A document begins at `# newdoc`; a
 file without one is a document. A splitting rule does not apply.
 
 Source: universaldependencies.org/format.html.
 """
 
+from collections.abc import Iterator
+from collections.abc import Sequence
 import dataclasses
 import itertools
 import re
+from typing import Any
 from typing import NamedTuple
 import unicodedata
 
@@ -63,22 +66,24 @@ class Treebank:
   name: str
   pattern: str
 
-  def inputs(self):
+  def inputs(self) -> list[tuple[str, int, str]]:
     """Returns [(path, bytes, digest)] of the files, see `files.described`; UserError where there
     are none.
     """
     return [files.described(path) for path in files.find(self.pattern, 'conllu')]
 
-  def documents(self, data, counts, skipped):
+  def documents(self, data: Any, counts: clean.Counts, skipped: Any) -> Iterator[str]:
     """Yields each document's text; arguments as for `sources.Text.documents`."""
     for text, _ in self.annotated(data, counts, skipped):
       yield text
 
-  def annotated(self, data, counts, skipped):
+  def annotated(
+    self, data: Any, counts: clean.Counts, skipped: Any
+  ) -> Iterator[tuple[str, list[Word]]]:
     """Yields (text, its Words) of each document, as yet uncleaned; arguments as for `documents`.
 
     Raises:
-      UserError: a line is no CoNLL-U, or its part of speech is none of the 17.
+      UserError: a line is not CoNLL-U, or its part of speech is not one of the 17.
     """
     del data
     skipped.links.extend(files.not_files(self.pattern))
@@ -118,7 +123,7 @@ def _documents(lines, name):
 
 
 def _sentence(lines):
-  """Returns the Words of a sentence, given as (where it stands, line)."""
+  """Returns the Words of a sentence, given as (where it is, line)."""
   words = []
   last, node = 0, 0  # numbers of the last word, and of the last empty node behind it
   covered, written = (
@@ -157,7 +162,7 @@ def _sentence(lines):
 
 
 def _none(where, why):
-  return config.UserError(f'{where} is no CoNLL-U: {why}')
+  return config.UserError(f'{where} is not CoNLL-U: {why}')
 
 
 def _tag(tag, where):
@@ -169,7 +174,7 @@ def _tag(tag, where):
   return tag.replace('_', '')
 
 
-def carried(words, data):
+def carried(words: Sequence[Word], data: Any) -> list[tuple[int, str]]:
   """Returns [(characters, tag)]: how long each word is after cleaning, white space not counted.
 
   Where cleaning joins the letters of two words that no space parts, as it does when the

@@ -1,11 +1,14 @@
 """Data set folders of Hugging Face on disk: what `save_to_disk` writes, or a cloned repository."""
 
+from collections.abc import Iterator
 import dataclasses
 import json
 import pathlib
 import re
+from typing import Any
 
 from mlm_jax import config
+from mlm_jax.data.corpus import clean
 from mlm_jax.data.corpus import files
 from mlm_jax.data.corpus import records
 
@@ -35,11 +38,11 @@ class HuggingFace:
   split: str
   field: str
 
-  def inputs(self):
+  def inputs(self) -> list[tuple]:
     """Returns [(path, bytes, digest)] of the split's files, see `files.described`."""
     return [files.described(path) for path in self._files()]
 
-  def documents(self, data, counts, skipped):
+  def documents(self, data: Any, counts: clean.Counts, skipped: Any) -> Iterator[str]:
     """Yields each document's text; arguments as for `records.documents`."""
     for path in self._files():
       yield from records.documents(path, self.field or data.field, data, counts, skipped)
@@ -76,7 +79,7 @@ class HuggingFace:
     return split
 
 
-def make(spec, argument):
+def make(spec: str, argument: str) -> HuggingFace:
   """Returns the HuggingFace of an argument FOLDER[:SPLIT[:FIELD]]."""
   folder, split, field = (argument.split(':', 2) + ['', ''])[:3]
   folder = pathlib.Path(folder).expanduser()
@@ -113,7 +116,7 @@ def _read(path, take):
 
 def _names(names):
   if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-    raise TypeError(f'{names!r:.40} is no list of names')
+    raise TypeError(f'{names!r:.40} is not a list of names')
   return names
 
 

@@ -7,7 +7,7 @@ the same every time.
 
 A document is what one would read together: a module's introduction, a function's
 docstring, or a class's with those of its methods. Doctests, rulers and tables are
-left out, so that what remains reads as prose. No docstring stands in it twice, and
+left out, so that what remains reads as prose. No docstring is in it twice, and
 no package makes up more than a quarter of its characters.
 """
 
@@ -84,7 +84,7 @@ _RULER = re.compile(r'\s*[^\w\s]\W*')
 _TABLE = re.compile(r'.*(\S {3,}\S.* {3,}\S|\|.*\|)')
 
 
-def read():
+def read() -> tuple[list[str], list[str]]:
   """Returns ([document], [package that is not installed]), in a fixed order."""
   packages = {'stdlib': (pathlib.Path(sysconfig.get_path('stdlib')),)}
   absent = []
@@ -202,7 +202,7 @@ def _docstring(node):
   return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else ''
 
 
-def prose(docstring):
+def prose(docstring: str) -> str:
   """Returns a docstring's prose: no doctests with their output, rulers or tables."""
   kept, in_doctest = [], False
   for line in inspect.cleandoc(docstring).split('\n'):

@@ -2,22 +2,25 @@
 
 Each is a hidden Markov language: a state draws a word and then the next state. A
 state's words fall off as a power of their rank, in an order of its own, and states
-share their words, so that a word alone does not tell its state. The transitions are
+share their words, so that a word alone does not determine its state. The transitions are
 permutations of the states, mixed with such weights: all states are equally frequent,
 and documents start in any of them, so that every stretch of a document follows the
 same law and it may be cut into segments anywhere.
 
   synthetic:STATES/WORDS[/DOCUMENTS[/SEED]]    10,000 documents and seed 0 if not given
 
-The same numbers give the same tables; a document hangs on them and on its own number.
+The same numbers give the same tables; a document depends on them and on its own number.
 """
 
 import bisect
+from collections.abc import Iterator
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from mlm_jax import config
+from mlm_jax.data.corpus import clean
 
 KIND = 'synthetic:'
 FORM = 'synthetic:STATES/WORDS[/DOCUMENTS[/SEED]]'
@@ -63,11 +66,11 @@ class Synthetic:
   size: int
   seed: int
 
-  def inputs(self):
+  def inputs(self) -> list:
     """Returns []: there are no files."""
     return []
 
-  def language(self):
+  def language(self) -> Language:
     """Returns the Language."""
     random = np.random.default_rng((_TABLES, self.seed, self.states, self.words))
     successor_NS = random.random((self.states, self.states)).argsort(axis=1)
@@ -83,7 +86,7 @@ class Synthetic:
       tuple(_spelled(number) for number in range(self.words)),
     )
 
-  def documents(self, data, counts, skipped):
+  def documents(self, data: Any, counts: clean.Counts, skipped: Any) -> Iterator[str]:
     """Yields each document's text; arguments as for `sources.Text.documents`."""
     del data, counts, skipped
     language = self.language()
@@ -105,7 +108,7 @@ class Synthetic:
       yield ' '.join(language.words[word] for word in words_T)
 
 
-def parse(spec):
+def parse(spec: str) -> Synthetic:
   """Returns the Synthetic source that a spec names.
 
   Raises:
@@ -118,7 +121,7 @@ def parse(spec):
   ):
     bounds = ', '.join(f'{name} from {low} to {high:,}' for name, (low, high) in _BOUNDS.items())
     raise config.UserError(
-      f'config.data.source: {spec!r} is no synthetic language; write {FORM}, {bounds}'
+      f'config.data.source: {spec!r} is not a synthetic language; write {FORM}, {bounds}'
     )
   return Synthetic(spec, 'synthetic', *numbers, *_DEFAULTS[len(numbers) - 2 :])
 

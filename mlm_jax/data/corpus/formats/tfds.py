@@ -4,6 +4,8 @@ The library is imported when a source is used: that takes a while. It warns, pri
 banners and draws bars of its own; what matters of them is in the errors here.
 """
 
+from collections.abc import Callable
+from collections.abc import Iterator
 import contextlib
 import dataclasses
 import difflib
@@ -15,8 +17,10 @@ import pathlib
 import re
 import tempfile
 import textwrap
+from typing import Any
 
 from mlm_jax import config
+from mlm_jax.data.corpus import clean
 from mlm_jax.data.corpus import files
 from mlm_jax.data.corpus import records
 
@@ -31,7 +35,7 @@ _OUTSIDE_BRACKETS = re.compile(r':(?![^\[]*\])')  # a split may be train[:10%]
 class Tfds:
   """tfds:NAME[/CONFIG][:VERSION][:SPLIT[:FIELD]].
 
-  The data set stands prepared in the library's folder (TFDS_DATA_DIR, or
+  The data set is prepared in the library's folder (TFDS_DATA_DIR, or
   ~/tensorflow_datasets), as array_record; the newest version there, where none is
   named. What is not there is prepared where that takes no download, no Apache Beam
   and no TensorFlow. SPLIT may be a slice such as train[:10%]; without it it is
@@ -44,7 +48,7 @@ class Tfds:
   split: str
   field: str
 
-  def inputs(self, log=print):
+  def inputs(self, log: Callable[[str], Any] = print) -> list[tuple]:
     """Returns the data set's full name, the split and its size, and its files without folders.
 
     Raises:
@@ -59,14 +63,14 @@ class Tfds:
       ),
     ]
 
-  def documents(self, data, counts, skipped):
+  def documents(self, data: Any, counts: clean.Counts, skipped: Any) -> Iterator[str]:
     """Yields each document's text; arguments as for `records.documents`."""
     builder = self._prepared(print)
     self._split(builder)
     yield from records.cut(self._values(builder, self.field or data.field), data, counts, skipped)
 
   def _values(self, builder, field):
-    """Yields (where it stands, value of the field) of each record."""
+    """Yields (where it is, value of the field) of each record."""
     features = builder.info.features
     there = sorted(features) if hasattr(features, 'keys') else []
     if field not in there:
@@ -128,11 +132,11 @@ class Tfds:
     return builder
 
   @property
-  def hint(self):
-    """How to write the version where it stands in the configuration's place, or ''."""
+  def hint(self) -> str:
+    """How to write the version where it was given as the configuration, or ''."""
     name, _, version = self.dataset.removesuffix(f':{_NEWEST}').partition('/')
     return (
-      f'; a version stands after a colon: tfds:{name}:{version}'
+      f'; a version comes after a colon: tfds:{name}:{version}'
       if _VERSION.fullmatch(version)
       else ''
     )
@@ -162,7 +166,7 @@ class Tfds:
       raise config.UserError(f'{self.spec} {what} ({reason}){self.hint}') from None
 
 
-def make(spec, argument):
+def make(spec: str, argument: str) -> Tfds:
   """Returns the Tfds of an argument NAME[/CONFIG][:VERSION][:SPLIT[:FIELD]]."""
   dataset, *rest = _OUTSIDE_BRACKETS.split(argument)
   version = rest.pop(0) if rest and _VERSION.fullmatch(rest[0]) else _NEWEST

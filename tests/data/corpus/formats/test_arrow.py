@@ -8,7 +8,7 @@ from tests.data import invented
 from tests.data.invented import sentences
 
 TEXTS = sentences(1000)
-FILE = 'a.file.arrow'  # holds the file format of Arrow, which is no stream
+FILE = 'a.file.arrow'  # holds the file format of Arrow, which is not a stream
 
 
 def write(path, table):
@@ -50,7 +50,7 @@ def test_the_splitting_rule_holds_for_each_text(tmp_path):
 
 
 @pytest.mark.parametrize('ending', ['.parquet', '.arrow', '.file.arrow'])
-def test_what_is_no_text_is_counted_and_its_first_row_named(tmp_path, ending):
+def test_what_is_not_text_is_counted_and_its_first_row_named(tmp_path, ending):
   path = write(
     tmp_path / f'a{ending}', pa.table({'text': ['x', None, 'y', None], 'n': [1, 2, 3, 4]})
   )

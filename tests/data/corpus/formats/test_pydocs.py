@@ -30,7 +30,7 @@ def module(**docs):
 @pytest.fixture
 def packages(tmp_path, monkeypatch):
   """Three invented packages, one of them large, in place of the real ones."""
-  for n, name in enumerate(('aa', 'bb', 'cc', 'dd', 'ee')):
+  for name in ('aa', 'bb', 'cc', 'dd', 'ee'):
     for i in range(40 if name == 'cc' else 4):
       docs = {kind: f'{name} {i} {kind}' for kind in ('module', 'f', 'c', 'm')}
       write(tmp_path, f'{name}/m{i:02}.py', module(**docs))

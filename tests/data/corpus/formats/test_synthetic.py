@@ -1,4 +1,4 @@
-"""Synthetic languages: what is drawn follows the tables, and hangs on numbers alone."""
+"""Synthetic languages: what is drawn follows the tables, and depends on numbers alone."""
 
 import numpy as np
 import pytest
@@ -44,13 +44,13 @@ def test_the_sizes_left_out_have_values():
 )
 def test_sizes_that_cannot_be_are_refused_in_one_line(sizes):
   with pytest.raises(
-    config.UserError, match='no synthetic language; write synthetic:STATES/WORDS'
+    config.UserError, match='not a synthetic language; write synthetic:STATES/WORDS'
   ) as raised:
     synthetic.parse(f'synthetic:{sizes}')
   assert '\n' not in str(raised.value)
 
 
-def test_languages_stand_among_other_sources():
+def test_languages_are_read_beside_other_sources():
   found = sources.parse(settings(source='synthetic:4/100,text:a.txt, synthetic:4/100/30/1'))
   assert [each.name for each in found] == ['synthetic', 'a', 'synthetic_2']
 

@@ -115,7 +115,7 @@ def test_the_splitting_rule_holds_for_each_text(folder):
 
 
 @pytest.mark.parametrize('field', ['length', 'words'])
-def test_what_is_no_text_is_counted(folder, field):
+def test_what_is_not_text_is_counted(folder, field):
   texts, skipped = read(f'invented:test:{field}')
   assert not texts and skipped.records == 100
   assert skipped.first_record == f'tfds:invented:test:{field} record 1'
@@ -137,7 +137,7 @@ def test_what_is_not_prepared_is_prepared_and_said(library, tmp_path, monkeypatc
     ('invented:train:nix', "no field 'nix'; set config.data.field to one of: "),
     ('invented:1.3.0', 'cannot be loaded at version 1.3.0, only: 1.2.0'),
     ('invented/small', 'BuilderConfig small not found'),
-    ('invented/1.2.0:test', 'a version stands after a colon: tfds:invented:1.2.0'),
+    ('invented/1.2.0:test', 'a version comes after a colon: tfds:invented:1.2.0'),
     ('invented:train[:0%]', "invented/1.2.0 has no records in 'train[:0%]'"),
     ('invented:train:nix', 'one of: length, text, words'),
     ('invent', "no data set 'invent' in "),
@@ -196,7 +196,7 @@ def test_what_is_on_disk_is_read_without_its_builder(copy):
   assert read('strange:test')[0] == TEXTS[500:]
   assert refused('strange:1.3.0').endswith('has no strange:1.3.0; it has: strange/1.2.0')
   assert refused('strange/1.2.0').endswith(
-    'has no strange/1.2.0; a version stands after a colon: tfds:strange:1.2.0'
+    'has no strange/1.2.0; a version comes after a colon: tfds:strange:1.2.0'
   )
   assert refused('strange/small').endswith('has no strange/small; it has: strange/1.2.0')
 
@@ -233,7 +233,7 @@ def test_a_damaged_file_is_refused(copy, harm):
   )
 
 
-def test_a_data_set_is_reused_wherever_it_stands_and_a_change_noticed(copy, tmp_path, monkeypatch):
+def test_a_data_set_is_reused_wherever_it_is_and_a_change_noticed(copy, tmp_path, monkeypatch):
   data = settings(source='tfds:invented', document='file')
   lines = []
   prepared = prepare.prepare(data, tmp_path / 'out', log=lines.append)

@@ -6,8 +6,8 @@ import pytest
 import sentencepiece
 
 from mlm_jax import config
+from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.data.tokenizers import base
-from mlm_jax.data.tokenizers import registry as tokenizer_lib
 from mlm_jax.data.tokenizers import sentencepiece_model
 from tests.data.invented import odd_texts
 from tests.data.invented import sentences
@@ -44,8 +44,20 @@ def test_a_long_text_is_encoded_as_its_parts_are(tokenizer, monkeypatch):
   assert tokenizer.decode(tokenizer.encode('日' * 300)) == '日' * 300
 
 
+def test_a_text_is_cleaned_encoded_and_put_between_its_marks(tokenizer):
+  data = settings()
+  raw = ' e\u0301tude\x07 [MASK]\n du\ud800 ma\u2581. '
+  cleaned = 'étude [MASK] du\ufffd ma_.'
+  for has_masks, encode in ((False, tokenizer.encode), (True, tokenizer.encode_with_masks)):
+    row = tokenizer.encode_text(raw, data, has_masks)
+    assert row.dtype == np.int32
+    assert row.tolist() == [tokenizer.cls_id, *encode(cleaned), tokenizer.sep_id]
+    assert (tokenizer.mask_id in row) == has_masks
+  assert tokenizer.encode_text(' \n', data).tolist() == [tokenizer.cls_id, tokenizer.sep_id]
+
+
 @pytest.mark.parametrize('stretch', [50, 4096])
-def test_each_piece_stands_where_its_first_letter_does(tokenizer, monkeypatch, stretch):
+def test_each_piece_is_where_its_first_letter_is(tokenizer, monkeypatch, stretch):
   monkeypatch.setattr(sentencepiece_model, '_STRETCH', stretch)
   texts = odd_texts(300, settings(white_space='keep', control_characters='keep')) + [
     '',
@@ -113,7 +125,7 @@ def test_text_cannot_forge_a_special_piece(tokenizer):
   ] == ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
 
 
-def test_a_mask_stands_in_place_of_a_word(tokenizer):
+def test_a_mask_takes_the_place_of_a_word(tokenizer):
   text = sentences(1)[0]
   words = text.removesuffix('.').split(' ')
   encode = tokenizer.encode
@@ -178,7 +190,7 @@ def test_the_kind_word_has_a_piece_for_each_frequent_word_and_bytes_for_the_othe
   assert all(word in pieces for word, n in counts.items() if n > least)
   for text in odd_texts(300, settings(white_space='keep')):
     assert words.decode(words.encode(text)) == text
-  for word in ' '.join(TEXTS).split(' '):
+  for word in set(' '.join(TEXTS).split(' ')):
     ids = words.encode(word)
     assert len(ids) == 1 if word in pieces else len(ids) == len(word.encode()) + 3
   with pytest.raises(
@@ -199,6 +211,7 @@ def model(**changes):
 
 
 def test_an_existing_model_is_taken_with_the_names_it_has(tmp_path):
+  plain = sentencepiece.SentencePieceProcessor(model_proto=model())
   (tmp_path / 'm.model').write_bytes(model())
   tokenizer = tokenizer_lib.load(tmp_path / 'm.model')
   assert [
@@ -213,9 +226,7 @@ def test_an_existing_model_is_taken_with_the_names_it_has(tmp_path):
   ] == ['<pad>', '<unk>', '<s>', '</s>', '<mask>']
   for text in sentences(20, seed=3):
     assert tokenizer.decode(tokenizer.encode(text)) == text
-    assert tokenizer.encode(text) == sentencepiece.SentencePieceProcessor(
-      model_proto=model()
-    ).encode(text)
+    assert tokenizer.encode(text) == plain.encode(text)
 
 
 @pytest.mark.parametrize(
@@ -231,9 +242,9 @@ def test_a_model_without_its_special_pieces_is_refused(changes, message):
     tokenizer_lib.make(model(**changes), 'm.model')
 
 
-def test_what_is_no_model_is_refused(tmp_path):
+def test_what_is_not_a_model_is_refused(tmp_path):
   (tmp_path / 'm.model').write_bytes(b'not a model')
-  with pytest.raises(config.UserError, match='no SentencePiece model'):
+  with pytest.raises(config.UserError, match='not a SentencePiece model'):
     tokenizer_lib.load(tmp_path / 'm.model')
   with pytest.raises(config.UserError, match='cannot read .*absent'):
     tokenizer_lib.load(tmp_path / 'absent')
