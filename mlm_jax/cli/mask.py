@@ -66,7 +66,7 @@ def run(args):
   policy = masking.make(table, length=batch.tokens_BL.shape[1], **settings)
   progress = args.progress or 0.0
   if is_own:
-    policy = dataclasses.replace(policy, adapted=opened.adapted)
+    policy = policy.with_learned(opened.adapted)
     progress = opened.step / opened.config.total_steps if args.progress is None else args.progress
   for visit in range(args.visits):
     batch = dataclasses.replace(batch, visit_B=np.full_like(batch.visit_B, visit))
@@ -232,17 +232,12 @@ def _notes(policy, progress, pieces):
   import numpy as np
 
   from mlm_jax.data.tokenizers import scripts
-  from mlm_jax.masking import schedules
 
-  # Where each row has its own rate, the mean.
-  rate = lambda progress: float(schedules.at(policy, progress, np.full(1, 1 << 31, np.uint32))[0])
+  rate = lambda progress: float(policy.schedule.mean_at(progress))
   if not rate(progress):
     more = next(each for each in (0.5, 0.0, 1.0) if rate(each))
     yield f'  the rate is 0 at --progress={progress:g}; --progress={more:g} shows more'
-  of_words = (
-    policy.unit in ('word', 'collocation') or policy.unit == 'span' and policy.span_of == 'word'
-  )
-  if of_words and any(scripts.without_spaces(letter) for each in pieces for letter in each.piece):
+  if policy.unit.of_words and any(scripts.without_spaces(letter) for each in pieces for letter in each.piece):
     yield '  in text without spaces between words each piece is taken for a word'
 
 

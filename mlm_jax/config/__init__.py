@@ -3,6 +3,7 @@
 defaults   every setting, with its meaning
 keys       settings spoken of by dotted keys
 checks     what cannot work
+registered what units, selections and schedules there are
 own        a researcher's own functions and classes
 presets    masking policies of published systems
 staging    the config of each stage of a run
@@ -28,6 +29,8 @@ from mlm_jax.config.recipes import load
 from mlm_jax.config.recipes import masking
 from mlm_jax.config.recipes import overlay
 from mlm_jax.config.recipes import override
+from mlm_jax.config.registered import choices
+from mlm_jax.config.registered import needs as data_needs
 from mlm_jax.config.saved import differences
 from mlm_jax.config.saved import from_json
 from mlm_jax.config.saved import to_json

@@ -5,6 +5,7 @@ import re
 
 from mlm_jax.config import defaults
 from mlm_jax.config import keys
+from mlm_jax.config import registered
 from mlm_jax.config import staging
 from mlm_jax.config.keys import UserError
 from mlm_jax.config.keys import is_number
@@ -16,19 +17,9 @@ _CHOICES = {
   'data.white_space': ('collapse', 'keep'),
   'data.packing': ('best_fit', 'contiguous'),
   'data.pairs': ('', 'nsp', 'sop'),
-  'masking.unit': ('token', 'word', 'span', 'collocation', 'sentence'),
   'masking.span_of': ('word', 'token'),
   'masking.span_length_distribution': ('geometric', 'uniform', 'harmonic'),
   'masking.sampling': ('fixed_count', 'bernoulli'),
-  'masking.schedule': (
-    'constant',
-    'linear',
-    'cosine',
-    'polynomial',
-    'early_polynomial',
-    'step',
-    'row',
-  ),
   'masking.corruption_per': ('unit', 'token'),
   'masking.replacement_distribution': ('uniform', 'frequency'),
   'model.family': (
@@ -125,16 +116,7 @@ _ABOVE_0 = (
 _BELOW_1 = ('data.validation_fraction', 'optim.beta1', 'optim.beta2')
 # What only some choices of another setting read: (the setting, the other, its choices that do).
 _READ_WITH = (
-  ('masking.span_of', 'masking.unit', ('span',)),
-  ('masking.span_length_distribution', 'masking.unit', ('span',)),
-  ('masking.span_p', 'masking.unit', ('span',)),
   ('masking.span_p', 'masking.span_length_distribution', ('geometric',)),
-  ('masking.span_max', 'masking.unit', ('span',)),
-  ('masking.frequency_power', 'masking.selection', ('frequency',)),
-  ('masking.function_weight', 'masking.selection', ('content',)),
-  ('masking.class_weights', 'masking.selection', ('class',)),
-  ('masking.rate_power', 'masking.schedule', ('polynomial', 'early_polynomial')),
-  ('masking.corruption_per', 'masking.unit', ('word', 'span', 'collocation', 'sentence')),
   ('optim.power', 'optim.schedule', ('polynomial',)),
   *(
     (f'objective.{key}', 'objective.name', ('masked',))
@@ -152,6 +134,11 @@ _READ_WITH = (
     )
   ),
 )
+# What data has to be prepared with for some choices of masking.
+_PREPARED = {
+  'collocations': 'above 0, such as 20000 for 10 million words',
+  'classes': "'conllu' or module:function",
+}
 _FRACTIONS = (
   'masking.rate',
   'masking.final_rate',
@@ -217,14 +204,17 @@ def _refuse(flat, key, allowed):
   raise UserError(f'config.{key} = {flat[key]!r}: must be {allowed}')
 
 
+def _check_choice(flat, key, allowed, others=''):
+  if flat[key] not in allowed:
+    near = difflib.get_close_matches(str(flat[key]), allowed, 1)
+    hint = f' (did you mean {near[0]}?)' if near else ''
+    _refuse(flat, key, f'one of {", ".join(allowed)}{others}{hint}')
+
+
 def _check_ranges(flat):
   """What a setting may be whatever the others are."""
-  for key, choices in _CHOICES.items():
-    if flat[key] not in choices:
-      near = difflib.get_close_matches(str(flat[key]), choices, 1)
-      _refuse(
-        flat, key, f'one of {", ".join(choices)}' + (f' (did you mean {near[0]}?)' if near else '')
-      )
+  for key, allowed in _CHOICES.items():
+    _check_choice(flat, key, allowed)
   for key, least in _AT_LEAST.items():
     if not flat[key] >= least:
       _refuse(flat, key, f'at least {least}')
@@ -247,24 +237,17 @@ def _check_ranges(flat):
 
 
 def _check_masking(flat):
+  _check_choice(flat, 'masking.unit', registered.choices('masking.unit'))
+  _check_choice(flat, 'masking.schedule', registered.choices('masking.schedule'))
+  if ':' not in flat['masking.selection']:
+    known = registered.choices('masking.selection')
+    _check_choice(flat, 'masking.selection', known, ', or module:Class of yours')
   _check_rate(flat)
-  selections = ('uniform', 'frequency', 'content', 'class', 'accuracy')
-  if flat['masking.selection'] not in selections and ':' not in flat['masking.selection']:
-    near = difflib.get_close_matches(flat['masking.selection'], selections, 1)
-    _refuse(
-      flat,
-      'masking.selection',
-      f'one of {", ".join(selections)}, or module:Class of yours'
-      + (f' (did you mean {near[0]}?)' if near else ''),
-    )
-  if flat['masking.unit'] == 'collocation' and not flat['data.collocations']:
-    _refuse(
-      flat,
-      'data.collocations',
-      "above 0, such as 20000 for 10 million words, for masking.unit = 'collocation'",
-    )
-  if flat['masking.selection'] == 'class' and not flat['data.classes']:
-    _refuse(flat, 'data.classes', "'conllu' or module:function, for masking.selection = 'class'")
+  for key, value, need in registered.needs(
+    {key.split('.')[-1]: flat[key] for key in registered.SETTINGS}
+  ):
+    if not flat[f'data.{need}']:
+      _refuse(flat, f'data.{need}', f'{_PREPARED[need]}, for {key} = {value!r}')
   weights = flat['masking.class_weights']
   if (
     not all(is_number(weight) and weight >= 0 for weight in weights) or weights and not any(weights)
@@ -327,7 +310,8 @@ def _check_objective(flat):
         'at least 2, which tell the two sentences of a pair apart, for '
         'config.objective.pairs_weight above 0',
       )
-  if flat['objective.sbo_weight'] and flat['masking.unit'] == 'token':
+  unit = registered.choices('masking.unit')[flat['masking.unit']]
+  if flat['objective.sbo_weight'] and not unit.many_tokens:
     _refuse(
       flat,
       'masking.unit',
@@ -379,6 +363,13 @@ def _check_optim(flat):
 def _check_read(flat):
   """Refuses what differs from its default and is read by nothing."""
   unchanged = keys.flatten(defaults.base())
-  for key, other, choices in _READ_WITH:
-    if flat[key] != unchanged[key] and flat[other] not in choices:
-      _refuse(flat, key, f'{unchanged[key]!r} unless {other} is {" or ".join(map(repr, choices))}')
+  units = registered.choices('masking.unit').items()
+  of_many = tuple(value for value, unit in units if unit.many_tokens)
+  readers = (
+    *registered.readers(),
+    ('masking.corruption_per', 'masking.unit', of_many),
+    *_READ_WITH,
+  )
+  for key, other, values in readers:
+    if flat[key] != unchanged[key] and flat[other] not in values:
+      _refuse(flat, key, f'{unchanged[key]!r} unless {other} is {" or ".join(map(repr, values))}')

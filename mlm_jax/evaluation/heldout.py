@@ -52,9 +52,7 @@ class Evaluator:
       progress: share of the training done; a policy's rate may depend on it.
       adapted: what an adaptive policy has learned.
     """
-    policy = (
-      dataclasses.replace(self.policy, adapted=adapted) if self.policy.adapted else self.policy
-    )
+    policy = self.policy.with_learned(adapted)
     step = lambda batch: self.eval_step(params, policy, batch, reference_key(), progress)
     return means(sums(step, self.loaders, self.put), len(self.loaders) > 1)
 

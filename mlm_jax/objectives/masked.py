@@ -203,7 +203,7 @@ class Objective:
 
   def adapt(self, policy, counts, step, progress):
     """Returns what the policy has learned after a 0-based step; progress as for `prepare`."""
-    return masking.adapt(policy, counts, step, progress) if self.counted else policy.adapted
+    return masking.adapt(policy, counts, step, progress) if self.counted else policy.learned
 
 
 def gathered(hidden_BLD, index_GP):
@@ -232,7 +232,7 @@ def score(logits_PV, inputs):
 
 
 def _counts(counted, size, inputs, loss_P, better_P):
-  """Returns {name: float32 sums} of what a policy learns from (see masking/adaptive.py)."""
+  """Returns {name: float32 sums} of what a policy learns from (see masking/selections/)."""
   total = lambda index_P, value_P, length: (
     jnp.zeros(length, jnp.float32)
     .at[index_P]

@@ -164,7 +164,7 @@ def problem(config, prepared, mesh):
     ranked_by=('reference', 'loss'),
     cost=functools.partial(_cost, made[0].objective),
     fingerprints=fingerprints,
-    adapted=dict(make_policy(config.masking, prepared[0]).adapted),
+    adapted=dict(make_policy(config.masking, prepared[0]).learned),
     start=_start(config, made[0].objective, prepared[0].tokenizer) if config.init_from else None,
   )
 
@@ -201,7 +201,7 @@ def _stage(first, config, prepared, mesh, begin):
     tokenizer.pad_id,
     tokenizer.sep_id,
     config.model.head_rows or rows,
-    masking.counted(policy),
+    policy.counted,
   )
   return loop.Stage(
     first,
@@ -280,7 +280,7 @@ def _slices(config, prepared, mesh, params, adapted):
   """Returns what slices.json holds of a finished run."""
   objective, policies, loaders, put = _scoring(config, prepared, mesh)
   if adapted:
-    policies['policy'] = dataclasses.replace(policies['policy'], adapted=adapted)
+    policies['policy'] = policies['policy'].with_learned(adapted)
   return slices.score(objective.mlm, objective.mlm_params(params), policies, prepared, loaders, put)
 
 
@@ -419,7 +419,7 @@ def evaluate(workdir, step=None, data=None, with_baselines=False, other=None):
     # What another policy would have learned is not known: it stands at its start.
     evaluators['other'] = lambda params, progress, adapted: dataclasses.replace(
       evaluators['policy'], policy=policy
-    )(params, progress, policy.adapted)
+    )(params, progress, policy.learned)
   for name, evaluator in evaluators.items():
     values = evaluator(params, opened.step / config.total_steps, adapted)
     if not math.isfinite(values.get('loss', math.nan)):

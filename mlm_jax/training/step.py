@@ -54,7 +54,7 @@ def make_train_step(objective, optimizer, learning_rate, total_steps, grad_accum
 
   def train_step(state, policy, batch, root_key):
     progress = state.step / total_steps
-    policy = dataclasses.replace(policy, adapted=state.adapted)
+    policy = policy.with_learned(state.adapted)
     parts = sharding.split_rows(batch, grad_accumulation_steps)
     inputs = jax.vmap(lambda part: objective.prepare(policy, part, root_key, progress))(parts)
     totals = jax.tree.map(jnp.sum, jax.vmap(objective.weights)(inputs))

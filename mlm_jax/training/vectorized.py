@@ -179,8 +179,7 @@ def _evaluator(evaluators, mesh):
   whole = sharding.replicated(mesh)
 
   def score(policy, params, adapted, batch, key, progress):
-    policy = dataclasses.replace(policy, adapted=adapted) if policy.adapted else policy
-    return first.eval_step(params, policy, batch, key, progress)
+    return first.eval_step(params, policy.with_learned(adapted), batch, key, progress)
 
   score = jax.jit(over.vmap(score, 2))
   put = lambda batch: jax.device_put(batch, whole)

@@ -10,7 +10,7 @@ from mlm_jax.core import batches
 from mlm_jax.data import prepare as prepare_lib
 from mlm_jax.data.corpus import clean
 from mlm_jax.data.tokenizers import registry as tokenizer_lib
-from mlm_jax.masking import units
+from mlm_jax.masking.units import word
 from mlm_jax.tasks import pretraining
 from tests import toys
 from tests.data.invented import settings
@@ -76,7 +76,7 @@ def words_of(tokenizer, text):
   """Returns the words of a text as masking takes them, its documents' marks left out."""
   ids = np.array([[tokenizer.cls_id, *tokenizer.encode(text), tokenizer.sep_id]])
   batch = batches.Batch(ids, np.zeros((1, 1), np.int32), None, None)
-  unit_L = np.asarray(units.words(tokenizer.table(), batch))[0]
+  unit_L = np.asarray(word.Word().units(tokenizer.table(), batch))[0]
   words = [
     tokenizer.decode(ids[0][unit_L == unit]).strip(' ') for unit in np.unique(unit_L[unit_L >= 0])
   ]

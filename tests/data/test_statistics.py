@@ -7,7 +7,7 @@ import pytest
 from mlm_jax.core import batches
 from mlm_jax.data import ngrams
 from mlm_jax.data import statistics
-from mlm_jax.masking import units
+from mlm_jax.masking.units import word
 from tests.data.test_prepare import documents
 from tests.data.test_prepare import prepare
 
@@ -79,7 +79,7 @@ def test_words_are_those_that_masking_takes(prepared):
     batch = batches.Batch(
       np.asarray(rows.tokens_RL), np.asarray(rows.starts_RS).astype(np.int32), None, None
     )
-    units_BL = np.asarray(units.words(prepared.table, batch))
+    units_BL = np.asarray(word.Word().units(prepared.table, batch))
     words += (units_BL == np.arange(units_BL.shape[1])).sum()
   assert prepared.statistics.words_S.tolist() == [words]
 

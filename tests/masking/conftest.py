@@ -51,9 +51,9 @@ def adapted(policy, seed=0):
   """Returns the policy with something learned, where it learns."""
   g = np.random.default_rng(seed)
   learned = {
-    name: g.exponential(size=x.shape).astype(np.float32) for name, x in policy.adapted.items()
+    name: g.exponential(size=x.shape).astype(np.float32) for name, x in policy.learned.items()
   }
-  return dataclasses.replace(policy, adapted=learned)
+  return policy.with_learned(learned)
 
 
 @pytest.fixture

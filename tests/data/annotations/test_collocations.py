@@ -5,7 +5,7 @@ from mlm_jax import config
 from mlm_jax.core import batches
 from mlm_jax.data.annotations import collocations
 from mlm_jax.data.tokenizers import registry as tokenizer_lib
-from mlm_jax.masking import units
+from mlm_jax.masking.units import word
 from tests.data.invented import sentences
 from tests.data.invented import settings
 
@@ -77,7 +77,7 @@ def test_words_are_those_of_masking_by_words(tokenizer):
     np.zeros((len(tokens_BL), 2), np.uint32),
     np.zeros(len(tokens_BL), np.uint32),
   )
-  units_BL = np.asarray(units.words(tokenizer.table(), batch))
+  units_BL = np.asarray(word.Word().units(tokenizer.table(), batch))
   assert np.array_equal(found.first_W, np.flatnonzero(units_BL == np.arange(400)))
   assert found.tokens_W.sum() == (units_BL >= 0).sum()
 

@@ -1,19 +1,22 @@
 """What a row's masks may depend on: its own source, number, visit and seed, and no other row."""
 
+from collections.abc import Callable
+from collections.abc import Iterator
 import dataclasses
 
 import jax
 import numpy as np
 
 from mlm_jax.masking.checks import results
-from mlm_jax.masking.checks import spans
+from mlm_jax.masking.checks import span_lengths
+from mlm_jax.masking.checks import trial as trial_lib
 
 _FAR = int(
   np.lcm.reduce(np.arange(1, 23))
 )  # a visit that is the first again with any 1 to 22 copies
 
 
-def independence(trial, attempt):
+def independence(trial: trial_lib.Trial, attempt: Callable) -> Iterator[results.Result]:
   """Yields Results about rows that should share nothing; attempt(batch, seed) -> Trial."""
   policy, batch, rows = trial.policy, trial.batch, len(trial.rate_B)
   visited = lambda visits: attempt(
@@ -46,13 +49,12 @@ def independence(trial, attempt):
     yield _unrelated(
       f'independent of {name}', *excess, np.where(both_BL, ours.variance_BL * theirs.variance_BL, 0)
     )
-    if policy.unit == 'span':
-      yield _unrelated(f'spans independent of {name}', *spans.lengths_at_both(ours, theirs))
-    if policy.schedule == 'row':
-      rates = [
-        each.rate_B[:, None] - (policy.rate + policy.final_rate) / 2 for each in (ours, theirs)
-      ]
-      variance = (float(policy.rate - policy.final_rate) ** 2 / 12) ** 2
+    if policy.unit.draws_lengths:
+      yield _unrelated(f'spans independent of {name}', *span_lengths.at_both(ours, theirs))
+    if policy.schedule.per_row:
+      a, b = map(float, policy.schedule.ends())
+      rates = [each.rate_B[:, None] - (a + b) / 2 for each in (ours, theirs)]
+      variance = ((a - b) ** 2 / 12) ** 2
       yield _unrelated(f'rates independent of {name}', *rates, np.full(rates[0].shape, variance))
 
 
@@ -70,8 +72,8 @@ def _unrelated(name, ours_BN, theirs_BN, variance_BN):
   )
 
 
-def determinism(trial, attempt):
-  """Yields Results about the same rows, masked in other company."""
+def determinism(trial: trial_lib.Trial, attempt: Callable) -> Iterator[results.Result]:
+  """Yields Results about the same rows, masked beside other rows."""
   order = np.random.default_rng(0).permutation(len(trial.rate_B))
 
   def differ(part):
