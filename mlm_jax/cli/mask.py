@@ -229,15 +229,15 @@ def _line(pieces):
 
 def _notes(policy, progress, pieces):
   """Yields what a reader might stumble over."""
-  import numpy as np
-
   from mlm_jax.data.tokenizers import scripts
 
   rate = lambda progress: float(policy.schedule.mean_at(progress))
   if not rate(progress):
     more = next(each for each in (0.5, 0.0, 1.0) if rate(each))
     yield f'  the rate is 0 at --progress={progress:g}; --progress={more:g} shows more'
-  if policy.unit.of_words and any(scripts.without_spaces(letter) for each in pieces for letter in each.piece):
+  if policy.unit.of_words and any(
+    scripts.without_spaces(letter) for each in pieces for letter in each.piece
+  ):
     yield '  in text without spaces between words each piece is taken for a word'
 
 

@@ -57,7 +57,7 @@ every_kind_with_one_rate = pytest.mark.parametrize(
 
 
 def make(table, kind, rate=0.4):
-  return conftest.adapted(masking.make(table, rate=rate, **KINDS[kind]))
+  return conftest.learned(masking.make(table, rate=rate, **KINDS[kind]))
 
 
 def take(tree, rows):
@@ -120,10 +120,10 @@ def test_masks_are_those_that_were_recorded(table):
 def test_a_traced_rate_gives_the_masks_of_a_fixed_one_and_vmaps(table, batch, kind):
   key, rates = rng.root_key(0), np.array([0.05, 0.15, 0.5, 1.0], np.float32)
   base = make(table, kind, rate=1.0)
-  with_rate = lambda rate: masking.mask_batch(dataclasses.replace(base, rate=rate), key, batch)
+  with_rate = lambda rate: masking.mask_batch(base.with_rate(rate), key, batch)
   together = jax.jit(jax.vmap(with_rate))(rates)
   for r, rate in enumerate(rates):
-    fixed = dataclasses.replace(make(table, kind, rate=float(rate)), adapted=base.adapted)
+    fixed = make(table, kind, rate=float(rate)).with_learned(base.learned)
     alone = mask_batch(dataclasses.replace(fixed, max_rate=1.0), key, batch)
     assert_equal(take(together, r), alone)
   assert np.array_equal(together.action_BL[-1] > 0, together.units_BL[-1] >= 0)
@@ -178,9 +178,9 @@ def test_the_action_of_a_word_is_one(table):
     ({'corruption_probs': (0.8, 0.3, -0.1)}, 'sum to 1'),
     ({'corruption_probs': (0.8, 0.1, 0.2)}, 'sum to 1'),
     ({'corruption_probs': (float('nan'), 0.5, 0.5)}, 'corruption_probs'),
-    ({'unit': 'wrod'}, 'one of token, word'),
+    ({'unit': 'wrod'}, 'one of collocation, sentence, span, token, word'),
     ({'sampling': 'some'}, 'one of fixed_count, bernoulli'),
-    ({'selection': 'rare'}, 'one of uniform'),
+    ({'selection': 'rare'}, 'one of accuracy, content, frequency, uniform, class, or module:Class'),
     ({'static_copies': -1}, 'at least 0'),
     ({'static_copies': 0.5}, 'of type int'),
     ({'ratee': 0.5}, 'did you mean config.masking.rate'),
@@ -239,7 +239,8 @@ def test_exact_token_budgets_cost_next_to_no_slack(table):
 
 def test_numbers_are_leaves_and_structure_is_static(table):
   a = masking.make(table, rate=0.15)
-  b = dataclasses.replace(a, rate=np.float32(0.3), corruption_probs_3=np.float32([1, 0, 0]))
+  corruption = dataclasses.replace(a.corruption, probs_3=np.float32([1, 0, 0]))
+  b = dataclasses.replace(a.with_rate(np.float32(0.3)), corruption=corruption)
   assert jax.tree.structure(a) == jax.tree.structure(b)
   assert jax.tree.structure(a) != jax.tree.structure(masking.make(table, unit='word'))
   assert isinstance(policy_lib.make(table).max_rate, float)

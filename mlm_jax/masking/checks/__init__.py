@@ -2,10 +2,11 @@
 
 `check(policy)` masks a synthetic batch and tests the outcome against what the policy states
 (see `expected`, `expected_units`, `expected_weights`). Of the rate itself the tokens are
-counted; elsewhere the units, since the tokens of one are chosen together. A unit is chosen where it is corrupted, be it
-predicted or not. Where an exact budget makes counts of units vary less than independent draws
-would, those tests err on the quiet side; the tokens are held against what systematic sampling
-makes them vary. All together raise a false alarm with probability below 1e-6.
+counted; elsewhere the units, since the tokens of one are chosen together. A unit is chosen
+where it is corrupted, be it predicted or not. Where an exact budget makes counts of units vary
+less than independent draws would, those tests err on the quiet side; the tokens are compared
+with what systematic sampling makes them vary. All together raise a false alarm with
+probability below 1e-6.
 
 What the default, 4,096 rows of 128 tokens, finds all but surely: a rate that is off by so many
 percent of itself,
