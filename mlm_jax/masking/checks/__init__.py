@@ -75,9 +75,11 @@ def check(
     (p for p, rate in zip(_PROGRESS, stated) if rate is None or 0 < rate < 1), _PROGRESS[0]
   )
 
+  def mask(batch, seed=seed, progress=whole):
+    return jax.tree.map(np.asarray, mask_batch(policy, rng.root_key(seed), batch, progress))
+
   def attempt(batch, seed=seed, progress=whole):
-    masked = jax.tree.map(np.asarray, mask_batch(policy, rng.root_key(seed), batch, progress))
-    return trial_lib.trial(policy, batch, masked, seed, progress)
+    return trial_lib.trial(policy, batch, mask(batch, seed, progress), seed, progress)
 
   trial = attempt(trial_lib.synthetic_batch(policy.table, rows, length, seed))
   found = [
@@ -88,8 +90,8 @@ def check(
     *corruption.action_shares(trial),
     *corruption.predicted(trial),
     *corruption.replacements(trial),
-    *independence.independence(trial, attempt),
-    *independence.determinism(trial, attempt),
+    *independence.independence(trial, attempt, mask),
+    *independence.determinism(trial, mask),
   ]
   if policy.unit.draws_lengths:
     found += span_lengths.check(trial)

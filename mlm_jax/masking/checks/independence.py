@@ -16,12 +16,18 @@ _FAR = int(
 )  # a visit that is the first again with any 1 to 22 copies
 
 
-def independence(trial: trial_lib.Trial, attempt: Callable) -> Iterator[results.Result]:
-  """Yields Results about rows that should share nothing; attempt(batch, seed) -> Trial."""
+def independence(
+  trial: trial_lib.Trial, attempt: Callable, mask: Callable
+) -> Iterator[results.Result]:
+  """Yields Results about rows that should share nothing.
+
+  Args:
+    trial: to compare with.
+    attempt: (batch, seed) -> Trial.
+    mask: the same -> its `masked` alone.
+  """
   policy, batch, rows = trial.policy, trial.batch, len(trial.rate_B)
-  visited = lambda visits: attempt(
-    dataclasses.replace(batch, visit_B=np.resize(np.uint32(visits), rows))
-  )
+  at = lambda visits: dataclasses.replace(batch, visit_B=np.resize(np.uint32(visits), rows))
   paired = rows // 2 * 2
   pairs = {
     'the neighbouring row': (trial.rows(slice(0, paired, 2)), trial.rows(slice(1, paired, 2)))
@@ -33,11 +39,10 @@ def independence(trial: trial_lib.Trial, attempt: Callable) -> Iterator[results.
     else [1, _FAR]
   )
   if others:
-    pairs['other visits'] = trial, visited(others)
+    pairs['other visits'] = trial, attempt(at(others))
   if policy.static_copies:
-    yield results.exact(
-      'copies return', trial.masked.inputs_BL != visited([policy.static_copies]).masked.inputs_BL
-    )
+    again = mask(at([policy.static_copies]))
+    yield results.exact('copies return', trial.masked.inputs_BL != again.inputs_BL)
   elsewhere_B2 = batch.example_B2 + np.array([1, 0], np.uint32)
   elsewhere = attempt(dataclasses.replace(batch, example_B2=elsewhere_B2))
   pairs['the same row of another source'] = trial, elsewhere
@@ -72,15 +77,13 @@ def _unrelated(name, ours_BN, theirs_BN, variance_BN):
   )
 
 
-def determinism(trial: trial_lib.Trial, attempt: Callable) -> Iterator[results.Result]:
-  """Yields Results about the same rows, masked beside other rows."""
+def determinism(trial: trial_lib.Trial, mask: Callable) -> Iterator[results.Result]:
+  """Yields Results about the same rows, masked beside other rows; mask(batch) -> Masked."""
   order = np.random.default_rng(0).permutation(len(trial.rate_B))
 
   def differ(part):
     ours = trial.rows(part)
-    pairs = zip(
-      jax.tree.leaves(ours.masked), jax.tree.leaves(attempt(ours.batch).masked), strict=True
-    )
+    pairs = zip(jax.tree.leaves(ours.masked), jax.tree.leaves(mask(ours.batch)), strict=True)
     return sum(int(np.sum(a != b)) for a, b in pairs)
 
   yield results.exact('the same in any row order', differ(order))
