@@ -5,6 +5,7 @@ keys       settings named by dotted keys
 limits     what each setting may be
 checks     what cannot work
 custom     a researcher's own functions and classes
+registered what units, selections and schedules there are
 presets    masking policies of published systems
 staging    the config of each stage of a run
 recipes    configs from files, changed on the command line
@@ -40,6 +41,8 @@ from mlm_jax.config.recipes import load
 from mlm_jax.config.recipes import masking
 from mlm_jax.config.recipes import overlay
 from mlm_jax.config.recipes import override
+from mlm_jax.config.registered import choices
+from mlm_jax.config.registered import needs as data_needs
 from mlm_jax.config.saved import differences
 from mlm_jax.config.saved import from_json
 from mlm_jax.config.saved import to_json
@@ -53,6 +56,8 @@ __all__ = [
   'base',
   'call',
   'check',
+  'choices',
+  'data_needs',
   'differences',
   'error_text',
   'final_stage',

@@ -12,6 +12,7 @@ from typing import NoReturn
 from mlm_jax.config import defaults
 from mlm_jax.config import keys
 from mlm_jax.config import limits
+from mlm_jax.config import registered
 from mlm_jax.config import staging
 from mlm_jax.config.keys import Config
 from mlm_jax.config.keys import UserError
@@ -85,11 +86,15 @@ def _are_weights(values: Iterable[object]) -> bool:
   return all(is_number(each) and each >= 0 for each in values) and (not values or any(values))
 
 
+def _check_choice(flat: _Flat, key: str, choices: Iterable[str], others: str = '') -> None:
+  if flat[key] not in choices:
+    _refuse(flat, key, f'one of {", ".join(choices)}{others}' + _hint(flat[key], choices))
+
+
 def _check_ranges(flat: _Flat) -> None:
   """What a setting may be, whatever the others are."""
   for key, choices in limits.CHOICES.items():
-    if flat[key] not in choices:
-      _refuse(flat, key, f'one of {", ".join(choices)}' + _hint(flat[key], choices))
+    _check_choice(flat, key, choices)
   for key, least in limits.AT_LEAST.items():
     if not flat[key] >= least:
       _refuse(flat, key, f'at least {least}')
@@ -113,24 +118,17 @@ def _check_ranges(flat: _Flat) -> None:
 
 
 def _check_masking(flat: _Flat) -> None:
+  _check_choice(flat, 'masking.unit', registered.choices('masking.unit'))
+  _check_choice(flat, 'masking.schedule', registered.choices('masking.schedule'))
+  if ':' not in flat['masking.selection']:
+    known = registered.choices('masking.selection')
+    _check_choice(flat, 'masking.selection', known, ', or module:Class of yours')
   _check_rate(flat)
-  selections = ('uniform', 'frequency', 'content', 'class', 'accuracy')
-  if flat['masking.selection'] not in selections and ':' not in flat['masking.selection']:
-    _refuse(
-      flat,
-      'masking.selection',
-      f'one of {", ".join(selections)}, or module:Class of yours'
-      + _hint(flat['masking.selection'], selections),
-    )
   # Collocations and classes are found when data is prepared, so they are settings of `data`.
-  if flat['masking.unit'] == 'collocation' and not flat['data.collocations']:
-    _refuse(
-      flat,
-      'data.collocations',
-      "above 0, such as 20000 for 10 million words, for masking.unit = 'collocation'",
-    )
-  if flat['masking.selection'] == 'class' and not flat['data.classes']:
-    _refuse(flat, 'data.classes', "'conllu' or module:function, for masking.selection = 'class'")
+  chosen = {key.split('.')[-1]: flat[key] for key in registered.SETTINGS}
+  for key, value, need in registered.needs(chosen):
+    if not flat[f'data.{need}']:
+      _refuse(flat, f'data.{need}', f'{limits.PREPARED[need]}, for {key} = {value!r}')
   if not _are_weights(flat['masking.class_weights']):
     _refuse(flat, 'masking.class_weights', 'numbers from 0 on, not all 0, one a class, or ()')
   split = flat['masking.corruption_probs']
@@ -191,7 +189,8 @@ def _check_objective(flat: _Flat) -> None:
         'config.objective.pairs_weight above 0',
       )
   # A span boundary objective predicts what is inside a span; one token has no inside.
-  if flat['objective.sbo_weight'] and flat['masking.unit'] == 'token':
+  unit = registered.choices('masking.unit')[flat['masking.unit']]
+  if flat['objective.sbo_weight'] and not unit.many_tokens:
     _refuse(
       flat,
       'masking.unit',
@@ -250,6 +249,9 @@ def _check_read(flat: _Flat) -> None:
   Whoever sets it believes that it has an effect; the run would not show that it has none.
   """
   unchanged = keys.flatten(defaults.base())
-  for key, other, choices in limits.READ_WITH:
+  units = registered.choices('masking.unit').items()
+  of_many = tuple(value for value, unit in units if unit.many_tokens)
+  per_unit = ('masking.corruption_per', 'masking.unit', of_many)
+  for key, other, choices in (*registered.readers(), per_unit, *limits.READ_WITH):
     if flat[key] != unchanged[key] and flat[other] not in choices:
       _refuse(flat, key, f'{unchanged[key]!r} unless {other} is {" or ".join(map(repr, choices))}')

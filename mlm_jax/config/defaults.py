@@ -91,7 +91,7 @@ def base() -> Config:
   # What is hidden, and what is seen instead. The name of a preset sets the whole group:
   # config.masking = spanbert (see config/presets.py).
   c.masking = masking = ml_collections.ConfigDict()
-  # what is chosen as a whole: token, word, span, collocation or sentence (see masking/units.py)
+  # what is chosen as a whole: token, word, span, collocation or sentence (see masking/units/)
   masking.unit = 'token'
   # spans: of whole words, or of tokens (word or token)
   masking.span_of = 'word'
@@ -102,7 +102,7 @@ def base() -> Config:
   # longest span
   masking.span_max = 10
   # which units are preferred: uniform, frequency, content, class, accuracy, or module:Class of
-  # yours (see masking/selection.py)
+  # yours (see masking/selections/)
   masking.selection = 'uniform'
   # frequency: a token weighs its count to minus this power
   masking.frequency_power = 0.5

@@ -16,19 +16,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
   'data.white_space': ('collapse', 'keep'),
   'data.packing': ('best_fit', 'contiguous'),
   'data.pairs': ('', 'nsp', 'sop'),
-  'masking.unit': ('token', 'word', 'span', 'collocation', 'sentence'),
   'masking.span_of': ('word', 'token'),
   'masking.span_length_distribution': ('geometric', 'uniform', 'harmonic'),
   'masking.sampling': ('fixed_count', 'bernoulli'),
-  'masking.schedule': (
-    'constant',
-    'linear',
-    'cosine',
-    'polynomial',
-    'early_polynomial',
-    'step',
-    'row',
-  ),
   'masking.corruption_per': ('unit', 'token'),
   'masking.replacement_distribution': ('uniform', 'frequency'),
   'model.family': tuple(sorted(path.stem for path in _FAMILIES.glob('[!_]*.py'))),
@@ -123,16 +113,7 @@ ABOVE_0 = (
 BELOW_1 = ('data.validation_fraction', 'optim.beta1', 'optim.beta2')
 # Settings read only under some choices of another: (the setting, the other, those choices).
 READ_WITH = (
-  ('masking.span_of', 'masking.unit', ('span',)),
-  ('masking.span_length_distribution', 'masking.unit', ('span',)),
-  ('masking.span_p', 'masking.unit', ('span',)),
   ('masking.span_p', 'masking.span_length_distribution', ('geometric',)),
-  ('masking.span_max', 'masking.unit', ('span',)),
-  ('masking.frequency_power', 'masking.selection', ('frequency',)),
-  ('masking.function_weight', 'masking.selection', ('content',)),
-  ('masking.class_weights', 'masking.selection', ('class',)),
-  ('masking.rate_power', 'masking.schedule', ('polynomial', 'early_polynomial')),
-  ('masking.corruption_per', 'masking.unit', ('word', 'span', 'collocation', 'sentence')),
   ('optim.power', 'optim.schedule', ('polynomial',)),
   *(
     (f'objective.{key}', 'objective.name', ('masked',))
@@ -167,3 +148,9 @@ FRACTIONS = (
   'data.near_duplicates',
   *BELOW_1,
 )
+
+# What the data must be prepared with for some choices of masking.
+PREPARED: dict[str, str] = {
+  'collocations': 'above 0, such as 20000 for 10 million words',
+  'classes': "'conllu' or module:function",
+}

@@ -389,13 +389,12 @@ def needs(prepared: Prepared, masking: Any) -> None:
     prepared: Prepared.
     masking: `config.masking`.
   """
-  for setting, value, has, key, example in (
-    ('unit', 'collocation', prepared.joins is not None, 'collocations', '20000'),
-    ('selection', 'class', bool(prepared.classes), 'classes', 'conllu'),
-  ):
-    if masking[setting] == value and not has:
+  has = {'collocations': prepared.joins is not None, 'classes': bool(prepared.classes)}
+  examples = {'collocations': '20000', 'classes': 'conllu'}
+  for setting, value, key in config.data_needs(masking):
+    if not has[key]:
       raise config.UserError(
-        f'config.masking.{setting} = {value!r}: {prepared.directory} was prepared without '
+        f'config.{setting} = {value!r}: {prepared.directory} was prepared without '
         f'config.data.{key}; prepare it again in another folder with mlm-jax prepare '
-        f'--workdir=NEW --config.data.{key}={example} and its other settings'
+        f'--workdir=NEW --config.data.{key}={examples[key]} and its other settings'
       )

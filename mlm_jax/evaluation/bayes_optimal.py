@@ -151,7 +151,7 @@ def _predict(
 
 def _shares(policy: masking.Policy) -> tuple[float, float, float]:
   """Returns a token's probabilities (unchanged, replaced by one given other, chosen and kept)."""
-  _, random, kept = np.asarray(policy.corruption_probs_3, np.float64) * float(policy.rate)
+  _, random, kept = np.asarray(policy.corruption.probs_3, np.float64) * float(policy.rate)
   if policy.sampling == 'fixed_count' and random + kept > 0:
     raise config.UserError(
       "masking.sampling = 'fixed_count' with random or kept tokens: their optimum is known only "

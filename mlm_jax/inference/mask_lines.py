@@ -20,7 +20,6 @@ from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.data.tokenizers import scripts
 from mlm_jax.inference import mask_preview
 from mlm_jax.inference import mask_source
-from mlm_jax.masking import schedules
 
 _STYLES = {
   'mask': 'bold white on red',
@@ -87,15 +86,12 @@ def _notes(
   policy: masking.Policy, progress: float, pieces: list[mask_preview.MaskedPiece]
 ) -> Iterator[str]:
   """Yields what a reader might misunderstand."""
-  # Where each row has its own rate, its random bits decide; 2**31 of 2**32 gives the mean.
-  rate = lambda progress: float(schedules.at(policy, progress, np.full(1, 1 << 31, np.uint32))[0])
+  rate = lambda progress: float(policy.schedule.mean_at(progress))
   if not rate(progress):
     more = next(each for each in (0.5, 0.0, 1.0) if rate(each))
     yield f'  the rate is 0 at --progress={progress:g}; --progress={more:g} shows more'
-  of_words = (
-    policy.unit in ('word', 'collocation') or policy.unit == 'span' and policy.span_of == 'word'
-  )
-  if of_words and any(scripts.without_spaces(letter) for each in pieces for letter in each.piece):
+  letters = ''.join(each.piece for each in pieces)
+  if policy.unit.of_words and any(map(scripts.without_spaces, letters)):
     yield '  in text without spaces between words each piece is taken for a word'
 
 

@@ -163,12 +163,12 @@ class Run:
         )
       policy = masking.make(self.table, length=data.row_length, **self._last.masking.to_dict())
       policy = policy.with_learned(self.aux)
-    if policy.unit == 'collocation' and self._joins is None:
+    if 'collocations' in policy.needs and self._joins is None:
       raise config_lib.UserError(
         "masking.unit = 'collocation': the run's data was prepared without collocations"
       )
     rows, classes = self._rows(texts), None
-    if policy.selection == 'class':
+    if 'classes' in policy.needs:
       classes = [
         mask_preview.classes_of(text, self.tokenizer, data, policy.table.classes) for text in texts
       ]

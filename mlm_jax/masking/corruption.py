@@ -1,68 +1,84 @@
 """What becomes of the chosen: [MASK], a random token, or the token itself."""
 
+import dataclasses
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mlm_jax.core import vocabulary
 from mlm_jax.masking import random_words
 
 NONE, MASK, RANDOM, KEEP = 0, 1, 2, 3
 
 
-def corrupt(
-  table,
-  corruption_probs_3,
-  tokens_BL,
-  chosen_BL,
-  units_BL,
-  corrupt_BL,
-  by_unit,
-  replacement_BL=None,
-):
-  """Returns (inputs_BL int32, action_BL int8).
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Corruption:
+  """What is seen instead of the chosen.
 
-  One random word a token gives both its replacement and its action: in the
-  64-bit product of the word with the number of ordinary ids, the high word is a
-  uniform ordinary id and the low word a uniform fraction. Each pair is exact to
-  ids / 2**32. A random id may be the token's own.
-
-  Args:
-    table: vocabulary.Table; special ids never become replacements.
-    corruption_probs_3: float32 shares of [MASK], random, kept; they sum to 1.
-    tokens_BL: int32.
-    chosen_BL: bool.
-    units_BL: int32, the position of the first token of each token's unit, or -1.
-    corrupt_BL: uniform uint32 words.
-    by_unit: static; one action for all tokens of a unit, else each its own.
-    replacement_BL: int32 ids to replace by (see `by_frequency`); None for uniform ones.
+  Attributes:
+    probs_3: float32 shares of [MASK], random, kept; they sum to 1.
+    alias: see `alias_table`, replacements by their frequency; None for uniform ones.
+    by_unit: one action for all tokens of a unit, else each its own.
   """
-  ordinary = jnp.uint32(table.size - len(table.special_ids))
-  random_BL, fraction_BL = random_words.multiply(corrupt_BL, ordinary)
-  if replacement_BL is None:
-    replacement_BL = _ordinary(random_BL.astype(jnp.int32), table)
-  if by_unit:
-    fraction_BL = jnp.take_along_axis(fraction_BL, jnp.maximum(units_BL, 0), axis=1)
-  share_mask, share_random, share_keep = (
-    corruption_probs_3[0],
-    corruption_probs_3[1],
-    corruption_probs_3[2],
-  )
+
+  probs_3: jax.Array
+  alias: tuple | None
+  by_unit: bool = dataclasses.field(metadata={'static': True})
+
+  @classmethod
+  def make(cls, masking, table: vocabulary.Table, many_tokens: bool) -> 'Corruption':
+    """Returns that of a config's group `masking`; whether units have many tokens, see units."""
+    alias = alias_table(table) if masking.replacement_distribution == 'frequency' else None
+    by_unit = many_tokens and masking.corruption_per == 'unit'
+    return cls(np.asarray(masking.corruption_probs, np.float32), alias, by_unit)
+
+  def corrupt(
+    self, table: vocabulary.Table, tokens_BL, chosen_BL, units_BL, corrupt_BL, replace_BL=None
+  ) -> tuple[jax.Array, jax.Array]:
+    """Returns (inputs_BL int32, action_BL int8).
+
+    One random word a token gives both its replacement and its action: in the
+    64-bit product of the word with the number of ordinary ids, the high word is a
+    uniform ordinary id and the low word a uniform fraction. Each pair is exact to
+    ids / 2**32. A random id may be the token's own.
+
+    Args:
+      table: special ids never become replacements.
+      tokens_BL: int32.
+      chosen_BL: bool.
+      units_BL: int32, the position of the first token of each token's unit, or -1.
+      corrupt_BL: uniform uint32 words.
+      replace_BL: the same, for replacements by frequency.
+    """
+    by_frequency_BL = None if self.alias is None else by_frequency(self.alias, replace_BL, table)
+    probs_3 = jnp.asarray(self.probs_3)
+    ordinary = jnp.uint32(table.size - len(table.special_ids))
+    random_BL, fraction_BL = random_words.multiply(corrupt_BL, ordinary)
+    replacement_BL = (
+      _ordinary(random_BL.astype(jnp.int32), table) if by_frequency_BL is None else by_frequency_BL
+    )
+    if self.by_unit:
+      fraction_BL = jnp.take_along_axis(fraction_BL, jnp.maximum(units_BL, 0), axis=1)
+    action_BL = jnp.where(chosen_BL, _actions(probs_3, fraction_BL), NONE).astype(jnp.int8)
+    inputs_BL = jnp.where(
+      action_BL == MASK, table.mask_id, jnp.where(action_BL == RANDOM, replacement_BL, tokens_BL)
+    )
+    return inputs_BL, action_BL
+
+
+def _actions(probs_3, fraction_BL):
+  """Returns the action_BL of chosen tokens, from uniform uint32 fractions."""
+  mask, random, keep = probs_3[0], probs_3[1], probs_3[2]
   # Where the later shares are 0, rounding must not give them anything.
-  is_mask_BL = (fraction_BL < random_words.fixed_point(share_mask)) | (
-    share_random + share_keep <= 0
-  )
-  is_random_BL = (fraction_BL < random_words.fixed_point(share_mask + share_random)) | (
-    share_keep <= 0
-  )
-  action_BL = jnp.where(is_mask_BL, MASK, jnp.where(is_random_BL, RANDOM, KEEP))
-  action_BL = jnp.where(chosen_BL, action_BL, NONE).astype(jnp.int8)
-  inputs_BL = jnp.where(
-    action_BL == MASK, table.mask_id, jnp.where(action_BL == RANDOM, replacement_BL, tokens_BL)
-  )
-  return inputs_BL, action_BL
+  is_mask_BL = (fraction_BL < random_words.fixed_point(mask)) | (random + keep <= 0)
+  is_random_BL = (fraction_BL < random_words.fixed_point(mask + random)) | (keep <= 0)
+  return jnp.where(is_mask_BL, MASK, jnp.where(is_random_BL, RANDOM, KEEP))
 
 
-def by_frequency(alias, word_BL, table):
-  """Returns int32 replacement_BL: ordinary ids, each as often as it stands in the text.
+def by_frequency(alias: tuple, word_BL, table: vocabulary.Table) -> jax.Array:
+  """Returns int32 replacement_BL: ordinary ids, each as often as it occurs in the text.
 
   Args:
     alias: from `alias_table`.
@@ -75,11 +91,10 @@ def by_frequency(alias, word_BL, table):
   return _ordinary(jnp.where(fraction_BL < below_O[slot_BL], slot_BL, other_O[slot_BL]), table)
 
 
-def alias_table(table):
-  """Returns (below_O uint32, other_O int32): a draw lands in a slot and stays there or goes on
-  once.
+def alias_table(table: vocabulary.Table) -> tuple[np.ndarray, np.ndarray]:
+  """Returns (below_O uint32, other_O int32): a draw lands in a slot, and stays or moves once.
 
-  O are the ordinary ids, numbered without the special ones. Ids that stand nowhere in the
+  O are the ordinary ids, numbered without the special ones. Ids that do not occur in the
   text are never drawn; without any count all are equal.
 
   Source: Walker 1977, "An efficient method for generating discrete random variables".
@@ -105,7 +120,7 @@ def _ordinary(number_BL, table):
   return number_BL
 
 
-def special_runs(special_ids):
+def special_runs(special_ids: tuple[int, ...]) -> list[tuple[int, int]]:
   """Returns [(first id, how many)] of the consecutive runs of sorted ids."""
   runs = []
   for each in special_ids:

@@ -11,8 +11,8 @@ ones, so no sampler here does.
 import jax
 import jax.numpy as jnp
 
+from mlm_jax.masking import boundaries
 from mlm_jax.masking import random_words
-from mlm_jax.masking import units
 
 # Fewest random bits that order units of one length. Ties are broken by position,
 # which leaves each unit's probability exact and only ties pairs of units together.
@@ -114,7 +114,7 @@ def independent_units(pi_BL, units_BL, select_BL):
     units_BL: int32, the position of the first token of each token's unit, or -1.
     select_BL: uniform uint32 words.
   """
-  return spread((select_BL < random_words.fixed_point(pi_BL)) | (pi_BL >= 1), units_BL)
+  return boundaries.spread((select_BL < random_words.fixed_point(pi_BL)) | (pi_BL >= 1), units_BL)
 
 
 def exact_units(pi_BL, units_BL, offset_B, select_BL):
@@ -135,7 +135,7 @@ def exact_units(pi_BL, units_BL, offset_B, select_BL):
     offset_B: uniform uint32 words.
     select_BL: uniform uint32 words.
   """
-  first_BL = units.lengths(units_BL) > 0
+  first_BL = boundaries.lengths(units_BL) > 0
   index_BL = _by_length(units_BL, select_BL)
   # What is no unit's first token sorts first and adds nothing.
   step_BL = jnp.where(first_BL & (pi_BL < 1), random_words.fixed_point(pi_BL), jnp.uint32(0))
@@ -146,7 +146,7 @@ def exact_units(pi_BL, units_BL, offset_B, select_BL):
     .at[jnp.arange(units_BL.shape[0])[:, None], index_BL]
     .set(sum_BL < step_BL, unique_indices=True)
   )
-  return spread(passed_BL | (pi_BL >= 1), units_BL)
+  return boundaries.spread(passed_BL | (pi_BL >= 1), units_BL)
 
 
 def _by_length(units_BL, select_BL):
@@ -155,7 +155,7 @@ def _by_length(units_BL, select_BL):
   Positions where no unit starts come first.
   """
   length = units_BL.shape[1]
-  length_BL = units.lengths(units_BL).astype(jnp.uint32) << (32 - length.bit_length())
+  length_BL = boundaries.lengths(units_BL).astype(jnp.uint32) << (32 - length.bit_length())
   random_BL = select_BL >> length.bit_length()
   index_BL = jnp.broadcast_to(jnp.arange(length, dtype=jnp.uint32)[None], units_BL.shape)
   low_bits = (length - 1).bit_length()
@@ -164,8 +164,3 @@ def _by_length(units_BL, select_BL):
   # On CPU one word sorts five times faster than a word with a companion.
   word_BL = length_BL | (random_BL >> low_bits << low_bits) | index_BL
   return jax.lax.sort(word_BL, dimension=1) & ((1 << low_bits) - 1)
-
-
-def spread(first_BL, units_BL):
-  """Returns bool_BL: what holds at each unit's first token, at all its tokens."""
-  return (units_BL >= 0) & jnp.take_along_axis(first_BL, jnp.maximum(units_BL, 0), axis=1)

@@ -1,84 +1,182 @@
 """The rate of a policy, as a function of the training's progress.
 
-With t from 0 to 1 the share of the training that is done, a from `rate` and b from
-`final_rate`:
-  constant: a.
-  linear: a + (b - a) t.
-  cosine: b + (a - b) (1 + cos(pi t)) / 2.
-  polynomial: a + (b - a) t ** rate_power, slow at first.
-  early_polynomial: b + (a - b) (1 - t) ** rate_power, fast at first.
-  step: a in the first half, b in the second.
-  row: each row at each visit has its own, uniform between a and b.
+Each class here that derives from `Schedule` is a value of config.masking.schedule, by its name
+in small letters. Below, t from 0 to 1 is the share of the training that is done, a is the
+setting `rate` and b is `final_rate`.
 
 Sources of schedules: arXiv:2208.10806 (masking ratio decay), arXiv:2305.15096.
 """
 
+import dataclasses
+from typing import ClassVar
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mlm_jax import config as config_lib
+from mlm_jax.masking import registry
 
 # Rates that are computed are multiples of 1 / _STEPS: functions like the cosine end in other
 # digits from one processor to the next, and the masks must not.
 _STEPS = 2.0**16
 
 
-def at(policy, progress, word_B):
-  """Returns rate_B, float32.
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+  """The base of all schedules: from a to b by the share of the way that is done.
 
-  Args:
-    policy: masking.Policy.
-    progress: scalar in [0, 1].
-    word_B: uniform uint32, one a row at each visit.
+  Attributes:
+    rate, final_rate: a and b, float32 scalars.
+    reads: settings of the group `masking` that only this schedule reads; a plain literal.
+    per_row: whether each row has its own rate.
   """
-  a, b, t = policy.rate, policy.final_rate, jnp.asarray(progress, jnp.float32)
-  if policy.schedule == 'constant':
-    return jnp.broadcast_to(jnp.asarray(a), word_B.shape)
-  if policy.schedule == 'row':
-    share = (word_B >> 8).astype(jnp.float32) * 2.0**-24
-  else:
-    share = {
-      'linear': lambda: t,
-      'cosine': lambda: (1 - jnp.cos(jnp.pi * t)) / 2,
-      'polynomial': lambda: t**policy.rate_power,
-      'early_polynomial': lambda: 1 - (1 - t) ** policy.rate_power,
-      'step': lambda: (t >= 0.5).astype(jnp.float32),
-    }[policy.schedule]()
-  rate = jnp.round((a + (b - a) * share) * _STEPS) / _STEPS
-  # Rounding must not pass the ends: the prediction buffer is sized by them.
-  return jnp.broadcast_to(jnp.clip(rate, jnp.minimum(a, b), jnp.maximum(a, b)), word_B.shape)
+
+  rate: jax.Array
+  final_rate: jax.Array
+
+  reads: ClassVar[tuple[str, ...]] = ()
+  per_row: ClassVar[bool] = False
+
+  def share(self, t, word_B) -> jax.Array:
+    """Returns how much of the way from a to b is done: a scalar, or one a row."""
+    raise NotImplementedError
+
+  def mean_share(self) -> float:
+    """Returns the mean of `share` over the training."""
+    return 0.5
+
+  def at(self, progress, word_B) -> jax.Array:
+    """Returns rate_B, float32.
+
+    Args:
+      progress: scalar in [0, 1].
+      word_B: uniform uint32, one a row at each visit.
+    """
+    a, b = self.rate, self.final_rate
+    share = self.share(jnp.asarray(progress, jnp.float32), word_B)
+    rate = jnp.round((a + (b - a) * share) * _STEPS) / _STEPS
+    # Rounding must not pass the ends: the prediction buffer is sized by them.
+    return jnp.broadcast_to(jnp.clip(rate, jnp.minimum(a, b), jnp.maximum(a, b)), word_B.shape)
+
+  def mean_at(self, progress) -> jax.Array:
+    """Returns the rate at a share of the training; where each row has its own, their mean."""
+    return self.at(progress, jnp.full(1, 1 << 31, jnp.uint32))[0]
+
+  def ends(self) -> tuple:
+    """Returns (a, b), the first and the last rate."""
+    return self.rate, self.final_rate
+
+  def mean(self) -> float:
+    """Returns the mean of the rate over the training."""
+    return float(np.float64(self.rate) + (self.final_rate - self.rate) * self.mean_share())
 
 
-def ends(masking):
-  """Returns (a, b): the first and the last rate of a config's group `masking`, scaled to mean_rate.
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Constant(Schedule):
+  """a."""
+
+  def at(self, progress, word_B) -> jax.Array:
+    return jnp.broadcast_to(jnp.asarray(self.rate), word_B.shape)
+
+  def ends(self) -> tuple:
+    return self.rate, self.rate
+
+  def mean(self) -> float:
+    return float(self.rate)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Linear(Schedule):
+  """a + (b - a) t."""
+
+  def share(self, t, word_B) -> jax.Array:
+    return t
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Cosine(Schedule):
+  """b + (a - b) (1 + cos(pi t)) / 2."""
+
+  def share(self, t, word_B) -> jax.Array:
+    return (1 - jnp.cos(jnp.pi * t)) / 2
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Polynomial(Schedule):
+  """a + (b - a) t ** rate_power, slow at first."""
+
+  rate_power: jax.Array
+
+  reads = ('rate_power',)
+
+  def share(self, t, word_B) -> jax.Array:
+    return t**self.rate_power
+
+  def mean_share(self) -> float:
+    return 1 / (self.rate_power + 1)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class EarlyPolynomial(Schedule):
+  """b + (a - b) (1 - t) ** rate_power, fast at first."""
+
+  rate_power: jax.Array
+
+  reads = ('rate_power',)
+
+  def share(self, t, word_B) -> jax.Array:
+    return 1 - (1 - t) ** self.rate_power
+
+  def mean_share(self) -> float:
+    return self.rate_power / (self.rate_power + 1)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Step(Schedule):
+  """a in the first half, b in the second."""
+
+  def share(self, t, word_B) -> jax.Array:
+    return (t >= 0.5).astype(jnp.float32)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Row(Schedule):
+  """Each row at each visit has its own rate, uniform between a and b."""
+
+  per_row = True
+
+  def share(self, t, word_B) -> jax.Array:
+    return (word_B >> 8).astype(jnp.float32) * 2.0**-24
+
+
+def make(masking) -> Schedule:
+  """Returns the schedule of a config's group `masking`, scaled to mean_rate; Python floats.
 
   Raises:
     UserError: the scaled rate would pass 1.
   """
-  if masking.schedule == 'constant':
-    return masking.rate, masking.rate
-  a, b = masking.rate, masking.final_rate
-  if masking.mean_rate:
-    factor = masking.mean_rate / _mean(masking, a, b)
-    a, b = a * factor, b * factor
-    if max(a, b) > 1:
-      raise config_lib.UserError(
-        f'masking.mean_rate = {masking.mean_rate}: with masking.schedule = {masking.schedule!r} '
-        'from '
-        f'{masking.rate} to {masking.final_rate} the rate would reach {max(a, b):.3g}; lower it'
-      )
-  return a, b
+  kind = registry.find('masking.schedule', masking.schedule)
+  schedule = kind(*(float(masking[field.name]) for field in dataclasses.fields(kind)))
+  if not masking.mean_rate:
+    return schedule
+  factor = masking.mean_rate / schedule.mean()
+  a, b = (rate * factor for rate in schedule.ends())
+  if max(a, b) > 1:
+    raise config_lib.UserError(
+      f'masking.mean_rate = {masking.mean_rate}: with masking.schedule = {masking.schedule!r} '
+      f'from {masking.rate} to {masking.final_rate} the rate would reach {max(a, b):.3g}; lower it'
+    )
+  return dataclasses.replace(schedule, rate=a, final_rate=b)
 
 
-def mean_rate(masking):
+def mean_rate(masking) -> float:
   """Returns the mean over the training of the rate of a config's group `masking`."""
-  return _mean(masking, *ends(masking))
-
-
-def _mean(masking, a, b):
-  """Returns the mean of a schedule from a to b."""
-  power = masking.rate_power
-  share = {'polynomial': 1 / (power + 1), 'early_polynomial': power / (power + 1)}.get(
-    masking.schedule, 0.5
-  )
-  return float(np.float64(a) + (b - a) * share)
+  return make(masking).mean()

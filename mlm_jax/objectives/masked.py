@@ -298,7 +298,7 @@ def sum_and_weight(value: Any, where: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _counts(counted: str, size: int, inputs: Inputs, loss_P: jax.Array, rank_P: jax.Array) -> Sums:
-  """Returns {name: float32 sums} of what a policy learns from (see masking/adaptive.py).
+  """Returns {name: float32 sums} of what a policy learns from (see masking/selections/).
 
   A policy learns from its own choices alone, also where more is predicted.
   """

@@ -477,7 +477,7 @@ def learned(monkeypatch, workdir, word):
   opened = mlm_jax.open_run(workdir)
   weight_V = np.full(opened.tokenizer.size, 1e-6, np.float32)
   weight_V[opened.tokenizer.encode(word)] = 1
-  opened.adapted = opened.adapted | {'weight_V': weight_V}
+  opened.aux = opened.aux | {'weight_V': weight_V}
   monkeypatch.setattr(
     'mlm_jax.inference.predictor.open_run',
     lambda folder: opened if str(folder) == str(workdir) else None,

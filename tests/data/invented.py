@@ -9,7 +9,7 @@ from mlm_jax import __main__
 from mlm_jax import config
 from mlm_jax.data.corpus import clean
 from mlm_jax.data.corpus import sources
-from mlm_jax.masking import units
+from mlm_jax.masking.units import word
 
 
 def sentences(n, seed=0):
@@ -78,7 +78,7 @@ def stories(n, seed=0):
 @jax.jit
 def word_units(table, batch):
   """Returns units_BL: the words of rows as masking takes them."""
-  return units.words(table, batch)
+  return word.Word().units(table, batch)
 
 
 def command(capsys, *argv):

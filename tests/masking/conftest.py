@@ -1,7 +1,5 @@
 """Strict dtypes, and the small vocabulary and batch that masking is tested on."""
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
@@ -49,13 +47,13 @@ def make_batch(rows=6, length=32, size=200, seed=0):
   )
 
 
-def adapted(policy, seed=0):
+def learned(policy, seed=0):
   """Returns the policy with something learned, where it learns."""
   g = np.random.default_rng(seed)
-  learned = {
-    name: g.exponential(size=x.shape).astype(np.float32) for name, x in policy.adapted.items()
+  what = {
+    name: g.exponential(size=x.shape).astype(np.float32) for name, x in policy.learned.items()
   }
-  return dataclasses.replace(policy, adapted=learned)
+  return policy.with_learned(what)
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ import numpy as np
 
 from mlm_jax import masking
 from mlm_jax.core import rng
+from mlm_jax.masking import boundaries
 from mlm_jax.masking import corruption
 from mlm_jax.masking import sampling
-from mlm_jax.masking import units
-from mlm_jax.masking.checks import laws
+from mlm_jax.masking.checks import expected
+from mlm_jax.masking.units import span
 from tests.masking import conftest
 
 LENGTH = 64  # of the rows that they mask
@@ -26,6 +27,7 @@ def random_words(batch, key):
 
 
 random_words = jax.jit(random_words)
+corrupt = jax.jit(lambda policy, *args: policy.corrupt(*args))
 independent_units, exact_tokens = (
   jax.jit(sampling.independent_units),
   jax.jit(sampling.exact_tokens),
@@ -40,23 +42,45 @@ def altering(change):
   return lambda policy, key, batch, progress: mask_batch(policy, key, change(batch), progress)
 
 
-def with_policy(**changes):
-  """A masker that follows another policy than it says; a change may be a function of what is
-  said.
-  """
+def with_policy(part=None, **changes):
+  """A masker that follows another policy than it says: with these fields, or those of a part."""
 
   def defective(policy, key, batch, progress):
-    new = {
-      name: change(getattr(policy, name)) if callable(change) else change
-      for name, change in changes.items()
-    }
-    return mask_batch(dataclasses.replace(policy, **new), key, batch, progress)
+    fields = {part: dataclasses.replace(getattr(policy, part), **changes)} if part else changes
+    return mask_batch(dataclasses.replace(policy, **fields), key, batch, progress)
+
+  return defective
+
+
+def with_rate(rate):
+  return with_policy('schedule', rate=np.float32(rate))
+
+
+def with_shares(*probs):
+  return with_policy('corruption', probs_3=np.float32(probs))
+
+
+def with_schedule(kind, **changes):
+  """A masker that follows another kind of schedule between the stated ends."""
+
+  def defective(policy, key, batch, progress):
+    said = policy.schedule
+    numbers = {'rate': said.rate, 'final_rate': said.final_rate} | changes
+    schedule = kind(**numbers)
+    return mask_batch(dataclasses.replace(policy, schedule=schedule), key, batch, progress)
 
   return defective
 
 
 def with_span_law(*law):
-  return with_policy(below_K=units.below(units.span_length_distribution(*law)))
+  return with_policy('unit', below_K=span.below(span.length_distribution(*law)))
+
+
+def with_learned(change):
+  """A masker that has learned change(what is said to have been learned)."""
+  return lambda policy, key, batch, progress: mask_batch(
+    policy.with_learned(change(policy.learned)), key, batch, progress
+  )
 
 
 def choosing(choose, by_unit=False):
@@ -65,14 +89,13 @@ def choosing(choose, by_unit=False):
   def defective(policy, key, batch, progress):
     masked = mask_batch(policy, key, batch, progress)
     chosen_BL = choose(policy, batch, masked, random_words(batch, key))
-    inputs_BL, action_BL = jax.jit(corruption.corrupt, static_argnames='by_unit')(
+    inputs_BL, action_BL = corrupt(
+      dataclasses.replace(policy.corruption, by_unit=by_unit),
       policy.table,
-      policy.corruption_probs_3,
       masked.targets_BL,
       chosen_BL,
       masked.units_BL,
       random_words(batch, rng.root_key(9)),
-      by_unit=by_unit,
     )
     return dataclasses.replace(
       masked, inputs_BL=inputs_BL, action_BL=action_BL, chosen_BL=chosen_BL
@@ -164,18 +187,18 @@ def until_full(order_BL, lengths_BL, budget_B):
 
 
 def in_random_order_until_full(policy, batch, masked, words_BL):
-  lengths_BL = np.asarray(units.lengths(masked.units_BL))
+  lengths_BL = np.asarray(boundaries.lengths(masked.units_BL))
   first_BL = until_full(
     np.argsort(words_BL, axis=1), lengths_BL, policy.rate * lengths_BL.sum(axis=1)
   )
-  return sampling.spread(first_BL, masked.units_BL)
+  return boundaries.spread(first_BL, masked.units_BL)
 
 
 def in_windows_from_the_left_until_full(policy, batch, masked, words_BL):
   """DeBERTa's: one unit in each window of so many tokens, so that the budget is spent before the
   row ends.
   """
-  lengths_BL = np.asarray(units.lengths(masked.units_BL))
+  lengths_BL = np.asarray(boundaries.lengths(masked.units_BL))
   window_L = np.arange(LENGTH) // int(0.8 * lengths_BL[lengths_BL > 0].mean() / policy.rate)
   best_BL = np.where(lengths_BL > 0, np.asarray(words_BL).astype(np.int64), -1)
   taken_BL = np.stack(
@@ -188,7 +211,7 @@ def in_windows_from_the_left_until_full(policy, batch, masked, words_BL):
   first_BL = until_full(
     order_BL, np.where(taken_BL, lengths_BL, 0), policy.rate * lengths_BL.sum(axis=1)
   )
-  return sampling.spread(first_BL, masked.units_BL)
+  return boundaries.spread(first_BL, masked.units_BL)
 
 
 def sub_words_are_chosen_apart(policy, batch, masked, words_BL):
@@ -208,8 +231,8 @@ def the_budget_is_exact_after_all(policy, batch, masked, words_BL):
 def probabilities(policy, batch, masked, change):
   """Returns float32 pi_BL at units' first tokens: change(stated demand, units' lengths)."""
   units_BL = np.asarray(masked.units_BL)
-  demand_BL = laws.demand(policy, batch, units_BL, np.full(len(units_BL), float(policy.rate)))
-  return np.minimum(change(demand_BL, laws.lengths(units_BL)), 1).astype(np.float32)
+  demand_BL = expected.demand(policy, batch, units_BL, np.full(len(units_BL), float(policy.rate)))
+  return np.minimum(change(demand_BL, expected.lengths(units_BL)), 1).astype(np.float32)
 
 
 def what_the_cap_cuts_is_lost(policy, batch, masked, words_BL):
@@ -228,7 +251,7 @@ def what_the_cap_cuts_is_lost(policy, batch, masked, words_BL):
 
 def weights_are_not_normalized(policy, batch, masked, words_BL):
   """The weight of a piece, as if the mean over the vocabulary were that over the row."""
-  weight_V = policy.weight_V / policy.weight_V.mean() * policy.rate
+  weight_V = policy.selection.weight_V / policy.selection.weight_V.mean() * policy.rate
   pi_BL = np.minimum(weight_V[np.asarray(masked.targets_BL)], 1)
   return independent_units(pi_BL.astype(np.float32), masked.units_BL, words_BL)
 
@@ -281,7 +304,7 @@ def any_ordinary_id(policy, batch, words_BL):
 
 
 def any_id_of_the_text(policy, batch, words_BL):
-  ids = laws.replacements(policy)[0]
+  ids = expected.replacements(policy)[0]
   return ids[words_BL % len(ids)]
 
 

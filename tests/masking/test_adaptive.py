@@ -1,34 +1,30 @@
 """What policies learn, against the published formulas in numpy."""
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
 
 from mlm_jax import masking
-from mlm_jax.masking import adaptive
+from mlm_jax.masking.selections import word_class
 
 adapt = jax.jit(masking.adapt)
 
 
 def after(policy, counts, step, progress=0.5):
-  return dataclasses.replace(
-    policy, adapted=jax.tree.map(np.asarray, adapt(policy, counts, step, progress))
-  )
+  return policy.with_learned(jax.tree.map(np.asarray, adapt(policy, counts, step, progress)))
 
 
 def test_only_policies_that_learn_count_anything(table):
-  assert masking.counted(masking.make(table)) == ''
-  assert masking.counted(masking.make(table, selection='accuracy')) == 'vocabulary'
-  assert masking.counted(masking.make(table, selection='class')) == 'class'
-  assert masking.counted(masking.make(table, selection='class', class_weights=(1, 2, 3, 4))) == ''
+  assert masking.make(table).counted == ''
+  assert masking.make(table, selection='accuracy').counted == 'vocabulary'
+  assert masking.make(table, selection='class').counted == 'class'
+  assert masking.make(table, selection='class', class_weights=(1, 2, 3, 4)).counted == ''
 
 
 def test_before_the_first_step_all_weigh_the_same(table):
-  assert len(set(masking.make(table, selection='accuracy').adapted['weight_V'].tolist())) == 1
-  adapted = masking.make(table, selection='class').adapted
-  assert np.asarray(adaptive.class_weights(adapted)).tolist() == [0.5] * 5
+  assert len(set(masking.make(table, selection='accuracy').learned['weight_V'].tolist())) == 1
+  learned = masking.make(table, selection='class').learned
+  assert np.asarray(word_class.class_weights(**learned)).tolist() == [0.5] * 5
 
 
 @pytest.mark.parametrize(
@@ -59,10 +55,10 @@ def test_weights_of_pieces_follow_the_published_update_every_200_steps(table, sc
       accuracy_V = (correct_V + 0.5) / (correct_V + wrong_V + 1)
       weight_V = np.maximum(0.2 * weight_V + 0.8 * rate * (1 - accuracy_V), 0.005)
       correct_V, wrong_V = np.zeros(200), np.zeros(200)
-    np.testing.assert_allclose(policy.adapted['weight_V'], weight_V, rtol=1e-5)
-    np.testing.assert_array_equal(policy.adapted['correct_V'], correct_V)
-    np.testing.assert_array_equal(policy.adapted['wrong_V'], wrong_V)
-  assert len(set(policy.adapted['weight_V'].tolist())) > 20
+    np.testing.assert_allclose(policy.learned['weight_V'], weight_V, rtol=1e-5)
+    np.testing.assert_array_equal(policy.learned['correct_V'], correct_V)
+    np.testing.assert_array_equal(policy.learned['wrong_V'], wrong_V)
+  assert len(set(policy.learned['weight_V'].tolist())) > 20
 
 
 def test_weights_of_pieces_stop_at_a_floor(table):
@@ -70,7 +66,7 @@ def test_weights_of_pieces_stop_at_a_floor(table):
   always = {'correct_V': np.full(200, 1e6, np.float32), 'wrong_V': np.zeros(200, np.float32)}
   for _ in range(6):
     policy = after(policy, always, 199)
-  assert policy.adapted['weight_V'] == pytest.approx(np.full(200, 0.005))
+  assert policy.learned['weight_V'] == pytest.approx(np.full(200, 0.005))
 
 
 def test_losses_of_classes_are_corrected_running_means(table):
@@ -88,7 +84,7 @@ def test_losses_of_classes_are_corrected_running_means(table):
   mean_C = loss_C / (1 - 0.999**steps_C)
   z_C = (mean_C - mean_C[1:].mean()) / mean_C[1:].std()  # 0 is no class
   expected_C = np.where(np.arange(5) == 0, 0.5, 1 / (1 + np.exp(-2 * z_C)))
-  np.testing.assert_allclose(adaptive.class_weights(policy.adapted), expected_C, rtol=2e-3)
+  np.testing.assert_allclose(word_class.class_weights(**policy.learned), expected_C, rtol=2e-3)
 
 
 def test_weights_of_classes_at_minus_one_zero_and_one_standard_deviation(table):
@@ -99,9 +95,9 @@ def test_weights_of_classes_at_minus_one_zero_and_one_standard_deviation(table):
   spread = np.sqrt(1.5)  # three losses, one apart: their standard deviation is sqrt(2 / 3)
   for a, b, z in ((0, 2, spread), (1, 1, 0)):
     counts = {'loss_C': np.float32([9, a, 1, b, 0]), 'number_C': np.float32([1, 1, 1, 1, 0])}
-    weight_C = np.asarray(adaptive.class_weights(after(policy, counts, 0).adapted))
+    weight_C = np.asarray(word_class.class_weights(**after(policy, counts, 0).learned))
     assert weight_C == pytest.approx(1 / (1 + np.exp(-2 * np.array([0, -z, 0, z, 0]))), abs=1e-3)
   two = {'loss_C': np.float32([0, 1, 3, 0, 0]), 'number_C': np.float32([0, 1, 1, 0, 0])}
-  assert np.asarray(adaptive.class_weights(after(policy, two, 0).adapted)) == pytest.approx(
+  assert np.asarray(word_class.class_weights(**after(policy, two, 0).learned)) == pytest.approx(
     [0.5, 0.12, 0.88, 0.5, 0.5], abs=0.005
   )

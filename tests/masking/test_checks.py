@@ -13,11 +13,12 @@ from mlm_jax import masking
 from mlm_jax.core import batches
 from mlm_jax.core import vocabulary
 from mlm_jax.masking import checks
-from mlm_jax.masking import selection
-from mlm_jax.masking.checks import laws
+from mlm_jax.masking import registry
+from mlm_jax.masking.checks import expected as expected_lib
+from mlm_jax.masking.checks import expected_units
+from mlm_jax.masking.checks import expected_weights
 from mlm_jax.masking.checks import results as results_lib
-from mlm_jax.masking.checks import text
-from mlm_jax.masking.checks import weights
+from mlm_jax.masking.units import word
 from tests.masking import conftest
 
 ROWS, LENGTH = 1024, 128
@@ -27,7 +28,7 @@ BUDGETS = ('fixed_count', 'bernoulli')
 
 
 def failed(policy, rows=ROWS, length=LENGTH):
-  found = masking.check(conftest.adapted(policy), rows=rows, length=length)
+  found = masking.check(conftest.learned(policy), rows=rows, length=length)
   return [str(each) for each in found if not each.passed]
 
 
@@ -222,16 +223,18 @@ def test_units_are_read_from_the_text(kind, units):
   batch = batches.Batch(
     tokens_BL, np.array([[0, 12, -1]]), np.zeros((1, 2)), np.zeros(1), {'joins_BL': joins_BL}
   )
-  assert text.units(kind, TEXT, batch)[0].tolist() == units
+  assert (
+    expected_units.units(registry.find('masking.unit', kind)(), TEXT, batch)[0].tolist() == units
+  )
 
 
 @pytest.mark.parametrize('preferred', SELECTIONS)
 def test_the_stated_weights_are_those_of_the_device(table, batch, preferred):
-  policy = conftest.adapted(masking.make(table, unit='word', selection=preferred))
-  units_BL = text.units('word', table, batch)
+  policy = conftest.learned(masking.make(table, unit='word', selection=preferred))
+  units_BL = expected_units.units(word.Word(), table, batch)
   ours_BL, theirs_BL = (
-    weights.of_tokens(policy, batch, units_BL),
-    selection.weights(policy, batch, units_BL),
+    expected_weights.of_tokens(policy, batch, units_BL),
+    policy.selection.weights(table, batch, units_BL),
   )
   if preferred == 'uniform':
     assert ours_BL is None and theirs_BL is None
@@ -257,7 +260,7 @@ def test_the_variance_of_an_exact_budget_is_that_over_all_offsets(table, length_
   length_1L, pi_1L = np.zeros((1, 30), int), np.zeros((1, 30))
   length_1L[0, where_U], pi_1L[0, where_U] = length_U, pi_U
   assert np.mean(tokens_N) == pytest.approx(np.sum(steps_U * length_U), rel=1e-3)
-  found_1 = laws.variance(masking.make(table, unit='word'), length_1L, pi_1L)
+  found_1 = expected_lib.variance(masking.make(table, unit='word'), length_1L, pi_1L)
   assert found_1 == pytest.approx(np.var(tokens_N), rel=2e-3)
 
 
@@ -279,11 +282,13 @@ def inclusion_by_bisection(rate, weight, length):
 def test_the_stated_probabilities_are_those_of_the_definition(table, rate):
   policy = masking.make(table, unit='word', selection='frequency', frequency_power=1.0)
   batch = conftest.make_batch(rows=20)
-  units_BL = text.units('word', table, batch)
-  pi_BL = np.minimum(laws.demand(policy, batch, units_BL, np.full(20, rate)), 1)
+  units_BL = expected_units.units(word.Word(), table, batch)
+  pi_BL = np.minimum(expected_lib.demand(policy, batch, units_BL, np.full(20, rate)), 1)
   for b in range(20):
     firsts = np.flatnonzero(units_BL[b] == np.arange(32))
-    weight = np.array([policy.weight_V[batch.tokens_BL[b]][units_BL[b] == i].max() for i in firsts])
+    weight = np.array(
+      [policy.selection.weight_V[batch.tokens_BL[b]][units_BL[b] == i].max() for i in firsts]
+    )
     length = np.array([np.sum(units_BL[b] == i) for i in firsts])
     expected = inclusion_by_bisection(rate, weight, length)
     np.testing.assert_allclose(pi_BL[b, firsts], expected, rtol=1e-6, atol=1e-9)

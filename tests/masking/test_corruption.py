@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -5,18 +6,20 @@ import pytest
 from mlm_jax.core import vocabulary
 from mlm_jax.masking import corruption
 
+_corrupt = jax.jit(lambda policy, *args: policy.corrupt(*args))
+
 
 def corrupt(table, words_L, split, chosen=True, tokens=9):
   shape = (1, len(words_L))
   units_BL = jnp.arange(shape[1], dtype=jnp.int32)[None]
-  inputs_BL, action_BL = corruption.corrupt(
+  policy = corruption.Corruption(np.asarray(split, np.float32), alias=None, by_unit=False)
+  inputs_BL, action_BL = _corrupt(
+    policy,
     table,
-    np.asarray(split, np.float32),
     np.full(shape, tokens, np.int32),
     np.full(shape, chosen),
     units_BL,
     np.asarray(words_L, np.uint32)[None],
-    by_unit=False,
   )
   return np.asarray(inputs_BL)[0], np.asarray(action_BL)[0]
 
@@ -141,14 +144,13 @@ def test_a_unit_split_by_token_has_many_actions_and_by_unit_one():
   units_1L = (np.arange(60) // 20 * 20).astype(np.int32)[None]
   actions = [
     np.asarray(
-      corruption.corrupt(
+      _corrupt(
+        corruption.Corruption(np.full(3, 1 / 3, np.float32), None, by_unit),
         table,
-        np.full(3, 1 / 3, np.float32),
         np.full((1, 60), 9, np.int32),
         np.ones((1, 60), bool),
         units_1L,
         words_1L,
-        by_unit=by_unit,
       )[1]
     )[0].reshape(3, 20)
     for by_unit in (False, True)

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from mlm_jax import masking
-from mlm_jax.masking import adaptive
 from mlm_jax.masking import policy as policy_lib
+from mlm_jax.masking import schedules
+from mlm_jax.masking.selections import uniform
+from mlm_jax.masking.selections import word_class
 from tests.masking import conftest
 from tests.masking import defects
 
@@ -19,7 +21,7 @@ ROWS = 2048
 
 def failed(policy, mask_batch=defects.mask_batch):
   found = masking.check(
-    conftest.adapted(policy), rows=ROWS, length=defects.LENGTH, mask_batch=mask_batch
+    conftest.learned(policy), rows=ROWS, length=defects.LENGTH, mask_batch=mask_batch
   )
   return {result.name for result in found if not result.passed}
 
@@ -80,10 +82,10 @@ DEFECTS = (
   ),
   (WORD | FREE, defects.choosing(defects.sub_words_are_chosen_apart), 'units are chosen whole'),
   (WORD | EXACT, defects.choosing(defects.in_random_order_until_full), 'units have one action'),
-  (SPAN | EXACT, defects.with_policy(corruption_per='token'), 'units have one action'),
+  (SPAN | EXACT, defects.with_policy('corruption', by_unit=False), 'units have one action'),
   (
     SPAN | dict(corruption_per='token'),
-    defects.with_policy(corruption_per='unit'),
+    defects.with_policy('corruption', by_unit=True),
     'actions differ within a unit',
   ),
   (
@@ -119,24 +121,24 @@ DEFECTS = (
     'counts vary as independent draws',
   ),
   (WORD | EXACT, defects.with_policy(sampling='bernoulli'), 'each row keeps its budget'),
-  (TOKEN | FREE, defects.with_policy(rate=np.float32(0.165)), 'rate'),
-  (TOKEN | EXACT, defects.with_policy(rate=np.float32(0.153)), 'rate'),
-  (WORD | EXACT, defects.with_policy(rate=np.float32(0.16)), 'rate'),
-  (WORD | FREE, defects.with_policy(rate=np.float32(0.17)), 'rate of units'),
-  (TOKEN | EXACT, defects.with_policy(rate=np.float32(0.2)), 'the prediction buffer suffices'),
+  (TOKEN | FREE, defects.with_rate(0.165), 'rate'),
+  (TOKEN | EXACT, defects.with_rate(0.153), 'rate'),
+  (WORD | EXACT, defects.with_rate(0.16), 'rate'),
+  (WORD | FREE, defects.with_rate(0.17), 'rate of units'),
+  (TOKEN | EXACT, defects.with_rate(0.2), 'the prediction buffer suffices'),
   (
     TOKEN | EXACT,
-    defects.with_policy(corruption_probs_3=np.float32([0.75, 0.15, 0.1])),
+    defects.with_shares(0.75, 0.15, 0.1),
     'share [MASK]',
   ),
   (
     TOKEN | EXACT,
-    defects.with_policy(corruption_probs_3=np.float32([0.75, 0.15, 0.1])),
+    defects.with_shares(0.75, 0.15, 0.1),
     'share random',
   ),
   (
     TOKEN | EXACT,
-    defects.with_policy(corruption_probs_3=np.float32([0.8, 0.15, 0.05])),
+    defects.with_shares(0.8, 0.15, 0.05),
     'share kept',
   ),
   (
@@ -165,9 +167,9 @@ DEFECTS = (
   (SPAN | EXACT, defects.with_span_law('geometric', 0.25, 10), 'lengths of spans'),
   (SPAN | EXACT, defects.with_span_law('geometric', 0.2, 9), 'lengths of spans'),
   (SPAN | EXACT, defects.with_span_law('geometric', 0.2, 11), 'no span is longer than the longest'),
-  (SPAN | EXACT, defects.with_policy(span_of='token'), 'spans are of whole words'),
-  (TOKEN | RARE, defects.with_policy(selection='uniform'), 'rate of each probability'),
-  (TOKEN | RARE, defects.with_policy(selection='uniform'), 'certain and impossible units'),
+  (SPAN | EXACT, defects.with_policy('unit', of='token'), 'spans are of whole words'),
+  (TOKEN | RARE, defects.with_policy(selection=uniform.Uniform()), 'rate of each probability'),
+  (TOKEN | RARE, defects.with_policy(selection=uniform.Uniform()), 'certain and impossible units'),
   (TOKEN | RARE | FREE, defects.choosing(defects.what_the_cap_cuts_is_lost), 'rate'),
   (TOKEN | RARE | FREE, defects.choosing(defects.weights_are_not_normalized), 'rate'),
   (
@@ -187,19 +189,19 @@ DEFECTS = (
   ),
   (
     TOKEN | dict(selection='accuracy'),
-    defects.with_policy(adapted=lambda adapted: jax.tree.map(jnp.ones_like, adapted)),
+    defects.with_learned(lambda learned: jax.tree.map(jnp.ones_like, learned)),
     'rate of each probability',
   ),
   (TOKEN | LINEAR, defects.progress_is_ignored, 'rate at progress 0'),
   (TOKEN | LINEAR, defects.progress_is_ignored, 'rate at progress 1'),
   (
     TOKEN | LINEAR,
-    defects.with_policy(schedule='cosine', rate=np.float32(0.32)),
+    defects.with_schedule(schedules.Cosine, rate=np.float32(0.32)),
     'rate at progress 0',
   ),
-  (TOKEN | LINEAR, defects.with_policy(schedule='polynomial'), 'rate'),
-  (TOKEN | ROW, defects.with_policy(schedule='linear'), 'each row keeps its budget'),
-  (TOKEN | ROW | FREE, defects.with_policy(schedule='linear'), 'counts vary as independent draws'),
+  (TOKEN | LINEAR, defects.with_schedule(schedules.Polynomial, rate_power=np.float32(2)), 'rate'),
+  (TOKEN | ROW, defects.with_schedule(schedules.Linear), 'each row keeps its budget'),
+  (TOKEN | ROW | FREE, defects.with_schedule(schedules.Linear), 'counts vary as independent draws'),
 )
 
 
@@ -236,7 +238,7 @@ slow = lambda *case: pytest.param(*case, marks=pytest.mark.slow)
 )
 def test_units_that_are_not_the_stated_ones_are_found(table, says, does):
   policy = masking.make(table, unit=says)
-  defective = defects.with_policy(unit=does, below_K=masking.make(table, **SPAN).below_K)
+  defective = defects.with_policy(unit=masking.make(table, unit=does).unit)
   named = {'lengths of spans', 'no span is longer than the longest', 'spans are of whole words'}
   found = failed(policy, defective) & (named if says == 'span' else {'units are those of the text'})
   assert bool(found) == (says != does)
@@ -287,14 +289,16 @@ def test_units_that_cross_documents_or_break_are_found(table):
 def test_weights_that_are_not_the_stated_ones_are_found(table, selection, wrong):
   """A fault of `make`, which masks follow: the policy itself is held against the counts."""
   policy = masking.make(table, selection=selection)
-  wrong_V = wrong(table, policy.weight_V).astype(np.float32)
-  assert 'pieces weigh as their counts say' in failed(dataclasses.replace(policy, weight_V=wrong_V))
+  wrong_V = wrong(table, policy.selection.weight_V).astype(np.float32)
+  wrong_selection = dataclasses.replace(policy.selection, weight_V=wrong_V)
+  policy = dataclasses.replace(policy, selection=wrong_selection)
+  assert 'pieces weigh as their counts say' in failed(policy)
 
 
 def test_weights_of_classes_that_do_not_follow_their_losses_are_found(table, monkeypatch):
   policy = masking.make(table, unit='word', selection='class')
   assert 'rate of each probability' not in failed(policy)
-  monkeypatch.setattr(adaptive, '_STEEPNESS', 1.0)
+  monkeypatch.setattr(word_class, '_STEEPNESS', 1.0)
   assert 'rate of each probability' in failed(policy, jax.jit(lambda *a: masking.mask_batch(*a)))
 
 

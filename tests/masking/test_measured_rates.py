@@ -17,7 +17,7 @@ from mlm_jax import masking
 from mlm_jax.core import rng
 from mlm_jax.core import vocabulary
 from mlm_jax.masking import checks
-from mlm_jax.masking.checks import choice
+from mlm_jax.masking.checks import rates as rates_lib
 from mlm_jax.masking.checks import trial
 from tests.masking import conftest
 
@@ -62,7 +62,7 @@ def test_the_measured_rate_is_within_one_percent_of_itself(unit, budget):
   batch, visits = conftest.make_batch(rows=1024, length=128), 8
   for rate in RATES:
     policy = masking.make(short_units(), sampling=budget, **settings)
-    policy = dataclasses.replace(policy, rate=np.float32(rate))  # compiled once
+    policy = policy.with_rate(np.float32(rate))  # compiled once
     # Of n tokens, independent draws choose a number of variance n clustering rate (1 - rate), exact
     # budgets one of at most .3 of that.
     wanted = (
@@ -98,12 +98,10 @@ def test_the_battery_finds_the_errors_of_the_rate_that_it_says_it_finds(table, u
   for (budget, rate), percent in zip(
     itertools.product(BUDGETS, (0.05, 0.15, 0.5)), percents, strict=True
   ):
-    says = dataclasses.replace(
-      masking.make(table, unit=unit, sampling=budget), rate=np.float32(rate)
-    )
+    says = masking.make(table, unit=unit, sampling=budget).with_rate(np.float32(rate))
     for change in (1 + percent / 100, 1 - percent / 100):
-      does = dataclasses.replace(says, rate=np.float32(rate * change))
+      does = says.with_rate(np.float32(rate * change))
       masked = jax.tree.map(np.asarray, mask_batch(does, rng.root_key(0), batch))
-      results = choice.rates(trial.trial(says, batch, masked, seed=0, progress=0.0))
+      results = rates_lib.rates(trial.trial(says, batch, masked, seed=0, progress=0.0))
       found = {each.name for each in results if not each.passed}
       assert found & {'rate', 'rate of units'}, f'{budget} {rate} off by {percent} %'

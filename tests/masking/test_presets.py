@@ -5,8 +5,13 @@ import pytest
 
 from mlm_jax import config
 from mlm_jax import masking
-from mlm_jax.masking import checks
 from mlm_jax.masking import schedules
+from mlm_jax.masking.checks import expected as expected_lib
+from mlm_jax.masking.selections import accuracy
+from mlm_jax.masking.selections import word_class
+from mlm_jax.masking.units import collocation
+from mlm_jax.masking.units import token
+from mlm_jax.masking.units import word
 from tests.masking import conftest
 
 
@@ -14,28 +19,30 @@ def preset(name, **settings):
   return masking.preset(name, conftest.make_table(), **settings)
 
 
+def lengths(name):
+  return expected_lib.unit_lengths(preset(name).unit)
+
+
 def mean(share_K):
   return np.sum(share_K * np.arange(1, len(share_K) + 1))
 
 
 def test_spanberts_spans_have_3_8_words_on_average_and_one_in_224_of_1000():
-  share_K = checks.laws.span_lengths(preset('spanbert'))
+  share_K = lengths('spanbert')
   assert len(share_K) == 10 and mean(share_K) == pytest.approx(3.80, abs=0.005)
   assert share_K[0] == pytest.approx(0.224, abs=0.0005)
   np.testing.assert_allclose(share_K[1:] / share_K[:-1], 0.8, rtol=1e-6)
 
 
 def test_debertas_n_grams_are_in_proportion_to_1_over_n():
-  assert checks.laws.span_lengths(preset('deberta_ngram')) == pytest.approx(
-    [6 / 11, 3 / 11, 2 / 11]
-  )
+  assert lengths('deberta_ngram') == pytest.approx([6 / 11, 3 / 11, 2 / 11])
 
 
 def test_gptberts_spans_are_uniform_up_to_3_tokens_and_t5s_have_3_on_average():
-  assert checks.laws.span_lengths(preset('gptbert')) == pytest.approx([1 / 3] * 3)
-  assert mean(checks.laws.span_lengths(preset('t5_spans'))) == pytest.approx(3, abs=1e-3)
-  assert preset('gptbert').span_of == preset('t5_spans').span_of == 'token'
-  assert preset('spanbert').span_of == preset('deberta_ngram').span_of == 'word'
+  assert lengths('gptbert') == pytest.approx([1 / 3] * 3)
+  assert mean(lengths('t5_spans')) == pytest.approx(3, abs=1e-3)
+  assert preset('gptbert').unit.of == preset('t5_spans').unit.of == 'token'
+  assert preset('spanbert').unit.of == preset('deberta_ngram').unit.of == 'word'
 
 
 @pytest.mark.parametrize(
@@ -50,7 +57,7 @@ def test_gptberts_spans_are_uniform_up_to_3_tokens_and_t5s_have_3_on_average():
   ),
 )
 def test_splits(name, split):
-  assert preset(name).corruption_probs_3 == pytest.approx(split)
+  assert preset(name).corruption.probs_3 == pytest.approx(split)
 
 
 # As the code published with arXiv:2208.10806 computes them, with p = .15.
@@ -75,7 +82,7 @@ def test_rates_are_the_published_ones(name):
   published = (TIME_VARIANT | OTHERS).get(name, CONSTANT(0.15))
   for t in (0, 0.25, 0.5, 0.75, 1):
     expected = published(t)
-    assert checks.laws.rate(preset(name), t) == (
+    assert expected_lib.rate(preset(name), t) == (
       expected if expected is None else pytest.approx(expected, abs=1e-6)
     )
 
@@ -106,12 +113,16 @@ def test_units_selections_and_copies():
     preset('bert').static_copies == preset('bert_whole_word').static_copies == 10
     and preset('roberta').static_copies == 0
   )
-  assert (preset('bert').unit, preset('bert_whole_word').unit) == ('token', 'word')
-  assert preset('pmi').unit == 'collocation'
-  assert (preset('pos_weighted').unit, preset('pos_weighted').selection) == ('word', 'class')
-  assert (
-    preset('amlm').selection == 'accuracy' and preset('mlm_uniform_rate').sampling == 'bernoulli'
-  )
+  for name, unit in (
+    ('bert', token.Token),
+    ('bert_whole_word', word.Word),
+    ('pmi', collocation.Collocation),
+    ('pos_weighted', word.Word),
+  ):
+    assert type(preset(name).unit) is unit
+  assert isinstance(preset('pos_weighted').selection, word_class.Class)
+  assert isinstance(preset('amlm').selection, accuracy.Accuracy)
+  assert preset('mlm_uniform_rate').sampling == 'bernoulli'
 
 
 def test_a_presets_settings_can_be_changed_and_do_not_stick():
@@ -119,7 +130,7 @@ def test_a_presets_settings_can_be_changed_and_do_not_stick():
     'spanbert'
   ).rate == np.float32(0.15)
   config.preset_settings('spanbert')['span_max'] = 1
-  assert len(checks.laws.span_lengths(preset('spanbert'))) == 10
+  assert len(lengths('spanbert')) == 10
 
 
 def test_a_preset_sets_the_whole_group_of_a_config():

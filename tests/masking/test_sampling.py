@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mlm_jax.masking import boundaries
 from mlm_jax.masking import sampling
-from mlm_jax.masking import units
 
 RATES = (0.05, 0.15, 0.4, 0.8, 0.999)
 
@@ -31,7 +31,7 @@ def random_units(rows, length, seed=0, longest=8):
 
 
 def lengths(units_BL):
-  return np.asarray(units.lengths(units_BL))
+  return np.asarray(boundaries.lengths(units_BL))
 
 
 @pytest.mark.parametrize('length', (1, 2, 31, 32, 33, 100))
@@ -98,9 +98,9 @@ def test_exact_units_stay_within_the_longest_unit_of_the_budget(rate):
   assert (np.abs(error_B) < lengths(units_BL).max(axis=1)).all()
 
 
-@pytest.mark.parametrize('sampling', ('fixed_count', 'bernoulli'))
+@pytest.mark.parametrize('kind', ('fixed_count', 'bernoulli'))
 @pytest.mark.parametrize('rate', (0.05, 0.15, 0.8))
-def test_every_unit_is_chosen_at_its_rate_whatever_its_length_and_place(rate, sampling):
+def test_every_unit_is_chosen_at_its_rate_whatever_its_length_and_place(rate, kind):
   """One row drawn 20,000 times; false-alarm rate below 1e-7 a case: |z| < 6 for each of some 15
   units.
   """
@@ -108,7 +108,7 @@ def test_every_unit_is_chosen_at_its_rate_whatever_its_length_and_place(rate, sa
   units_BL = np.repeat(random_units(1, length, seed=5), times, axis=0)
   pi_BL = np.full(units_BL.shape, rate, np.float32)
   select_BL = random_words(units_BL.shape, 1)
-  if sampling == 'fixed_count':
+  if kind == 'fixed_count':
     chosen_BL = sampling.exact_units(pi_BL, units_BL, random_words(times), select_BL)
   else:
     chosen_BL = sampling.independent_units(pi_BL, units_BL, select_BL)

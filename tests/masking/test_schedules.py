@@ -8,9 +8,9 @@ import pytest
 from mlm_jax import config
 from mlm_jax import masking
 from mlm_jax.core import rng
-from mlm_jax.masking import checks
 from mlm_jax.masking import policy as policy_lib
 from mlm_jax.masking import schedules
+from mlm_jax.masking.checks import expected as expected_lib
 from tests.masking import conftest
 
 FORMULAS = {
@@ -37,8 +37,11 @@ def make(table, schedule, a=0.32, b=0.02, **settings):
   return masking.make(table, **varying(schedule, a, b), **settings)
 
 
+_at = jax.jit(lambda schedule, t, word_B: schedule.at(t, word_B))
+
+
 def at(policy, t):
-  return float(jax.jit(schedules.at)(policy, t, jnp.zeros(1, jnp.uint32))[0])
+  return float(_at(policy.schedule, t, jnp.zeros(1, jnp.uint32))[0])
 
 
 @pytest.mark.parametrize('a, b', ((0.32, 0.02), (0.0, 0.3), (1.0, 0.15)))
@@ -50,7 +53,7 @@ def test_rates_are_those_of_the_formula_and_the_batterys(table, schedule, a, b):
   for t in (0.0, 0.1, 0.25, 0.5, 0.7, 1.0):
     expected = FORMULAS[schedule](np.float64(a), np.float64(b), np.float64(t))
     assert at(policy, t) == pytest.approx(expected, abs=1e-5)
-    assert checks.laws.rate(policy, t) == pytest.approx(expected, abs=1e-6)
+    assert expected_lib.rate(policy, t) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize('schedule', VARYING)
@@ -59,9 +62,11 @@ def test_the_ends_are_reached_and_never_passed(table, schedule, a, b):
   """The prediction buffer is sized by them; rates are multiples of 2**-16."""
   policy = make(table, schedule, max(a, b), min(a, b))
   assert at(policy, 0.0) == pytest.approx(policy.rate, abs=2**-16)
-  assert at(policy, 1.0) == pytest.approx(policy.final_rate, abs=2**-16)
+  assert at(policy, 1.0) == pytest.approx(policy.schedule.final_rate, abs=2**-16)
   seen = [at(policy, t) for t in np.linspace(0, 1, 50)]
-  assert min(seen) >= policy.final_rate and max(seen) <= policy.rate <= policy.max_rate + 1e-7
+  assert (
+    min(seen) >= policy.schedule.final_rate and max(seen) <= policy.rate <= policy.max_rate + 1e-7
+  )
 
 
 @pytest.mark.parametrize('schedule', VARYING)
@@ -77,7 +82,7 @@ def test_the_mean_rate_is_that_of_the_whole_training(table, schedule, a, b):
   policy = make(table, schedule, a, b, mean_rate=0.15)
   seen = [at(policy, (i + 0.5) / 100) for i in range(100)]
   assert np.mean(seen) == pytest.approx(0.15, rel=1e-3)
-  assert float(policy.rate) * b == pytest.approx(float(policy.final_rate) * a)
+  assert float(policy.rate) * b == pytest.approx(float(policy.schedule.final_rate) * a)
 
 
 def test_a_mean_that_needs_rates_above_one_is_refused_in_one_line(table):
@@ -90,7 +95,7 @@ def test_a_mean_that_needs_rates_above_one_is_refused_in_one_line(table):
 def test_rates_of_rows_are_uniform_and_belong_to_example_and_visit(table, a, b):
   policy = make(table, 'row', a, b)
   words_B = np.linspace(0, 2**32 - 1, 1001).astype(np.uint32)
-  rate_B = np.asarray(schedules.at(policy, 0.0, words_B))
+  rate_B = np.asarray(policy.schedule.at(0.0, words_B))
   np.testing.assert_allclose(rate_B, a + (b - a) * np.linspace(0, 1, 1001), atol=1e-5)
   batch = conftest.make_batch(rows=6)
   key = rng.root_key(0)

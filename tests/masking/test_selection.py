@@ -10,16 +10,16 @@ from mlm_jax import config
 from mlm_jax import masking
 from mlm_jax.core import rng
 from mlm_jax.core import vocabulary
-from mlm_jax.masking import adaptive
-from mlm_jax.masking import selection
+from mlm_jax.masking.selections import word_class
 from tests.masking import conftest
 
 mask_batch = jax.jit(masking.mask_batch)
+_weights = jax.jit(lambda policy, *args: policy.selection.weights(policy.table, *args))
 
 
 def weights_of(policy, batch):
   units_BL = mask_batch(policy, rng.root_key(0), batch).units_BL
-  return np.asarray(jax.jit(selection.weights)(policy, batch, units_BL)), np.asarray(units_BL)
+  return np.asarray(_weights(policy, batch, units_BL)), np.asarray(units_BL)
 
 
 @pytest.mark.parametrize('power', (0.0, 0.5, 2.0))
@@ -35,14 +35,17 @@ def test_the_fewest_pieces_that_make_up_half_of_the_text_are_function_words():
   counts = [50, 0, 30, 20, 18, 12, 10, 10, 0, 0]  # 50 is of a special piece: 100 in all
   table = vocabulary.table(10, 0, (0,), counts_V=counts)
   policy = masking.make(table, selection='content', function_weight=0.1)
-  assert policy.weight_V == pytest.approx([0.1 if i in (2, 3) else 1 for i in range(10)])
+  assert policy.selection.weight_V == pytest.approx([0.1 if i in (2, 3) else 1 for i in range(10)])
 
 
 def test_content_words_are_chosen_so_much_more_often_than_function_words(table):
   """pi is in proportion to the weights where none is certain."""
   policy = masking.make(table, selection='content', function_weight=0.25, rate=0.1)
   masked = mask_batch(policy, rng.root_key(0), conftest.make_batch(rows=4000))
-  frequent_BL, chosen_BL = policy.weight_V[masked.targets_BL] < 1, np.asarray(masked.chosen_BL)
+  frequent_BL, chosen_BL = (
+    policy.selection.weight_V[masked.targets_BL] < 1,
+    np.asarray(masked.chosen_BL),
+  )
   maskable_BL = np.asarray(masked.units_BL) >= 0
   rare, often = (chosen_BL[maskable_BL & (frequent_BL == which)].mean() for which in (False, True))
   assert often / rare == pytest.approx(0.25, rel=0.1)
@@ -65,15 +68,15 @@ def test_weights_of_classes_that_do_not_fit_are_refused(table):
 
 
 def test_weights_of_what_was_learned(table, batch):
-  policy = conftest.adapted(masking.make(table, selection='accuracy'))
-  policy.adapted['weight_V'][::2] *= 1e-6  # nothing weighs so little that it never has its turn
+  policy = conftest.learned(masking.make(table, selection='accuracy'))
+  policy.learned['weight_V'][::2] *= 1e-6  # nothing weighs so little that it never has its turn
   weight_BL, _ = weights_of(policy, batch)
-  expected_V = np.maximum(policy.adapted['weight_V'] / policy.adapted['weight_V'].max(), 2**-12)
+  expected_V = np.maximum(policy.learned['weight_V'] / policy.learned['weight_V'].max(), 2**-12)
   np.testing.assert_allclose(weight_BL, expected_V[batch.tokens_BL], atol=2**-13 + 1e-6)
   assert (weight_BL > 0).all()
-  policy = conftest.adapted(masking.make(table, selection='class'))
+  policy = conftest.learned(masking.make(table, selection='class'))
   weight_BL, _ = weights_of(policy, batch)
-  expected_C = np.asarray(adaptive.class_weights(policy.adapted))
+  expected_C = np.asarray(word_class.class_weights(**policy.learned))
   np.testing.assert_allclose(
     weight_BL, (expected_C / expected_C.max())[batch.classes_BL], atol=2**-13 + 1e-6
   )

@@ -6,7 +6,12 @@ import pytest
 
 from mlm_jax.core import batches
 from mlm_jax.core import vocabulary
-from mlm_jax.masking import units
+from mlm_jax.masking import boundaries
+from mlm_jax.masking.units import collocation
+from mlm_jax.masking.units import sentence
+from mlm_jax.masking.units import span
+from mlm_jax.masking.units import token
+from mlm_jax.masking.units import word
 from tests.masking import conftest
 
 
@@ -14,11 +19,11 @@ def words_by_loop(table, batch):
   """The definition, token by token."""
   units_BL = np.full(batch.tokens_BL.shape, -1)
   for b, row in enumerate(batch.tokens_BL):
-    for i, token in enumerate(row):
-      if token in table.special_ids:
+    for i, piece in enumerate(row):
+      if piece in table.special_ids:
         continue
       alone = i == 0 or row[i - 1] in table.special_ids or i in batch.starts_BS[b]
-      new = alone or table.starts_V[token] or table.ends_V[row[i - 1]]
+      new = alone or table.starts_V[piece] or table.ends_V[row[i - 1]]
       units_BL[b, i] = i if new else units_BL[b, i - 1]
   return units_BL
 
@@ -26,27 +31,29 @@ def words_by_loop(table, batch):
 @pytest.mark.parametrize('seed', range(3))
 def test_words_equal_their_definition(table, seed):
   batch = conftest.make_batch(rows=20, seed=seed)
-  assert np.array_equal(units.words(table, batch), words_by_loop(table, batch))
+  assert np.array_equal(word.Word().units(table, batch), words_by_loop(table, batch))
 
 
 def test_words_end_with_their_document_without_special_tokens_between(table):
   batch = conftest.make_batch(rows=1)
   inner = np.flatnonzero(~table.starts_V & ~table.ends_V)[-1]  # a piece inside a word
   batch.tokens_BL[:] = inner
-  units_BL = np.asarray(units.words(table, batch))
+  units_BL = np.asarray(word.Word().units(table, batch))
   assert units_BL[0].tolist() == [0] * 16 + [16] * 16
 
 
 def test_every_token_is_its_own_unit(table, batch):
-  units_BL = np.asarray(units.tokens(table, batch))
+  units_BL = np.asarray(token.Token().units(table, batch))
   special_BL = np.isin(batch.tokens_BL, table.special_ids)
   assert np.array_equal(units_BL, np.where(special_BL, -1, np.arange(32)))
 
 
-@pytest.mark.parametrize('make', (units.tokens, units.words, units.collocations, units.sentences))
+@pytest.mark.parametrize(
+  'make', (token.Token, word.Word, collocation.Collocation, sentence.Sentence)
+)
 def test_lengths_stand_at_first_tokens_and_count_every_token_once(table, make):
-  units_BL = np.asarray(make(table, conftest.make_batch(rows=20)))
-  lengths_BL = np.asarray(jax.jit(units.lengths)(units_BL))
+  units_BL = np.asarray(make().units(table, conftest.make_batch(rows=20)))
+  lengths_BL = np.asarray(jax.jit(boundaries.lengths)(units_BL))
   for row, lengths in zip(units_BL, lengths_BL):
     assert np.array_equal(np.bincount(row[row >= 0], minlength=32), lengths)
 
@@ -70,8 +77,8 @@ def joined_by_loop(table, batch, starts_unit):
   """
   units_BL, fresh = np.full(batch.tokens_BL.shape, -1), starts_by_loop(table, batch)
   for b, row in enumerate(batch.tokens_BL):
-    for i, token in enumerate(row):
-      if token not in table.special_ids:
+    for i, piece in enumerate(row):
+      if piece not in table.special_ids:
         new = starts_unit(b, i, i in fresh[b])
         units_BL[b, i] = i if new else units_BL[b, i - 1]
   return units_BL
@@ -84,7 +91,7 @@ def test_collocations_equal_their_definition(table, seed):
   expected_BL = joined_by_loop(
     table, batch, lambda b, i, fresh: fresh or words_BL[b, i] == i and not batch.joins_BL[b, i]
   )
-  assert np.array_equal(units.collocations(table, batch), expected_BL)
+  assert np.array_equal(collocation.Collocation().units(table, batch), expected_BL)
   assert (expected_BL != words_BL).any()
 
 
@@ -102,29 +109,32 @@ def test_sentences_equal_their_definition(table, seed, special_ends):
 
   def starts_sentence(b, i, fresh):
     nonlocal closed
-    token = batch.tokens_BL[b, i]
+    piece = batch.tokens_BL[b, i]
     if fresh:
       closed = False
-    if table.closes_V[token]:
+    if table.closes_V[piece]:
       closed = True
       return fresh
-    aside = table.ends_V[token] and not fresh
+    aside = table.ends_V[piece] and not fresh
     new = fresh or closed and not aside
     closed = closed and aside
     return new
 
   expected_BL = joined_by_loop(table, batch, starts_sentence)
-  assert np.array_equal(units.sentences(table, batch), expected_BL)
+  assert np.array_equal(sentence.Sentence().units(table, batch), expected_BL)
 
 
 def test_a_sentence_keeps_the_quotation_mark_behind_it_and_the_one_before_the_first():
-  stop, quote, word = 1, 2, 3
+  stop, quote, letter = 1, 2, 3
   table = vocabulary.table(
     4, 0, (0,), starts_V=[0, 1, 1, 1], ends_V=[1, 1, 1, 0], closes_V=[0, 1, 0, 0]
   )
-  first, second = [quote, word, stop, quote, word, word, stop, stop], [quote, word, stop, 0, word]
+  first, second = (
+    [quote, letter, stop, quote, letter, letter, stop, stop],
+    [quote, letter, stop, 0, letter],
+  )
   batch = batches.Batch(np.array([[0, *first, 0, 0, *second]]), np.array([[0, 10]]), None, None)
-  assert np.asarray(units.sentences(table, batch))[0].tolist() == [
+  assert np.asarray(sentence.Sentence().units(table, batch))[0].tolist() == [
     -1,
     1,
     1,
@@ -150,7 +160,7 @@ def test_a_sentence_keeps_the_quotation_mark_behind_it_and_the_one_before_the_fi
 )
 def test_spans_equal_a_walk_along_the_row(table, of, law):
   batch = conftest.make_batch(rows=40, length=64)
-  share_K = units.span_length_distribution(*law)
+  share_K = span.length_distribution(*law)
   words_BL = (
     np.random.default_rng(3).integers(0, 2**32, batch.tokens_BL.shape, np.uint64).astype(np.uint32)
   )
@@ -169,9 +179,7 @@ def test_spans_equal_a_walk_along_the_row(table, of, law):
     return new
 
   expected_BL = joined_by_loop(table, batch, starts_span)
-  found_BL = jax.jit(units.spans, static_argnums=4)(
-    table, batch, units.below(share_K), words_BL, of
-  )
+  found_BL = jax.jit(span.Span.units)(span.Span(span.below(share_K), of), table, batch, words_BL)
   assert np.array_equal(found_BL, expected_BL)
 
 
@@ -186,12 +194,12 @@ def test_spans_equal_a_walk_along_the_row(table, of, law):
   ),
 )
 def test_laws_of_spans(law, expected):
-  assert units.span_length_distribution(*law) == pytest.approx(expected)
+  assert span.length_distribution(*law) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize('p, longest', ((1.0, 5), (0.9, 40), (0.5, 80)))
 def test_spans_that_nearly_always_end_early_do(p, longest):
   """Probabilities that round to 1 must not wrap around."""
-  below_K = units.below(units.span_length_distribution('geometric', p, longest))
+  below_K = span.below(span.length_distribution('geometric', p, longest))
   assert (np.diff(below_K.astype(np.int64)) >= 0).all() and below_K[-1] == 2**32 - 1
   assert below_K[0] == pytest.approx(p * 2**32, rel=1e-6)

@@ -61,11 +61,9 @@ def test_compacted_loss_and_metrics_equal_full_logits(head_rows):
 
 
 def test_an_overflow_of_the_buffer_is_counted():
-  import dataclasses
-
   policy = masking.make(toys.table(), rate=0.1)
   # A rate above the one that sizes the buffer: what `max_rate` exists to prevent.
-  policy = dataclasses.replace(policy, rate=np.float32(0.9))
+  policy = policy.with_rate(np.float32(0.9))
   batch = toys.batch()
   objective = masked.Objective(toys.model(), toys.PAD, 8)
   inputs = objective.prepare(policy, policy.learned, batch, rng.root_key(0), 0.0)

@@ -14,7 +14,7 @@ from mlm_jax import masking
 from mlm_jax.core import metrics
 from mlm_jax.core import rng
 from mlm_jax.inference import evaluate
-from mlm_jax.masking import adaptive
+from mlm_jax.masking.selections import accuracy
 from mlm_jax.objectives import masked
 from mlm_jax.tasks import pretraining
 from mlm_jax.training import checkpoint
@@ -47,14 +47,14 @@ def one_step(selection, rows, step=0, grad_accumulation_steps=1, mesh=None, para
     dataclasses.replace(toys.table(), classes=CLASSES), selection=selection, rate=0.5
   )
   model = toys.model()
-  objective = masked.Objective(model, toys.PAD, 1, masking.counted(policy))
+  objective = masked.Objective(model, toys.PAD, 1, policy.counted)
   learning_rate = optim.schedule(config.optim, config.total_steps)
   train_step = step_lib.make_train_step(
     objective, optimizer, learning_rate, config.total_steps, grad_accumulation_steps
   )
   whole, by_rows = sharding.replicated(mesh), sharding.by_rows(mesh)
   before = dataclasses.replace(
-    jax.jit(step_lib.make_init(params or model.init, optimizer, policy.adapted))(rng.root_key(0)),
+    jax.jit(step_lib.make_init(params or model.init, optimizer, policy.learned))(rng.root_key(0)),
     step=jnp.int32(step),
   )
   train_step = jax.jit(
@@ -103,7 +103,7 @@ def test_the_loss_of_each_class_is_that_of_its_words():
 def test_what_is_learned_does_not_depend_on_how_the_batch_is_divided(selection, division):
   _, whole, _ = one_step(selection, batch(), step=199)
   _, divided, _ = one_step(selection, batch(), step=199, **division)
-  assert_close(divided.adapted, whole.adapted)
+  assert_close(divided.aux, whole.aux)
 
 
 @pytest.mark.parametrize('selection', ('accuracy', 'class'))
@@ -139,13 +139,13 @@ def config(tmp_path_factory):
 
 @pytest.fixture
 def often(monkeypatch):
-  monkeypatch.setattr(adaptive, '_EVERY', 2)
+  monkeypatch.setattr(accuracy, '_EVERY', 2)
 
 
 @pytest.fixture(scope='module')
 def whole_run(tmp_path_factory, config):
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(adaptive, '_EVERY', 2)
+    patch.setattr(accuracy, '_EVERY', 2)
     folder = tmp_path_factory.mktemp('whole') / 'run'
     assert pretraining.run(config, folder, lambda line: None)
   return folder
@@ -169,10 +169,10 @@ def test_a_run_that_was_stopped_has_learned_the_same_to_the_bit(
 
 def test_what_was_learned_is_saved_and_opened_with_the_model(config, whole_run):
   saved = adapted_of(whole_run)
-  start = masking.make(toys.table(), selection='accuracy', rate=0.3).adapted
+  start = masking.make(toys.table(), selection='accuracy', rate=0.3).learned
   assert saved.keys() == start.keys() and len(set(saved['weight_V'].tolist())) > 10
   run = mlm_jax.open_run(whole_run)
-  jax.tree.map(np.testing.assert_array_equal, run.adapted, saved)
+  jax.tree.map(np.testing.assert_array_equal, run.aux, saved)
 
 
 def test_the_own_evaluation_uses_what_was_learned_and_the_reference_does_not(config, whole_run):
@@ -181,9 +181,9 @@ def test_the_own_evaluation_uses_what_was_learned_and_the_reference_does_not(con
   mesh = sharding.make_mesh(config.mesh)
   prepared = pretraining.prepare_data(config, None, lambda line: None)
   evaluators = pretraining.problem(config, prepared, mesh).evaluators
-  forgotten = dict(masking.make(run.table, selection='accuracy', rate=0.3).adapted)
+  forgotten = dict(masking.make(run.table, selection='accuracy', rate=0.3).learned)
   params, learned, forgotten = jax.device_put(
-    (run.params, run.adapted, forgotten), sharding.replicated(mesh)
+    (run.params, run.aux, forgotten), sharding.replicated(mesh)
   )
   for name, differs in (('policy', True), ('reference', False)):
     again = evaluators[name](params, 1.0, learned)['loss']

@@ -1,11 +1,12 @@
 """The statistical battery: does a policy do what it says?
 
 `check(policy)` masks a synthetic batch and tests the outcome against what the policy states
-(see `laws`, `text`, `weights`). Of the rate itself the tokens are counted; elsewhere the units,
-since the tokens of one are chosen together. A unit is chosen where it is corrupted, be it
-predicted or not. Where an exact budget makes counts of units vary less than independent draws
-would, those tests err on the quiet side; the tokens are held against what systematic sampling
-makes them vary. All together raise a false alarm with probability below 1e-6.
+(see `expected`, `expected_units`, `expected_weights`). Of the rate itself the tokens are
+counted; elsewhere the units, since the tokens of one are chosen together. A unit is chosen
+where it is corrupted, be it predicted or not. Where an exact budget makes counts of units vary
+less than independent draws would, those tests err on the quiet side; the tokens are compared
+with what systematic sampling makes them vary. All together raise a false alarm with
+probability below 1e-6.
 
 What the default, 4,096 rows of 128 tokens, finds all but surely: a rate that is off by so many
 percent of itself,
@@ -25,19 +26,23 @@ frequent, by 250 % where it is rare. What is off in many places at once is found
 times the rows find what is half as large.
 """
 
+from collections.abc import Callable
+
 import jax
 import numpy as np
 
 from mlm_jax import config
 from mlm_jax.core import rng
 from mlm_jax.masking import policy as policy_lib
-from mlm_jax.masking.checks import choice
-from mlm_jax.masking.checks import company
-from mlm_jax.masking.checks import laws
-from mlm_jax.masking.checks import outcome
+from mlm_jax.masking import schedules
+from mlm_jax.masking.checks import corruption
+from mlm_jax.masking.checks import expected
+from mlm_jax.masking.checks import independence
+from mlm_jax.masking.checks import rates
 from mlm_jax.masking.checks import results
-from mlm_jax.masking.checks import spans
+from mlm_jax.masking.checks import span_lengths
 from mlm_jax.masking.checks import trial as trial_lib
+from mlm_jax.masking.checks import whole_units
 from mlm_jax.masking.checks.results import Result
 
 _PROGRESS = (0.5, 0.0, 1.0)  # of the training; all tests at the first that leaves something to draw
@@ -45,7 +50,13 @@ _PROGRESS = (0.5, 0.0, 1.0)  # of the training; all tests at the first that leav
 _mask_batch = jax.jit(policy_lib.mask_batch)
 
 
-def check(policy, seed=0, rows=4096, length=128, mask_batch=_mask_batch):
+def check(
+  policy: policy_lib.Policy,
+  seed: int = 0,
+  rows: int = 4096,
+  length: int = 128,
+  mask_batch: Callable = _mask_batch,
+) -> list[Result]:
   """Returns [Result, ...]; print them with '\\n'.join(map(str, results)).
 
   Args:
@@ -59,34 +70,36 @@ def check(policy, seed=0, rows=4096, length=128, mask_batch=_mask_batch):
   """
   if not 0 <= seed < 2**32:
     raise config.UserError(f'seed = {seed}: must be from 0 to 2**32 - 1')
-  stated = [laws.rate(policy, progress) for progress in _PROGRESS]
+  stated = [expected.rate(policy, progress) for progress in _PROGRESS]
   whole = next(
     (p for p, rate in zip(_PROGRESS, stated) if rate is None or 0 < rate < 1), _PROGRESS[0]
   )
 
+  def mask(batch, seed=seed, progress=whole):
+    return jax.tree.map(np.asarray, mask_batch(policy, rng.root_key(seed), batch, progress))
+
   def attempt(batch, seed=seed, progress=whole):
-    masked = jax.tree.map(np.asarray, mask_batch(policy, rng.root_key(seed), batch, progress))
-    return trial_lib.trial(policy, batch, masked, seed, progress)
+    return trial_lib.trial(policy, batch, mask(batch, seed, progress), seed, progress)
 
   trial = attempt(trial_lib.synthetic_batch(policy.table, rows, length, seed))
   found = [
-    *choice.exclusion(trial),
-    *choice.units(trial),
-    *choice.rates(trial),
-    *choice.budget(trial),
-    *outcome.split(trial),
-    *outcome.predicted(trial),
-    *outcome.replacements(trial),
-    *company.independence(trial, attempt),
-    *company.determinism(trial, attempt),
+    *whole_units.exclusion(trial),
+    *whole_units.units(trial),
+    *rates.rates(trial),
+    *rates.budget(trial),
+    *corruption.action_shares(trial),
+    *corruption.predicted(trial),
+    *corruption.replacements(trial),
+    *independence.independence(trial, attempt, mask),
+    *independence.determinism(trial, mask),
   ]
-  if policy.unit == 'span':
-    found += spans.check(trial)
-  if policy.schedule == 'row':
-    found += choice.row_rates(trial)
-  elif policy.schedule != 'constant':
+  if policy.unit.draws_lengths:
+    found += span_lengths.check(trial)
+  if policy.schedule.per_row:
+    found += rates.row_rates(trial)
+  elif not isinstance(policy.schedule, schedules.Constant):
     found += [
-      choice.rate(f'rate at progress {progress:g}', attempt(trial.batch, progress=progress))
+      rates.rate(f'rate at progress {progress:g}', attempt(trial.batch, progress=progress))
       for progress in _PROGRESS
       if progress != whole
     ]

@@ -30,12 +30,12 @@ class Result:
   passed: bool
   detail: str
 
-  def __str__(self):
+  def __str__(self) -> str:
     p = 'exact' if self.p_value is None else f'p = {self.p_value:.2g}'
     return f'{"ok  " if self.passed else "FAIL"}  {self.name:<38}  {p:<12}  {self.detail}'
 
 
-def exact(name, violations, detail=''):
+def exact(name: str, violations, detail: str = '') -> Result:
   """Of `violations`, a boolean array, none may hold."""
   count = int(np.sum(violations))
   return Result(
@@ -43,7 +43,7 @@ def exact(name, violations, detail=''):
   )
 
 
-def normal(name, difference, variance, detail):
+def normal(name: str, difference, variance, detail: str) -> Result:
   """Tests a difference from its mean, normal with the given variance."""
   if variance == 0:
     return exact(name, difference != 0, detail)
@@ -51,7 +51,7 @@ def normal(name, difference, variance, detail):
   return _statistical(name, z, special.erfc(abs(z) / np.sqrt(2)), f'{detail}, z = {z:.2f}')
 
 
-def chi_squared(name, difference_C, variance_C):
+def chi_squared(name: str, difference_C: np.ndarray, variance_C: np.ndarray) -> Result:
   """Tests differences from their means, cell by cell, each with its variance.
 
   Cells with too small a variance for the approximation are left out.
@@ -67,7 +67,7 @@ def chi_squared(name, difference_C, variance_C):
   )
 
 
-def multinomial(name, counts_C, share_C, detail=''):
+def multinomial(name: str, counts_C: np.ndarray, share_C: np.ndarray, detail: str = '') -> Result:
   """Tests counts that share out their sum; neighbouring cells are joined until each is large
   enough.
   """

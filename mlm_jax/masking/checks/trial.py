@@ -6,9 +6,10 @@ import jax
 import numpy as np
 
 from mlm_jax.core import batches
+from mlm_jax.core import vocabulary
 from mlm_jax.masking import policy as policy_lib
-from mlm_jax.masking.checks import laws
-from mlm_jax.masking.checks import text
+from mlm_jax.masking.checks import expected
+from mlm_jax.masking.checks import expected_units
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Trial:
     batch: batches.Batch.
     masked: policy.Masked.
     seed: of the masks.
-    text_BL: int, what units_BL should be; of spans, the words or tokens that they are made of.
+    text_BL: int, what units_BL should be, see expected_units; None where that is not known.
     rate_B: float64, the rate of each row.
     length_BL: at a unit's first token its number of tokens, elsewhere 0.
     pi_BL: float64, at a unit's first token the probability that it is corrupted, elsewhere 0.
@@ -31,46 +32,50 @@ class Trial:
   batch: batches.Batch
   masked: policy_lib.Masked
   seed: int
-  text_BL: np.ndarray
+  text_BL: np.ndarray | None
   rate_B: np.ndarray
   length_BL: np.ndarray
   pi_BL: np.ndarray
   certain_BL: np.ndarray
 
-  def rows(self, part):
+  def rows(self, part) -> 'Trial':
     """Returns the Trial of a part of the rows."""
     names = [each.name for each in dataclasses.fields(self) if each.name not in ('policy', 'seed')]
     arrays = {name: getattr(self, name) for name in names}
     return dataclasses.replace(self, **jax.tree.map(lambda x: x[part], arrays))
 
   @property
-  def first_BL(self):
+  def first_BL(self) -> np.ndarray:
     """bool, units' first tokens."""
     return self.length_BL > 0
 
   @property
-  def corrupted_BL(self):
+  def corrupted_BL(self) -> np.ndarray:
     """bool, tokens that were chosen, be they predicted or not."""
     return self.masked.action_BL > 0
 
   @property
-  def excess_BL(self):
+  def excess_BL(self) -> np.ndarray:
     """float64, at a unit's first token corrupted minus its probability, elsewhere 0."""
     return np.where(self.first_BL, self.corrupted_BL - self.pi_BL, 0)
 
   @property
-  def variance_BL(self):
+  def variance_BL(self) -> np.ndarray:
     """float64, of excess_BL."""
     return self.pi_BL * (1 - self.pi_BL)
 
 
-def trial(policy, batch, masked, seed, progress):
+def trial(
+  policy: policy_lib.Policy,
+  batch: batches.Batch,
+  masked: policy_lib.Masked,
+  seed: int,
+  progress: float,
+) -> Trial:
   """Returns the Trial of a batch that was masked."""
-  rate_B = laws.rates(policy, seed, batch, progress)
-  demand_BL = laws.demand(policy, batch, masked.units_BL, rate_B)
-  text_BL = text.units(
-    policy.span_of if policy.unit == 'span' else policy.unit, policy.table, batch
-  )
+  rate_B = expected.rates(policy, seed, batch, progress)
+  demand_BL = expected.demand(policy, batch, masked.units_BL, rate_B)
+  text_BL = expected_units.units(policy.unit, policy.table, batch)
   # The device's probabilities are exact to some 1e-5: none that close to 1 is asked to be certain.
   return Trial(
     policy,
@@ -79,13 +84,13 @@ def trial(policy, batch, masked, seed, progress):
     seed,
     text_BL,
     rate_B,
-    laws.lengths(masked.units_BL),
+    expected.lengths(masked.units_BL),
     pi_BL=np.minimum(demand_BL, 1),
     certain_BL=demand_BL > 1.001,
   )
 
 
-def synthetic_batch(table, rows, length, seed):
+def synthetic_batch(table: vocabulary.Table, rows: int, length: int, seed: int) -> batches.Batch:
   """Returns a Batch of several documents a row, some with padding.
 
   Its tokens favour low ids and leave out the highest quarter, so that

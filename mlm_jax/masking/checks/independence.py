@@ -1,24 +1,33 @@
 """What a row's masks may depend on: its own source, number, visit and seed, and no other row."""
 
+from collections.abc import Callable
+from collections.abc import Iterator
 import dataclasses
 
 import jax
 import numpy as np
 
 from mlm_jax.masking.checks import results
-from mlm_jax.masking.checks import spans
+from mlm_jax.masking.checks import span_lengths
+from mlm_jax.masking.checks import trial as trial_lib
 
 _FAR = int(
   np.lcm.reduce(np.arange(1, 23))
 )  # a visit that is the first again with any 1 to 22 copies
 
 
-def independence(trial, attempt):
-  """Yields Results about rows that should share nothing; attempt(batch, seed) -> Trial."""
+def independence(
+  trial: trial_lib.Trial, attempt: Callable, mask: Callable
+) -> Iterator[results.Result]:
+  """Yields Results about rows that should share nothing.
+
+  Args:
+    trial: to compare with.
+    attempt: (batch, seed) -> Trial.
+    mask: the same -> its `masked` alone.
+  """
   policy, batch, rows = trial.policy, trial.batch, len(trial.rate_B)
-  visited = lambda visits: attempt(
-    dataclasses.replace(batch, visit_B=np.resize(np.uint32(visits), rows))
-  )
+  at = lambda visits: dataclasses.replace(batch, visit_B=np.resize(np.uint32(visits), rows))
   paired = rows // 2 * 2
   pairs = {
     'the neighbouring row': (trial.rows(slice(0, paired, 2)), trial.rows(slice(1, paired, 2)))
@@ -30,11 +39,10 @@ def independence(trial, attempt):
     else [1, _FAR]
   )
   if others:
-    pairs['other visits'] = trial, visited(others)
+    pairs['other visits'] = trial, attempt(at(others))
   if policy.static_copies:
-    yield results.exact(
-      'copies return', trial.masked.inputs_BL != visited([policy.static_copies]).masked.inputs_BL
-    )
+    again = mask(at([policy.static_copies]))
+    yield results.exact('copies return', trial.masked.inputs_BL != again.inputs_BL)
   elsewhere_B2 = batch.example_B2 + np.array([1, 0], np.uint32)
   elsewhere = attempt(dataclasses.replace(batch, example_B2=elsewhere_B2))
   pairs['the same row of another source'] = trial, elsewhere
@@ -46,13 +54,12 @@ def independence(trial, attempt):
     yield _unrelated(
       f'independent of {name}', *excess, np.where(both_BL, ours.variance_BL * theirs.variance_BL, 0)
     )
-    if policy.unit == 'span':
-      yield _unrelated(f'spans independent of {name}', *spans.lengths_at_both(ours, theirs))
-    if policy.schedule == 'row':
-      rates = [
-        each.rate_B[:, None] - (policy.rate + policy.final_rate) / 2 for each in (ours, theirs)
-      ]
-      variance = (float(policy.rate - policy.final_rate) ** 2 / 12) ** 2
+    if policy.unit.draws_lengths:
+      yield _unrelated(f'spans independent of {name}', *span_lengths.at_both(ours, theirs))
+    if policy.schedule.per_row:
+      a, b = map(float, policy.schedule.ends())
+      rates = [each.rate_B[:, None] - (a + b) / 2 for each in (ours, theirs)]
+      variance = ((a - b) ** 2 / 12) ** 2
       yield _unrelated(f'rates independent of {name}', *rates, np.full(rates[0].shape, variance))
 
 
@@ -70,15 +77,13 @@ def _unrelated(name, ours_BN, theirs_BN, variance_BN):
   )
 
 
-def determinism(trial, attempt):
-  """Yields Results about the same rows, masked in other company."""
+def determinism(trial: trial_lib.Trial, mask: Callable) -> Iterator[results.Result]:
+  """Yields Results about the same rows, masked beside other rows; mask(batch) -> Masked."""
   order = np.random.default_rng(0).permutation(len(trial.rate_B))
 
   def differ(part):
     ours = trial.rows(part)
-    pairs = zip(
-      jax.tree.leaves(ours.masked), jax.tree.leaves(attempt(ours.batch).masked), strict=True
-    )
+    pairs = zip(jax.tree.leaves(ours.masked), jax.tree.leaves(mask(ours.batch)), strict=True)
     return sum(int(np.sum(a != b)) for a, b in pairs)
 
   yield results.exact('the same in any row order', differ(order))

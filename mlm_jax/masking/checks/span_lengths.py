@@ -1,19 +1,20 @@
-"""The lengths of spans, where the text leaves room for the longest."""
+"""The lengths of units that are drawn, where the text leaves room for the longest."""
+
+from collections.abc import Iterator
 
 import numpy as np
 
 from mlm_jax.core import batches
-from mlm_jax.masking.checks import laws
+from mlm_jax.masking.checks import expected
 from mlm_jax.masking.checks import results
+from mlm_jax.masking.checks import trial as trial_lib
 
 
-def check(trial):
-  """Yields Results about spans; of lengths, those of spans that start where the longest would still
-  fit.
-  """
+def check(trial: trial_lib.Trial) -> Iterator[results.Result]:
+  """Yields Results about spans; of lengths, of those that start where the longest would fit."""
   free_BL, length_BL, crossing_BL = _lengths(trial)
-  share_K = laws.span_lengths(trial.policy)
-  if trial.policy.span_of == 'word':
+  share_K = expected.unit_lengths(trial.policy.unit)
+  if trial.policy.unit.of_words:
     yield results.exact('spans are of whole words', crossing_BL)
   seen = length_BL[free_BL]
   yield results.exact('no span is longer than the longest', length_BL > len(share_K))
@@ -29,13 +30,12 @@ def check(trial):
   )
 
 
-def lengths_at_both(ours, theirs):
-  """Returns (ours_BL, theirs_BL, variance_BL): lengths less their mean, of spans that start freely
-  in both.
+def at_both(ours: trial_lib.Trial, theirs: trial_lib.Trial) -> tuple:
+  """Returns (ours_BL, theirs_BL, variance_BL), of spans that start freely in both.
 
-  variance_BL is that of their product.
+  Lengths less their mean, and the variance of their product.
   """
-  share_K = laws.span_lengths(ours.policy)
+  share_K = expected.unit_lengths(ours.policy.unit)
   lengths_K = np.arange(1, len(share_K) + 1)
   mean = np.sum(share_K * lengths_K)
   (free_BL, length_BL, _), (other_BL, theirs_BL, _) = (_lengths(each) for each in (ours, theirs))
@@ -67,7 +67,7 @@ def _lengths(trial):
   next_BL = np.where(stops_BL, np.arange(length), length)
   next_BL = np.minimum.accumulate(next_BL[:, ::-1], axis=1)[:, ::-1]
   end_BL = np.concatenate([next_BL[:, 1:], np.full((len(units_BL), 1), length)], axis=1)
-  longest = len(laws.span_lengths(trial.policy))
+  longest = len(expected.unit_lengths(trial.policy.unit))
   free_BL = trial.first_BL & (between(end_BL) >= longest)
   length_BL = np.where(trial.first_BL, between(np.arange(length) + trial.length_BL), 0)
   return free_BL, length_BL, trial.first_BL & ~atom_BL

@@ -1,20 +1,24 @@
 """What becomes of the chosen: actions, predictions, replacements."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from mlm_jax.masking import corruption
-from mlm_jax.masking.checks import laws
+from mlm_jax.masking.checks import expected
 from mlm_jax.masking.checks import results
+from mlm_jax.masking.checks import trial as trial_lib
 
 
-def split(trial):
+def action_shares(trial: trial_lib.Trial) -> Iterator[results.Result]:
+  """Yields Results about the shares of [MASK], random and kept."""
   policy, action_BL = trial.policy, trial.masked.action_BL
-  by_unit = policy.unit != 'token' and policy.corruption_per == 'unit'
+  by_unit = policy.corruption.by_unit
   action = action_BL[trial.corrupted_BL & (trial.first_BL if by_unit else True)]
   for number, name, share in zip(
     (corruption.MASK, corruption.RANDOM, corruption.KEEP),
     ('[MASK]', 'random', 'kept'),
-    policy.corruption_probs_3,
+    policy.corruption.probs_3,
   ):
     seen, share = np.sum(action == number), float(share)
     yield results.normal(
@@ -23,10 +27,10 @@ def split(trial):
       len(action) * share * (1 - share),
       f'{seen / max(len(action), 1):.4f}, expected {share:.4f}',
     )
-  if policy.unit != 'token' and not by_unit:
+  if policy.unit.many_tokens and not by_unit:
     # Whichever action is the most even one; of neighbours in one unit.
-    number = 1 + np.argmin(np.abs(np.asarray(policy.corruption_probs_3, np.float64) - 0.5))
-    share = float(policy.corruption_probs_3[number - 1])
+    number = 1 + np.argmin(np.abs(np.asarray(policy.corruption.probs_3, np.float64) - 0.5))
+    share = float(policy.corruption.probs_3[number - 1])
     pairs_BL = trial.corrupted_BL[:, 1:] & (
       trial.masked.units_BL[:, 1:] == trial.masked.units_BL[:, :-1]
     )
@@ -40,7 +44,8 @@ def split(trial):
     )
 
 
-def predicted(trial):
+def predicted(trial: trial_lib.Trial) -> Iterator[results.Result]:
+  """Yields Results about which of the chosen are predicted."""
   if trial.policy.max_predict_fraction == 1:
     return
   share = float(trial.policy.predict_fraction)
@@ -58,15 +63,15 @@ def predicted(trial):
   )
 
 
-def replacements(trial):
-  ids, share = laws.replacements(trial.policy)
+def replacements(trial: trial_lib.Trial) -> Iterator[results.Result]:
+  """Yields Results about the random ids."""
+  policy = trial.policy
+  ids, share = expected.replacements(policy)
   drawn = trial.masked.inputs_BL[trial.masked.action_BL == corruption.RANDOM]
-  counts = np.bincount(
-    np.clip(drawn, 0, trial.policy.table.size - 1), minlength=trial.policy.table.size
-  )[ids]
+  counts = np.bincount(np.clip(drawn, 0, policy.table.size - 1), minlength=policy.table.size)[ids]
   name = (
     'replacements are uniform over ids'
-    if trial.policy.alias is None
+    if policy.corruption.alias is None
     else 'replacements are as frequent as in the text'
   )
   yield results.multinomial(name, counts.astype(np.float64), share, f'{len(ids)} ids')

@@ -1,33 +1,68 @@
 """What a policy states, computed apart from the device's code: in float64, by other algorithms.
 
-Taken from the policy itself are what rates rows have drawn (schedule='row': tested are their
-bounds, that they are uniform, and that masks follow them) and what `weights` names.
+Taken from the policy itself are what rates rows have drawn (tested are their bounds, that they
+are uniform, and that masks follow them) and what `expected_weights` names.
 """
+
+import functools
 
 import numpy as np
 
+from mlm_jax.core import batches
 from mlm_jax.core import rng
 from mlm_jax.masking import policy as policy_lib
-from mlm_jax.masking.checks import weights
+from mlm_jax.masking import schedules
+from mlm_jax.masking import units
+from mlm_jax.masking.checks import expected_weights
 
 
-def rate(policy, progress):
-  """Returns the stated rate at a share of the training's progress; None where each row has its
-  own.
-  """
-  a, b, t = float(policy.rate), float(policy.final_rate), progress
-  return {
-    'constant': lambda: a,
-    'linear': lambda: a + (b - a) * t,
-    'cosine': lambda: b + (a - b) * (1 + np.cos(np.pi * t)) / 2,
-    'polynomial': lambda: a + (b - a) * t ** float(policy.rate_power),
-    'early_polynomial': lambda: b + (a - b) * (1 - t) ** float(policy.rate_power),
-    'step': lambda: a if t < 0.5 else b,
-    'row': lambda: None,
-  }[policy.schedule]()
+def rate(policy: policy_lib.Policy, progress: float) -> float | None:
+  """Returns the stated rate at a share of the training; None where each row has its own."""
+  if policy.schedule.per_row:
+    return None
+  return _rate(policy.schedule, *map(float, policy.schedule.ends()), progress)
 
 
-def rates(policy, seed, batch, progress):
+@functools.singledispatch
+def _rate(schedule, a, b, t):
+  """Returns the rate on the way from a to b; of a schedule not known here, what it says itself."""
+  del a, b
+  return float(schedule.mean_at(t))
+
+
+@_rate.register
+def _(schedule: schedules.Constant, a, b, t):
+  return a
+
+
+@_rate.register
+def _(schedule: schedules.Linear, a, b, t):
+  return a + (b - a) * t
+
+
+@_rate.register
+def _(schedule: schedules.Cosine, a, b, t):
+  return b + (a - b) * (1 + np.cos(np.pi * t)) / 2
+
+
+@_rate.register
+def _(schedule: schedules.Polynomial, a, b, t):
+  return a + (b - a) * t ** float(schedule.rate_power)
+
+
+@_rate.register
+def _(schedule: schedules.EarlyPolynomial, a, b, t):
+  return b + (a - b) * (1 - t) ** float(schedule.rate_power)
+
+
+@_rate.register
+def _(schedule: schedules.Step, a, b, t):
+  return a if t < 0.5 else b
+
+
+def rates(
+  policy: policy_lib.Policy, seed: int, batch: batches.Batch, progress: float
+) -> np.ndarray:
   """Returns float64 rate_B: what is stated, or what each row has drawn."""
   stated = rate(policy, progress)
   if stated is not None:
@@ -35,14 +70,16 @@ def rates(policy, seed, batch, progress):
   return np.asarray(policy_lib.row_rates(policy, rng.root_key(seed), batch, progress), np.float64)
 
 
-def lengths(units_BL):
+def lengths(units_BL: np.ndarray) -> np.ndarray:
   """Returns int_BL: at a unit's first token its number of tokens, elsewhere 0."""
   B, L = units_BL.shape
   first_BL = units_BL + L * np.arange(B)[:, None]
   return np.bincount(first_BL[units_BL >= 0], minlength=B * L).reshape(B, L)
 
 
-def demand(policy, batch, units_BL, rate_B):
+def demand(
+  policy: policy_lib.Policy, batch: batches.Batch, units_BL: np.ndarray, rate_B: np.ndarray
+) -> np.ndarray:
   """Returns float64_BL, at each unit's first token c weight, elsewhere 0.
 
   Its probability is min(1, c weight).
@@ -51,7 +88,7 @@ def demand(policy, batch, units_BL, rate_B):
   anything where all such together are too few.
   """
   length_BL = lengths(units_BL)
-  weight_BL = weights.of_tokens(policy, batch, units_BL)
+  weight_BL = expected_weights.of_tokens(policy, batch, units_BL)
   if weight_BL is None:
     return np.where(length_BL > 0, rate_B[:, None], 0.0)
   weight_BL = np.where(length_BL > 0, _heaviest(weight_BL, units_BL), 0)
@@ -80,7 +117,7 @@ def _heaviest(weight_BL, units_BL):
   return heaviest_BL
 
 
-def variance(policy, length_BL, pi_BL):
+def variance(policy: policy_lib.Policy, length_BL: np.ndarray, pi_BL: np.ndarray) -> np.ndarray:
   """Returns float64 variance_B of the number of tokens that are chosen in a row."""
   if policy.sampling == 'bernoulli':
     return (length_BL**2 * pi_BL * (1 - pi_BL)).sum(axis=1)
@@ -102,15 +139,15 @@ def variance(policy, length_BL, pi_BL):
   return np.maximum(variance_B, 0)
 
 
-def span_lengths(policy):
-  """Returns float64 probabilities of the lengths 1, 2, ... of a policy's spans."""
-  return np.diff([0, *np.asarray(policy.below_K) / 2.0**32, 1])
+def unit_lengths(unit: units.Unit) -> np.ndarray:
+  """Returns float64 probabilities of the lengths 1, 2, ... of units whose lengths are drawn."""
+  return np.diff([0, *np.asarray(unit.below_K) / 2.0**32, 1])
 
 
-def replacements(policy):
+def replacements(policy: policy_lib.Policy) -> tuple[np.ndarray, np.ndarray]:
   """Returns (ids, share): what random replacements may be, and how often each is."""
   ids = np.setdiff1d(np.arange(policy.table.size), policy.table.special_ids)
   counts = np.asarray(policy.table.counts_V, np.float64)[ids]
-  if policy.alias is None or not counts.any():
+  if policy.corruption.alias is None or not counts.any():
     counts = np.ones(len(ids))
   return ids[counts > 0], counts[counts > 0] / counts.sum()

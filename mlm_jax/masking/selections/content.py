@@ -1,0 +1,48 @@
+"""Content words before function words, without a tagger."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mlm_jax.core import vocabulary
+from mlm_jax.masking import selections
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Content(selections.Selection):
+  """The most frequent pieces, which make up half of the text, weigh less than the others.
+
+  They are function words and punctuation, on the whole.
+
+  Attributes:
+    function_weight: float32, of those; the others weigh 1.
+    weight_V: float32.
+  """
+
+  function_weight: jax.Array
+  weight_V: jax.Array
+
+  reads = ('function_weight',)
+
+  @classmethod
+  def make(cls, masking, table, rate) -> 'Content':
+    weight = masking.function_weight
+    weight_V = np.where(_frequent(table), weight, 1).astype(np.float32)
+    return cls(np.float32(weight), weight_V)
+
+  def weights(self, table, batch, units_BL) -> jax.Array:
+    return jnp.asarray(self.weight_V)[batch.tokens_BL]
+
+
+def _frequent(table: vocabulary.Table) -> np.ndarray:
+  """Returns bool_V: the fewest ordinary pieces that make up half of the text."""
+  counts_V = np.array(table.counts_V, np.float64)
+  counts_V[list(table.special_ids)] = 0
+  order = np.argsort(-counts_V, kind='stable')
+  before = np.cumsum(counts_V[order]) - counts_V[order]
+  frequent_V = np.zeros(table.size, bool)
+  frequent_V[order] = before < counts_V.sum() / 2
+  return frequent_V

@@ -1,0 +1,34 @@
+"""Rare pieces before frequent ones."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mlm_jax.masking import selections
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Frequency(selections.Selection):
+  """A piece weighs (count + 1) to minus a power.
+
+  Attributes:
+    power: float32.
+    weight_V: float32, from the power; the largest is 1.
+  """
+
+  power: jax.Array
+  weight_V: jax.Array
+
+  reads = ('frequency_power',)
+
+  @classmethod
+  def make(cls, masking, table, rate) -> 'Frequency':
+    power = float(masking.frequency_power)
+    weight_V = (np.asarray(table.counts_V, np.float64) + 1) ** -power
+    return cls(np.float32(power), (weight_V / weight_V.max()).astype(np.float32))
+
+  def weights(self, table, batch, units_BL) -> jax.Array:
+    return jnp.asarray(self.weight_V)[batch.tokens_BL]

@@ -1,0 +1,25 @@
+"""Each token by itself."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from mlm_jax.core import batches
+from mlm_jax.masking import units
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Token(units.Unit):
+  """Each token is its own unit."""
+
+  many_tokens = False
+
+  def units(self, table, batch, words_BL=None) -> jax.Array:
+    maskable_BL = batches.maskable(batch.tokens_BL, table.special_ids)
+    index_1L = jnp.arange(batch.tokens_BL.shape[1], dtype=jnp.int32)[None]
+    return jnp.where(maskable_BL, index_1L, -1)
+
+  def lengths(self, length) -> tuple[float, float]:
+    return 1, 1
