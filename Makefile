@@ -8,12 +8,12 @@ demo: .venv/installed
 	.venv/bin/mlm-jax demo --minutes=$(MINUTES) --workdir=runs/demo
 
 test: .venv/installed
-	.venv/bin/python -m pytest -q -rs -n 2 --dist loadfile
+	.venv/bin/python -m pytest -q -rs -n 2 --dist worksteal --durations=10
 
 # What `make test` leaves out: kill loops, every recipe's smoke run, a Ray cluster, notebooks, a
 # browser (chromium with its chromedriver; without them that test is skipped).
 test-slow: .venv/installed-ray
-	.venv/bin/python -m pytest -q -rs -n 2 --dist loadfile -m slow
+	.venv/bin/python -m pytest -q -rs -n 2 --dist worksteal --durations=10 -m slow
 
 test-all: test test-slow
 
