@@ -2,18 +2,27 @@
 PYTHON ?= python3
 MINUTES ?= 5
 
-.PHONY: demo test test-all test-slow test-pythons parity bench
+.PHONY: demo lint test test-all test-slow test-pythons parity bench
 
 demo: .venv/installed
 	.venv/bin/mlm-jax demo --minutes=$(MINUTES) --workdir=runs/demo
 
+# ruff and pyrefly over the whole of it.
+lint: .venv/installed
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/pyrefly check
+
+# What is compiled is kept in .cache/jax: `rm -rf .cache/jax` before, to time it from nothing. Kept
+# bytecode lets the processes that tests start begin sooner.
+test test-slow: export PYTHONDONTWRITEBYTECODE =
 test: .venv/installed
-	.venv/bin/python -m pytest -q -rs -n 2 --dist loadfile
+	.venv/bin/python -m pytest -q -rs -n 2 --dist worksteal --durations=10
 
 # What `make test` leaves out: kill loops, every recipe's smoke run, a Ray cluster, notebooks, a
 # browser (chromium with its chromedriver; without them that test is skipped).
 test-slow: .venv/installed-ray
-	.venv/bin/python -m pytest -q -rs -n 2 --dist loadfile -m slow
+	.venv/bin/python -m pytest -q -rs -n 2 --dist worksteal --durations=10 -m slow
 
 test-all: test test-slow
 
@@ -52,7 +61,7 @@ KERAS_HUB = keras-hub==0.32.0
 	@touch $@
 
 # A comma in the text of a call would end its argument.
-EXTRAS = .[test,notebooks]
+EXTRAS = .[dev,test,notebooks]
 
 define environment
 	@if command -v uv > /dev/null; then uv venv --quiet --allow-existing --python $(PYTHON) $(1); \

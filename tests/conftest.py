@@ -1,16 +1,19 @@
 """Two virtual CPU devices, one shared compilation cache, no rank promotion."""
 
+import importlib.metadata
 import os
 import pathlib
 
-# Most of the suite's time is compilation, and tiny models need no fast code.
-os.environ['XLA_FLAGS'] = ' '.join(
-  [
-    os.environ.get('XLA_FLAGS', ''),
-    '--xla_backend_optimization_level=0',
-    '--xla_force_host_platform_device_count=2',
-  ]
-)
+# Most of the suite's time is compilation, and tiny models need no fast code. The older emitters of
+# jaxlib 0.10 compile in a third of the time; jaxlib 0.11 has only the newer ones.
+_FLAGS = [
+  '--xla_force_host_platform_device_count=2',
+  '--xla_backend_optimization_level=0',
+  '--xla_cpu_parallel_codegen_split_count=1',
+]
+if importlib.metadata.version('jaxlib').startswith('0.10.'):
+  _FLAGS.append('--xla_cpu_use_fusion_emitters=false')
+os.environ['XLA_FLAGS'] = ' '.join([os.environ.get('XLA_FLAGS', ''), *_FLAGS])
 os.environ['JAX_PLATFORMS'] = 'cpu'
 
 import jax
@@ -19,19 +22,29 @@ import pytest
 jax.config.update(
   'jax_compilation_cache_dir', str(pathlib.Path(__file__).parent.parent / '.cache' / 'jax')
 )
-jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
+# To write and read a program back takes some 20 ms, so what compiles in a few times that is kept.
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
+_PROGRAMS = 1500  # of tiny models: about 2 GB
+_compiled = 0
 
-_files = []
+
+def _count(event, *_, **__):
+  global _compiled
+  _compiled += event.endswith('backend_compile_duration')
+
+
+jax.monitoring.register_event_duration_secs_listener(_count)
 
 
 @pytest.fixture(scope='module', autouse=True)
-def programs_do_not_pile_up(request):
-  """Drops what is compiled behind every sixteenth file: that of the whole suite would fill a small
-  machine's memory.
+def programs_do_not_pile_up():
+  """Drops what is compiled after a file once it is much: the programs of the whole suite would fill
+  a small machine's memory.
   """
+  global _compiled
   yield
-  _files.append(request.path)
-  if len(_files) % 16 == 0:
+  if _compiled > _PROGRAMS:
     jax.clear_caches()
+    _compiled = 0
