@@ -48,7 +48,7 @@ def train(
   outcomes = {}
   while left := {workdir: each for workdir, each in runs.items() if workdir not in outcomes}:
     outcomes |= _catch_up(left, log, unify)
-  return outcomes
+  return {workdir: outcomes[workdir] for workdir in runs}
 
 
 def _catch_up(runs, log, unify):

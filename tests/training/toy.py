@@ -70,7 +70,7 @@ class Regression:
       x_BW = x_BW * jax.random.bernoulli(dropout_key, 1 - self._dropout, x_BW.shape)
     away_B = x_BW @ params['linear']['kernel'] + params['linear']['bias'] - y_B
     if self._poison is not None:
-      away_B = jnp.where(steps_B >= self._poison, jnp.nan, away_B)
+      away_B = away_B * jnp.where(steps_B >= self._poison, jnp.nan, 1.0)
     total = (away_B**2).sum()
     return (
       {'error': total},
