@@ -2,7 +2,6 @@
 
 import collections
 import functools
-import json
 import math
 import types
 
@@ -249,9 +248,3 @@ def test_a_policy_that_hides_nothing_has_no_slice_by_action():
     'bits_per_character': None,
   }
   assert not any(scores['slices'].values())
-
-
-def test_what_is_written_is_json_of_the_step(tmp_path):
-  slices.write(tmp_path, 6, found())
-  assert json.loads((tmp_path / 'slices.json').read_text()) == {'step': 6, **found()}
-  assert [each.name for each in tmp_path.iterdir()] == ['slices.json']

@@ -3,6 +3,7 @@
 import json
 
 from mlm_jax import config as config_lib
+from mlm_jax.training import workdir as workdir_lib
 from tests import toys
 
 STEPS = 6
@@ -95,6 +96,7 @@ def run(folder, final, rate, until=STEPS, **settings):
 def finished(folder, final):
   """Writes what a finished run has besides its logs."""
   write(folder / 'checkpoints' / str(STEPS) / 'sha256.json', {'loss': final, 'files': {}})
+  write(folder / workdir_lib.FINISHED, {'step': STEPS, 'reason': 'all steps'})
   kind = lambda *names: [
     {'slice': name, 'tokens': 100, 'loss': round(final + n, 6), 'accuracy': 0.3 - n / 10}
     for n, name in enumerate(names)

@@ -78,7 +78,9 @@ def finish(folder):
   config = workdir_lib.read_config(folder)
   last = folder / 'checkpoints' / str(config.total_steps)
   last.mkdir(parents=True)
-  (last / checkpoint.MANIFEST).write_text('{}')
+  (last / checkpoint.MANIFEST).write_text('{"files": {}}')
+  outcome = {'step': int(last.name), 'reason': 'all steps'}
+  (last.parents[1] / workdir_lib.FINISHED).write_text(json.dumps(outcome))
   (folder / 'environment.json').write_text('[]')
 
 
