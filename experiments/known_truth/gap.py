@@ -14,6 +14,7 @@ from mlm_jax.data import loader as loader_lib
 from mlm_jax.data import store
 from mlm_jax.evaluation import baselines
 from mlm_jax.evaluation import bayes_optimal
+from mlm_jax.inference import evaluate
 from mlm_jax.tasks import pretraining
 
 RATES = (0.15, 0.3, 0.5)
@@ -72,7 +73,7 @@ def main(arguments=None):
     policy = config.masking({'rate': rate, 'corruption_probs': (1.0, 0.0, 0.0)}).to_dict()
     best = bayes_optimal.score(prepared, loader, masking.make(prepared.table, **policy))['loss']
     # The same masks: those of a held-out row depend on the row and the policy alone.
-    ours = pretraining.evaluate(args.workdir, other=policy)['other_loss']
+    ours = evaluate.evaluate(args.workdir, other=policy)['other_loss']
     print(f'| {rate} | {best:.3f} | {ours:.3f} | {ours / best - 1:.1%} |')
 
 

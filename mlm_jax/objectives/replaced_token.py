@@ -81,7 +81,8 @@ class Objective:
   def init(self, key: jax.Array) -> Params:
     """Returns the parameters of both."""
     # Keys by name: the generator's init does not depend on the discriminator.
-    params = self.discriminator.init(rng.named(key, 'discriminator'))
+    # Named as it was first: another name would draw other parameters.
+    params = self.discriminator.init(rng.named(key, 'detector'))
     generator = self.generator.model.init(rng.named(key, 'generator'))
     if self.sharing == 'tied':
       # One set of tables, trained by both losses.
