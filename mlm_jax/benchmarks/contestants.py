@@ -93,7 +93,7 @@ class Shape:
   def masked_rows(self):
     """Returns int64 (inputs_BL, labels_BL, padding_BL as bool) of what the others are given."""
     batch = self.rows(1)
-    masked = jax.device_get(masking.mask_batch(self.policy(), rng.root_key(0), batch))
+    masked = jax.device_get(jax.jit(masking.mask_batch)(self.policy(), rng.root_key(0), batch))
     labels_BL = np.where(masked.chosen_BL, masked.targets_BL, -100)
     return masked.inputs_BL.astype(np.int64), labels_BL.astype(np.int64), batch.tokens_BL == _PAD
 

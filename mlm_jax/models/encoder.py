@@ -286,6 +286,7 @@ class Encoder(nn.Module):
 def make(module):
   """Returns the Model of an Encoder."""
 
+  @jax.jit  # traced once, whoever asks for parameters or their shapes again
   def init(key):
     return module.init({'params': key}, jnp.zeros((1, 1), jnp.int32))['params']
 

@@ -109,7 +109,9 @@ def test_a_report_that_cannot_be_made_says_why(capsys, tmp_path):
   assert err.count('\n') == 1
 
 
-@pytest.mark.parametrize('command, function', (('train', 'pretrain.run'), ('demo', 'demo.run')))
+@pytest.mark.parametrize(
+  'command, function', (('train', 'tasks.pretraining.run'), ('demo', 'demo.run'))
+)
 def test_a_run_that_diverges_is_one_line_and_status_3(
   capsys, monkeypatch, tmp_path, command, function
 ):

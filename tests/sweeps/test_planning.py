@@ -95,7 +95,7 @@ def test_the_runs_are_the_base_with_their_settings_laid_over():
   ({'masking': 'spanbert', 'masking.rate': 0.4}, {'masking.rate': 0.4, 'masking': 'spanbert'}),
 )
 def test_a_preset_comes_before_settings_of_its_group_wherever_it_stands(settings):
-  base = toys.config(masking__copies=7, masking__replacement_distribution='frequency')
+  base = toys.config(masking__static_copies=7, masking__replacement_distribution='frequency')
   masking = experiments.plan('w', [settings], base).runs[0].config.masking
   assert (masking.unit, masking.rate, masking.static_copies, masking.replacement_distribution) == (
     'span',
