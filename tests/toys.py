@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from mlm_jax import config as config_lib
+from mlm_jax import masking
 from mlm_jax import models
 from mlm_jax import objectives
 from mlm_jax.core import batches
@@ -172,6 +173,47 @@ def objective(head_rows=1, counted='', predict_all=None, **settings):
   return objectives.make(
     config(**{'model__layers': 1} | settings), VOCAB, PAD, SEP, head_rows, counted, predict_all
   )
+
+
+# One program compiles faster than each of its operations, so what tests call is compiled whole.
+
+
+def start(made):
+  """Returns the first parameters of a model or an objective, in dicts of the caller's own."""
+  return jax.tree.map(lambda x: x, _start(made))
+
+
+@functools.cache
+def _start(made):
+  return jax.jit(made.init)(rng.root_key(0))
+
+
+@functools.partial(jax.jit, static_argnums=0, static_argnames='details')
+def apply(model, params, tokens_BL, segments_BL, positions_BL, details=False):
+  """Returns model.apply(...) as one program."""
+  return model.apply(params, tokens_BL, segments_BL, positions_BL, details=details)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def head(model, params, hidden):
+  """Returns model.head(...) of [..., D] as one program."""
+  scores = model.head(params, hidden.reshape(-1, hidden.shape[-1]))
+  return scores.reshape(*hidden.shape[:-1], *scores.shape[1:])
+
+
+mask = jax.jit(masking.mask_batch)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def prepare(objective, policy, batch, key, progress=0.0):
+  """Returns objective.prepare(...) as one program."""
+  return objective.prepare(policy, policy.learned, batch, key, progress)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def loss(objective, params, inputs):
+  """Returns objective.loss(...) as one program."""
+  return objective.loss(params, inputs)
 
 
 @functools.partial(jax.jit, static_argnums=0)

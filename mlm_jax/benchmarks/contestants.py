@@ -100,7 +100,7 @@ class Shape:
   def masked_rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns what the others are given: int64 inputs_BL, int64 labels_BL, bool padding_BL."""
     batch = self.rows(1)
-    masked = jax.device_get(masking.mask_batch(self.policy(), rng.root_key(0), batch))
+    masked = jax.device_get(jax.jit(masking.mask_batch)(self.policy(), rng.root_key(0), batch))
     # -100 is what PyTorch's cross-entropy ignores.
     labels_BL = np.where(masked.chosen_BL, masked.targets_BL, -100)
     padding_BL = np.asarray(batch.tokens_BL == _PAD)

@@ -277,6 +277,7 @@ class Encoder(nn.Module):
 def make(module: Encoder) -> Model:
   """Returns the Model of an Encoder."""
 
+  @jax.jit  # traced once, whoever asks for parameters or their shapes again
   def init(key: jax.Array) -> dict[str, Any]:
     return module.init({'params': key}, jnp.zeros((1, 1), jnp.int32))['params']
 

@@ -15,6 +15,7 @@ from mlm_jax.benchmarks import masking as masking_benchmark
 from mlm_jax.benchmarks import population
 from mlm_jax.benchmarks import step
 from mlm_jax.benchmarks import workers
+from tests.benchmarks import tasks
 from tests.data import invented
 
 
@@ -52,6 +53,7 @@ def test_the_table_names_every_task_and_its_ratio():
   assert lines[2].split() == ['theirs', '5', '5', '1x', '1x']
 
 
+@pytest.mark.slow  # thirteen programs
 def test_bench_masking_prints_every_kind_of_policy(capsys):
   main.main(['bench', 'masking', '--rows=4', '--length=32', '--vocabulary=100', '--repetitions=1'])
   printed = capsys.readouterr().out
@@ -112,31 +114,14 @@ def test_a_wrong_bench_is_refused(arguments, capsys):
   assert caught.value.code == 2
 
 
-# What workers are given must be importable in their process.
-def sleeper(seconds):
-  return lambda calls: time.sleep(seconds * calls)
-
-
-def broken(why):
-  raise ValueError(f'{why}\nand a second line')
-
-
-def gone(status):
-  os._exit(status)
-
-
-def cores(task):
-  return os.sched_getaffinity(0)
-
-
 @pytest.mark.skipif(
   not hasattr(os, 'sched_getaffinity'), reason='this system pins no process to cores'
 )
 def test_a_worker_is_timed_alone_on_the_cores_it_was_given():
   core = max(os.sched_getaffinity(0))
-  worker = workers.Worker(sleeper, (0.01,), {core})
+  worker = workers.Worker(tasks.sleeper, (0.01,), {core})
   try:
-    assert worker.do(cores) == {core} and 0.01 <= worker.first_seconds
+    assert worker.do(tasks.cores) == {core} and 0.01 <= worker.first_seconds
     begin = time.process_time()
     while time.process_time() - begin < 0.05:  # this process works, and is not counted
       pass
@@ -151,8 +136,8 @@ def test_a_worker_is_timed_alone_on_the_cores_it_was_given():
 @pytest.mark.parametrize(
   'make, argument, said',
   (
-    (broken, 'no such thing', 'ValueError: no such thing'),
-    (gone, 3, 'its process ended with status 3'),
+    (tasks.broken, 'no such thing', 'ValueError: no such thing'),
+    (tasks.gone, 3, 'its process ended with status 3'),
   ),
 )
 def test_a_worker_that_fails_says_why_in_a_line(make, argument, said):
@@ -217,8 +202,8 @@ def test_bench_step_measures_ours_and_names_what_it_cannot_measure(capsys, monke
     '_CONTESTANTS',
     {
       'ours': (contestants.ours, ()),
-      'broken': (broken, ()),
-      'absent': (broken, ('no_such_package',)),
+      'broken': (tasks.broken, ()),
+      'absent': (tasks.broken, ('no_such_package',)),
     },
   )
   main.main(
@@ -263,6 +248,7 @@ def test_bench_step_refuses_what_cannot_work_in_a_line(flag, capsys):
   assert error.count('\n') == 1 and 'must be' in error
 
 
+@pytest.mark.slow
 def test_bench_population_prints_a_run_alone_and_each_size(capsys):
   main.main(
     [

@@ -1,6 +1,7 @@
 """mlm-jax mask prints what a policy does to a text or a row, and for a run its own policy."""
 
 import re
+import shutil
 
 import jax
 import numpy as np
@@ -15,6 +16,7 @@ from mlm_jax.data import store
 from mlm_jax.inference import mask_lines
 from mlm_jax.inference import mask_preview
 from mlm_jax.tasks import pretraining
+from tests import shared_runs
 from tests import toys
 from tests.cli.test_main import call
 from tests.data.annotations.test_word_classes import treebank
@@ -308,11 +310,14 @@ def corpus(path):
 @pytest.fixture(scope='module')
 def prepared(tmp_path_factory):
   """Returns data whose words have classes by a function, and that knows collocations."""
-  folder = tmp_path_factory.mktemp('mask')
+  return store.open_prepared(shared_runs.once(tmp_path_factory, 'red_fox', prepare) / 'data')
+
+
+def prepare(folder):
   config = toys.training_config(
     corpus(folder / 'corpus.txt'), **SMALL, data__collocations=2, data__classes=INITIALS
   )
-  return prepare_lib.prepare(config.data, folder / 'data', lambda line: None)
+  prepare_lib.prepare(config.data, folder / 'data', lambda line: None)
 
 
 def words_of(lines):
@@ -450,7 +455,6 @@ def test_the_classes_of_a_treebank_are_shown_on_its_rows(capsys, tmp_path):
 @pytest.fixture(scope='module')
 def workdir(prepared, tmp_path_factory):
   """Returns the folder of a run whose data stand elsewhere."""
-  folder = tmp_path_factory.mktemp('run') / 'run'
   settings = prepared.manifest['settings']
   config = toys.training_config(
     settings['source'].removeprefix('text:'),
@@ -468,8 +472,8 @@ def workdir(prepared, tmp_path_factory):
     masking__final_rate=0.25,
     masking__corruption_probs=(1.0, 0.0, 0.0),
   )
-  pretraining.run(config, folder, lambda line: None)
-  return folder
+  train = lambda folder: pretraining.run(config, folder / 'run', lambda line: None)
+  return shared_runs.once(tmp_path_factory, 'red_fox_run', train) / 'run'
 
 
 def learned(monkeypatch, workdir, word):
@@ -519,21 +523,21 @@ def test_flags_change_the_policy_of_a_run(capsys, workdir):
 
 
 def test_a_run_needs_its_data_only_for_rows_and_classes(capsys, workdir, prepared, tmp_path):
+  data = shutil.copytree(prepared.directory, tmp_path / 'data')
+  workdir = shutil.copytree(workdir, tmp_path / 'run')
+  config = (workdir / 'config.json').read_text()
+  (workdir / 'config.json').write_text(config.replace(str(prepared.directory), str(data)))
   texts = (f'--text={SENTENCE}', '--visits=2')
   row, classes = ('--row=0',), (*texts, '--policy=pos_weighted')
   with_data = [visits(capsys, f'--workdir={workdir}', *flags) for flags in (texts, row, classes)]
   assert visits(
-    capsys, f'--workdir={prepared.directory}', '--row=0', '--config.masking.rate=1e-6', '--visits=1'
+    capsys, f'--workdir={data}', '--row=0', '--config.masking.rate=1e-6', '--visits=1'
   ) == [re.sub(r'[][]', '', line) for line in with_data[1][: len(with_data[1]) // 3]]
-  hidden = prepared.directory.rename(tmp_path / 'hidden')
-  try:
-    assert visits(capsys, f'--workdir={workdir}', *texts) == with_data[0]
-    for flags in (row, classes):
-      assert f'{prepared.directory} holds no prepared data' in refused(
-        capsys, f'--workdir={workdir}', *flags
-      )
-  finally:
-    hidden.rename(prepared.directory)
+  shutil.rmtree(data)
+  assert visits(capsys, f'--workdir={workdir}', *texts) == with_data[0]
+  for flags in (row, classes):
+    said = refused(capsys, f'--workdir={workdir}', *flags)
+    assert f'{data} holds no prepared data' in said
 
 
 def test_data_of_another_tokenizer_are_no_rows_of_a_run(capsys, workdir, monkeypatch):

@@ -12,9 +12,11 @@ from mlm_jax.core import batches
 from mlm_jax.core import vocabulary
 from mlm_jax.data import loader as loader_lib
 from mlm_jax.data import prepare
+from mlm_jax.data import store
 from mlm_jax.data.corpus.formats import synthetic
 from mlm_jax.evaluation import baselines
 from mlm_jax.evaluation import bayes_optimal
+from tests import shared_runs
 from tests.data.invented import settings
 from tests.evaluation.test_baselines import OneBatch
 
@@ -188,7 +190,8 @@ def prepared(tmp_path_factory):
     row_length=48,
     validation_fraction=0.5,
   )
-  return prepare.prepare(data, tmp_path_factory.mktemp('prepared') / 'data', lambda line: None)
+  make = lambda folder: prepare.prepare(data, folder / 'data', lambda line: None)
+  return store.open_prepared(shared_runs.once(tmp_path_factory, 'language', make) / 'data')
 
 
 def test_every_word_is_one_piece(prepared):

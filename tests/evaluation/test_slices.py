@@ -11,7 +11,6 @@ import pytest
 
 from mlm_jax import masking
 from mlm_jax.core import batches
-from mlm_jax.core import rng
 from mlm_jax.core import vocabulary
 from mlm_jax.evaluation import heldout
 from mlm_jax.evaluation import slices
@@ -96,7 +95,7 @@ def own_policy():
 @functools.cache
 def found(with_classes=True, head_rows=8):
   model = toys.model()
-  params = model.init(rng.root_key(0))
+  params = toys.start(model)
   policies = {'reference': heldout.reference_policy(table()), 'policy': own_policy()}
   loader = Loader(with_classes)
   objective = masked.Objective(model, toys.PAD, head_rows)
@@ -113,15 +112,13 @@ def predictions(of_own=False):
   policy = own_policy() if of_own else heldout.reference_policy(table())
   scored = []
   model = toys.model()
-  params = model.init(rng.root_key(0))
+  params = toys.start(model)
   for batch in Loader(True).batches:
-    drawn = jax.device_get(masking.mask_batch(policy, heldout.reference_key(), batch, 1.0))
+    drawn = jax.device_get(toys.mask(policy, heldout.reference_key(), batch, 1.0))
     segments_BL = batches.segments(batch.tokens_BL, batch.starts_BS, toys.PAD)
     positions_BL = np.asarray(batches.positions(batch.starts_BS, 20))
-    hidden_BLD = model.apply(params, drawn.inputs_BL, segments_BL, positions_BL).hidden_BLD
-    logits_BLV = np.asarray(model.head(params, hidden_BLD.reshape(8 * 20, -1)), np.float64).reshape(
-      8, 20, -1
-    )
+    hidden_BLD = toys.apply(model, params, drawn.inputs_BL, segments_BL, positions_BL).hidden_BLD
+    logits_BLV = np.asarray(toys.head(model, params, hidden_BLD), np.float64)
     for b, l in zip(*np.nonzero(drawn.chosen_BL)):
       logits_V = logits_BLV[b, l, : toys.VOCAB]
       token = int(batch.tokens_BL[b, l])
@@ -231,7 +228,7 @@ def test_a_policy_that_hides_nothing_has_no_slice_by_action():
   empty = Loader(False)
   for batch in empty.batches:
     batch.tokens_BL[:], batch.starts_BS[:] = toys.PAD, -1
-  params = model.init(rng.root_key(0))
+  params = toys.start(model)
   scores = slices.score(
     masked.Objective(model, toys.PAD, 8),
     params,

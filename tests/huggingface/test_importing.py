@@ -52,8 +52,8 @@ def test_each_number_of_theirs_stands_where_ours_reads_it(tmp_path):
   run = mlm_jax.open_run(tmp_path / 'run')
   np.testing.assert_allclose(
     bert(theirs, [2, 7, 9, 8, 3]),
-    run.model.apply(
-      run.params, np.array([[2, 7, 9, 8, 3]]), np.ones((1, 5), int), np.arange(5)[None]
+    toys.apply(
+      run.model, run.params, np.array([[2, 7, 9, 8, 3]]), np.ones((1, 5), int), np.arange(5)[None]
     ).hidden_BLD[0],
     atol=2e-6,
   )

@@ -22,7 +22,8 @@ def both_forms(one_BLHK, table_SHK, weights_BHLL, sign):
   for function in (disentangled.scores, disentangled.gathered_scores):
     score = functools.partial(function, row_of=row_of, sign=sign)
     total = lambda *arrays: (score(*arrays) * weights_BHLL).sum()
-    yield jax.jit(score)(one_BLHK, table_SHK), jax.jit(jax.grad(total, (0, 1)))(one_BLHK, table_SHK)
+    both = jax.jit(lambda *arrays: (score(*arrays), jax.grad(total, (0, 1))(*arrays)))
+    yield jax.device_get(both(one_BLHK, table_SHK))
 
 
 @pytest.mark.parametrize('sign', (1, -1))
@@ -56,7 +57,7 @@ def test_shifted_blocks_round_as_a_product_does(length):
 def test_scores_are_the_products_with_the_embedding_of_each_distance():
   query_BLHK, table_SHK = random(1, 9, 1, 4), random(12, 1, 4, seed=1)
   row_of = functools.partial(disentangled.row_of_distance, span=6, buckets=None)
-  scores_LL = disentangled.scores(query_BLHK, table_SHK, row_of, sign=1)[0, 0]
+  scores_LL = np.asarray(disentangled.scores(query_BLHK, table_SHK, row_of, sign=1))[0, 0]
   for i in range(9):
     for j in range(9):
       row = min(max(i - j + 6, 0), 11)
@@ -94,12 +95,12 @@ def test_neighbours_of_the_convolution_are_of_the_same_document():
 
 def test_the_convolution_joins_the_first_layer_alone():
   model = toys.model(**toys.FAMILIES['deberta_v2'])
-  params = model.init(jax.random.key(0))
+  params = toys.start(model)
   tokens_BL = np.arange(5, 21)[None]
   ones_BL = np.ones_like(tokens_BL)
   changed = params | {'convolution': jax.tree.map(lambda x: 2 * x + 0.1, params['convolution'])}
   a, b = (
-    model.apply(each, tokens_BL, ones_BL, np.arange(16)[None], details=True)
+    toys.apply(model, each, tokens_BL, ones_BL, np.arange(16)[None], details=True)
     for each in (params, changed)
   )
   assert np.abs(a.layers_NBLD[0] - b.layers_NBLD[0]).max() > 0.01

@@ -3,7 +3,6 @@
 import jax
 import numpy as np
 
-from mlm_jax.core import rng
 from mlm_jax.models import neighbour_init
 from tests import toys
 
@@ -12,7 +11,7 @@ def started(**settings):
   model = toys.model(
     model__init_std=0.09, model__width=128, model__heads=4, model__max_positions=32, **settings
   )
-  params = model.init(rng.root_key(0))
+  params = toys.start(model)
   return model, params, neighbour_init.start(params, model.architecture)
 
 

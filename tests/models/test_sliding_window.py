@@ -38,7 +38,8 @@ def test_blocks_give_what_a_masked_full_attention_gives_forward_and_backward(len
   for function in (sliding_window.attend, windowed):
     apply = functools.partial(function, segments_BL=jnp.asarray(segments_BL), reach=reach)
     total = lambda *arrays: (apply(*arrays) * weights_BLD).sum()
-    results.append((apply(*arrays), jax.grad(total, (0, 1, 2))(*arrays)))
+    both = jax.jit(lambda *arrays: (apply(*arrays), jax.grad(total, (0, 1, 2))(*arrays)))
+    results.append(both(*arrays))
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), *results)
 
 
@@ -56,9 +57,11 @@ def test_memory_and_work_grow_with_the_length_and_not_its_square():
 
 def test_two_of_three_layers_are_local_and_none_looks_beyond_its_window():
   model = toys.model(**toys.FAMILIES['modernbert'])
-  params = model.init(jax.random.key(0))
+  params = toys.start(model)
   tokens_BL = np.arange(5, 37)[None]
-  seen = model.apply(params, tokens_BL, np.ones_like(tokens_BL), np.arange(32)[None], details=True)
+  seen = toys.apply(
+    model, params, tokens_BL, np.ones_like(tokens_BL), np.arange(32)[None], details=True
+  )
   weights_NLL = np.asarray(seen.attention_NBHLL)[:, 0].max(axis=1)
   far_LL = np.abs(np.arange(32)[:, None] - np.arange(32)) > 3
   assert [bool(np.any(each[far_LL])) for each in weights_NLL] == [True, False, False, True]
@@ -70,10 +73,10 @@ def test_what_is_looked_at_is_what_was_computed(scan_layers):
   without.
   """
   model = toys.model(**toys.FAMILIES['modernbert'], model__scan_layers=scan_layers)
-  params, tokens_BL = model.init(jax.random.key(0)), np.arange(5, 37)[None]
-  arguments = params, tokens_BL, np.ones_like(tokens_BL), np.arange(32)[None]
+  params, tokens_BL = toys.start(model), np.arange(5, 37)[None]
+  arguments = model, params, tokens_BL, np.ones_like(tokens_BL), np.arange(32)[None]
   np.testing.assert_array_equal(
-    model.apply(*arguments).hidden_BLD, model.apply(*arguments, details=True).hidden_BLD
+    toys.apply(*arguments).hidden_BLD, toys.apply(*arguments, details=True).hidden_BLD
   )
 
 

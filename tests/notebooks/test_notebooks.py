@@ -1,4 +1,4 @@
-"""Notebooks: kept without outputs, short, of one kind; and they run, on a tiny run and a tiny sweep."""
+"""Notebooks: kept without outputs, short, of one kind; they run on a tiny run and a tiny sweep."""
 
 import ast
 import pathlib

@@ -44,10 +44,6 @@ def make(rows=8, **settings):
   return config, objectives.make(config, toys.VOCAB, toys.PAD, toys.SEP, rows)
 
 
-def start(objective):
-  return jax.jit(objective.init)(rng.root_key(0))
-
-
 def policy(rate=0.3):
   return masking.make(toys.table(), rate=rate, corruption_probs=(0.85, 0.0, 0.15))
 
@@ -121,7 +117,7 @@ def test_a_draw_hangs_on_visit_example_and_position_alone():
 
 def _uniform(objective, batch):
   """Returns the number that each chosen position was given, -1 elsewhere."""
-  inputs = objective.prepare(policy(), {}, batch, rng.root_key(0), 0.0)
+  inputs = jax.device_get(toys.prepare(objective, policy(), batch, rng.root_key(0)))
   G, P = inputs.masked.index_GP.shape
   numbers_GR = np.full((G, batch.tokens_BL.size // G), -1.0, np.float32)
   for g in range(G):
@@ -133,17 +129,17 @@ def _uniform(objective, batch):
 
 def test_only_chosen_positions_are_changed_and_a_right_draw_counts_as_original():
   config, objective = make()
-  params, batch = start(objective), toys.batch()
-  inputs = objective.prepare(policy(0.5), {}, batch, rng.root_key(1), 0.0)
+  params, batch = toys.start(objective), toys.batch()
+  inputs = toys.prepare(objective, policy(0.5), batch, rng.root_key(1))
   tokens_BL = np.asarray(corrupted(objective, params, inputs))
-  chosen_BL = np.asarray(masking.mask_batch(policy(0.5), rng.root_key(1), batch, 0.0).chosen_BL)
+  chosen_BL = np.asarray(toys.mask(policy(0.5), rng.root_key(1), batch, 0.0).chosen_BL)
   original_BL = batch.tokens_BL.astype(int)
   np.testing.assert_array_equal(tokens_BL[~chosen_BL], original_BL[~chosen_BL])
   assert (tokens_BL != original_BL)[
     chosen_BL
   ].mean() > 0.8  # 60 tokens, nearly uniform at the start
   sure = dataclasses.replace(objective, generator=Sure(**vars(objective.generator)))
-  found = jax.jit(sure.loss)(params, inputs)[1]
+  found = toys.loss(sure, params, inputs)[1]
   assert (
     float(found['replaced_fraction'][0]) == 0 and float(found['accuracy'][0]) == chosen_BL.sum()
   )
@@ -159,10 +155,10 @@ class Sure(masked.Objective):
 @pytest.mark.parametrize('sharing', SHARINGS)
 def test_the_detectors_loss_and_metrics_are_those_of_scikit_learn(sharing):
   config, objective = make(objective__sharing=sharing)
-  params, batch = start(objective), toys.batch()
+  params, batch = toys.start(objective), toys.batch()
   random = np.random.default_rng(0)
   params = jax.tree.map(lambda x: x + 0.5 * random.normal(size=x.shape).astype(np.float32), params)
-  inputs = objective.prepare(policy(), {}, batch, rng.root_key(1), 0.0)
+  inputs = toys.prepare(objective, policy(), batch, rng.root_key(1))
   tokens_BL = np.asarray(corrupted(objective, params, inputs))
   segments_BL = batches.segments(batch.tokens_BL, batch.starts_BS, toys.PAD)
   seen_BL = np.asarray(segments_BL) > 0
@@ -170,8 +166,8 @@ def test_the_detectors_loss_and_metrics_are_those_of_scikit_learn(sharing):
   def detect(params):
     own = objective.encoder_params(params)
     positions_BL = batches.positions(batch.starts_BS, 16)
-    hidden_BLD = objective.encoder.apply(own, tokens_BL, segments_BL, positions_BL).hidden_BLD
-    return np.asarray(objective.encoder.head(own, hidden_BLD[seen_BL]), np.float64)
+    hidden_BLD = toys.apply(objective.encoder, own, tokens_BL, segments_BL, positions_BL).hidden_BLD
+    return np.asarray(toys.head(objective.encoder, own, hidden_BLD), np.float64)[seen_BL]
 
   # Some of the tokens are called replaced, so that no count is that of all or none; none is on the
   # brink.
@@ -179,7 +175,7 @@ def test_the_detectors_loss_and_metrics_are_those_of_scikit_learn(sharing):
     np.float32
   )
   logits_P = detect(params)
-  sums, found, _ = jax.jit(objective.loss)(params, inputs)
+  sums, found, _ = toys.loss(objective, params, inputs)
   label_P = (tokens_BL != batch.tokens_BL)[seen_BL]
   said_P = logits_P > 0
   assert 0.1 < said_P.mean() < 0.9
@@ -202,8 +198,8 @@ def test_the_detectors_loss_and_metrics_are_those_of_scikit_learn(sharing):
 def test_each_loss_moves_what_the_sharing_lets_it(sharing):
   """The discriminator's loss never reaches the generator but through tied tables."""
   config, objective = make(objective__sharing=sharing)
-  params = jax.tree.map(lambda x: x + 0.01, start(objective))
-  inputs = objective.prepare(policy(), {}, toys.batch(), rng.root_key(1), 0.0)
+  params = jax.tree.map(lambda x: x + 0.01, toys.start(objective))
+  inputs = toys.prepare(objective, policy(), toys.batch(), rng.root_key(1))
   gradients = jax.jit(jax.jacrev(lambda params: objective.loss(params, inputs)[0]))(params)
   by_masked, by_replaced = (
     {path for path, g in trees.paths(gradients[term]).items() if np.abs(g).max() > 0}
@@ -223,7 +219,7 @@ def test_each_loss_moves_what_the_sharing_lets_it(sharing):
 
 def test_a_disentangled_detector_sees_the_sum_and_starts_at_the_generators_table():
   config, objective = make(objective__sharing='gdes')
-  params = start(objective)
+  params = toys.start(objective)
   table = lambda tree: np.asarray(tree['embeddings']['token']['embedding'])
   assert not table(params).any()
   np.testing.assert_array_equal(table(objective.encoder_params(params)), table(params['generator']))
@@ -234,8 +230,10 @@ def test_a_disentangled_detector_sees_the_sum_and_starts_at_the_generators_table
 
 
 def test_tied_tables_are_one_parameter_and_the_others_are_two():
-  held = {sharing: trees.count(start(make(objective__sharing=sharing)[1])) for sharing in SHARINGS}
-  tables = trees.count(start(make()[1])['embeddings'])
+  held = {
+    sharing: trees.count(toys.start(make(objective__sharing=sharing)[1])) for sharing in SHARINGS
+  }
+  tables = trees.count(toys.start(make()[1])['embeddings'])
   assert held['none'] == held['gdes'] == held['tied'] + tables
 
 
@@ -245,7 +243,7 @@ def test_micro_batches_change_nothing():
   states = []
   for parts in (1, 4):
     step = jax.jit(step_lib.make_train_step(objective, optimizer, rate, 6, parts))
-    state = step_lib.make_init(objective.init, optimizer)(rng.root_key(0))
+    state = jax.jit(step_lib.make_init(objective.init, optimizer))(rng.root_key(0))
     for _ in range(2):
       state, found = step(state, policy(), toys.batch(), rng.root_key(0))
     states.append((state.params, metrics.means(found)))
@@ -259,9 +257,9 @@ def test_coefficients_weigh_the_means_of_the_two_losses():
   """1 and 50 by default: the gradient of the step is that of the weighted sum of two means."""
   config, objective = make(objective__sharing='none')
   assert objective.coefficients == {'masked': 1.0, 'rtd': 50.0}
-  params = start(objective)
-  inputs = objective.prepare(policy(), {}, toys.batch(), rng.root_key(1), 0.0)
-  sums, found, _ = jax.jit(objective.loss)(params, inputs)
+  params = toys.start(objective)
+  inputs = toys.prepare(objective, policy(), toys.batch(), rng.root_key(1))
+  sums, found, _ = toys.loss(objective, params, inputs)
   means = metrics.means(found)
   total = step_lib.combine(objective.coefficients, sums, objective.weights(inputs))
   assert float(total) == pytest.approx(means['loss'] + 50 * means['rtd_loss'], rel=1e-6)

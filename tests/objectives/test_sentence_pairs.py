@@ -23,6 +23,7 @@ from mlm_jax.tasks import pretraining
 from mlm_jax.training import optim
 from mlm_jax.training import sharding
 from mlm_jax.training import step as step_lib
+from tests import shared_runs
 from tests import toys
 from tests.data.invented import stories
 
@@ -32,7 +33,7 @@ BOUNDARY = dict(masking__unit='word', objective__sbo_weight=2.0)
 
 def test_the_loss_of_pairs_equals_its_closed_form():
   objective = toys.objective(**PAIRS)
-  params = jax.jit(objective.init)(rng.root_key(0))
+  params = toys.start(objective)
   params['pairs']['out']['bias'] += np.array([0.3, -0.4], np.float32)
   batch = toys.pair_batch()
   _, weights, sums, found, _, hidden_BLD = jax.device_get(
@@ -63,7 +64,7 @@ def test_losses_add_up_with_their_weights():
   both = toys.objective(**PAIRS, **BOUNDARY)
   assert both.coefficients == {'masked': 1.0, 'pairs': 0.7, 'boundary': 2.0}
   alone = masked.Objective(both.model, toys.PAD, 1, sep_id=toys.SEP)
-  params, params_alone = (jax.jit(each.init)(rng.root_key(0)) for each in (both, alone))
+  params, params_alone = (toys.start(each) for each in (both, alone))
   assert set(params) - set(params_alone) == {'pairs', 'boundary'}
   jax.tree.map(
     np.testing.assert_array_equal, {name: params[name] for name in params_alone}, params_alone
@@ -188,7 +189,7 @@ def test_rows_without_pairs_give_no_loss_of_pairs():
   objective = toys.objective(**PAIRS)
   batch = toys.pair_batch()
   batch.pairs_BS[:] = 0
-  params = jax.jit(objective.init)(rng.root_key(0))
+  params = toys.start(objective)
   _, weights, sums, found, *_ = toys.scored(objective, params, masking.make(toys.table()), batch)
   assert sums['pairs'] == weights['pairs'] == 0
   assert np.isfinite(step_lib.combine(objective.coefficients, sums, weights))
@@ -197,7 +198,7 @@ def test_rows_without_pairs_give_no_loss_of_pairs():
 
 def test_a_replaced_token_detector_is_given_the_types():
   objective = toys.objective(data__pairs='nsp', objective__name='rtd', objective__sharing='none')
-  params = jax.jit(objective.init)(rng.root_key(0))
+  params = toys.start(objective)
 
   @jax.jit
   def detected(params, table_TE):
@@ -217,7 +218,10 @@ def test_a_replaced_token_detector_is_given_the_types():
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
-  folder = tmp_path_factory.mktemp('pairs')
+  return shared_runs.once(tmp_path_factory, 'pairs', train)
+
+
+def train(folder):
   (folder / 'a.txt').write_text('\n'.join(stories(300)))
   config = toys.training_config(
     folder / 'a.txt',
@@ -233,7 +237,6 @@ def trained(tmp_path_factory):
     checkpoint__every=4,
   )
   assert pretraining.run(config, folder / 'run', log=lambda line: None)
-  return folder
 
 
 def lines(path):

@@ -1,5 +1,6 @@
 """A sweep's folder with invented logs."""
 
+import functools
 import json
 
 from mlm_jax import config as config_lib
@@ -20,6 +21,11 @@ NOISE = {
 def loss(arm, seed):
   """Returns the final reference loss of a run."""
   return round(RATES[arm] + SEED[seed] + NOISE[arm][seed], 6)
+
+
+@functools.cache
+def _config(**settings):
+  return config_lib.to_json(toys.config(**settings))
 
 
 def sweep(folder, seeds=3, rates=RATES, **plan):
@@ -48,7 +54,7 @@ def sweep(folder, seeds=3, rates=RATES, **plan):
       **plan,
     },
   )
-  (folder / 'base.json').write_text(config_lib.to_json(toys.config()))
+  (folder / 'base.json').write_text(_config())
   for entry in runs:
     run(
       folder / 'runs' / entry['name'],
@@ -61,8 +67,7 @@ def sweep(folder, seeds=3, rates=RATES, **plan):
 def run(folder, final, rate, until=STEPS, **settings):
   """Writes the folder of a run that ended, or stands at the step `until`."""
   folder.mkdir(parents=True, exist_ok=True)
-  config = toys.config(masking__rate=rate, **settings)
-  (folder / 'config.json').write_text(config_lib.to_json(config))
+  (folder / 'config.json').write_text(_config(masking__rate=rate, **settings))
   write(folder / 'environment.json', [{'data_fingerprint': 'f' * 64, 'tokenizer': 'a' * 64}])
   steps = range(2, until + 1, 2)
   lines(

@@ -140,11 +140,11 @@ def spent(config):
 @pytest.mark.parametrize('number, budget', ((0, 'predictions'), (1, 'flops')))
 def test_arms_spend_the_same_as_the_objective_counts(prepared, number, budget):
   plan = plan_with(budget, prepared)
-  wanted = spent(plan.runs[0].config)[number]
+  found = [spent(run.config)[number] for run in plan.runs]
   assert len({run.config.total_steps for run in plan.runs}) == 3
+  assert found == pytest.approx([found[0]] * 3, rel=0.01)
   for run in plan.runs:
-    assert spent(run.config)[number] == pytest.approx(wanted, rel=0.01)
-    assert budgets.cost(run.config)[budget] == pytest.approx(wanted, rel=0.01)
+    assert budgets.cost(run.config)[budget] == pytest.approx(found[0], rel=0.01)
 
 
 @pytest.mark.parametrize('budget', budgets.KINDS)
