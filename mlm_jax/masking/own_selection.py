@@ -70,7 +70,7 @@ def make(spec: str, table: vocabulary.Table, length: int) -> Own:
   try:
     given = jax.eval_shape(lambda table, row: jnp.asarray(found(table).weights(row)), table, row)
   except Exception as error:  # somebody's class may raise anything
-    raise config_lib.UserError(f'{name}: {config_lib.said(error)}') from error
+    raise config_lib.UserError(f'{name}: {config_lib.error_text(error)}') from error
   if given.shape != (length,) or given.dtype.kind not in 'fiub':
     raise config_lib.UserError(
       f'{name}, weights(row) gave {given.dtype}{list(given.shape)} instead of one number a token'

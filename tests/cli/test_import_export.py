@@ -43,7 +43,7 @@ def test_wrong_input_is_one_line_and_status_2(capsys, tmp_path):
   assert [each.name for each in tmp_path.iterdir()] == ['theirs']
   builders.write_run(tmp_path / 'run')
   assert 'run exists; choose another --workdir' in refused(capsys, 'import', theirs, run)
-  assert '--part=discriminator is of runs' in refused(
+  assert '--part=discriminator is for runs' in refused(
     capsys, 'export', run, to, '--part=discriminator'
   )
   assert 'exists; choose another --to' in refused(

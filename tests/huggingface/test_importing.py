@@ -327,7 +327,7 @@ def test_a_config_that_does_not_fit_is_refused(theirs, changes, says, tmp_path):
     (
       'modernbert',
       {'layer_types': ['full_attention'] * 2 + ['sliding_attention'] * 3},
-      'such layer_types',
+      'these layer_types',
     ),
     (
       'modernbert',

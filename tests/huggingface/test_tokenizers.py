@@ -150,7 +150,7 @@ def test_words_of_one_letter_cannot_be_written():
   data = settings(tokenizer='word', vocab_size=300, white_space='keep')
   ours = tokenizer_lib.make(tokenizer_lib.train(TEXTS, data))
   with pytest.raises(
-    config.UserError, match='cannot be written as tokenizer.json: .* words, some of one letter'
+    config.UserError, match='cannot be written as tokenizer.json, .* words, some of one letter'
   ):
     interop.to_json(ours)
 
