@@ -87,7 +87,7 @@ def test_the_runs_are_the_base_with_their_settings_laid_over():
     1,
   )
   differing = [key for key, _, _ in config_lib.differences(config, toys.config())]
-  assert differing == ['masking.rate', 'masking.corruption_probs', 'optim.warmup_steps']
+  assert differing == ['masking.corruption_probs', 'masking.rate', 'optim.warmup_steps']
 
 
 @pytest.mark.parametrize(
