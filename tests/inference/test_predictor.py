@@ -10,6 +10,7 @@ import mlm_jax
 from mlm_jax import config as config_lib
 from mlm_jax import masking
 from mlm_jax.inference import evaluate
+from mlm_jax.inference import predictor
 from mlm_jax.tasks import pretraining
 from mlm_jax.training import logs
 from tests import toys
@@ -214,6 +215,6 @@ def test_evaluate_refuses_rows_beyond_the_positions_and_losses_that_are_no_numbe
     evaluate.evaluate(workdir, data=tmp_path / 'nowhere')
   opened = mlm_jax.open_run(workdir)
   opened.trained = jax.tree.map(lambda x: x * np.nan, opened.trained)
-  monkeypatch.setattr(pretraining.run_lib, 'open_run', lambda *rest: opened)
+  monkeypatch.setattr(predictor, 'open_run', lambda *rest: opened)
   with pytest.raises(config_lib.UserError, match='the reference loss of step 6 is not a number'):
     evaluate.evaluate(workdir)

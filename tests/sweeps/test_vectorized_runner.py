@@ -11,6 +11,7 @@ from mlm_jax.sweeps import layout
 from mlm_jax.sweeps import planning
 from mlm_jax.sweeps import vectorized_runner
 from mlm_jax.tasks import population
+from mlm_jax.training import loop
 from mlm_jax.training import workdir as workdir_lib
 from tests import toys
 from tests.sweeps import actors
@@ -38,7 +39,7 @@ def made(monkeypatch):
       raise act
     for workdir in workdirs if act == 'done' else ():
       actors.finish(workdir)
-    return dict.fromkeys(workdirs, population.Outcome(act))
+    return dict.fromkeys(workdirs, loop.Outcome(act))
 
   acts = []
   monkeypatch.setattr(population, 'run', run)
