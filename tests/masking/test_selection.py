@@ -129,7 +129,7 @@ def test_own_weights_see_the_vocabulary_and_the_classes(table, batch):
   assert np.isfinite(weights_of(policy, without)[0]).all()
 
 
-def test_own_weights_that_are_negative_or_no_numbers_count_as_0(table):
+def test_own_weights_that_are_negative_or_not_numbers_count_as_0(table):
   policy = masking.make(table, selection=own('Odd'), rate=0.3)
   batch = conftest.make_batch(rows=500)
   masked = mask_batch(policy, rng.root_key(0), batch)

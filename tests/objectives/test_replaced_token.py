@@ -98,7 +98,7 @@ def test_a_draw_never_meets_a_token_without_a_share(uniform):
   assert np.isfinite(logits_PV[np.arange(4000), tokens_P]).all()
 
 
-def test_a_draw_hangs_on_visit_example_and_position_alone():
+def test_a_draw_depends_on_visit_example_and_position_alone():
   """The rows of another batch, in another order and in other groups, are given the same numbers."""
   batch = toys.batch()
   numbers = lambda rows, index: np.asarray(
@@ -153,7 +153,7 @@ class Sure(masked.Objective):
 
 
 @pytest.mark.parametrize('sharing', SHARINGS)
-def test_the_detectors_loss_and_metrics_are_those_of_scikit_learn(sharing):
+def test_the_discriminators_loss_and_metrics_are_those_of_scikit_learn(sharing):
   config, objective = make(objective__sharing=sharing)
   params, batch = toys.start(objective), toys.batch()
   random = np.random.default_rng(0)
@@ -217,7 +217,7 @@ def test_each_loss_moves_what_the_sharing_lets_it(sharing):
     assert by_masked <= of_generator and f'generator/{token}' in by_masked
 
 
-def test_a_disentangled_detector_sees_the_sum_and_starts_at_the_generators_table():
+def test_a_gdes_discriminator_sees_the_sum_and_starts_at_the_generators_table():
   config, objective = make(objective__sharing='gdes')
   params = toys.start(objective)
   table = lambda tree: np.asarray(tree['embeddings']['token']['embedding'])

@@ -196,7 +196,7 @@ def test_rows_without_pairs_give_no_loss_of_pairs():
   assert 'pairs_loss' not in metrics.means(found)
 
 
-def test_a_replaced_token_detector_is_given_the_types():
+def test_a_discriminator_is_given_the_types():
   objective = toys.objective(data__pairs='nsp', objective__name='rtd', objective__sharing='none')
   params = toys.start(objective)
 
@@ -243,7 +243,7 @@ def lines(path):
   return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_losses_of_pairs_and_boundaries_stand_in_the_logs(trained):
+def test_losses_of_pairs_and_boundaries_are_in_the_logs(trained):
   for line in lines(trained / 'run' / 'metrics.jsonl'):
     assert 0 <= line['pairs_accuracy'] <= 1 and line['pairs_loss'] > 0 and line['boundary_loss'] > 0
     assert line['predicted'] > 0.5 and 0.1 < line['rate'] < 0.2

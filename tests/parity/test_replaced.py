@@ -176,7 +176,7 @@ def test_fifty_steps_of_training_agree_at_every_step():
   assert len(errors) == STEPS and errors.max() < LOSSES
 
 
-def test_names_of_the_detector_lose_no_bit_there_and_back():
+def test_names_of_the_discriminator_lose_no_bit_there_and_back():
   a, theirs = objective().discriminator.architecture, peers.state(Theirs().discriminator)
   back = names.to_theirs(rules()[0], names.to_ours(rules()[0], theirs, a), a)
   assert back.keys() == theirs.keys() and all(

@@ -283,7 +283,7 @@ def test_out_that_cannot_be_a_folder_is_refused(folder, tmp_path):
     sweep_report.write(folder, tmp_path / 'report.html')
 
 
-def test_markup_escapes_what_is_no_element():
+def test_markup_escapes_what_is_not_an_element():
   assert markup.tag(
     'p', '<b>', markup.tag('b', '&'), id='"', hidden=True, data_x=0, class_=None
   ) == ('<p id="&quot;" hidden data-x="0">&lt;b&gt;<b>&amp;</b></p>')

@@ -223,7 +223,7 @@ def test_reference_masks_are_the_same_whatever_the_seed_and_the_policy(config, t
     (dict(optim__decay_rules=(('.*kernel', True),)), 'no rule matches parameter'),
   ),
 )
-def test_what_cannot_work_together_is_said_before_the_data_is_touched(
+def test_what_cannot_work_together_is_reported_before_the_data_is_touched(
   config, tmp_path, settings, says
 ):
   with pytest.raises(config_lib.UserError, match=says):
@@ -235,7 +235,7 @@ def test_what_cannot_work_together_is_said_before_the_data_is_touched(
   assert not (tmp_path / 'run').exists()
 
 
-def test_a_corpus_too_small_for_a_batch_is_said(config, tmp_path):
+def test_a_corpus_too_small_for_a_batch_is_reported(config, tmp_path):
   with pytest.raises(config_lib.UserError, match='too small for one batch'):
     pretraining.run(config(batch_size=100_000), tmp_path / 'run', toy.silent)
   assert not (tmp_path / 'run').exists()
@@ -256,7 +256,7 @@ def test_another_tokenizer_is_refused(config, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_said_and_the_checkpoint_before_survives(config, tmp_path):
+def test_a_full_disk_is_reported_and_the_checkpoint_before_survives(config, tmp_path):
   """A file-size limit stands for the full disk; it must hit the save, not the compiler's cache."""
   run = tmp_path / 'run'
   c = config(total_steps=4, checkpoint__every=2, evaluation__every=4)
@@ -380,7 +380,7 @@ def test_a_run_starts_from_the_encoder_of_a_run_with_other_heads(config, whole_r
   jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
-def test_a_run_with_another_encoder_is_no_place_to_start_from(config, whole_run, tmp_path):
+def test_a_run_cannot_start_from_one_with_another_encoder(config, whole_run, tmp_path):
   c = config(init_from=str(whole_run[0]), model__width=64)
   says = 'config.init_from = .* has another model: embeddings/.* is .* there, .* here'
   with pytest.raises(config_lib.UserError, match=says):

@@ -117,7 +117,7 @@ def test_two_processes_that_slurm_starts_equal_one_with_two_devices_bit_for_bit(
 
 @pytest.mark.slow
 @pytest.mark.parametrize('dead, every', ((0, 5), (1, 5), (1, 1)))
-def test_when_a_process_dies_the_other_ends_with_a_line_and_the_run_can_go_on(
+def test_when_a_process_dies_the_other_ends_with_a_line_and_the_run_can_be_resumed(
   config, tmp_path, dead, every, monkeypatch
 ):
   """With a save at every step it dies in one."""

@@ -119,7 +119,7 @@ class WrittenOut:
     self.param = self.param - rate * direction
 
 
-def test_linear_warms_up_peaks_and_ends_at_the_final_fraction():
+def test_linear_warms_up_peaks_and_ends_at_the_final_ratio():
   found = rates(warmup_steps=10, learning_rate=2.0, final_lr_ratio=0.1)
   np.testing.assert_allclose(found[:10], 2.0 * np.arange(1, 11) / 10, rtol=1e-6)
   np.testing.assert_allclose(found[10:], 2.0 * (0.1 + 0.9 * np.arange(90, -1, -1) / 90), rtol=1e-6)
@@ -258,7 +258,7 @@ def test_a_skipped_update_does_not_shift_the_rate(name):
 
 
 @pytest.mark.parametrize('name', OPTIMIZERS)
-def test_layer_decay_scales_update_and_weight_decay_by_depth(name):
+def test_layerwise_lr_decay_scales_update_and_weight_decay_by_depth(name):
   params = model_params()
   even, decayed = (
     one_update(

@@ -82,7 +82,7 @@ def test_words_are_those_of_masking_by_words(tokenizer):
   assert found.tokens_W.sum() == (units_BL >= 0).sum()
 
 
-def test_a_hash_tells_the_pieces_of_a_word_and_their_order(tokenizer):
+def test_a_hash_depends_on_the_pieces_of_a_word_and_their_order(tokenizer):
   tokens_BL = np.array([[10, 11, 12, 11, 10, 12, 10, 11]])
   starts_V = np.zeros(tokenizer.size, bool)
   starts_V[[10, 12]] = True
@@ -186,7 +186,7 @@ def test_overlaps_are_broken_at_random(tokenizer):
   assert 140 < firsts < 260  # 6 standard deviations
 
 
-def test_a_text_is_matched_alike_wherever_it_stands(tokenizer):
+def test_a_text_is_matched_alike_wherever_it_is(tokenizer):
   phrases = ['ba be', 'be bi', 'bi ba', 'ba ba']
   made = collocations.Collocations(tokenizer, entries(tokenizer, phrases))
   tokens_BL, starts_BS = random_rows(tokenizer, 30, seed=5)
@@ -206,7 +206,7 @@ def different(n, seed):
   return [' '.join(words) + '.' for words in draw.choice('da mi pa gu'.split(), (n, 12))]
 
 
-def test_a_phrase_that_comes_again_is_divided_by_another_draw(tokenizer):
+def test_a_phrase_that_occurs_again_is_divided_by_another_draw(tokenizer):
   """In another document, and further on in the same one."""
   phrases = ['lo be', 'be ku']
   outcomes = [

@@ -151,7 +151,7 @@ def test_what_is_written_is_the_parts_with_a_token_between(made, many):
   assert made[1].lengths.tolist() == list(map(len, wanted))
 
 
-def test_first_parts_and_labels_hang_on_their_document_alone(made, many):
+def test_first_parts_and_labels_depend_on_their_document_alone(made, many):
   kind, found = made
   lengths, pieces_T = many
   few = sentence_pairs.make(lengths[:50], pieces_T[: lengths[:50].sum()], TOKENIZER, ROOM, kind)

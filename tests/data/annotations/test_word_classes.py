@@ -246,7 +246,7 @@ def test_classes_are_numbered_by_their_sorted_names(tagger):
     ('tagger_of_test:many', 'more than 254 classes'),
   ],
 )
-def test_every_mistake_of_a_function_is_said_in_a_line_that_names_it(
+def test_every_mistake_of_a_function_is_reported_in_a_line_that_names_it(
   tagger, tmp_path, name, message
 ):
   with pytest.raises(config.UserError, match=message) as error:

@@ -102,7 +102,7 @@ def test_a_file_without_marks_is_a_document_and_may_be_compressed(tmp_path):
     ([line(1, 'a'), '#newpar'], 'line 2 is not CoNLL-U: a blank line'),
   ],
 )
-def test_a_line_that_is_none_is_named(tmp_path, lines, message):
+def test_an_invalid_line_is_named(tmp_path, lines, message):
   (tmp_path / 'a.conllu').write_text('\n'.join(lines))
   with pytest.raises(config.UserError, match=message):
     annotated(tmp_path / 'a.conllu')

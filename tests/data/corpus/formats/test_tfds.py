@@ -121,7 +121,7 @@ def test_what_is_not_text_is_counted(folder, field):
   assert skipped.first_record == f'tfds:invented:test:{field} record 1'
 
 
-def test_what_is_not_prepared_is_prepared_and_said(library, tmp_path, monkeypatch, capfd):
+def test_what_is_not_prepared_is_prepared_and_reported(library, tmp_path, monkeypatch, capfd):
   monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path))
   assert read('invented')[0] == TEXTS[:500]
   assert capfd.readouterr() == (f'invented: preparing invented/1.2.0 in {tmp_path}\n', '')
