@@ -226,7 +226,7 @@ def test_a_note_on_text_without_spaces_says_that_pieces_are_words(capsys, settin
 @pytest.mark.parametrize(
   'text, is_said', (('we met in 東京 then', True), ('ภาษาไทย', True), ('Ελλάδα, Россия', False))
 )
-def test_the_note_appears_for_any_text_that_has_some(capsys, text, is_said):
+def test_the_note_appears_for_any_text_with_letters_of_such_a_script(capsys, text, is_said):
   assert shown(capsys, f'--text={text}', '--config.masking.unit=word')[6:] == [SPACELESS] * is_said
 
 
@@ -296,7 +296,7 @@ def test_there_must_be_something_to_mask(capsys):
 
 
 def corpus(path):
-  """Writes lines of words; 'red fox' stands in each."""
+  """Writes lines of words; 'red fox' is in each."""
   draw = np.random.default_rng(0)
   lines = []
   for _ in range(400):
@@ -454,7 +454,7 @@ def test_the_classes_of_a_treebank_are_shown_on_its_rows(capsys, tmp_path):
 
 @pytest.fixture(scope='module')
 def workdir(prepared, tmp_path_factory):
-  """Returns the folder of a run whose data stand elsewhere."""
+  """Returns the folder of a run whose data is elsewhere."""
   settings = prepared.manifest['settings']
   config = toys.training_config(
     settings['source'].removeprefix('text:'),

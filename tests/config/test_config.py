@@ -1,4 +1,4 @@
-"""The config: what cannot work is an error that names the key, the value and the mend."""
+"""The config: what cannot work is an error that names the key, the value and the remedy."""
 
 import re
 

@@ -20,7 +20,7 @@ from tests import shared_runs
 from tests.data.invented import settings
 from tests.evaluation.test_baselines import OneBatch
 
-SPECIAL = 5  # special ids stand first, then an ordinary token that is no word, then the words
+SPECIAL = 5  # special ids come first, then an ordinary token that is not a word, then the words
 
 
 def prepared_of(*specs, segments=(1,)):

@@ -1,4 +1,4 @@
-"""Runs become Hugging Face folders: what stands in them, and what is read back of them."""
+"""Runs become Hugging Face folders: what they contain, and what is read back from them."""
 
 import dataclasses
 import json

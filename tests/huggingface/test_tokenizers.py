@@ -95,7 +95,7 @@ def test_an_export_is_the_same_tokenizer_when_read_here(kind, ours):
     assert again.encode(text) == ids
     assert again.encode_with_masks(masked) == ours.encode_with_masks(masked)
     assert again.decode(ids) == ours.decode(ids)
-    if kind != 'word':  # whose model has all bytes of a word stand where the word does
+    if kind != 'word':  # whose model places all bytes of a word where the word is
       assert np.array_equal(again.encode_with_places(text)[1], ours.encode_with_places(text)[1]), (
         text
       )

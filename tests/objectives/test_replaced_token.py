@@ -169,8 +169,8 @@ def test_the_discriminators_loss_and_metrics_are_those_of_scikit_learn(sharing):
     hidden_BLD = toys.apply(objective.encoder, own, tokens_BL, segments_BL, positions_BL).hidden_BLD
     return np.asarray(toys.head(objective.encoder, own, hidden_BLD), np.float64)[seen_BL]
 
-  # Some of the tokens are called replaced, so that no count is that of all or none; none is on the
-  # brink.
+  # Some of the tokens are called replaced, so that no count is that of all or none; none is
+  # close to the threshold.
   params['head']['out']['bias'] -= np.quantile(detect(params), 0.41, method='midpoint').astype(
     np.float32
   )

@@ -51,7 +51,7 @@ def test_the_loss_of_pairs_equals_its_closed_form():
     is_wrong = batch.pairs_BS[b, s] == pairs_lib.WRONG
     losses.append(-np.log((wrong if is_wrong else right) / (right + wrong)))
     hits.append((wrong > right) == is_wrong)
-  assert 0 < len(losses) < (batch.starts_BS >= 0).sum()  # some segments are no pairs
+  assert 0 < len(losses) < (batch.starts_BS >= 0).sum()  # some segments are not pairs
   assert float(sums['pairs']) == pytest.approx(sum(losses), rel=1e-5)
   assert weights['pairs'] == len(losses)
   found = metrics.means(found)
@@ -179,7 +179,7 @@ def test_pairs_are_learned_above_chance():
   tell.
   """
   batch_of = lambda number: toys.pair_batch(rows=64, seed=number, ordered=True)
-  # Each batch is new, so this is no memory; of 128 pairs chance alone does not guess 115 in 10**20
+  # Each batch is new, so this is not memory; of 128 pairs chance alone does not guess 115 in 10**20
   # tries.
   _, means = steps(batch_of, 100, total_steps=100, model__init_std=0.1, objective__pairs_weight=1.0)
   assert means['pairs_accuracy'] > 0.9 and means['pairs_loss'] < 0.4

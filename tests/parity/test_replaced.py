@@ -55,7 +55,7 @@ def fixed_samples(monkeypatch):
 
 
 def sample(uniform):
-  """Returns tokens of those that stand in most places, so that some are the original."""
+  """Returns frequent tokens, so that some are the original."""
   return 5 + (uniform * 40).astype(np.int32)
 
 
@@ -150,10 +150,10 @@ def test_the_first_gradient_of_every_parameter_agrees():
   theirs, batch = Theirs(), training.rows(PAD, 0)
   theirs(batch)[0].backward()
   _, gradient = training.our_gradient(objective(), config(), start(), batch)
-  of_detector, of_generator = rules()
+  of_discriminator, of_generator = rules()
   a, b = objective().discriminator.architecture, objective().generator.model.architecture
   ours = {
-    f'discriminator.{name}': x for name, x in names.to_theirs(of_detector, gradient, a).items()
+    f'discriminator.{name}': x for name, x in names.to_theirs(of_discriminator, gradient, a).items()
   } | {
     f'generator.{name}': x
     for name, x in names.to_theirs(of_generator, gradient['generator'], b).items()

@@ -1,6 +1,6 @@
 """Ours against `transformers` in PyTorch: the same weights, rows and masks give the same training.
 
-One document stands in a row here, with padding behind it, since `transformers` does
+Each row holds one document here, with padding after it, since `transformers` does
 not pack; that packing changes nothing is compared in between, document by document.
 """
 

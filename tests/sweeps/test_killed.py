@@ -1,6 +1,4 @@
-"""Real sweeps that are killed and stopped: what they end with, and what they find when taken up
-again.
-"""
+"""Real sweeps that are killed and stopped: what they end with, and what a resumed one finds."""
 
 import os
 import signal

@@ -257,7 +257,7 @@ def test_another_tokenizer_is_refused(config, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_full_disk_is_reported_and_the_checkpoint_before_survives(config, tmp_path):
-  """A file-size limit stands for the full disk; it must hit the save, not the compiler's cache."""
+  """A file-size limit takes the place of a full disk; it must hit the save, not the compiler's cache."""
   run = tmp_path / 'run'
   c = config(total_steps=4, checkpoint__every=2, evaluation__every=4)
   config_file = tmp_path / 'config.json'

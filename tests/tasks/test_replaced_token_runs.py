@@ -1,5 +1,5 @@
 """A run with a generator and a discriminator, as those who use it meet it: trained, evaluated,
-opened, gone on from.
+opened, continued.
 """
 
 import json

@@ -107,7 +107,7 @@ def test_rows_of_another_length_share_the_tokenizer_and_are_beside_the_first(
     (8, 16),
     (8, 16),
   ]
-  # The third stage goes on where the first stopped.
+  # The third stage continues where the first stopped.
   first = problem(config())
   np.testing.assert_array_equal(
     p.stages[2].batch(4).example_B2, first.stages[0].batch(2).example_B2

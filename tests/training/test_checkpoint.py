@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not at all, and the newest whole one is found."""
+"""Checkpoints: complete or absent, and the newest intact one is found."""
 
 import json
 

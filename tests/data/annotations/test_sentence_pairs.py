@@ -49,7 +49,7 @@ def documents(number, seed=0):
 
 
 def sentences_of(document):
-  """Returns [(begin, end)] of the sentences of a list of pieces: a word behind a stop begins
+  """Returns [(begin, end)] of the sentences of a list of pieces: a word after a stop begins
   another.
   """
   begins = [

@@ -249,7 +249,7 @@ def test_a_mark_goes_with_the_word_that_it_composes_with():
     conllu.Word('\u0301', 'SYM', ''),
   ]
   assert conllu.carried(words, settings()) == [(5, 'NOUN'), (1, 'SYM')]
-  # Marks that change places; a mark behind what is removed.
+  # Marks that change places; a mark after what is removed.
   for forms in (['b', '\u0301', '\u0323'], ['a', '\x07', '\u0301']):
     words = [conllu.Word(form, form, '') for form in forms]
     assert conllu.carried(words, settings()) == [
