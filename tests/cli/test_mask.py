@@ -128,7 +128,9 @@ def test_units_and_predicted_are_counted(capsys):
     r'  (\d+) of 20 pieces in (\d+) units: \1 masked, 0 random, 0 kept(?:; (\d+) predicted)?'
   )
   for line, counts in zip(lines[::2], lines[1::2]):
-    pieces, units, predicted = re.fullmatch(pattern, counts).groups()
+    found = re.fullmatch(pattern, counts)
+    assert found
+    pieces, units, predicted = found.groups()
     words = [''.join(re.findall(r'\[(\w+)\]', word)) for word in line.split()]
     assert all(
       word in ('', whole) for word, whole in zip(words, text.split())

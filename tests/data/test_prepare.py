@@ -343,7 +343,7 @@ def test_a_full_disk_is_reported_and_leaves_nothing(corpus, tmp_path):
 
 def test_a_killed_preparation_is_redone_and_two_at_once_are_refused(prepared, corpus, tmp_path):
   with child(corpus, tmp_path / 'data', 'stall') as process:
-    assert process.stdout.readline() == 'stalled\n'
+    assert process.stdout and process.stdout.readline() == 'stalled\n'
     with pytest.raises(config.UserError, match='another process is preparing'):
       prepare(tmp_path / 'data', source=f'text:{corpus}')
     process.send_signal(signal.SIGKILL)

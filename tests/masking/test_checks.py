@@ -4,6 +4,7 @@ Seeds are fixed; a healthy policy raises a false alarm with probability below 1e
 """
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -280,7 +281,7 @@ def inclusion_by_bisection(rate, weight, length):
 
 @pytest.mark.parametrize('rate', (0.05, 0.3, 0.9, 1.0))
 def test_the_stated_probabilities_are_those_of_the_definition(table, rate):
-  policy = masking.make(table, unit='word', selection='frequency', frequency_power=1.0)
+  policy: Any = masking.make(table, unit='word', selection='frequency', frequency_power=1.0)
   batch = conftest.make_batch(rows=20)
   units_BL = expected_units.units(word.Word(), table, batch)
   pi_BL = np.minimum(expected_lib.demand(policy, batch, units_BL, np.full(20, rate)), 1)

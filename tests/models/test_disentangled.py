@@ -30,7 +30,10 @@ def both_forms(one_BLHK, table_SHK, weights_BHLL, sign):
 @pytest.mark.parametrize('length', (1, 5, 63, 64, 65, 130))
 def test_shifted_blocks_are_the_gather_bit_for_bit_and_so_are_their_gradients(length, sign):
   """On whole numbers, whose sums are exact: how others are rounded depends on a product's shape."""
-  whole = lambda *shape, seed: np.random.default_rng(seed).integers(-8, 9, shape).astype(np.float32)
+
+  def whole(*shape, seed):
+    return np.random.default_rng(seed).integers(-8, 9, shape).astype(np.float32)
+
   ours, plain = both_forms(
     whole(2, length, 3, 8, seed=0),
     whole(40, 3, 8, seed=1),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +29,7 @@ SHARINGS = ('tied', 'none', 'gdes')
 FALSE_ALARM = 1e-6
 
 
-def make(rows=8, **settings):
+def make(rows=8, **settings) -> tuple[Any, Any]:
   """Returns (config, Objective) of a small discriminator with a smaller generator."""
   config = toys.config(
     **{

@@ -100,6 +100,7 @@ def steps(batch_of, steps, grad_accumulation_steps=1, mesh=None, **settings):
     train_step, in_shardings=(places, whole, rows, whole), out_shardings=(places, whole)
   )
   state = jax.jit(init, out_shardings=places)(rng.root_key(0))
+  sums = {}
   for number in range(steps):
     batch = batch_of(number)
     state, sums = jax.block_until_ready(

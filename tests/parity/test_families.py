@@ -55,7 +55,7 @@ def their_outputs(theirs, variant, layout):
       (out.loss, torch.stack([x[seen_BL] for x in out.hidden_states[1:]]), out.logits[chosen_BL])
     )
   losses, hidden, logits = zip(*parts)
-  return sum(losses), torch.cat(hidden, dim=1), torch.cat(logits)
+  return torch.stack(losses).sum(), torch.cat(hidden, dim=1), torch.cat(logits)
 
 
 @functools.cache

@@ -525,8 +525,8 @@ def published():
 
 def test_names_and_shapes_are_those_that_the_other_tests_go_by():
   assert published() == builders.PUBLISHED, (
-    'transformers writes other names than tests/huggingface/published.json has: see what changed, then '
-    'run python -m tests.parity.test_interop'
+    'transformers writes other names than tests/huggingface/published.json has: see what changed, '
+    'then run python -m tests.parity.test_interop'
   )
 
 

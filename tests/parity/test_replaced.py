@@ -6,6 +6,7 @@ that rounding changes would make another training of it.
 """
 
 import functools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def config():
 
 
 @functools.cache
-def objective():
+def objective() -> Any:
   return objectives.make(config(), VOCAB, PAD, SEP, ROWS)
 
 
@@ -103,7 +104,7 @@ class Theirs(torch.nn.Module):
 
   def forward(self, batch):
     """Returns (what is differentiated, [the generator's loss, the discriminator's])."""
-    inputs = objective().prepare(training.policy(), {}, batch, rng.root_key(0), 0.0)
+    inputs: Any = objective().prepare(training.policy(), {}, batch, rng.root_key(0), 0.0)
     index_P, used_P = (
       np.asarray(inputs.masked.index_GP[0]),
       np.asarray(inputs.masked.action_GP[0]) > 0,
@@ -127,7 +128,9 @@ class Theirs(torch.nn.Module):
   def losses(self):
     """Returns [steps, 2] losses of training."""
     return training.their_losses(
-      dict(self.named_parameters()), lambda step: self(training.rows(PAD, step)), config().optim
+      dict(self.named_parameters()),
+      lambda step: self.forward(training.rows(PAD, step)),
+      config().optim,
     )
 
 

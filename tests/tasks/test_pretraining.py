@@ -23,6 +23,7 @@ from mlm_jax.training import logs
 from mlm_jax.training import loop
 from mlm_jax.training import sharding
 from mlm_jax.training import workdir as workdir_lib
+from tests import shared_runs
 from tests import toys
 from tests.training import toy
 
@@ -257,7 +258,7 @@ def test_another_tokenizer_is_refused(config, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_full_disk_is_reported_and_the_checkpoint_before_survives(config, tmp_path):
-  """A file-size limit takes the place of a full disk; it must hit the save, not the compiler's cache."""
+  """A limit on file sizes replaces a full disk; it must hit the save, not the compiler's cache."""
   run = tmp_path / 'run'
   c = config(total_steps=4, checkpoint__every=2, evaluation__every=4)
   config_file = tmp_path / 'config.json'
@@ -305,7 +306,7 @@ def test_a_run_killed_again_and_again_equals_one_never_killed(config, tmp_path):
     f'c = config.from_json(pathlib.Path({str(config_file)!r}).read_text())\n'
     'pretraining.run(c, sys.argv[1], print)\n'
   )
-  cache = jax.config.jax_compilation_cache_dir
+  cache = shared_runs.compilation_cache()
   run = lambda workdir: subprocess.Popen(
     [sys.executable, '-c', script, str(workdir)],
     stdout=subprocess.DEVNULL,

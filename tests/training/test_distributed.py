@@ -7,13 +7,13 @@ import subprocess
 import sys
 import time
 
-import jax
 import pytest
 
 from mlm_jax import config as config_lib
 from mlm_jax.tasks import pretraining
 from mlm_jax.training import checkpoint
 from mlm_jax.training import distributed
+from tests import shared_runs
 from tests import toys
 from tests.training import toy
 
@@ -70,7 +70,7 @@ def start(config, workdir, slurm=False, others=None):
   environment = {
     **os.environ,
     'XLA_FLAGS': flags,
-    'JAX_COMPILATION_CACHE_DIR': jax.config.jax_compilation_cache_dir,
+    'JAX_COMPILATION_CACHE_DIR': shared_runs.compilation_cache(),
   }
   return [
     subprocess.Popen(

@@ -84,7 +84,7 @@ def test_what_is_mostly_not_text_is_reported(data, text):
 
 
 def brute_repetition(text):
-  """Returns the share of characters in a window of 20 that occurred before, character by character."""
+  """Returns the share of characters in a window of 20 that occurred before, one by one."""
   repeated = set()
   for i in range(len(text) - 19):
     if text[i : i + 20] in (text[j : j + 20] for j in range(i)):

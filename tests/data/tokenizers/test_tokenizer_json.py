@@ -260,7 +260,7 @@ def test_parts_of_characters_go_with_the_character_they_begin():
   named = {bytes_.piece(i): i for i in range(bytes_.size)}
   partial = [i for piece, i in named.items() if '<0x' in piece]
   assert bytes_.byte_ids == tuple(sorted(partial)) and len(partial) >= 128
-  # Lead bytes of Han and kana begin a word; those of Latin and Greek, and continuation bytes, do not.
+  # Lead bytes of Han and kana begin a word; those of Latin and Greek and continuation bytes do not.
   for piece, starts in (
     ('<0xE6>', 1),
     ('<0xE3>', 1),

@@ -2,6 +2,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,8 +49,8 @@ def library():
       raise RuntimeError('its files\nare gone')
 
   class NeedsLibrary(Invented):
-    def _split_generators(self, manager):
-      import tensorflow  # it is not there
+    def _split_generators(self, manager) -> Any:
+      import tensorflow  # pyrefly: ignore[missing-import]  # it is not there
 
       return tensorflow
 
