@@ -201,7 +201,7 @@ def _untied(theirs):
 
 
 @pytest.mark.parametrize('plant', (_other_weight, _hits_are_replaced, _untied))
-def test_losses_tell_of_another_training(plant):
+def test_losses_reveal_another_training(plant):
   theirs = Theirs()
   plant(theirs)
   assert np.abs(our_losses() / theirs.losses() - 1).max() > LOSSES
