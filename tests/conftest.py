@@ -40,8 +40,9 @@ jax.monitoring.register_event_duration_secs_listener(_count)
 
 @pytest.fixture(scope='module', autouse=True)
 def programs_do_not_pile_up():
-  """Drops what is compiled after a file once it is much: the programs of the whole suite would fill
-  a small machine's memory.
+  """Drops compiled programs after a file once there are many.
+
+  The programs of the whole suite would fill a small machine's memory.
   """
   global _compiled
   yield

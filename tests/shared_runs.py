@@ -8,6 +8,8 @@ import fcntl
 import os
 import shutil
 
+import jax
+
 from mlm_jax.tasks import pretraining
 from tests import toys
 
@@ -49,3 +51,9 @@ def trained(tmp_path_factory, name, **settings):
   config = toys.training_config(corpus(tmp_path_factory), **settings)
   make = lambda folder: pretraining.run(config, folder / 'run', QUIET)
   return once(tmp_path_factory, name, make) / 'run'
+
+
+def compilation_cache() -> str:
+  """Returns the folder of JAX's compilation cache, for the processes that a test starts."""
+  # JAX adds its options when it is imported.
+  return jax.config.jax_compilation_cache_dir  # pyrefly: ignore[missing-attribute]

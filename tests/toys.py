@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+from typing import Any
 
 import jax
 import numpy as np
@@ -168,7 +169,7 @@ def pair_batch(rows=8, length=24, seed=0, ordered=False):
   )
 
 
-def objective(head_rows=1, counted='', predict_all=None, **settings):
+def objective(head_rows=1, counted='', predict_all=None, **settings) -> Any:
   """Returns the objectives.Objective of a config of one layer and these settings."""
   return objectives.make(
     config(**{'model__layers': 1} | settings), VOCAB, PAD, SEP, head_rows, counted, predict_all

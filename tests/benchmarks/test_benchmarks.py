@@ -3,7 +3,6 @@ import os
 import re
 import time
 
-import jax
 import numpy as np
 import pytest
 
@@ -15,6 +14,7 @@ from mlm_jax.benchmarks import masking as masking_benchmark
 from mlm_jax.benchmarks import population
 from mlm_jax.benchmarks import step
 from mlm_jax.benchmarks import workers
+from tests import shared_runs
 from tests.benchmarks import tasks
 from tests.data import invented
 
@@ -195,7 +195,7 @@ def test_the_report_begins_with_ratios_and_counts_useful_tokens():
 
 
 def test_bench_step_measures_ours_and_names_what_it_cannot_measure(capsys, monkeypatch):
-  monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', jax.config.jax_compilation_cache_dir)
+  monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', shared_runs.compilation_cache())
   monkeypatch.setenv('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
   monkeypatch.setattr(
     step,

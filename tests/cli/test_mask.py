@@ -75,7 +75,7 @@ def chosen(line, kind='mask'):
 
 
 @pytest.mark.parametrize('kind', ONLY)
-def test_the_words_stand_in_their_order_and_brackets_tell_what_is_done(capsys, kind):
+def test_words_keep_their_order_and_brackets_show_what_is_done(capsys, kind):
   lines = visits(
     capsys,
     f'--text={TEXT}',
@@ -128,7 +128,9 @@ def test_units_and_predicted_are_counted(capsys):
     r'  (\d+) of 20 pieces in (\d+) units: \1 masked, 0 random, 0 kept(?:; (\d+) predicted)?'
   )
   for line, counts in zip(lines[::2], lines[1::2]):
-    pieces, units, predicted = re.fullmatch(pattern, counts).groups()
+    found = re.fullmatch(pattern, counts)
+    assert found
+    pieces, units, predicted = found.groups()
     words = [''.join(re.findall(r'\[(\w+)\]', word)) for word in line.split()]
     assert all(
       word in ('', whole) for word, whole in zip(words, text.split())
@@ -195,7 +197,7 @@ def test_the_rate_is_that_of_the_progress(capsys, progress, share):
     (('rate=0.001',), 0, None),
   ),
 )
-def test_a_rate_of_0_is_said_and_where_it_is_more(capsys, settings, progress, note):
+def test_a_rate_of_0_is_reported_and_where_it_is_more(capsys, settings, progress, note):
   flags = [f'--config.masking.{each}' for each in sorted(settings, reverse=True)]
   lines = shown(capsys, f'--text={TEXT}', f'--progress={progress}', '--visits=2', *flags)
   assert lines[4:] == ([f'  the rate is 0 at {note} shows more'] if note else [])
@@ -218,7 +220,7 @@ SPACELESS = '  in text without spaces between words each piece is taken for a wo
     (('unit=sentence',), False),
   ),
 )
-def test_that_pieces_are_words_is_said_of_text_without_spaces(capsys, settings, is_said):
+def test_a_note_on_text_without_spaces_says_that_pieces_are_words(capsys, settings, is_said):
   flags = [f'--config.masking.{each}' for each in settings]
   assert shown(capsys, '--text=日本語の文です。', '--visits=2', *flags)[4:] == [SPACELESS] * is_said
 
@@ -226,7 +228,7 @@ def test_that_pieces_are_words_is_said_of_text_without_spaces(capsys, settings, 
 @pytest.mark.parametrize(
   'text, is_said', (('we met in 東京 then', True), ('ภาษาไทย', True), ('Ελλάδα, Россия', False))
 )
-def test_it_is_said_of_any_text_that_has_some(capsys, text, is_said):
+def test_the_note_appears_for_any_text_with_letters_of_such_a_script(capsys, text, is_said):
   assert shown(capsys, f'--text={text}', '--config.masking.unit=word')[6:] == [SPACELESS] * is_said
 
 
@@ -296,7 +298,7 @@ def test_there_must_be_something_to_mask(capsys):
 
 
 def corpus(path):
-  """Writes lines of words; 'red fox' stands in each."""
+  """Writes lines of words; 'red fox' is in each."""
   draw = np.random.default_rng(0)
   lines = []
   for _ in range(400):
@@ -362,7 +364,7 @@ def test_the_classes_of_a_function_decide_what_is_hidden(capsys, prepared, what,
   assert 0 < len(hidden) < len(everything)
 
 
-def test_a_name_of_a_class_that_the_data_never_met_is_no_class(prepared):
+def test_a_class_name_that_the_data_never_met_is_not_a_class(prepared):
   data = config_lib.base().data
   data.classes = INITIALS
   text, tokenizer = 'able bird', prepared.tokenizer
@@ -454,7 +456,7 @@ def test_the_classes_of_a_treebank_are_shown_on_its_rows(capsys, tmp_path):
 
 @pytest.fixture(scope='module')
 def workdir(prepared, tmp_path_factory):
-  """Returns the folder of a run whose data stand elsewhere."""
+  """Returns the folder of a run whose data is elsewhere."""
   settings = prepared.manifest['settings']
   config = toys.training_config(
     settings['source'].removeprefix('text:'),
@@ -540,7 +542,7 @@ def test_a_run_needs_its_data_only_for_rows_and_classes(capsys, workdir, prepare
     assert f'{data} holds no prepared data' in said
 
 
-def test_data_of_another_tokenizer_are_no_rows_of_a_run(capsys, workdir, monkeypatch):
+def test_data_of_another_tokenizer_cannot_give_rows_of_a_run(capsys, workdir, monkeypatch):
   opened = mlm_jax.open_run(workdir)
   opened.tokenizer.sha256 = 'another'
   monkeypatch.setattr('mlm_jax.inference.predictor.open_run', lambda folder: opened)
@@ -566,7 +568,7 @@ def test_run_masked_asks_the_function_for_the_classes_of_texts(workdir, prepared
     run.masked(texts)
 
 
-def test_no_run_begins_of_a_selection_that_fails_at_its_rows(capsys, prepared, tmp_path):
+def test_no_run_begins_with_a_selection_that_fails_at_its_rows(capsys, prepared, tmp_path):
   settings = prepared.manifest['settings']
   flags = [f'--config.data.{key}={value}' for key, value in settings.items() if value != '']
   for name in ('Eight', 'EightNumbers'):

@@ -1,4 +1,4 @@
-"""The config: what cannot work is an error that names the key, the value and the mend."""
+"""The config: what cannot work is an error that names the key, the value and the remedy."""
 
 import re
 
@@ -296,7 +296,7 @@ def test_a_recipe_that_cannot_be_used_is_one_line_that_names_it(tmp_path, lines,
   assert 'recipe.py' in str(error.value) or 'batch_size' in says
 
 
-def test_what_is_no_recipe_is_named(tmp_path):
+def test_what_is_not_a_recipe_is_named(tmp_path):
   with pytest.raises(config_lib.UserError, match='must be a .py file'):
     config_lib.load(recipe(tmp_path, 'return c', name='recipe.txt'))
   (tmp_path / 'empty.py').write_text('')
@@ -304,7 +304,7 @@ def test_what_is_no_recipe_is_named(tmp_path):
     config_lib.load(tmp_path / 'empty.py')
 
 
-def test_a_recipe_may_stand_under_a_path_with_a_colon(tmp_path):
+def test_the_path_of_a_recipe_may_contain_a_colon(tmp_path):
   path = recipe(tmp_path, 'return config.vary(c, variant)', name='a:b.py')
   assert config_lib.load(path).batch_size == 32
   assert config_lib.load(f'{path}:smoke').batch_size == 16
@@ -327,7 +327,7 @@ def test_a_recipe_with_a_mistyped_key_is_named(tmp_path):
     config_lib.load(tmp_path / 'absent.py')
 
 
-def test_operational_settings_are_no_difference():
+def test_operational_settings_do_not_count_as_differences():
   ours = config_lib.override(
     config_lib.base(), [('log.every', '7'), ('checkpoint.keep_latest', '9')]
   )

@@ -99,6 +99,7 @@ def test_collocations_and_classes_are_shown_where_there_are_some(odd, tmp_path):
   marked = test_rows.prepare(tmp_path, source=f'conllu:{tmp_path}/a.conllu')
   shown = list(inspect.lines(marked))
   counts = marked.manifest['sources'][0]['train']
+  assert marked.joins is not None
   number = len(marked.joins.entries.words_N)
   at = shown.index(f'{number} collocations, and how much of the text is in one')
   found = counts['collocations']

@@ -90,7 +90,7 @@ def words_of(tokenizer, text):
 @pytest.mark.parametrize(
   'language', ['Persian', 'Hindi', 'Arabic', 'Hebrew', 'Korean', 'Turkish', 'Tamil', 'Vietnamese']
 )
-def test_words_of_a_spaced_script_are_what_spaces_part(tokenizer, language):
+def test_words_of_a_spaced_script_are_what_spaces_separate(tokenizer, language):
   text = clean.normalize(LINES[language], settings())
   assert words_of(tokenizer, text) == text.split(' ')
 

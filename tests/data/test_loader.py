@@ -121,7 +121,7 @@ def test_a_source_of_weight_0_is_never_drawn(prepared):
 
 
 @pytest.mark.parametrize('exponent', [0.0, 0.3, 0.7])
-def test_a_size_exponent_gives_shares_by_size_to_that_power(prepared, exponent):
+def test_sampling_alpha_gives_shares_by_size_to_that_power(prepared, exponent):
   sizes = [800, 50, 0, 150]
   loader = lambda: loader_lib.Loader(
     fake(prepared, sizes), 'train', 100, seed=2, sampling_alpha=exponent
@@ -137,7 +137,7 @@ def test_a_size_exponent_gives_shares_by_size_to_that_power(prepared, exponent):
   assert drawn[:1000] == draws(loader(), 10)
 
 
-def test_size_exponent_1_shuffles_all_rows_together(prepared):
+def test_sampling_alpha_1_shuffles_all_rows_together(prepared):
   data = fake(prepared, [40, 24])
   drawn = draws(loader_lib.Loader(data, 'train', 16, seed=3, sampling_alpha=1.0), 8)
   rows = [(loader_lib._shuffled(i, 64, 3, 0, epoch), epoch) for epoch in (0, 1) for i in range(64)]
@@ -190,7 +190,7 @@ def test_what_cannot_be_loaded_is_refused(prepared, arguments, sizes, message):
 
 @pytest.mark.parametrize('rows, wanted', [(0, 13), (5, 5), (99, 13)])
 @pytest.mark.parametrize('processes', [1, 2])
-def test_evaluation_sees_each_row_once_and_fills_with_nothing(
+def test_evaluation_sees_each_row_once_and_fills_up_with_empty_rows(
   prepared, rows, wanted, processes, monkeypatch
 ):
   monkeypatch.setattr(loader_lib, '_LEAST', 0)
@@ -240,6 +240,6 @@ def test_of_one_source_as_many_rows_are_evaluated_as_are_asked_for(prepared):
   assert len(validation(loader_lib.EvaluationLoader(fake(prepared, [300]), 8, 5))) == 5
 
 
-def test_no_held_out_row_is_refused(prepared):
+def test_data_without_a_held_out_row_is_refused(prepared):
   with pytest.raises(config.UserError, match='no held-out row'):
     loader_lib.EvaluationLoader(fake(prepared, [0]), 4, 0)

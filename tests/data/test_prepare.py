@@ -206,7 +206,7 @@ def test_sources_may_have_the_names_of_the_folders_beside_them(tmp_path):
   assert all(map(len, prepared.train)) and not (tmp_path / 'data' / '.scratch').exists()
 
 
-def test_what_is_skipped_is_said_and_is_in_the_manifest(tmp_path):
+def test_what_is_skipped_is_reported_and_is_in_the_manifest(tmp_path):
   (tmp_path / 'a.txt').write_text('\n'.join(sentences(300)))
   (tmp_path / 'b.zip').write_text('PK text')
   (tmp_path / 'c.txt').symlink_to('absent')
@@ -334,7 +334,7 @@ def child(corpus, directory, how, **kwargs):
   )
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(corpus, tmp_path):
+def test_a_full_disk_is_reported_and_leaves_nothing(corpus, tmp_path):
   process = child(corpus, tmp_path / 'data', 'full')
   _, said = process.communicate(timeout=60)
   assert process.returncode == 1 and 'cannot write the prepared data' in said
@@ -343,7 +343,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(corpus, tmp_path):
 
 def test_a_killed_preparation_is_redone_and_two_at_once_are_refused(prepared, corpus, tmp_path):
   with child(corpus, tmp_path / 'data', 'stall') as process:
-    assert process.stdout.readline() == 'stalled\n'
+    assert process.stdout and process.stdout.readline() == 'stalled\n'
     with pytest.raises(config.UserError, match='another process is preparing'):
       prepare(tmp_path / 'data', source=f'text:{corpus}')
     process.send_signal(signal.SIGKILL)

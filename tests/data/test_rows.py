@@ -139,8 +139,9 @@ def test_batches_carry_the_marks_of_their_rows(marked):
     rows = marked.train[source]
     assert np.array_equal(batch.joins_BL[b], rows.columns['joins_BL'][[row]][0])
     assert np.array_equal(batch.classes_BL[b], rows.columns['classes_BL'][row])
-  assert batch.joins_BL.dtype == bool and batch.classes_BL.dtype == np.uint8
-  assert batch.joins_BL.shape == batch.classes_BL.shape == batch.tokens_BL.shape
+  joins_BL, classes_BL = batch.columns['joins_BL'], batch.columns['classes_BL']
+  assert joins_BL.dtype == bool and classes_BL.dtype == np.uint8
+  assert joins_BL.shape == classes_BL.shape == batch.tokens_BL.shape
 
 
 def test_empty_rows_of_an_evaluation_are_unmarked(marked):

@@ -154,6 +154,6 @@ def test_everything_that_is_not_run_is_in_a_guide():
     assert any(flag in line.split() for line in lines), flag
 
 
-def test_a_command_that_no_one_knows_is_not_passed_over():
+def test_an_unknown_command_is_not_passed_over():
   with pytest.raises(AssertionError, match='neither run nor named'):
     run_command('mlm-jux train')

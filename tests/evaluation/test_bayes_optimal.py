@@ -20,7 +20,7 @@ from tests import shared_runs
 from tests.data.invented import settings
 from tests.evaluation.test_baselines import OneBatch
 
-SPECIAL = 5  # special ids stand first, then an ordinary token that is no word, then the words
+SPECIAL = 5  # special ids come first, then an ordinary token that is not a word, then the words
 
 
 def prepared_of(*specs, segments=(1,)):
@@ -150,7 +150,7 @@ def test_random_and_kept_tokens_are_weighed_by_how_probable_they_are():
   assert found == pytest.approx({'loss': losses.mean(), 'accuracy': hits.mean()}, rel=1e-6)
 
 
-def test_several_languages_are_told_apart_by_what_a_segment_shows():
+def test_several_languages_are_distinguished_by_what_a_segment_shows():
   specs = ('synthetic:2/40', 'synthetic:1/43/9/1')
   prepared, batch = prepared_of(*specs, segments=(3, 1)), rows([(4, 1), (5,), (2, 3)] * 3, words=43)
   policy = masking.make(prepared.table, rate=0.4, corruption_probs=(1.0, 0.0, 0.0))

@@ -1,4 +1,4 @@
-"""Runs become Hugging Face folders: what stands in them, and what is read back of them."""
+"""Runs become Hugging Face folders: what they contain, and what is read back from them."""
 
 import dataclasses
 import json
@@ -205,7 +205,7 @@ def test_the_card_tells_what_the_run_was(tmp_path):
   assert '| pooler | not trained: ' in (tmp_path / 'encoder' / 'README.md').read_text()
 
 
-def test_a_score_that_was_no_number_is_left_out_of_the_card(tmp_path):
+def test_a_score_that_was_not_a_number_is_left_out_of_the_card(tmp_path):
   builders.write_run(tmp_path / 'run', step=0)
   (tmp_path / 'run' / 'evaluations.jsonl').write_text(
     '{"step": 0, "reference_loss": null, "policy_loss": 1.0}\n'
@@ -335,7 +335,7 @@ def test_a_tokenizer_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch
   assert [each.name for each in tmp_path.iterdir()] == ['run']
 
 
-def test_what_is_no_run_is_refused(tmp_path):
+def test_what_is_not_a_run_is_refused(tmp_path):
   with pytest.raises(config_lib.UserError, match='no run in'):
     exporting.run(tmp_path / 'absent', tmp_path / 'to', **QUIET)
   assert not list(tmp_path.iterdir())

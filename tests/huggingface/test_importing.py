@@ -46,7 +46,7 @@ def test_a_config_without_its_class_goes_back_as_it_came(tmp_path):
   assert_back(tmp_path / 'theirs', tmp_path / 'run')
 
 
-def test_each_number_of_theirs_stands_where_ours_reads_it(tmp_path):
+def test_each_number_of_theirs_is_where_ours_reads_it(tmp_path):
   theirs = builders.write_published(tmp_path / 'theirs', 'bert')
   importing.run(tmp_path / 'theirs', tmp_path / 'run', **QUIET)
   run = mlm_jax.open_run(tmp_path / 'run')
@@ -465,7 +465,7 @@ def test_a_damaged_index_of_shards_is_refused(theirs, index, tmp_path):
   assert 'model.safetensors.index.json' in refusal(folder, tmp_path)
 
 
-def test_what_is_no_folder_and_no_name_is_refused(tmp_path):
+def test_what_is_neither_a_folder_nor_a_name_is_refused(tmp_path):
   assert 'is not a folder with config.json' in refusal(tmp_path / 'absent', tmp_path)
   (tmp_path / 'models--a').mkdir()
   (tmp_path / 'models--a' / 'snapshots').mkdir()
@@ -508,7 +508,7 @@ def test_a_run_that_is_there_stays_as_it_is(theirs, tmp_path):
   assert mlm_jax.open_run(tmp_path / 'run').step == 0
 
 
-def test_where_nothing_can_be_written_is_said(theirs, tmp_path):
+def test_a_place_that_cannot_be_written_is_reported(theirs, tmp_path):
   with toys.read_only_folder() as folder:
     with pytest.raises(
       config_lib.UserError,

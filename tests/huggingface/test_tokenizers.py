@@ -4,6 +4,7 @@ import functools
 import io
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,7 +96,7 @@ def test_an_export_is_the_same_tokenizer_when_read_here(kind, ours):
     assert again.encode(text) == ids
     assert again.encode_with_masks(masked) == ours.encode_with_masks(masked)
     assert again.decode(ids) == ours.decode(ids)
-    if kind != 'word':  # whose model has all bytes of a word stand where the word does
+    if kind != 'word':  # whose model places all bytes of a word where the word is
       assert np.array_equal(again.encode_with_places(text)[1], ours.encode_with_places(text)[1]), (
         text
       )
@@ -210,7 +211,7 @@ def test_vocab_txt_is_read_as_bert_reads_it(lower, accents, chinese, tmp_path):
     strip_accents=accents,
     handle_chinese_chars=chinese is not False,
   )
-  ours = tokenizer_lib.make(interop.from_folder(tmp_path))
+  ours: Any = tokenizer_lib.make(interop.from_folder(tmp_path))
   assert ours.kind == 'wordpiece' and ours.size == oracle.get_vocab_size()
   for text in cleaned(500) + ['Ünïcode ÉCOLE 日本 İ']:
     assert [ours.cls_id, *ours.encode(text), ours.sep_id] == oracle.encode(text).ids
@@ -227,7 +228,7 @@ def test_merges_are_read_as_roberta_reads_them(prefix, outside, tmp_path):
     (tmp_path / 'tokenizer_config.json').write_text('{"add_prefix_space": true}')
   if outside:
     (tmp_path / 'added_tokens.json').write_text('{"<mask>": 450, "<more>": 451}')
-  ours = tokenizer_lib.make(interop.from_folder(tmp_path))
+  ours: Any = tokenizer_lib.make(interop.from_folder(tmp_path))
   assert (ours.kind, ours.size) == ('byte_level', 452 if outside else 450)
   assert ours.mask_id == (450 if outside else 4) and (ours.cls_id, ours.pad_id) == (0, 1)
   assert ours.special_ids == ((0, 1, 2, 3, 450, 451) if outside else (0, 1, 2, 3, 4))

@@ -10,6 +10,7 @@ import mlm_jax
 from mlm_jax import config as config_lib
 from mlm_jax import masking
 from mlm_jax.inference import evaluate
+from mlm_jax.inference import predictor
 from mlm_jax.tasks import pretraining
 from mlm_jax.training import logs
 from tests import toys
@@ -79,7 +80,7 @@ def test_fill_says_what_is_wrong_with_a_text(run, bad, says):
     run.fill('a [MASK]', top_k=0)
 
 
-def test_embeddings_do_not_depend_on_their_company(run, text):
+def test_embeddings_do_not_depend_on_the_other_texts(run, text):
   texts = [text, 'a', text + ' ' + text.split()[0]] * 13
   together = run.embed(texts)
   assert together.shape == (39, 32) and together.dtype == np.float32
@@ -140,7 +141,7 @@ def test_a_run_opens_wherever_it_is_moved_and_without_its_data(workdir, run, tex
   np.testing.assert_array_equal(mlm_jax.open_run(moved).embed([text]), run.embed([text]))
 
 
-def test_what_is_no_run_or_does_not_fit_is_said(workdir, tmp_path):
+def test_what_is_not_a_run_or_does_not_fit_is_reported(workdir, tmp_path):
   with pytest.raises(config_lib.UserError, match='no run in'):
     mlm_jax.open_run(tmp_path)
   with pytest.raises(config_lib.UserError, match='no checkpoint of step 77'):
@@ -195,7 +196,7 @@ def test_evaluate_scores_under_another_policy_too(workdir):
     evaluate.evaluate(workdir, other=adaptive | {'unit': 'collocation', 'selection': 'uniform'})
 
 
-def test_evaluate_refuses_rows_beyond_the_positions_and_losses_that_are_no_numbers(
+def test_evaluate_refuses_rows_beyond_the_positions_and_losses_that_are_not_numbers(
   workdir, tmp_path, monkeypatch
 ):
   corpus = toys.write_corpus(tmp_path / 'corpus.txt')
@@ -214,6 +215,6 @@ def test_evaluate_refuses_rows_beyond_the_positions_and_losses_that_are_no_numbe
     evaluate.evaluate(workdir, data=tmp_path / 'nowhere')
   opened = mlm_jax.open_run(workdir)
   opened.trained = jax.tree.map(lambda x: x * np.nan, opened.trained)
-  monkeypatch.setattr(pretraining.run_lib, 'open_run', lambda *rest: opened)
+  monkeypatch.setattr(predictor, 'open_run', lambda *rest: opened)
   with pytest.raises(config_lib.UserError, match='the reference loss of step 6 is not a number'):
     evaluate.evaluate(workdir)

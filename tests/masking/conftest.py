@@ -27,7 +27,7 @@ def make_table(size=200):
 
 
 def make_batch(rows=6, length=32, size=200, seed=0):
-  """Two documents a row, padding in every second; joins and classes stand anywhere."""
+  """Two documents a row, padding in every second; joins and classes are anywhere."""
   g = np.random.default_rng(seed)
   tokens_BL = g.integers(5, size, (rows, length))
   tokens_BL[:, 0], tokens_BL[:, length // 2] = CLS, CLS

@@ -1,4 +1,4 @@
-"""Maskers with a known defect: found in published code, or a mistake near at hand, and otherwise
+"""Maskers with a known defect: found in published code, or an easy mistake, and otherwise
 right.
 """
 
@@ -38,7 +38,7 @@ independent_units, exact_tokens = (
 
 
 def altering(change):
-  """A masker that masks change(batch) in the batch's stead."""
+  """A masker that masks change(batch) in place of the batch."""
   return lambda policy, key, batch, progress: mask_batch(policy, key, change(batch), progress)
 
 

@@ -31,7 +31,7 @@ class RarePieces:
 
 
 class Odd:
-  """Gives weights that are negative, infinite or no numbers."""
+  """Gives weights that are negative, infinite or not numbers."""
 
   def __init__(self, table):
     pass

@@ -36,7 +36,7 @@ def test_before_the_first_step_all_weigh_the_same(table):
   ),
 )
 def test_weights_of_pieces_follow_the_published_update_every_200_steps(table, schedule):
-  """w <- .2 w + .8 p (1 - (c + .5) / (c + i + 1)), never below .005; counts start anew."""
+  """w <- .2 w + .8 p (1 - (c + .5) / (c + i + 1)), never below .005; counts start again."""
   g = np.random.default_rng(0)
   policy = masking.make(table, selection='accuracy', **schedule)
   weight_V = np.full(200, np.float64(schedule['rate']))
@@ -82,7 +82,7 @@ def test_losses_of_classes_are_corrected_running_means(table):
       loss_C[c] = 0.999 * loss_C[c] + 0.001 * total_C[c] / number_C[c]
       steps_C[c] += 1
   mean_C = loss_C / (1 - 0.999**steps_C)
-  z_C = (mean_C - mean_C[1:].mean()) / mean_C[1:].std()  # 0 is no class
+  z_C = (mean_C - mean_C[1:].mean()) / mean_C[1:].std()  # 0 is not a class
   expected_C = np.where(np.arange(5) == 0, 0.5, 1 / (1 + np.exp(-2 * z_C)))
   np.testing.assert_allclose(word_class.class_weights(**policy.learned), expected_C, rtol=2e-3)
 

@@ -4,6 +4,7 @@ Seeds are fixed; a healthy policy raises a false alarm with probability below 1e
 """
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -201,7 +202,7 @@ def test_a_seed_out_of_range_is_refused_in_one_line(table, seed):
   assert '\n' not in str(caught.value)
 
 
-# Pieces: 0 [CLS]; 1 starts a word, 2 goes on with it, 3 is a comma, 4 a full stop.
+# Pieces: 0 [CLS]; 1 starts a word, 2 continues it, 3 is a comma, 4 a full stop.
 TEXT = vocabulary.table(
   5, 0, (0,), starts_V=[1, 1, 0, 1, 1], ends_V=[0, 0, 0, 1, 1], closes_V=[0, 0, 0, 0, 1]
 )
@@ -248,7 +249,7 @@ def test_the_stated_weights_are_those_of_the_device(table, batch, preferred):
 )
 @pytest.mark.parametrize('certain', (0, 2))
 def test_the_variance_of_an_exact_budget_is_that_over_all_offsets(table, length_U, certain):
-  """Systematic sampling in order of length, at 20,000 offsets; units stand anywhere in the row."""
+  """Systematic sampling in order of length, at 20,000 offsets; units are anywhere in the row."""
   pi_U = np.random.default_rng(0).random(len(length_U))
   pi_U[:certain] = 1
   steps_U = np.where(pi_U < 1, pi_U, 0)
@@ -280,7 +281,7 @@ def inclusion_by_bisection(rate, weight, length):
 
 @pytest.mark.parametrize('rate', (0.05, 0.3, 0.9, 1.0))
 def test_the_stated_probabilities_are_those_of_the_definition(table, rate):
-  policy = masking.make(table, unit='word', selection='frequency', frequency_power=1.0)
+  policy: Any = masking.make(table, unit='word', selection='frequency', frequency_power=1.0)
   batch = conftest.make_batch(rows=20)
   units_BL = expected_units.units(word.Word(), table, batch)
   pi_BL = np.minimum(expected_lib.demand(policy, batch, units_BL, np.full(20, rate)), 1)

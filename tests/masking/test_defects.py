@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -288,7 +289,7 @@ def test_units_that_cross_documents_or_break_are_found(table):
 )
 def test_weights_that_are_not_the_stated_ones_are_found(table, selection, wrong):
   """A fault of `make`, which masks follow: the policy itself is held against the counts."""
-  policy = masking.make(table, selection=selection)
+  policy: Any = masking.make(table, selection=selection)
   wrong_V = wrong(table, policy.selection.weight_V).astype(np.float32)
   wrong_selection = dataclasses.replace(policy.selection, weight_V=wrong_V)
   policy = dataclasses.replace(policy, selection=wrong_selection)

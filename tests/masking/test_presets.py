@@ -1,5 +1,7 @@
 """Presets hold the numbers of their papers."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ from mlm_jax.masking.units import word
 from tests.masking import conftest
 
 
-def preset(name, **settings):
+def preset(name, **settings) -> Any:
   return masking.preset(name, conftest.make_table(), **settings)
 
 

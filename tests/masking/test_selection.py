@@ -1,6 +1,7 @@
 """What is preferred: weights against their formulas, and a researcher's own."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
@@ -34,13 +35,13 @@ def test_frequent_pieces_weigh_their_count_to_minus_the_power(table, batch, powe
 def test_the_fewest_pieces_that_make_up_half_of_the_text_are_function_words():
   counts = [50, 0, 30, 20, 18, 12, 10, 10, 0, 0]  # 50 is of a special piece: 100 in all
   table = vocabulary.table(10, 0, (0,), counts_V=counts)
-  policy = masking.make(table, selection='content', function_weight=0.1)
+  policy: Any = masking.make(table, selection='content', function_weight=0.1)
   assert policy.selection.weight_V == pytest.approx([0.1 if i in (2, 3) else 1 for i in range(10)])
 
 
 def test_content_words_are_chosen_so_much_more_often_than_function_words(table):
   """pi is in proportion to the weights where none is certain."""
-  policy = masking.make(table, selection='content', function_weight=0.25, rate=0.1)
+  policy: Any = masking.make(table, selection='content', function_weight=0.25, rate=0.1)
   masked = mask_batch(policy, rng.root_key(0), conftest.make_batch(rows=4000))
   frequent_BL, chosen_BL = (
     policy.selection.weight_V[masked.targets_BL] < 1,
@@ -129,7 +130,7 @@ def test_own_weights_see_the_vocabulary_and_the_classes(table, batch):
   assert np.isfinite(weights_of(policy, without)[0]).all()
 
 
-def test_own_weights_that_are_negative_or_no_numbers_count_as_0(table):
+def test_own_weights_that_are_negative_or_not_numbers_count_as_0(table):
   policy = masking.make(table, selection=own('Odd'), rate=0.3)
   batch = conftest.make_batch(rows=500)
   masked = mask_batch(policy, rng.root_key(0), batch)

@@ -51,7 +51,7 @@ def test_every_token_is_its_own_unit(table, batch):
 @pytest.mark.parametrize(
   'make', (token.Token, word.Word, collocation.Collocation, sentence.Sentence)
 )
-def test_lengths_stand_at_first_tokens_and_count_every_token_once(table, make):
+def test_lengths_are_at_first_tokens_and_count_every_token_once(table, make):
   units_BL = np.asarray(make().units(table, conftest.make_batch(rows=20)))
   lengths_BL = np.asarray(jax.jit(boundaries.lengths)(units_BL))
   for row, lengths in zip(units_BL, lengths_BL):
@@ -193,7 +193,7 @@ def test_spans_equal_a_walk_along_the_row(table, of, law):
     (('harmonic', 0.5, 1), [1]),
   ),
 )
-def test_laws_of_spans(law, expected):
+def test_span_length_distributions(law, expected):
   assert span.length_distribution(*law) == pytest.approx(expected)
 
 

@@ -1,4 +1,4 @@
-"""Scores from relative positions: bit-equal to the gather that they stand for; distances share rows
+"""Scores from relative positions: bit-equal to the gather that they replace; distances share rows
 as published.
 """
 
@@ -29,10 +29,11 @@ def both_forms(one_BLHK, table_SHK, weights_BHLL, sign):
 @pytest.mark.parametrize('sign', (1, -1))
 @pytest.mark.parametrize('length', (1, 5, 63, 64, 65, 130))
 def test_shifted_blocks_are_the_gather_bit_for_bit_and_so_are_their_gradients(length, sign):
-  """Of whole numbers, whose sums are exact: other numbers are rounded as the shape of a product has
-  it.
-  """
-  whole = lambda *shape, seed: np.random.default_rng(seed).integers(-8, 9, shape).astype(np.float32)
+  """On whole numbers, whose sums are exact: how others are rounded depends on a product's shape."""
+
+  def whole(*shape, seed):
+    return np.random.default_rng(seed).integers(-8, 9, shape).astype(np.float32)
+
   ours, plain = both_forms(
     whole(2, length, 3, 8, seed=0),
     whole(40, 3, 8, seed=1),

@@ -51,7 +51,7 @@ def test_parameter_names_and_shapes_are_pinned(family):
 def test_no_gradient_leaks_across_documents(family):
   model = toys.model(**toys.FAMILIES[family])
   params = toys.start(model)
-  # Tokens 10..19 stand in the first document only, 20..29 in the second.
+  # Tokens 10..19 are in the first document only, 20..29 in the second.
   tokens_BL = np.array([[2, *range(10, 16), 3, 2, *range(20, 25), 3, 0]], np.uint16)
   batch = batches.Batch(
     tokens_BL, np.array([[0, 8]], np.int32), np.zeros((1, 2), np.uint32), np.zeros(1, np.uint32)
@@ -190,7 +190,7 @@ def test_details_are_those_of_the_computation(scan_layers, family):
     toys.apply(model, params, batch.tokens_BL, segments_BL, positions_BL, details=True)
   )
   assert np.array_equal(seen.hidden_BLD, encode(model, params, batch))
-  if family != 'modernbert':  # which has a norm behind the last layer
+  if family != 'modernbert':  # which has a norm after the last layer
     assert np.array_equal(seen.layers_NBLD[-1], seen.hidden_BLD)
   assert not np.allclose(seen.layers_NBLD[0], seen.hidden_BLD)
   assert seen.attention_NBHLL.shape == (model.architecture.layers, 8, 2, 16, 16)

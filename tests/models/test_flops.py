@@ -1,7 +1,9 @@
 """FLOPs: equal to the products in the traced program, and close to XLA's own count."""
 
+from collections.abc import Callable
 import functools
 import math
+from typing import Any
 
 import jax
 from jax.extend import core
@@ -14,7 +16,7 @@ from mlm_jax.models import flops
 from tests import toys
 
 
-def program(rows, length, predicted, **settings):
+def program(rows, length, predicted, **settings) -> tuple[Callable, tuple, Any]:
   """Returns (loss(params, tokens_BL, index_P), its abstract arguments, the architecture)."""
   model = models.make(toys.config(model__max_positions=length, **settings).model, 256)
 

@@ -1,5 +1,7 @@
 """The small parts against closed forms."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,7 +34,7 @@ def test_gelu_is_x_times_the_normal_distribution_below_x():
 def test_a_linear_layer_is_the_same_on_any_leading_axes():
   dense = layers.dense(5, toys.model().architecture, 'dense')
   x = jax.random.normal(rng.root_key(0), (2, 3, 4))
-  params = dense.init(rng.root_key(1), x)
+  params: Any = dense.init(rng.root_key(1), x)
   assert {name: each.shape for name, each in params['params'].items()} == {
     'kernel': (4, 5),
     'bias': (5,),

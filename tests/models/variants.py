@@ -73,7 +73,7 @@ def config(variant):
 
 
 def pad_id(variant):
-  """Returns the padding token; the RoBERTa of `transformers` counts positions from behind it."""
+  """Returns the padding token; the RoBERTa of `transformers` counts positions from after it."""
   return 1 if variant == 'roberta' else 0
 
 
@@ -196,7 +196,7 @@ def _run(encoder, params, pad, tokens_BL, types_BL, targets_BL, starts_BS):
     types_BL if encoder.architecture.types else None,
     details=True,
   )
-  # The last of the layers stands before ModernBERT's last norm; theirs is behind it.
+  # The last of the layers is from before ModernBERT's last norm; theirs is from after it.
   hidden_NBLD = jnp.concatenate([encoded.layers_NBLD[:-1], encoded.hidden_BLD[None]])
   logits_PV = encoder.head(params, encoded.decoded_BLD[chosen_BL])
   log_P = jnp.take_along_axis(jax.nn.log_softmax(logits_PV), targets_BL[chosen_BL][:, None], axis=1)
@@ -220,7 +220,7 @@ def gradient_errors(ours, theirs):
   for name in theirs:
     if name.endswith(('self.key.bias', 'pos_key_proj.bias')):
       largest[name] = max(largest.values())
-  # An error that is no number is the largest.
+  # An error that is not a number is the largest.
   return {
     name: np.nan_to_num(np.abs(ours[name] - theirs[name]).max() / largest[name], nan=np.inf)
     for name in theirs

@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+from typing import Any
 
 import nbclient
 import nbformat
@@ -19,7 +20,7 @@ CELLS, LINES, WIDTH = 10, 25, 110  # of code
 DEFINITION = 5  # lines of what is defined in a notebook, at most
 
 
-def read(name):
+def read(name) -> Any:
   return nbformat.read(FOLDER / name, nbformat.NO_CONVERT)
 
 
@@ -54,7 +55,7 @@ def test_a_notebook_tells_one_short_story(name):
 @pytest.mark.parametrize('name', NOTEBOOKS)
 def test_a_notebook_uses_the_package_and_defines_nothing_reusable(name):
   nodes = [node for cell in code(name) for node in ast.walk(ast.parse(cell.source))]
-  modules = [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
+  modules = [node.module or '' for node in nodes if isinstance(node, ast.ImportFrom)]
   modules += [each.name for node in nodes if isinstance(node, ast.Import) for each in node.names]
   assert 'mlm_jax' in {module.split('.')[0] for module in modules}
   assert 'tests' not in {module.split('.')[0] for module in modules}

@@ -26,7 +26,7 @@ def scored(head_rows=2, batch=None, **settings):
 
 
 @pytest.mark.parametrize('head_rows', (1, 4))
-def test_the_loss_everywhere_is_the_cross_entropy_of_all_maskable_tokens(head_rows):
+def test_the_loss_over_all_is_the_cross_entropy_of_all_maskable_tokens(head_rows):
   objective, params, (_, weights, sums, found, _, hidden_BLD) = scored(head_rows)
   batch = toys.batch()
   drawn = jax.device_get(
@@ -57,7 +57,7 @@ def test_the_loss_everywhere_is_the_cross_entropy_of_all_maskable_tokens(head_ro
   )
 
 
-def test_what_is_seen_and_what_a_policy_learns_do_not_hang_on_what_the_loss_is_over():
+def test_what_is_seen_and_what_a_policy_learns_do_not_depend_on_what_the_loss_is_over():
   """An adaptive policy learns from what was hidden alone."""
   *_, (everywhere, _, _, _, counts, _) = scored(counted='vocabulary')
   *_, (chosen, _, _, _, counts_chosen, _) = scored(counted='vocabulary', predict_all=False)
@@ -67,7 +67,7 @@ def test_what_is_seen_and_what_a_policy_learns_do_not_hang_on_what_the_loss_is_o
   jax.tree.map(np.testing.assert_array_equal, counts, counts_chosen)
 
 
-def test_rows_without_a_token_give_loss_zero_everywhere_too():
+def test_rows_without_a_token_give_loss_zero_over_all_too():
   empty = batches.Batch(
     np.full((8, 16), toys.PAD, np.uint16),
     np.full((8, 2), -1, np.int32),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +29,7 @@ SHARINGS = ('tied', 'none', 'gdes')
 FALSE_ALARM = 1e-6
 
 
-def make(rows=8, **settings):
+def make(rows=8, **settings) -> tuple[Any, Any]:
   """Returns (config, Objective) of a small discriminator with a smaller generator."""
   config = toys.config(
     **{
@@ -98,7 +99,7 @@ def test_a_draw_never_meets_a_token_without_a_share(uniform):
   assert np.isfinite(logits_PV[np.arange(4000), tokens_P]).all()
 
 
-def test_a_draw_hangs_on_visit_example_and_position_alone():
+def test_a_draw_depends_on_visit_example_and_position_alone():
   """The rows of another batch, in another order and in other groups, are given the same numbers."""
   batch = toys.batch()
   numbers = lambda rows, index: np.asarray(
@@ -153,7 +154,7 @@ class Sure(masked.Objective):
 
 
 @pytest.mark.parametrize('sharing', SHARINGS)
-def test_the_detectors_loss_and_metrics_are_those_of_scikit_learn(sharing):
+def test_the_discriminators_loss_and_metrics_are_those_of_scikit_learn(sharing):
   config, objective = make(objective__sharing=sharing)
   params, batch = toys.start(objective), toys.batch()
   random = np.random.default_rng(0)
@@ -169,8 +170,8 @@ def test_the_detectors_loss_and_metrics_are_those_of_scikit_learn(sharing):
     hidden_BLD = toys.apply(objective.encoder, own, tokens_BL, segments_BL, positions_BL).hidden_BLD
     return np.asarray(toys.head(objective.encoder, own, hidden_BLD), np.float64)[seen_BL]
 
-  # Some of the tokens are called replaced, so that no count is that of all or none; none is on the
-  # brink.
+  # Some of the tokens are called replaced, so that no count is that of all or none; none is
+  # close to the threshold.
   params['head']['out']['bias'] -= np.quantile(detect(params), 0.41, method='midpoint').astype(
     np.float32
   )
@@ -217,7 +218,7 @@ def test_each_loss_moves_what_the_sharing_lets_it(sharing):
     assert by_masked <= of_generator and f'generator/{token}' in by_masked
 
 
-def test_a_disentangled_detector_sees_the_sum_and_starts_at_the_generators_table():
+def test_a_gdes_discriminator_sees_the_sum_and_starts_at_the_generators_table():
   config, objective = make(objective__sharing='gdes')
   params = toys.start(objective)
   table = lambda tree: np.asarray(tree['embeddings']['token']['embedding'])

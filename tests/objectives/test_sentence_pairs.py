@@ -51,7 +51,7 @@ def test_the_loss_of_pairs_equals_its_closed_form():
     is_wrong = batch.pairs_BS[b, s] == pairs_lib.WRONG
     losses.append(-np.log((wrong if is_wrong else right) / (right + wrong)))
     hits.append((wrong > right) == is_wrong)
-  assert 0 < len(losses) < (batch.starts_BS >= 0).sum()  # some segments are no pairs
+  assert 0 < len(losses) < (batch.starts_BS >= 0).sum()  # some segments are not pairs
   assert float(sums['pairs']) == pytest.approx(sum(losses), rel=1e-5)
   assert weights['pairs'] == len(losses)
   found = metrics.means(found)
@@ -100,6 +100,7 @@ def steps(batch_of, steps, grad_accumulation_steps=1, mesh=None, **settings):
     train_step, in_shardings=(places, whole, rows, whole), out_shardings=(places, whole)
   )
   state = jax.jit(init, out_shardings=places)(rng.root_key(0))
+  sums = {}
   for number in range(steps):
     batch = batch_of(number)
     state, sums = jax.block_until_ready(
@@ -179,7 +180,7 @@ def test_pairs_are_learned_above_chance():
   tell.
   """
   batch_of = lambda number: toys.pair_batch(rows=64, seed=number, ordered=True)
-  # Each batch is new, so this is no memory; of 128 pairs chance alone does not guess 115 in 10**20
+  # Each batch is new, so this is not memory; of 128 pairs chance alone does not guess 115 in 10**20
   # tries.
   _, means = steps(batch_of, 100, total_steps=100, model__init_std=0.1, objective__pairs_weight=1.0)
   assert means['pairs_accuracy'] > 0.9 and means['pairs_loss'] < 0.4
@@ -196,7 +197,7 @@ def test_rows_without_pairs_give_no_loss_of_pairs():
   assert 'pairs_loss' not in metrics.means(found)
 
 
-def test_a_replaced_token_detector_is_given_the_types():
+def test_a_discriminator_is_given_the_types():
   objective = toys.objective(data__pairs='nsp', objective__name='rtd', objective__sharing='none')
   params = toys.start(objective)
 
@@ -243,7 +244,7 @@ def lines(path):
   return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_losses_of_pairs_and_boundaries_stand_in_the_logs(trained):
+def test_losses_of_pairs_and_boundaries_are_in_the_logs(trained):
   for line in lines(trained / 'run' / 'metrics.jsonl'):
     assert 0 <= line['pairs_accuracy'] <= 1 and line['pairs_loss'] > 0 and line['boundary_loss'] > 0
     assert line['predicted'] > 0.5 and 0.1 < line['rate'] < 0.2

@@ -1,4 +1,4 @@
-"""The span-boundary loss against a loop over spans, and what its predictions hang on."""
+"""The span-boundary loss against a loop over spans, and what its predictions depend on."""
 
 import jax
 import numpy as np
@@ -78,7 +78,7 @@ def test_the_loss_equals_a_loop_over_runs_of_hidden_tokens(unit, documents, pred
 
 
 def test_runs_of_hidden_tokens_never_reach_beyond_their_document():
-  """At a rate of 1 all is hidden but [CLS] and [SEP]: these stand around every run, of each
+  """At a rate of 1 all is hidden but [CLS] and [SEP]: these are around every run, of each
   sentence of a pair too.
   """
   objective, params = made(head_rows=1)

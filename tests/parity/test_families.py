@@ -55,7 +55,7 @@ def their_outputs(theirs, variant, layout):
       (out.loss, torch.stack([x[seen_BL] for x in out.hidden_states[1:]]), out.logits[chosen_BL])
     )
   losses, hidden, logits = zip(*parts)
-  return sum(losses), torch.cat(hidden, dim=1), torch.cat(logits)
+  return torch.stack(losses).sum(), torch.cat(hidden, dim=1), torch.cat(logits)
 
 
 @functools.cache
@@ -122,7 +122,7 @@ def test_all_agrees_to_more_digits_in_float64(variant, monkeypatch):
   ),
 )  # softmax and angles in float32
 def test_what_they_compute_in_float32_is_known(variant, least, most):
-  """When this fails, transformers has mended it: peers.in_float64 can go, in that part."""
+  """When this fails, transformers has fixed it: peers.in_float64 can go, in that part."""
   ours = variants.outputs(variant, 'alone', 'float64')
   assert least < error(ours, their_numbers(variant, 'alone', torch.float64)) < most
 
@@ -183,5 +183,5 @@ def test_golden_files_hold_what_transformers_gives(variant, monkeypatch):
     )
   assert alike, (
     f'{path} is not what transformers gives now: where the other tests here pass, '
-    '`make parity REGENERATE=1` writes it anew'
+    '`make parity REGENERATE=1` writes it again'
   )

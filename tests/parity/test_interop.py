@@ -1,6 +1,6 @@
 """Folders that `transformers` writes and reads: theirs -> ours -> theirs, and ours -> theirs.
 
-`python -m tests.parity.test_interop` writes tests/interop/published.json anew.
+`python -m tests.parity.test_interop` writes tests/huggingface/published.json again.
 """
 
 import json
@@ -104,7 +104,7 @@ CASES = {
   ),
   'modernbert_encoder': ('ModernBertModel', _MODERN),
 }
-# Of these tests/interop/published.json has the names.
+# tests/huggingface/published.json has the names of these.
 PUBLISHED = (
   'bert',
   'bert_encoder',
@@ -144,7 +144,7 @@ def write(model, folder, **settings):
 
 
 def rows(pad_id, vocab_size, length=33):
-  """Returns (tokens_BL, seen_BL) of one document a row, with padding behind it."""
+  """Returns (tokens_BL, seen_BL) of one document a row, with padding after it."""
   random, lengths = np.random.default_rng(0), (length, 20, 3, 30)
   tokens_BL = np.full((len(lengths), length), pad_id)
   for b, n in enumerate(lengths):
@@ -525,8 +525,8 @@ def published():
 
 def test_names_and_shapes_are_those_that_the_other_tests_go_by():
   assert published() == builders.PUBLISHED, (
-    'transformers writes other names than tests/interop/published.json has: see what changed, then '
-    'run python -m tests.parity.test_interop'
+    'transformers writes other names than tests/huggingface/published.json has: see what changed, '
+    'then run python -m tests.parity.test_interop'
   )
 
 

@@ -6,6 +6,7 @@ that rounding changes would make another training of it.
 """
 
 import functools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def config():
 
 
 @functools.cache
-def objective():
+def objective() -> Any:
   return objectives.make(config(), VOCAB, PAD, SEP, ROWS)
 
 
@@ -55,7 +56,7 @@ def fixed_samples(monkeypatch):
 
 
 def sample(uniform):
-  """Returns tokens of those that stand in most places, so that some are the original."""
+  """Returns frequent tokens, so that some are the original."""
   return 5 + (uniform * 40).astype(np.int32)
 
 
@@ -103,7 +104,7 @@ class Theirs(torch.nn.Module):
 
   def forward(self, batch):
     """Returns (what is differentiated, [the generator's loss, the discriminator's])."""
-    inputs = objective().prepare(training.policy(), {}, batch, rng.root_key(0), 0.0)
+    inputs: Any = objective().prepare(training.policy(), {}, batch, rng.root_key(0), 0.0)
     index_P, used_P = (
       np.asarray(inputs.masked.index_GP[0]),
       np.asarray(inputs.masked.action_GP[0]) > 0,
@@ -127,7 +128,9 @@ class Theirs(torch.nn.Module):
   def losses(self):
     """Returns [steps, 2] losses of training."""
     return training.their_losses(
-      dict(self.named_parameters()), lambda step: self(training.rows(PAD, step)), config().optim
+      dict(self.named_parameters()),
+      lambda step: self.forward(training.rows(PAD, step)),
+      config().optim,
     )
 
 
@@ -150,10 +153,10 @@ def test_the_first_gradient_of_every_parameter_agrees():
   theirs, batch = Theirs(), training.rows(PAD, 0)
   theirs(batch)[0].backward()
   _, gradient = training.our_gradient(objective(), config(), start(), batch)
-  of_detector, of_generator = rules()
+  of_discriminator, of_generator = rules()
   a, b = objective().discriminator.architecture, objective().generator.model.architecture
   ours = {
-    f'discriminator.{name}': x for name, x in names.to_theirs(of_detector, gradient, a).items()
+    f'discriminator.{name}': x for name, x in names.to_theirs(of_discriminator, gradient, a).items()
   } | {
     f'generator.{name}': x
     for name, x in names.to_theirs(of_generator, gradient['generator'], b).items()
@@ -176,7 +179,7 @@ def test_fifty_steps_of_training_agree_at_every_step():
   assert len(errors) == STEPS and errors.max() < LOSSES
 
 
-def test_names_of_the_detector_lose_no_bit_there_and_back():
+def test_names_of_the_discriminator_lose_no_bit_there_and_back():
   a, theirs = objective().discriminator.architecture, peers.state(Theirs().discriminator)
   back = names.to_theirs(rules()[0], names.to_ours(rules()[0], theirs, a), a)
   assert back.keys() == theirs.keys() and all(
@@ -198,7 +201,7 @@ def _untied(theirs):
 
 
 @pytest.mark.parametrize('plant', (_other_weight, _hits_are_replaced, _untied))
-def test_losses_tell_of_another_training(plant):
+def test_losses_reveal_another_training(plant):
   theirs = Theirs()
   plant(theirs)
   assert np.abs(our_losses() / theirs.losses() - 1).max() > LOSSES

@@ -1,6 +1,6 @@
 """Ours against `transformers` in PyTorch: the same weights, rows and masks give the same training.
 
-One document stands in a row here, with padding behind it, since `transformers` does
+Each row holds one document here, with padding after it, since `transformers` does
 not pack; that packing changes nothing is compared in between, document by document.
 """
 
@@ -261,14 +261,14 @@ def _wider_window(theirs):
     ('modernbert', _wider_window),
   ],
 )
-def test_starting_logits_tell_of_another_model(family, plant):
+def test_starting_logits_reveal_another_model(family, plant):
   theirs = their_model(family)
   plant(theirs)
   assert logits_error(theirs, family) > LOGITS
 
 
 @EVERY
-def test_gradients_tell_of_an_untied_head(family):
+def test_gradients_reveal_an_untied_head(family):
   theirs = their_model(family)
   _untie(theirs)
   assert logits_error(theirs, family) < LOGITS
@@ -288,6 +288,6 @@ def test_gradients_tell_of_an_untied_head(family):
     ('clip_norm', 10.0),
   ),
 )
-def test_losses_tell_of_another_optimizer(name, value):
+def test_losses_reveal_another_optimizer(name, value):
   settings = config('bert', **{f'optim__{name}': value}).optim
   assert loss_errors(their_model('bert'), 'bert', settings).max() > LOSSES

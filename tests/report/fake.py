@@ -65,7 +65,7 @@ def sweep(folder, seeds=3, rates=RATES, **plan):
 
 
 def run(folder, final, rate, until=STEPS, **settings):
-  """Writes the folder of a run that ended, or stands at the step `until`."""
+  """Writes the folder of a run that ended, or is at the step `until`."""
   folder.mkdir(parents=True, exist_ok=True)
   (folder / 'config.json').write_text(_config(masking__rate=rate, **settings))
   write(folder / 'environment.json', [{'data_fingerprint': 'f' * 64, 'tokenizer': 'a' * 64}])

@@ -37,7 +37,7 @@ def test_the_answer_names_what_is_better_worse_and_undecided(folder):
   assert 'Undecided: rate=0.3 (+0.007); their intervals include 0.' in answer
 
 
-def test_a_negative_control_that_is_not_worse_is_said_first(folder):
+def test_a_negative_control_that_is_not_worse_is_reported_first(folder):
   fake.change(folder / 'sweep.json', negative_control='rate=0.3')
   assert find(folder).answer[0].startswith('The negative control fails: rate=0.3 must be worse')
   shutil.rmtree(of_arm(folder, 'rate=0.3')[0])
@@ -193,7 +193,7 @@ def test_a_budget_is_checked_to_one_percent(folder, more, warns):
   assert bool(find(folder).warnings) == warns
 
 
-def test_a_budget_that_cannot_be_checked_is_said(folder):
+def test_a_budget_that_cannot_be_checked_is_reported(folder):
   (of_arm(folder, 'rate=0.3')[0] / 'metrics.jsonl').write_text('')
   assert find(folder).warnings == [
     'Whether the arms spent the same number of tokens is not known: the logs of rate=0.3 do not '

@@ -35,8 +35,8 @@ class Page(html.parser.HTMLParser):
     self.feed(text)
     assert not self.open
 
-  def handle_starttag(self, tag, attributes):
-    self.elements.append((tag, dict(attributes)))
+  def handle_starttag(self, tag, attrs):
+    self.elements.append((tag, dict(attrs)))
     if tag not in ('meta', 'wbr'):
       self.open.append(tag)
 
@@ -124,13 +124,15 @@ def test_the_figures_are_svg_with_a_line_and_a_band_for_each_arm(folder):
   sweep_report.write(folder)
   drawn = re.findall(r'<svg.*?</svg>', (folder / 'report.html').read_text(), re.DOTALL)
   trees = [xml.etree.ElementTree.fromstring(each) for each in drawn]
-  curves = [tree for tree in trees if 'over the training' in tree.findtext('title')]
+  curves = [tree for tree in trees if 'over the training' in tree.findtext('title', '')]
   assert len(curves) == 2  # for wide and for narrow windows
   for tree in curves:
     kinds = [each.get('class') for each in tree.iter('path')]
     assert kinds.count('line') == kinds.count('band') == 3
     numbers = [
-      float(each) for path in tree.iter('path') for each in re.findall(r'[-\d.]+', path.get('d'))
+      float(each)
+      for path in tree.iter('path')
+      for each in re.findall(r'[-\d.]+', path.get('d', ''))
     ]
     assert all(-1000 < each < 2000 for each in numbers)
 
@@ -283,7 +285,7 @@ def test_out_that_cannot_be_a_folder_is_refused(folder, tmp_path):
     sweep_report.write(folder, tmp_path / 'report.html')
 
 
-def test_markup_escapes_what_is_no_element():
+def test_markup_escapes_what_is_not_an_element():
   assert markup.tag(
     'p', '<b>', markup.tag('b', '&'), id='"', hidden=True, data_x=0, class_=None
   ) == ('<p id="&quot;" hidden data-x="0">&lt;b&gt;<b>&amp;</b></p>')

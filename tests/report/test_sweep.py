@@ -53,7 +53,7 @@ def test_costs_are_added_up_over_the_logs(folder):
   assert float(row['tokens_per_second']) == 6 * 8 * 16 * 0.75 / 1.5
 
 
-def test_what_is_counted_is_whole(folder):
+def test_counts_are_whole_numbers(folder):
   # Logs round shares to seven digits: 24,444 of 98,304 places were padding, 10,007 predicted.
   run = folder / 'runs' / 'rate=0.3_seed=0'
   fake.run(run, 3.9, 0.3, batch_size=3072)
@@ -130,7 +130,7 @@ def test_a_run_is_done_when_its_last_step_is_evaluated_and_saved(folder):
   assert [row['step'] for row in results(folder)][:4] == ['4', '6', '', '']
 
 
-def test_a_loss_that_is_no_number_is_not_a_number(folder):
+def test_a_loss_that_is_not_a_number_is_read_as_nan(folder):
   path = folder / 'runs' / 'rate=0.8_seed=2' / 'evaluations.jsonl'
   path.write_text(path.read_text().replace(f': {fake.loss("rate=0.8", 2)}', ': null'))
   run = sweep_results.read(folder).runs[-1]
@@ -138,7 +138,7 @@ def test_a_loss_that_is_no_number_is_not_a_number(folder):
   assert results(folder)[-1]['reference_loss'] == 'nan'
 
 
-def test_the_settings_that_vary_are_told_from_those_that_do_not(folder):
+def test_the_settings_that_vary_are_distinguished_from_those_that_do_not(folder):
   plan = json.loads((folder / 'sweep.json').read_text())
   for entry in plan['runs']:
     entry['settings'] |= {'total_steps': 6}

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from mlm_jax.training import checkpoint
+from tests import shared_runs
 from tests import toys
 from tests.sweeps import experiments
 
@@ -44,7 +45,7 @@ def sweep_command(experiment, workdir, *flags):
 def compilation_cache():
   """Returns what lets processes share the compiled programs of these tests."""
   return {
-    'JAX_COMPILATION_CACHE_DIR': jax.config.jax_compilation_cache_dir,
+    'JAX_COMPILATION_CACHE_DIR': shared_runs.compilation_cache(),
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
   }
 

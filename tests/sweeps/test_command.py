@@ -96,13 +96,13 @@ def test_the_plan_counts_no_runs_of_another_sweep(capsys, tmp_path):
   assert status == 2 and 'holds another sweep' in err and not out
 
 
-def test_fewer_than_three_seeds_are_allowed_and_said(capsys, tmp_path):
+def test_fewer_than_three_seeds_are_allowed_and_reported(capsys, tmp_path):
   experiment = experiments.write(tmp_path / 'experiment', _BODY.format(seeds=2))
   status, out, _ = call(capsys, 'sweep', experiment, f'--workdir={tmp_path / "sweep"}', '--plan')
   assert status == 0 and 'fewer than 3 seeds: no difference can be claimed' in out
 
 
-def test_the_plan_of_a_sweep_that_stands_says_how_far_it_is(tmp_path):
+def test_the_plan_of_an_interrupted_sweep_says_how_far_it_is(tmp_path):
   plan = experiments.plan(tmp_path)
   layout.write(plan, tmp_path)
   places = [layout.run_folder(tmp_path, run) for run in plan.runs]

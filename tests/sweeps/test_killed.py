@@ -1,6 +1,4 @@
-"""Real sweeps that are killed and stopped: what they end with, and what they find when taken up
-again.
-"""
+"""Real sweeps that are killed and stopped: what they end with, and what a resumed one finds."""
 
 import os
 import signal
@@ -37,7 +35,7 @@ def test_a_sweep_that_is_killed_and_stopped_ends_with_the_bytes_of_an_unbroken_o
 
 
 @pytest.mark.slow
-def test_a_sweep_taken_up_after_it_was_killed_waits_for_the_run_that_outlived_it(tmp_path):
+def test_a_sweep_resumed_after_it_was_killed_waits_for_the_run_that_outlived_it(tmp_path):
   experiment, workdir = processes.write_experiment(tmp_path, [0.15], 1), tmp_path / 'sweep'
   sweep = processes.sweep_command(experiment, workdir)
   processes.wait_for_step(workdir, NAMES[0], 20)

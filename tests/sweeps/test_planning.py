@@ -34,7 +34,7 @@ def test_a_key_is_written_out_where_its_last_part_names_two():
   ]
 
 
-def test_names_are_safe_and_short_and_tell_long_values_apart():
+def test_names_are_safe_and_short_and_distinguish_long_values():
   paths = ['text:/a/' + 'b' * 400 + '/*.txt', 'text:/a/' + 'b' * 400 + '/*.gz']
   made = names_of(sweeps.param('data.source', paths))
   assert len(set(made)) == 2
@@ -53,7 +53,7 @@ def test_names_are_safe_and_short_and_tell_long_values_apart():
     ('data.field', ['A b', 'a b']),
   ),
 )
-def test_names_tell_apart_what_they_had_to_change(key, values):
+def test_names_distinguish_what_they_had_to_change(key, values):
   made = names_of(sweeps.param(key, values))
   assert len({name.casefold() for name in made}) == 2
 
@@ -92,7 +92,7 @@ def test_the_runs_are_the_base_with_their_settings_laid_over():
   'settings',
   ({'masking': 'spanbert', 'masking.rate': 0.4}, {'masking.rate': 0.4, 'masking': 'spanbert'}),
 )
-def test_a_preset_comes_before_settings_of_its_group_wherever_it_stands(settings):
+def test_a_preset_comes_before_settings_of_its_group_wherever_it_is(settings):
   base = toys.config(masking__static_copies=7, masking__replacement_distribution='frequency')
   masking = experiments.plan('w', [settings], base).runs[0].config.masking
   assert (masking.unit, masking.rate, masking.static_copies, masking.replacement_distribution) == (
@@ -204,7 +204,7 @@ def test_a_folder_without_a_sweep_says_so(tmp_path):
     sweeps.load(tmp_path)
 
 
-def test_the_file_in_place_of_its_folder_is_said(tmp_path):
+def test_the_file_in_place_of_its_folder_is_reported(tmp_path):
   folder = experiments.write(tmp_path / 'experiment', 'return 3')
   with pytest.raises(config_lib.UserError) as error:
     sweeps.load(folder / 'sweep.py')

@@ -45,7 +45,7 @@ def test_what_is_done_is_not_made_again(tmp_path):
   assert make(tmp_path, third)[0] and third.started == []
 
 
-def test_a_crashed_run_is_tried_again_twice_at_most_and_the_others_go_on(tmp_path):
+def test_a_crashed_run_is_tried_again_twice_at_most_and_the_others_continue(tmp_path):
   actor = Actor({NAMES[0]: [1, -9, 'done'], NAMES[2]: [1, 1, -11, 'done']})
   done, lines = make(tmp_path, actor)
   assert not done
@@ -71,7 +71,7 @@ def test_a_run_that_never_begins_is_not_tried_for_ever(tmp_path):
   }
 
 
-def test_a_sweep_that_cannot_go_on_stops_its_runs(tmp_path, monkeypatch):
+def test_a_sweep_that_cannot_continue_stops_its_runs(tmp_path, monkeypatch):
   actor = Actor(slots=2)
 
   def fail(*unused):
@@ -157,7 +157,7 @@ def test_a_signal_does_not_wait_for_a_process_that_outlived_its_sweep(tmp_path):
   assert statuses(tmp_path)[NAMES[0]] == {'state': 'waiting', 'attempts': 0, 'error': None}
 
 
-def test_a_folder_that_is_held_is_no_wrong_input(tmp_path):
+def test_a_folder_that_is_held_is_not_wrong_input(tmp_path):
   let_go = hold(tmp_path / 'runs' / NAMES[0])
   with (
     pytest.raises(config_lib.UserError) as error,
@@ -176,7 +176,7 @@ def test_a_run_is_done_when_its_last_step_is_saved_whatever_its_exit_status_is(t
 
 
 @pytest.mark.parametrize('number', (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-def test_a_signal_stops_what_runs_and_the_same_call_goes_on(tmp_path, number):
+def test_a_signal_stops_what_runs_and_the_same_call_resumes(tmp_path, number):
   actor = Actor({NAMES[1]: [lambda: os.kill(os.getpid(), number)]}, slots=2)
   before = signal.getsignal(number)
   done, lines = make(tmp_path, actor)

@@ -11,6 +11,7 @@ from mlm_jax.sweeps import layout
 from mlm_jax.sweeps import planning
 from mlm_jax.sweeps import vectorized_runner
 from mlm_jax.tasks import population
+from mlm_jax.training import loop
 from mlm_jax.training import workdir as workdir_lib
 from tests import toys
 from tests.sweeps import actors
@@ -38,7 +39,7 @@ def made(monkeypatch):
       raise act
     for workdir in workdirs if act == 'done' else ():
       actors.finish(workdir)
-    return dict.fromkeys(workdirs, population.Outcome(act))
+    return dict.fromkeys(workdirs, loop.Outcome(act))
 
   acts = []
   monkeypatch.setattr(population, 'run', run)
@@ -63,12 +64,12 @@ def test_runs_that_differ_in_numbers_train_as_one_and_are_made_once(made, tmp_pa
   assert vectorized_runner.run(plan, tmp_path, log=experiments.QUIET) and len(made[0]) == 2
 
 
-def test_a_population_has_as_many_runs_as_was_said(made, tmp_path):
+def test_a_population_has_as_many_runs_as_asked_for(made, tmp_path):
   assert vectorized_runner.run(experiments.plan(tmp_path, _RUNS), tmp_path, 3, experiments.QUIET)
   assert [len(names) for names in made[0]] == [3, 1, 3, 1]
 
 
-def test_what_fails_is_said_and_the_next_population_is_made(made, tmp_path):
+def test_what_fails_is_reported_and_the_next_population_is_made(made, tmp_path):
   made[1].append(config_lib.UserError('the disk is full'))
   plan = experiments.plan(tmp_path, _RUNS)
   lines = []
@@ -114,7 +115,7 @@ def test_a_signal_ends_the_sweep(made, tmp_path):
   assert len(made[0]) == 1 and set(states(tmp_path).values()) == {'waiting'}
 
 
-def test_a_population_over_nothing_but_what_is_no_number_is_refused(made, tmp_path):
+def test_a_population_whose_runs_differ_in_no_number_is_refused(made, tmp_path):
   plan = experiments.plan(
     tmp_path, sweeps.product(sweeps.param('masking.unit', ['token', 'word']), sweeps.seeds(1))
   )

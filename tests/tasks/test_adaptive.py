@@ -23,8 +23,8 @@ from mlm_jax.training import optim
 from mlm_jax.training import sharding
 from mlm_jax.training import step as step_lib
 from tests import toys
-from tests.training.test_loop import assert_equal_runs
-from tests.training.test_loop import train_until
+from tests.tasks.test_pretraining import train_until
+from tests.training import toy
 from tests.training.test_step import assert_close
 
 CLASSES = ('A', 'B', 'C')
@@ -151,7 +151,7 @@ def whole_run(tmp_path_factory, config):
   return folder
 
 
-def adapted_of(workdir, step=None):
+def learned_by(workdir, step=None):
   return checkpoint.read_model(workdir / 'checkpoints', step)[2]
 
 
@@ -163,12 +163,12 @@ def test_a_run_that_was_stopped_has_learned_the_same_to_the_bit(
   """Stopped between two changes of the weights and at one."""
   assert not train_until(config, tmp_path / 'run', step, monkeypatch)
   assert pretraining.run(config, tmp_path / 'run', lambda line: None)
-  assert_equal_runs(tmp_path / 'run', whole_run)
-  jax.tree.map(np.testing.assert_array_equal, adapted_of(tmp_path / 'run'), adapted_of(whole_run))
+  toy.assert_equal_runs(tmp_path / 'run', whole_run)
+  jax.tree.map(np.testing.assert_array_equal, learned_by(tmp_path / 'run'), learned_by(whole_run))
 
 
 def test_what_was_learned_is_saved_and_opened_with_the_model(config, whole_run):
-  saved = adapted_of(whole_run)
+  saved = learned_by(whole_run)
   start = masking.make(toys.table(), selection='accuracy', rate=0.3).learned
   assert saved.keys() == start.keys() and len(set(saved['weight_V'].tolist())) > 10
   run = mlm_jax.open_run(whole_run)

@@ -11,7 +11,7 @@ from tests.training import toy
 
 
 def data(number, seed):
-  """Returns (tokens_NL, label_N): whether the token behind [CLS] is a small number."""
+  """Returns (tokens_NL, label_N): whether the token after [CLS] is a small number."""
   random = np.random.default_rng(seed)
   tokens_NL = random.integers(5, toys.VOCAB, (number, 8)).astype(np.int32)
   tokens_NL[:, 0], tokens_NL[:, -1] = toys.CLS, toys.SEP

@@ -265,7 +265,7 @@ def test_a_folder_that_is_at_work_or_another_runs_is_refused(config, tmp_path):
   assert not (tmp_path / 'a').exists()
 
 
-def test_runs_are_put_together_by_what_is_no_number(config):
+def test_runs_are_grouped_by_what_is_not_a_number(config):
   configs = {
     'a': config(),
     'word': config(masking__unit='word'),

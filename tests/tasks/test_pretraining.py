@@ -23,6 +23,7 @@ from mlm_jax.training import logs
 from mlm_jax.training import loop
 from mlm_jax.training import sharding
 from mlm_jax.training import workdir as workdir_lib
+from tests import shared_runs
 from tests import toys
 from tests.training import toy
 
@@ -223,7 +224,7 @@ def test_reference_masks_are_the_same_whatever_the_seed_and_the_policy(config, t
     (dict(optim__decay_rules=(('.*kernel', True),)), 'no rule matches parameter'),
   ),
 )
-def test_what_cannot_work_together_is_said_before_the_data_is_touched(
+def test_what_cannot_work_together_is_reported_before_the_data_is_touched(
   config, tmp_path, settings, says
 ):
   with pytest.raises(config_lib.UserError, match=says):
@@ -235,7 +236,7 @@ def test_what_cannot_work_together_is_said_before_the_data_is_touched(
   assert not (tmp_path / 'run').exists()
 
 
-def test_a_corpus_too_small_for_a_batch_is_said(config, tmp_path):
+def test_a_corpus_too_small_for_a_batch_is_reported(config, tmp_path):
   with pytest.raises(config_lib.UserError, match='too small for one batch'):
     pretraining.run(config(batch_size=100_000), tmp_path / 'run', toy.silent)
   assert not (tmp_path / 'run').exists()
@@ -256,8 +257,8 @@ def test_another_tokenizer_is_refused(config, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_said_and_the_checkpoint_before_survives(config, tmp_path):
-  """A file-size limit stands for the full disk; it must hit the save, not the compiler's cache."""
+def test_a_full_disk_is_reported_and_the_checkpoint_before_survives(config, tmp_path):
+  """A limit on file sizes replaces a full disk; it must hit the save, not the compiler's cache."""
   run = tmp_path / 'run'
   c = config(total_steps=4, checkpoint__every=2, evaluation__every=4)
   config_file = tmp_path / 'config.json'
@@ -305,7 +306,7 @@ def test_a_run_killed_again_and_again_equals_one_never_killed(config, tmp_path):
     f'c = config.from_json(pathlib.Path({str(config_file)!r}).read_text())\n'
     'pretraining.run(c, sys.argv[1], print)\n'
   )
-  cache = jax.config.jax_compilation_cache_dir
+  cache = shared_runs.compilation_cache()
   run = lambda workdir: subprocess.Popen(
     [sys.executable, '-c', script, str(workdir)],
     stdout=subprocess.DEVNULL,
@@ -380,7 +381,7 @@ def test_a_run_starts_from_the_encoder_of_a_run_with_other_heads(config, whole_r
   jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
-def test_a_run_with_another_encoder_is_no_place_to_start_from(config, whole_run, tmp_path):
+def test_a_run_cannot_start_from_one_with_another_encoder(config, whole_run, tmp_path):
   c = config(init_from=str(whole_run[0]), model__width=64)
   says = 'config.init_from = .* has another model: embeddings/.* is .* there, .* here'
   with pytest.raises(config_lib.UserError, match=says):

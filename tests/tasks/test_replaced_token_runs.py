@@ -1,5 +1,5 @@
 """A run with a generator and a discriminator, as those who use it meet it: trained, evaluated,
-opened, gone on from.
+opened, continued.
 """
 
 import json
@@ -36,7 +36,7 @@ def workdir(tmp_path_factory, corpus):
   return folder
 
 
-def test_evaluations_say_both_losses_and_how_often_the_detector_is_right(workdir):
+def test_evaluations_say_both_losses_and_how_often_the_discriminator_is_right(workdir):
   for line in logs.read_log(workdir, 'evaluations'):
     for policy in ('reference', 'policy'):
       assert 0 < line[f'{policy}_loss'] < 10 and 0 < line[f'{policy}_rtd_loss'] < 5
@@ -50,7 +50,7 @@ def test_slices_are_the_generators(workdir):
   assert slices['loss'] == pytest.approx(last['reference_loss'], rel=1e-5)
 
 
-def test_the_generator_fills_and_the_detector_embeds(workdir):
+def test_the_generator_fills_and_the_discriminator_embeds(workdir):
   run = mlm_jax.open_run(workdir)
   row = np.load(next((workdir / 'data').rglob('train/rows.npy')))[0]
   text = run.tokenizer.decode([i for i in row if i not in run.tokenizer.special_ids][:6])

@@ -62,7 +62,7 @@ def test_a_run_stopped_inside_and_between_stages_equals_one_never_stopped(
   assert len(timing) == 3 and all(line['tokens_per_second'] > 0 for line in timing)
 
 
-def test_a_growing_batch_goes_on_in_the_same_order(config):
+def test_a_growing_batch_continues_in_the_same_order(config):
   """Eight rows a step, then four: each row is met once before any is met twice."""
   steps = 160
   p = problem(
@@ -90,7 +90,7 @@ def test_a_growing_batch_goes_on_in_the_same_order(config):
   ]
 
 
-def test_rows_of_another_length_share_the_tokenizer_and_stand_beside_the_first(
+def test_rows_of_another_length_share_the_tokenizer_and_are_beside_the_first(
   config, data, tmp_path
 ):
   c = config({'steps': 2}, {'steps': 2, 'data.row_length': 32}, {'steps': 2})
@@ -107,7 +107,7 @@ def test_rows_of_another_length_share_the_tokenizer_and_stand_beside_the_first(
     (8, 16),
     (8, 16),
   ]
-  # The third stage goes on where the first stopped.
+  # The third stage continues where the first stopped.
   first = problem(config())
   np.testing.assert_array_equal(
     p.stages[2].batch(4).example_B2, first.stages[0].batch(2).example_B2
@@ -158,7 +158,7 @@ def test_prepare_makes_the_rows_of_every_stage(data, tmp_path):
   assert store.open_prepared(tmp_path / 'data_32').row_length == 32
 
 
-def test_the_same_stages_given_as_lists_are_no_other_config(config):
+def test_the_same_stages_given_as_lists_are_the_same_config(config):
   stages = ({'steps': 6, 'masking.corruption_probs': [1, 0, 0], 'data.prepared': 'moved'},)
   tuples = ({'steps': 6, 'masking.corruption_probs': (1, 0, 0)},)
   assert config_lib.differences(config(*stages), config(*tuples)) == []

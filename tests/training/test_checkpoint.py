@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not at all, and the newest whole one is found."""
+"""Checkpoints: complete or absent, and the newest intact one is found."""
 
 import json
 
@@ -108,7 +108,7 @@ def test_where_nothing_can_be_restored_nothing_is_moved_and_the_steps_are_named(
     checkpoint.read_model(folder)
 
 
-def test_a_whole_step_that_does_not_load_is_not_called_broken(saved):
+def test_an_intact_step_that_does_not_load_is_not_called_broken(saved):
   checkpoints, folder, _ = saved
   with pytest.raises(config_lib.UserError, match='3 does not load'):
     checkpoints.restore_newest({**ABSTRACT, 'more': ABSTRACT['params']})

@@ -7,13 +7,13 @@ import subprocess
 import sys
 import time
 
-import jax
 import pytest
 
 from mlm_jax import config as config_lib
 from mlm_jax.tasks import pretraining
 from mlm_jax.training import checkpoint
 from mlm_jax.training import distributed
+from tests import shared_runs
 from tests import toys
 from tests.training import toy
 
@@ -70,7 +70,7 @@ def start(config, workdir, slurm=False, others=None):
   environment = {
     **os.environ,
     'XLA_FLAGS': flags,
-    'JAX_COMPILATION_CACHE_DIR': jax.config.jax_compilation_cache_dir,
+    'JAX_COMPILATION_CACHE_DIR': shared_runs.compilation_cache(),
   }
   return [
     subprocess.Popen(
@@ -117,7 +117,7 @@ def test_two_processes_that_slurm_starts_equal_one_with_two_devices_bit_for_bit(
 
 @pytest.mark.slow
 @pytest.mark.parametrize('dead, every', ((0, 5), (1, 5), (1, 1)))
-def test_when_a_process_dies_the_other_ends_with_a_line_and_the_run_can_go_on(
+def test_when_a_process_dies_the_other_ends_with_a_line_and_the_run_can_be_resumed(
   config, tmp_path, dead, every, monkeypatch
 ):
   """With a save at every step it dies in one."""

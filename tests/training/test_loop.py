@@ -60,7 +60,7 @@ def test_lines_show_the_metrics_and_the_speed(tmp_path):
   assert lines[1].startswith('step 3  held out: fit error ')
 
 
-def test_utilisation_is_told_where_the_peak_is_known(tmp_path, monkeypatch):
+def test_utilisation_is_reported_where_the_peak_is_known(tmp_path, monkeypatch):
   monkeypatch.setattr(compiled.flops, 'peak', lambda kind: 1e12)
   lines = []
   work = {'work': lambda sums: {'examples': 16.0, 'model_flops': 4e6}}

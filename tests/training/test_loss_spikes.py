@@ -1,4 +1,4 @@
-"""Loss spikes: told from the median of what came before, also across a restart."""
+"""Loss spikes: recognised by the median of what came before, also across a restart."""
 
 import numpy as np
 

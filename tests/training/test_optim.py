@@ -119,7 +119,7 @@ class WrittenOut:
     self.param = self.param - rate * direction
 
 
-def test_linear_warms_up_peaks_and_ends_at_the_final_fraction():
+def test_linear_warms_up_peaks_and_ends_at_the_final_ratio():
   found = rates(warmup_steps=10, learning_rate=2.0, final_lr_ratio=0.1)
   np.testing.assert_allclose(found[:10], 2.0 * np.arange(1, 11) / 10, rtol=1e-6)
   np.testing.assert_allclose(found[10:], 2.0 * (0.1 + 0.9 * np.arange(90, -1, -1) / 90), rtol=1e-6)
@@ -239,7 +239,7 @@ def test_lamb_and_adamw_equal_optax_on_the_unstacked_model():
 
 @pytest.mark.parametrize('name', OPTIMIZERS)
 def test_a_zero_gradient_leaves_undecayed_parameters_alone(name):
-  # An epsilon whose square is no float32: nothing may be divided by zero.
+  # An epsilon whose square underflows in float32: nothing may be divided by zero.
   config = settings(name=name, epsilon=1e-30, weight_decay=0.1, warmup_steps=0)
   params = model_params()
   for path, update in one_update(config, params, jax.tree.map(np.zeros_like, params)).items():
@@ -258,7 +258,7 @@ def test_a_skipped_update_does_not_shift_the_rate(name):
 
 
 @pytest.mark.parametrize('name', OPTIMIZERS)
-def test_layer_decay_scales_update_and_weight_decay_by_depth(name):
+def test_layerwise_lr_decay_scales_update_and_weight_decay_by_depth(name):
   params = model_params()
   even, decayed = (
     one_update(
@@ -310,7 +310,7 @@ def test_the_models_norms_and_biases_are_not_decayed():
 
 
 def test_a_generator_may_have_an_optimizer_of_its_own():
-  """What clips it apart and gives it half the rate equals two optimizers that never meet."""
+  """Clipping it separately at half the rate equals two optimizers that never meet."""
   discriminator, generator = model_params(), model_params(seed=1)
   joint = optim.make(settings(clip_separately=True, generator_lr_multiplier=0.5), 10)
   alone, slower = optim.make(settings(), 10), optim.make(settings(learning_rate=0.5e-2), 10)

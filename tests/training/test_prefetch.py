@@ -2,6 +2,7 @@
 
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_an_error_ahead_is_raised_at_its_batch_and_ends_the_thread():
 
 
 def test_closing_ends_the_thread():
-  batches = prefetch.prefetch(lambda i: i, 0, 10**9)
+  batches: Any = prefetch.prefetch(lambda i: i, 0, 10**9)
   next(batches)
   batches.close()
   assert wait_until_gone()

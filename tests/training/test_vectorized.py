@@ -7,6 +7,7 @@ import pytest
 from mlm_jax import masking
 from mlm_jax.core import rng
 from mlm_jax.core import vocabulary
+from mlm_jax.tasks import population
 from mlm_jax.training import sharding
 from mlm_jax.training import vectorized
 from tests import toys
@@ -33,7 +34,7 @@ def test_masks_of_replicas_are_those_of_the_runs_alone(settings, arms):
   table = vocabulary.table(toys.VOCAB, toys.MASK, toys.SPECIAL, counts_V=np.arange(toys.VOCAB) ** 3)
   batch = toys.batch(rows=32)
   policies = [masking.make(table, **settings | arm) for arm in arms]
-  over = vectorized.Replicated(vectorized.alike(policies), sharding.largest_mesh(1))
+  over = vectorized.Replicated(population.unify(policies), sharding.largest_mesh(1))
   mask = jax.jit(
     lambda policy, progress, batch, key: masking.mask_batch(policy, key, batch, progress)
   )

@@ -1,3 +1,5 @@
+import types
+
 import numpy as np
 import pytest
 
@@ -82,20 +84,16 @@ def test_words_are_those_of_masking_by_words(tokenizer):
   assert found.tokens_W.sum() == (units_BL >= 0).sum()
 
 
-def test_a_hash_tells_the_pieces_of_a_word_and_their_order(tokenizer):
+def test_a_hash_depends_on_the_pieces_of_a_word_and_their_order(tokenizer):
   tokens_BL = np.array([[10, 11, 12, 11, 10, 12, 10, 11]])
   starts_V = np.zeros(tokenizer.size, bool)
   starts_V[[10, 12]] = True
-  fake = type(
-    'Fake',
-    (),
-    dict(
-      size=tokenizer.size,
-      special_ids=(0,),
-      starts_V=starts_V,
-      ends_V=np.zeros_like(starts_V),
-      letters_V=np.ones_like(starts_V),
-    ),
+  fake = types.SimpleNamespace(
+    size=tokenizer.size,
+    special_ids=(0,),
+    starts_V=starts_V,
+    ends_V=np.zeros_like(starts_V),
+    letters_V=np.ones_like(starts_V),
   )
   found = collocations.words(fake, tokens_BL, np.array([[0]]))
   words = [
@@ -186,7 +184,7 @@ def test_overlaps_are_broken_at_random(tokenizer):
   assert 140 < firsts < 260  # 6 standard deviations
 
 
-def test_a_text_is_matched_alike_wherever_it_stands(tokenizer):
+def test_a_text_is_matched_alike_wherever_it_is(tokenizer):
   phrases = ['ba be', 'be bi', 'bi ba', 'ba ba']
   made = collocations.Collocations(tokenizer, entries(tokenizer, phrases))
   tokens_BL, starts_BS = random_rows(tokenizer, 30, seed=5)
@@ -206,7 +204,7 @@ def different(n, seed):
   return [' '.join(words) + '.' for words in draw.choice('da mi pa gu'.split(), (n, 12))]
 
 
-def test_a_phrase_that_comes_again_is_divided_by_another_draw(tokenizer):
+def test_a_phrase_that_occurs_again_is_divided_by_another_draw(tokenizer):
   """In another document, and further on in the same one."""
   phrases = ['lo be', 'be ku']
   outcomes = [
@@ -242,10 +240,9 @@ def test_a_file_of_entries_is_made_ready_and_a_damaged_one_refused(tokenizer, tm
   assert collocations.load(path, tokenizer) is None
   collocations.write(path, entries(tokenizer, ['lo be']))
   tokens_BL, starts_BS = row(tokenizer, 'da lo be mi')
-  assert (
-    collocations.load(path, tokenizer)(tokens_BL, starts_BS).sum()
-    == len(tokenizer.encode('lo be')) - 1
-  )
+  joins = collocations.load(path, tokenizer)
+  assert joins is not None
+  assert joins(tokens_BL, starts_BS).sum() == len(tokenizer.encode('lo be')) - 1
   whole = path.read_bytes()
   for data in (whole[:-9], b'', b'no zip'):
     path.write_bytes(data)

@@ -155,7 +155,7 @@ def test_a_vocabulary_takes_the_best_of_each_length_in_fixed_shares(tokenizer, r
     10,
     5,
     4,
-  ]  # of five words there are no more
+  ]  # there are no more of five words
   for n in (2, 3, 4, 5):
     best = sorted(
       (score for gram, (_, score) in everything.items() if len(gram) == n), reverse=True

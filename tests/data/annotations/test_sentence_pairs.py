@@ -31,12 +31,12 @@ TOKENIZER = types.SimpleNamespace(
 )
 
 
-def documents(number, seed=0):
+def documents(number, seed=0) -> tuple[np.ndarray, np.ndarray]:
   """Returns (lengths, pieces_T) of documents of 0 to 40 sentences, of which every fourth is
   quoted.
   """
   random = np.random.default_rng(seed)
-  made = []
+  made: list[list[int]] = []
   for _ in range(number):
     made.append([])
     for _ in range(random.integers(0, 41)):
@@ -49,7 +49,7 @@ def documents(number, seed=0):
 
 
 def sentences_of(document):
-  """Returns [(begin, end)] of the sentences of a list of pieces: a word behind a stop begins
+  """Returns [(begin, end)] of the sentences of a list of pieces: a word after a stop begins
   another.
   """
   begins = [
@@ -68,7 +68,7 @@ def many():
 
 
 @pytest.fixture(scope='module', params=['nsp', 'sop'])
-def made(request, many):
+def made(request, many: tuple[np.ndarray, np.ndarray]):
   return request.param, sentence_pairs.make(*many, TOKENIZER, ROOM, request.param)
 
 
@@ -131,7 +131,7 @@ def test_each_piece_is_in_at_most_one_pair_of_its_own_document(made, many):
   assert found.left_out(len(many[1])) == len(many[1]) - len(seen)
 
 
-def test_lengths_do_not_tell_wrong_from_right(many):
+def test_lengths_do_not_tell_wrong_from_right(many: tuple[np.ndarray, np.ndarray]):
   """The mean rank of the wrong ones, .5 where lengths say nothing; first parts never depend on the
   label.
   """
@@ -151,7 +151,7 @@ def test_what_is_written_is_the_parts_with_a_token_between(made, many):
   assert made[1].lengths.tolist() == list(map(len, wanted))
 
 
-def test_first_parts_and_labels_hang_on_their_document_alone(made, many):
+def test_first_parts_and_labels_depend_on_their_document_alone(made, many):
   kind, found = made
   lengths, pieces_T = many
   few = sentence_pairs.make(lengths[:50], pieces_T[: lengths[:50].sum()], TOKENIZER, ROOM, kind)
@@ -300,9 +300,8 @@ def test_no_collocation_and_no_unit_reaches_from_one_sentence_of_a_pair_into_the
   part_BL = np.cumsum(
     np.isin(batch.tokens_BL, (prepared.tokenizer.cls_id, prepared.tokenizer.sep_id)), axis=1
   )
-  assert (
-    batch.joins_BL.any() and not (batch.joins_BL[:, 1:] & (part_BL[:, 1:] != part_BL[:, :-1])).any()
-  )
+  joins_BL = batch.columns['joins_BL']
+  assert joins_BL.any() and not (joins_BL[:, 1:] & (part_BL[:, 1:] != part_BL[:, :-1])).any()
   mask = jax.jit(masking.mask_batch)
   for unit in ('word', 'span', 'collocation', 'sentence'):
     policy = masking.make(prepared.table, unit=unit)

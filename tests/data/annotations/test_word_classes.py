@@ -112,7 +112,7 @@ def test_a_functions_words_reach_their_tokens(tagger, tmp_path):
   assert prepared.classes == prepared.table.classes == ('name', 'number', 'other')
   seen = dict.fromkeys(('name', 'number', 'other', ''), 0)
   for word, name in words_and_classes(prepared):
-    if not word:  # a space before letters that stand apart
+    if not word:  # a space before letters that are words of their own
       continue
     wanted = (
       ''
@@ -146,7 +146,7 @@ def treebank(path, documents):
 
 
 def test_the_classes_of_a_treebank_stay_with_their_words_through_cleaning(tmp_path):
-  """Each word's class is told by its first letter; cleaning changes the length of many."""
+  """Each word's class is given by its first letter; cleaning changes the length of many."""
   tags = {'b': 'NOUN', 'd': 'VERB', 'f': 'ADJ', 'g': 'PROPN', 'k': 'DET', 'l': 'PRON'}
   ending = ['', 'e\u0301', '\x07', 'a\ufeffx', '\u1112\u1161', 'ﬁ', 'n\xa0n'.replace('\xa0', '')]
   draw = np.random.default_rng(0)
@@ -246,7 +246,7 @@ def test_classes_are_numbered_by_their_sorted_names(tagger):
     ('tagger_of_test:many', 'more than 254 classes'),
   ],
 )
-def test_every_mistake_of_a_function_is_said_in_a_line_that_names_it(
+def test_every_mistake_of_a_function_is_reported_in_a_line_that_names_it(
   tagger, tmp_path, name, message
 ):
   with pytest.raises(config.UserError, match=message) as error:

@@ -79,12 +79,12 @@ def test_each_rule_counts_what_it_took():
     (b'', True),
   ],
 )
-def test_what_is_mostly_not_text_is_told(data, text):
+def test_what_is_mostly_not_text_is_reported(data, text):
   assert clean.is_text(data) == text
 
 
 def brute_repetition(text):
-  """Returns the share of characters in a window of 20 that stood before, character by character."""
+  """Returns the share of characters in a window of 20 that occurred before, one by one."""
   repeated = set()
   for i in range(len(text) - 19):
     if text[i : i + 20] in (text[j : j + 20] for j in range(i)):
@@ -92,7 +92,7 @@ def brute_repetition(text):
   return len(repeated) / len(text)
 
 
-def test_repetition_is_the_share_that_has_stood_before():
+def test_repetition_is_the_share_that_occurred_before():
   draw = random.Random(3)
   parts = [''.join(draw.choices('ab日', k=30)) for _ in range(4)]
   for n in (1, 2, 5, 12):

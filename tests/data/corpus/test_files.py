@@ -132,7 +132,7 @@ def test_links_in_archives_are_skipped_and_named(tmp_path):
   assert skipped.links == [f'{path}:soft.txt', f'{path}:hard.txt']
 
 
-def test_links_to_nothing_are_no_files(tmp_path):
+def test_links_to_nothing_are_not_files(tmp_path):
   (tmp_path / 'a.txt').write_text('a')
   (tmp_path / 'b.txt').symlink_to('a.txt')
   (tmp_path / 'c.txt').symlink_to('absent')

@@ -60,7 +60,7 @@ def test_a_piece_without_a_letter_of_a_spaced_script_is_a_word_of_its_own(text):
     '',
   ],
 )
-def test_letters_of_spaced_scripts_and_what_goes_with_them_are_no_word_of_their_own(text):
+def test_letters_of_spaced_scripts_and_what_goes_with_them_are_not_words_of_their_own(text):
   assert not scripts.stands_apart(text)
 
 

@@ -1,4 +1,4 @@
-"""tokenizer.json behind the common face: against the `tokenizers` library called plainly."""
+"""tokenizer.json behind the common interface, against direct calls of the `tokenizers` library."""
 
 import functools
 import json
@@ -203,7 +203,7 @@ def test_a_mask_takes_the_place_of_a_word(name, tokenizer):
     before = encode(' '.join(words[:i])) if i else []
     rest = encode(' '.join(words[:1] + words[i + 1 :]))[len(encode(words[0])) :]
     assert ids == before + [mask] + rest
-  if name not in ('words', 't5'):  # there white space alone parts words
+  if name not in ('words', 't5'):  # there white space alone separates words
     whole = encode(words[0] + '.')
     assert whole[:-1] == encode(words[0])
     assert tokenizer.encode_with_masks('[MASK].') == [mask, whole[-1]]
@@ -217,7 +217,7 @@ def test_words_are_those_between_spaces(name, tokenizer):
   for text in sentences(30):
     words = (text.lower() if name == 'bert' else text).removesuffix('.').split(' ')
     found = [word for word in words_of(tokenizer, text) if word]
-    # Where white space alone parts words, a piece may end in the full stop.
+    # Where white space alone separates words, a piece may end in the full stop.
     assert (
       found == words + ['.']
       or name not in ('bert', 'roberta', 'prefixed')
@@ -260,7 +260,7 @@ def test_parts_of_characters_go_with_the_character_they_begin():
   named = {bytes_.piece(i): i for i in range(bytes_.size)}
   partial = [i for piece, i in named.items() if '<0x' in piece]
   assert bytes_.byte_ids == tuple(sorted(partial)) and len(partial) >= 128
-  # Lead bytes of Han and kana begin a word; those of Latin and Greek, and all that go on, do not.
+  # Lead bytes of Han and kana begin a word; those of Latin and Greek and continuation bytes do not.
   for piece, starts in (
     ('<0xE6>', 1),
     ('<0xE3>', 1),

@@ -102,7 +102,7 @@ def test_a_file_without_marks_is_a_document_and_may_be_compressed(tmp_path):
     ([line(1, 'a'), '#newpar'], 'line 2 is not CoNLL-U: a blank line'),
   ],
 )
-def test_a_line_that_is_none_is_named(tmp_path, lines, message):
+def test_an_invalid_line_is_named(tmp_path, lines, message):
   (tmp_path / 'a.conllu').write_text('\n'.join(lines))
   with pytest.raises(config.UserError, match=message):
     annotated(tmp_path / 'a.conllu')
@@ -249,7 +249,7 @@ def test_a_mark_goes_with_the_word_that_it_composes_with():
     conllu.Word('\u0301', 'SYM', ''),
   ]
   assert conllu.carried(words, settings()) == [(5, 'NOUN'), (1, 'SYM')]
-  # Marks that change places; a mark behind what is removed.
+  # Marks that change places; a mark after what is removed.
   for forms in (['b', '\u0301', '\u0323'], ['a', '\x07', '\u0301']):
     words = [conllu.Word(form, form, '') for form in forms]
     assert conllu.carried(words, settings()) == [

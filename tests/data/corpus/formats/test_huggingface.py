@@ -177,7 +177,7 @@ def test_records_of_a_repository_may_be_compressed_and_other_files_are_left_alon
   assert read(tmp_path)[0] == ['one', 'two']
 
 
-def test_records_without_a_text_are_said_by_the_field_that_the_source_names(tmp_path):
+def test_records_without_a_text_are_reported_by_the_field_that_the_source_names(tmp_path):
   (tmp_path / 'train.jsonl').write_text('{"body": 3}\n')
   with pytest.raises(config.UserError, match="skipped 1 records without a text in 'body'$"):
     prepare.prepare(

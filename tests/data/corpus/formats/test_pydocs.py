@@ -82,7 +82,7 @@ def test_a_class_is_one_document_with_its_methods(packages):
     [7, 7, 7],
   ],
 )
-def test_no_package_has_more_than_a_quarter_where_that_can_be(sizes):
+def test_no_package_has_more_than_a_quarter_where_that_is_possible(sizes):
   packages = [[f'{i:03}'[:1] for i in range(size)] for size in sizes]
   kept = [sum(map(len, each)) for each in pydocs._balance(packages)]
   if sum(size > 0 for size in sizes) > 4:

@@ -2,6 +2,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,8 +49,8 @@ def library():
       raise RuntimeError('its files\nare gone')
 
   class NeedsLibrary(Invented):
-    def _split_generators(self, manager):
-      import tensorflow  # it is not there
+    def _split_generators(self, manager) -> Any:
+      import tensorflow  # pyrefly: ignore[missing-import]  # it is not there
 
       return tensorflow
 
@@ -121,7 +122,7 @@ def test_what_is_not_text_is_counted(folder, field):
   assert skipped.first_record == f'tfds:invented:test:{field} record 1'
 
 
-def test_what_is_not_prepared_is_prepared_and_said(library, tmp_path, monkeypatch, capfd):
+def test_what_is_not_prepared_is_prepared_and_reported(library, tmp_path, monkeypatch, capfd):
   monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path))
   assert read('invented')[0] == TEXTS[:500]
   assert capfd.readouterr() == (f'invented: preparing invented/1.2.0 in {tmp_path}\n', '')
