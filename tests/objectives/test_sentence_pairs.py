@@ -273,7 +273,8 @@ def test_data_with_pairs_of_another_kind_are_refused_in_an_evaluation(trained, t
     model=run_lib.open_run(trained / 'run').tokenizer.model,
   )
   with pytest.raises(
-    config_lib.UserError, match="config.data.pairs = 'nsp', .* distinguishes pairs of the kind .sop."
+    config_lib.UserError,
+    match="config.data.pairs = 'nsp', .* distinguishes pairs of the kind .sop.",
   ):
     evaluate.evaluate(trained / 'run', data=prepared.directory)
 
