@@ -23,10 +23,11 @@ from mlm_jax.training import workdir
 def task(config, prepared):
   """Returns (function that trains a step, number of parameters)."""
   mesh = sharding.make_mesh(config.mesh)
-  stage = pretraining.problem(config, [prepared], mesh).stages[0]
+  problem = pretraining.problem(config, [prepared], mesh)
+  stage = problem.stages[0]
   train_step = jax.jit(compiled.optimizer_step(stage.objective, config), donate_argnums=0)
   key = rng.root_key(config.seed)
-  state = jax.jit(compiled.initial_state(stage.objective.init, config))(key)
+  state = jax.jit(compiled.initial_state(problem.init, config))(key)
   batch = sharding.put(stage.batch(0), mesh, config.batch_size)
 
   def train():

@@ -136,6 +136,6 @@ def _problem(shape: contestants.Shape, config: Any) -> problem_lib.Problem:
   policy = masking.make(shape.policy().table, **config.masking.to_dict())
   rows = shape.rows(1)
   stage = problem_lib.Stage(
-    0, config, objective, policy, lambda step: rows, lambda step: rows.example_B2
+    0, config, objective, policy, lambda step: rows, lambda step: np.asarray(rows.example_B2)
   )
   return problem_lib.Problem((stage,), model.init, {}, problem_lib.Ranking('reference', 'loss'))

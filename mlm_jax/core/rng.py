@@ -18,6 +18,7 @@ def root_key(seed: int) -> jax.Array:
 
 def named(key: jax.Array, name: str) -> jax.Array:
   """Returns the key for one purpose; it depends on the name's CRC-32."""
+  # Not `hash`, which Python salts differently in each process.
   return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
@@ -25,6 +26,7 @@ def example_keys(key: jax.Array, name: str, visit_B: jax.Array, example_B2: jax.
   """Returns keys_B, a function of (key, name, visit, source, row) alone."""
   key = named(key, name)
 
+  # Folded in one by one: neither the batch that a row is in nor its place there has a part in it.
   def one(visit, example):
     return jax.random.fold_in(
       jax.random.fold_in(jax.random.fold_in(key, visit), example[0]), example[1]

@@ -6,6 +6,8 @@ import dataclasses
 import jax
 import numpy as np
 
+from mlm_jax.core import batches
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +26,11 @@ class Table:
     classes: names of the classes of words that rows are annotated with; () for none.
   """
 
-  starts_V: jax.Array
-  ends_V: jax.Array
-  closes_V: jax.Array
-  counts_V: jax.Array
+  starts_V: batches.Array
+  ends_V: batches.Array
+  closes_V: batches.Array
+  counts_V: batches.Array
+  # Static: a part of the compiled program, so that shapes and loops can depend on them.
   size: int = dataclasses.field(metadata={'static': True})
   mask_id: int = dataclasses.field(metadata={'static': True})
   special_ids: tuple = dataclasses.field(metadata={'static': True})

@@ -50,7 +50,7 @@ def lines(prepared: store.Prepared) -> Iterator[str]:
 
 def _sizes(prepared):
   words_S = prepared.statistics.words_S
-  table = [
+  table: list[tuple[str, ...]] = [
     (
       'source',
       'split',
@@ -232,7 +232,7 @@ def _pairs(prepared):
   if not kind:
     return
   yield f'pairs of sentences ({kind}), and the pieces of the documents that are in none'
-  table = [('source', 'split', 'right', 'wrong', 'left out')]
+  table: list[tuple[str, ...]] = [('source', 'split', 'right', 'wrong', 'left out')]
   for source in prepared.manifest['sources']:
     for split in store.SPLITS:
       counts = source[split]['pairs'].values()

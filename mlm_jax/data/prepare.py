@@ -153,7 +153,7 @@ def _build(data, sources, inputs, makers, given, folder, log):
   names = [reading.source.name for reading in readings]
   counts = _columns(names, data, tokenizer, makers, folder, scratch, log)
   shutil.rmtree(scratch)
-  manifest = {
+  manifest: dict[str, Any] = {
     'settings': settings(data),
     'inputs': [_digest(each) for each in inputs],
     'tokenizer': {'sha256': tokenizer.sha256, 'size': tokenizer.size},

@@ -211,7 +211,7 @@ def _encoded(documents, tokenizer, dtype, makers):
     if in_places:
       ids, places = zip(*map(tokenizer.encode_with_places, texts))
     else:
-      ids, places = tokenizer.encode_batch(texts), None
+      ids, places = tokenizer.encode_batch(texts), ()
     columns = {}
     for column, maker in makers.items():
       of = [maker.settled(each[column]) for each in values]

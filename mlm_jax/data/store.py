@@ -142,7 +142,7 @@ class ArrayWriter:
     )
 
   def write(self, rows: np.ndarray) -> None:
-    self._file.write(np.ascontiguousarray(rows, self._dtype))
+    self._file.write(np.ascontiguousarray(rows, self._dtype).data)
     self.rows += len(rows)
 
   def close(self) -> None:
@@ -337,7 +337,7 @@ def open_prepared(directory: str | os.PathLike, verify: bool = False) -> Prepare
   except (KeyError, TypeError, ValueError, OSError):
     raise config.UserError(f'{directory} is damaged; {_AGAIN}') from None
   tokenizer = tokenizers.make(model, str(directory / TOKENIZER), threads)
-  joins = entries and collocations_lib.Collocations(tokenizer, entries)
+  joins = None if entries is None else collocations_lib.Collocations(tokenizer, entries)
   return Prepared(directory, manifest, tokenizer, statistics, sources, train, validation, joins)
 
 

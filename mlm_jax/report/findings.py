@@ -226,7 +226,8 @@ def _answer(sweep: Sweep, differences: Mapping[str, statistics.Difference]) -> l
   of = lambda arms: joined(f'{arm} ({differences[arm].estimate.mean:+.3f})' for arm in arms)
   sentences = []
   if by['lower']:
-    best = sorted(by['lower'], key=lambda arm: differences[arm].estimate.mean)
+    # `or`: a mean is None without values only, and then nothing is found lower.
+    best = sorted(by['lower'], key=lambda arm: differences[arm].estimate.mean or 0.0)
     sentences.append(f'Better than {sweep.baseline}: {of(best)} nats of held-out loss.')
   elif by['higher'] or by['undecided']:
     sentences.append(f'No arm is shown to be better than {sweep.baseline}.')

@@ -346,7 +346,7 @@ def protocol(sweep: Sweep) -> Markup:
   budget = (
     f'{_BUDGETS.get(sweep.budget, sweep.budget)} for every arm, checked to 1 % against the logs'
   )
-  entries = {
+  entries: dict[str, str | int] = {
     'Budget': budget,
     'Baseline': sweep.baseline,
     'Seeds': ', '.join(map(str, sweep.seeds)),

@@ -38,6 +38,7 @@ def lines(plan: planning.Plan, workdir: str | os.PathLike[str]) -> list[str]:
 
 def _heading(plan: planning.Plan) -> list[str]:
   sweep = plan.sweep
+  assert sweep.baseline is not None  # a plan has it filled in
   seeds = [run.seed for run in plan.arms[sweep.baseline]]
   text = [
     f'{len(plan.arms)} arms x {len(seeds)} seeds ({", ".join(map(str, seeds))}) = {len(plan.runs)} '

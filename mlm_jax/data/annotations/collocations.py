@@ -118,8 +118,9 @@ def words(tokenizer: tokenizers.Tokenizer, tokens_RL: np.ndarray, starts_RS: np.
   starts_T = begins_T | tokenizer.starts_V[tokens_T]
   starts_T[1:] |= ended_T[:-1]
   first_W = np.flatnonzero(ordinary_T & starts_T)
-  if not len(first_W):
-    return Words(first_W, first_W, np.zeros(0, np.uint64), *[np.zeros(0, bool)] * 2, first_W)
+  if not len(first_W):  # reduceat below needs one place at least
+    none_W = np.zeros(0, bool)
+    return Words(first_W, first_W, np.zeros(0, np.uint64), none_W, none_W, first_W)
   tokens_W = np.add.reduceat(ordinary_T, first_W, dtype=np.int64)
   pieces_N = tokens_T[ordinary_T]  # those of all words, one after another
   hash_V = characters.hashed([np.arange(1, tokenizer.size + 1, dtype=np.uint64)])

@@ -146,7 +146,7 @@ def _levels(tokenizer, rows, folder):
     following = folder / 'numbers.next'
     with open(following, 'wb') as file:
       for keys_W in _pairs(path):
-        file.write(levels[n].numbers(keys_W))
+        file.write(levels[n].numbers(keys_W).data)
     following.replace(path)
   path.unlink()
   return levels, pieces
@@ -172,7 +172,7 @@ def _write_words(tokenizer, rows, level, path):
       number_W = np.where(found.letters_W, level.numbers(found.hash_W), 0).astype(np.uint32)
       apart_W = np.zeros(len(number_W) + int((~found.follows_W).sum()), np.uint32)
       apart_W[np.arange(len(number_W)) + np.cumsum(~found.follows_W)] = number_W
-      file.write(apart_W)
+      file.write(apart_W.data)
       tokens_T = tokens_RL.reshape(-1)
       for number, word in zip(*np.unique(number_W, return_index=True)):
         if number and number not in pieces:
@@ -214,7 +214,7 @@ class _Counter:
     records['key'], records['count'] = keys[order], counts[order]
     ends = np.cumsum(np.bincount(part.astype(np.int64), minlength=self._parts))
     for file, begin, end in zip(self._files, [0, *ends], ends):
-      file.write(records[begin:end])
+      file.write(records[begin:end].data)
 
   def frequent(self):
     """Returns (keys, counts) of what was counted often enough, ascending; removes the files."""

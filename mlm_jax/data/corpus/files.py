@@ -166,6 +166,7 @@ def _decompressed(name, chunks):
   stem, ending = os.path.splitext(name)
   opened = {
     '.gz': lambda: _chunks(gzip.open(_Reader(chunks))),
+    # pyrefly: ignore[bad-argument-type] -- lzma needs no more than `read`
     '.xz': lambda: _chunks(lzma.open(_Reader(chunks))),
     '.zst': lambda: _zstandard(chunks),
   }

@@ -46,6 +46,7 @@ def signatures(texts: Sequence[str]) -> np.ndarray:
   codes_T = characters.codes(''.join(text + padding for text in bare))
   hashes_T = characters.windows(codes_T, SHINGLE)[codes_T[: len(codes_T) - SHINGLE + 1] != 0]
   ends = np.cumsum([0] + [len(text) for text in bare], dtype=np.uint64)
+  # pyrefly: ignore[missing-attribute] -- a compiled module without stubs
   matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(hashes_T, ends, HASHES, _SEED)
   return np.array(matrix.to_rows(), np.uint32)
 

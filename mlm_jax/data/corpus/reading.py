@@ -119,7 +119,7 @@ def read(
       encoded = text.encode()
       out[split].write(len(encoded).to_bytes(8, 'little') + encoded)
       for column, maker in makers.items():
-        out[split].write(np.asarray(maker.values(text, words), column.dtype))
+        out[split].write(np.asarray(maker.values(text, words), column.dtype).data)
   finally:
     for file in out.values():
       file.close()

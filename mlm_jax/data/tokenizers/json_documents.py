@@ -109,6 +109,7 @@ def byte_level(add_prefix_space: bool = False) -> dict:
 
 BERT_PRE_TOKENIZER = {'type': 'BertPreTokenizer'}
 WORDPIECE_DECODER = {'type': 'WordPiece', 'prefix': PREFIX, 'cleanup': True}
+_Trained = tuple[dict, dict | None, dict, dict]  # model, normalizer, pre-tokenizer, decoder
 
 
 # Training
@@ -125,18 +126,17 @@ def train(texts: Sequence[str], data: Any) -> bytes:
   """
   special = list(base.SPECIAL)
   make = {'wordpiece': _train_wordpiece, 'byte_bpe': _train_byte_bpe}[data.tokenizer]
-  model, *stages = make(texts, data.vocab_size, special)
+  model, normalizer, pre_tokenizer, decoder = make(texts, data.vocab_size, special)
   if len(model['vocab']) < data.vocab_size:
     raise config.UserError(
       f'config.data.vocab_size = {data.vocab_size}: this corpus gives at most '
       f'{len(model["vocab"])} pieces; lower it to that or give more text'
     )
-  return document(
-    model, *stages, {role: (name, i) for i, (role, name) in enumerate(zip(NAMES, special))}
-  )
+  named = {role: (name, i) for i, (role, name) in enumerate(zip(NAMES, special))}
+  return document(model, normalizer, pre_tokenizer, decoder, named)
 
 
-def _train_wordpiece(texts, size, special):
+def _train_wordpiece(texts, size, special) -> _Trained:
   library = tokenizers.Tokenizer(models.WordPiece(unk_token=special[1]))
   library.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
   library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -169,7 +169,7 @@ def _train_wordpiece(texts, size, special):
   )
 
 
-def _train_byte_bpe(texts, size, special):
+def _train_byte_bpe(texts, size, special) -> _Trained:
   library = tokenizers.Tokenizer(models.BPE())
   library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
   trainer = trainers.BpeTrainer(

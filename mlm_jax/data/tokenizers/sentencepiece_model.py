@@ -103,9 +103,10 @@ class SentencePiece(base.Tokenizer):
     return joined
 
 
-def parse(model: bytes, name: str) -> sentencepiece_model_pb2.ModelProto:
-  """Returns the protobuf of the bytes of a model; UserError where they are not one."""
+def parse(model: bytes, name: str) -> Any:
+  """Returns the ModelProto of the bytes of a model; UserError where they are not one."""
   try:
+    # pyrefly: ignore[missing-attribute] -- protobuf makes the class when it is imported
     return sentencepiece_model_pb2.ModelProto.FromString(model)
   except Exception as error:  # protobuf raises kinds of its own
     raise _damaged(name) from error

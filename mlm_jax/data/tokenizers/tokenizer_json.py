@@ -12,6 +12,7 @@ import functools
 import itertools
 import json
 import re
+from typing import Any
 
 import numpy as np
 import tokenizers
@@ -59,7 +60,10 @@ class Json(base.Tokenizer):
           'added tokens must follow those of the vocabulary without a gap'
         )
     self.kind = kind = _kind(document, type(plain.model).__name__, name)
-    names = {role: _special_name(role, document['model'], kind, ids, name) for role in NAMES}
+    # None for `unk` alone, which a byte-level vocabulary can do without.
+    names: dict[str, Any] = {
+      role: _special_name(role, document['model'], kind, ids, name) for role in NAMES
+    }
     special = {each['content'] for each in document['added_tokens'] if each['special']}
     special |= set(names.values()) - {None}
     self._mask, self._others = names['mask'], special - {names['mask']}

@@ -86,7 +86,9 @@ _TABLE = re.compile(r'.*(\S {3,}\S.* {3,}\S|\|.*\|)')
 
 def read() -> tuple[list[str], list[str]]:
   """Returns ([document], [package that is not installed]), in a fixed order."""
-  packages = {'stdlib': (pathlib.Path(sysconfig.get_path('stdlib')),)}
+  packages: dict[str, tuple[pathlib.Path, ...]] = {
+    'stdlib': (pathlib.Path(sysconfig.get_path('stdlib')),)
+  }
   absent = []
   for name in PACKAGES:
     folders = _folders(name)
@@ -111,8 +113,9 @@ def _folders(name):
     spec = None
   if spec is None:
     return ()
-  if not spec.submodule_search_locations:
-    return (pathlib.Path(spec.origin),) if str(spec.origin).endswith('.py') else ()
+  if not spec.submodule_search_locations:  # one file; compiled or built in, it has no source
+    is_source = spec.origin is not None and spec.origin.endswith('.py')
+    return (pathlib.Path(str(spec.origin)),) if is_source else ()
   folders = (pathlib.Path(each, *rest) for each in sorted(set(spec.submodule_search_locations)))
   return tuple(each for each in folders if each.is_dir())
 

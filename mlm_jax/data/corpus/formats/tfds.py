@@ -106,9 +106,10 @@ class Tfds:
 
     with self._told('cannot be opened'):
       builder = _builder(tfds, self.dataset)
-      is_prepared = builder is not None and builder.is_prepared()
     if builder is None:
       raise config.UserError(_unknown(tfds, self))
+    with self._told('cannot be opened'):
+      is_prepared = builder.is_prepared()
     if not is_prepared:
       needed = _needed(tfds, builder)
       if needed:
