@@ -113,6 +113,7 @@ def _task(shape: contestants.Shape, replicas: int | None) -> Callable[[], Any]:
     state = vectorized.stacked([state] * replicas, compiled)
   batch = compiled.batch(0)
 
+  # The state goes from step to step, as in a run: its buffers are donated to the step.
   def task() -> None:
     nonlocal state
     state, _ = jax.block_until_ready(compiled.steps[0](state, batch, key))

@@ -38,15 +38,17 @@ class Batch:
 
   @property
   def classes_BL(self) -> Array | None:
-    """uint8, the class of the token's word, counted from 1 in the order of the vocabulary's
-    `classes`, 0 for none; None where the data has no classes.
+    """uint8, the class of the token's word; None where the data has no classes.
+
+    Counted from 1 in the order of the vocabulary's `classes`; 0 is none.
     """
     return self.columns.get('classes_BL')
 
   @property
   def pairs_BS(self) -> Array | None:
-    """uint8, what each segment is as a pair of sentences (see data/annotations/sentence_pairs.py);
-    None where the data has no pairs.
+    """uint8, what each segment is as a pair of sentences; None where the data has no pairs.
+
+    See data/annotations/sentence_pairs.py.
     """
     return self.columns.get('pairs_BS')
 

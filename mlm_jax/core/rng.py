@@ -8,6 +8,8 @@ import zlib
 
 import jax
 
+from mlm_jax.core import batches
+
 
 def root_key(seed: int) -> jax.Array:
   """Returns the key from which all of a run's draws descend; 0 <= seed < 2**32."""
@@ -22,7 +24,9 @@ def named(key: jax.Array, name: str) -> jax.Array:
   return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
-def example_keys(key: jax.Array, name: str, visit_B: jax.Array, example_B2: jax.Array) -> jax.Array:
+def example_keys(
+  key: jax.Array, name: str, visit_B: batches.Array, example_B2: batches.Array
+) -> jax.Array:
   """Returns keys_B, a function of (key, name, visit, source, row) alone."""
   key = named(key, name)
 

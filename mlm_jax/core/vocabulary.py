@@ -41,10 +41,10 @@ def table(
   size: int,
   mask_id: int,
   special_ids: Iterable[int],
-  starts_V: jax.typing.ArrayLike | None = None,
-  ends_V: jax.typing.ArrayLike | None = None,
-  counts_V: jax.typing.ArrayLike | None = None,
-  closes_V: jax.typing.ArrayLike | None = None,
+  starts_V: np.typing.ArrayLike | None = None,
+  ends_V: np.typing.ArrayLike | None = None,
+  counts_V: np.typing.ArrayLike | None = None,
+  closes_V: np.typing.ArrayLike | None = None,
   classes: Iterable[str] = (),
 ) -> Table:
   """Returns a Table; without starts every piece is a word, without counts all are equal.

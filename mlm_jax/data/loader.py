@@ -84,6 +84,7 @@ class Loader:
 
   def _order(self, position_B):
     """Returns (number of the row among all sources' rows, visit), each int64_B."""
+    # The pattern of the mixture repeats: a cycle draws counts[stream] rows of each stream.
     cycle_B, within_B = np.divmod(position_B, _MIX)
     stream_B = self._share_of[within_B]
     drawn_B = cycle_B * self._counts[stream_B] + self._rank_of[within_B]
@@ -132,7 +133,9 @@ def _shares(sizes, weights, sampling_alpha):
   if sampling_alpha == 1:
     return (), ''
   return [
-    size and size**sampling_alpha for size in sizes
+    # A source without rows has no share, also with an exponent of 0.
+    size and size**sampling_alpha
+    for size in sizes
   ], f'config.data.sampling_alpha = {sampling_alpha}'
 
 
@@ -145,6 +148,7 @@ def _mixture(weights, sizes, setting):
   """
   weight_N = np.array(weights, float) / max(weights)  # their sum may overflow
   exact = weight_N / weight_N.sum() * _MIX
+  # Largest remainders: what rounding down leaves over goes to those that lost most by it.
   counts = np.floor(exact).astype(int)
   counts[np.argsort(counts - exact, kind='stable')[: _MIX - counts.sum()]] += 1
   for number, (weight, count, size) in enumerate(zip(weights, counts, sizes), 1):
@@ -156,6 +160,7 @@ def _mixture(weights, sizes, setting):
       )
   stream = np.repeat(np.arange(len(counts)), counts)
   rank = np.concatenate([np.arange(count) for count in counts])
+  # Each stream's positions are spread evenly over the cycle, then all are merged.
   order = np.argsort((rank + 0.5) / counts[stream], kind='stable')
   return stream[order], rank[order], counts
 
@@ -171,6 +176,7 @@ def _gather(rows_of, first, row_B, visit_B):
     name: np.empty((len(row_B), stored.shape[1]), stored.column.dtype)
     for name, stored in rows.columns.items()
   }
+  # Source by source, so that each memory-mapped file is read with one call.
   for source in np.unique(source_B):
     here, rows = source_B == source, rows_of[source]
     tokens_BL[here] = rows.tokens_RL[local_B[here]]
@@ -222,6 +228,7 @@ class EvaluationLoader:
   def _spread(self, source, wanted):
     """Returns the rows of one source among `wanted` of all sources' rows."""
     first, end, there = self._first[source], self._first[source + 1], self._first[-1]
+    # The same rows whichever source is asked for: spread over all, then those of this source.
     chosen = np.arange(wanted) * there // wanted
     chosen = chosen[(chosen >= first) & (chosen < end)]
     least = min(_LEAST, end - first) if len(self._rows) > 1 else 0

@@ -73,6 +73,7 @@ def prepare(
     prepared = store.open_prepared(directory)
     log(f'data: reusing {directory} ({prepared.fingerprint[:12]})')
     return prepared
+  # Faults of the sources, the columns and the tokenizer's file are found before a folder is made.
   inputs = [source.inputs() for source in sources]
   makers = annotations.makers(data, sources)
   given = model or (
@@ -88,7 +89,7 @@ def prepare(
 def settings(data: Any) -> dict:
   """Returns the settings that decide what is prepared, as a manifest has them."""
   flat = {key: value for key, value in config.flatten(data).items() if key not in _NOT_COMPARED}
-  return json.loads(json.dumps(flat))
+  return json.loads(json.dumps(flat))  # as they are when read back: tuples are lists
 
 
 def _check_reuse(data, sources, directory, model):
@@ -150,9 +151,10 @@ def _build(data, sources, inputs, makers, given, folder, log):
   tokenizer = tokenizers.make(model, str(data.tokenizer), data.tokenizer_threads)
 
   splits = _write_rows(readings, data, tokenizer, makers, folder, log)
+  # After all rows are written: collocations are counted over all of the training rows.
   names = [reading.source.name for reading in readings]
   counts = _columns(names, data, tokenizer, makers, folder, scratch, log)
-  shutil.rmtree(scratch)
+  shutil.rmtree(scratch)  # before `finish`, which lists every file of the folder
   manifest: dict[str, Any] = {
     'settings': settings(data),
     'inputs': [_digest(each) for each in inputs],
@@ -195,10 +197,13 @@ def _write_rows(readings, data, tokenizer, makers, folder, log):
 
 
 def _columns(names, data, tokenizer, makers, folder, scratch, log):
-  """Writes the columns that the rows give; returns what is counted of all columns, as
-  {(source, split): {setting: counts}}.
+  """Writes the columns that the rows give; counts all columns.
+
+  Returns:
+    {(source, split): {setting: counts}}.
   """
   places = {(name, split): folder / name / split for name in names for split in store.SPLITS}
+  # With the columns that the documents gave; those that the rows give do not exist yet.
   rows = {place: store.rows(path, makers) for place, path in places.items()}
   counts = {place: {} for place in places}
   for column in annotations.asked(data):
@@ -222,6 +227,7 @@ def _summed(counts):
 
 def _read(sources, data, scratch, makers, log):
   """Returns the sources' Readings, near duplicates dropped."""
+  # One for all sources: of a document that two of them have, the first one's is kept.
   seen = duplicates.Seen() if data.drop_duplicates else None
   readings = []
   for source in sources:
@@ -240,6 +246,7 @@ def _drop_near_duplicates(readings, data, log):
   )
   digest_N = np.empty(len(signatures_NH), np.uint64)
   validation_N = np.zeros(len(signatures_NH), bool)
+  # All documents of all sources are numbered one after another, in the order of the scratch files.
   at, parts = 0, []
   for reading, split in itertools.product(readings, store.SPLITS):
     begin = at
@@ -294,6 +301,7 @@ def _describe(reading, splits):
 
 
 def _log_split(split, packed, data, log):
+  # Every field is a count, so the sum over sources is a Packed too.
   total = rows_lib.Packed(
     *(sum(getattr(each, f.name) for each in packed) for f in dataclasses.fields(rows_lib.Packed))
   )

@@ -132,7 +132,7 @@ class ArrayWriter:
     self._file = open(path, 'wb')
     self._columns, self._dtype = columns, np.dtype(dtype).newbyteorder('<')
     self.rows = 0
-    self._header()
+    self._header()  # takes its place; `close` writes the number of rows into it
 
   def _header(self):
     """The header keeps its length: numpy leaves room for a growing first axis."""
@@ -171,6 +171,7 @@ def column_writer(
 
 def finish(folder: pathlib.Path, manifest: dict) -> None:
   """Writes the manifest of a folder whose other files are all there."""
+  # Of the files alone, not of the folder or the time: equal data has equal fingerprints anywhere.
   hashes = files.hashes(folder, ignored=_LOCK)
   fingerprint = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
   entries = {
@@ -199,17 +200,20 @@ def building(directory: str | os.PathLike) -> Iterator[pathlib.Path]:
           f'{directory} exists and holds no prepared data; give another folder, or remove it'
         )
       folder = place.with_name(place.name + '.building')
+      # Only what is made here is removed again; listed before it is made.
       stack.callback(_remove_empty, [each for each in folder.parents if not each.exists()])
       folder.mkdir(parents=True, exist_ok=True)
       lock = stack.enter_context(open(folder / _LOCK, 'w'))
     except OSError as error:
       raise _cannot_write(directory, error) from None
     try:
+      # The lock ends with its process, so one that was killed does not block the next.
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
       raise config.UserError(
         f'another process is preparing {directory}; wait for it, or give another folder'
       ) from None
+    # From here on the folder is ours, also what a killed process has left in it.
     made = stack.enter_context(contextlib.ExitStack())
     made.callback(shutil.rmtree, folder, ignore_errors=True)
     try:
@@ -261,7 +265,7 @@ def read_manifest(directory: str | os.PathLike) -> dict:
   try:
     manifest = json.loads(path.read_text(encoding='utf-8'))
     version = manifest['version']
-    if version == VERSION:
+    if version == VERSION:  # one of another version may have other entries; it is refused below
       _check_manifest(manifest)
   except OSError as error:
     raise config.UserError(
@@ -336,6 +340,7 @@ def open_prepared(directory: str | os.PathLike, verify: bool = False) -> Prepare
     threads = manifest['settings']['tokenizer_threads']
   except (KeyError, TypeError, ValueError, OSError):
     raise config.UserError(f'{directory} is damaged; {_AGAIN}') from None
+  # Outside of the `try`: their errors say themselves what is wrong.
   tokenizer = tokenizers.make(model, str(directory / TOKENIZER), threads)
   joins = None if entries is None else collocations_lib.Collocations(tokenizer, entries)
   return Prepared(directory, manifest, tokenizer, statistics, sources, train, validation, joins)

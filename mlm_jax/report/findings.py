@@ -47,6 +47,7 @@ class Findings:
 def find(sweep: Sweep) -> Findings:
   """Returns the Findings of a Sweep."""
   refused = _refused(sweep)
+  # Refused arms are left out before the statistics, whose corrections count the arms compared.
   final = {
     arm: {run.seed: _final(run) for run in sweep.of(arm)}
     for arm in sweep.arms

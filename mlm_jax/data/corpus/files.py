@@ -21,6 +21,7 @@ from mlm_jax import config
 
 CHUNK = 1 << 18  # bytes read at a time
 _ENDS = 1 << 20  # bytes at either end of a file that must be equal for it to be the same
+# Archives that are not read: the user is told their names and that they are archives.
 _UNREAD = ('.tar', '.tgz', '.txz', '.tbz', '.tbz2', '.tzst', '.zip', '.7z', '.rar', '.bz2')
 _DAMAGED = (
   EOFError,
@@ -111,6 +112,7 @@ def texts(path: str, skipped: Any) -> Iterator[tuple[str, Iterator[bytes]]]:
         skipped.archives.append(path)
       else:
         yield path, _checked(path, chunks)
+  # Before OSError, of which gzip's error is a kind.
   except _DAMAGED as error:
     raise _damaged(path, error) from None
   except OSError as error:
@@ -119,6 +121,7 @@ def texts(path: str, skipped: Any) -> Iterator[tuple[str, Iterator[bytes]]]:
 
 def _members(path, chunks, skipped):
   """Yields (name, chunks of bytes) of the files in a tar archive; arguments as for `texts`."""
+  # 'r|' reads the archive once from front to back: a stream that is decompressed cannot seek.
   with tarfile.open(fileobj=_Reader(chunks), mode='r|', bufsize=CHUNK) as archive:
     for member in archive:
       name = f'{path}:{member.name}'
@@ -159,9 +162,7 @@ def _chunks(file):
 
 
 def _decompressed(name, chunks):
-  """Returns (the name in small letters without its compression's ending, the chunks
-  decompressed).
-  """
+  """Returns (name in small letters without its compression's ending, decompressed chunks)."""
   name = name.lower()
   stem, ending = os.path.splitext(name)
   opened = {
@@ -177,6 +178,7 @@ def _decompressed(name, chunks):
 
 def _zstandard(chunks):
   """Yields the contents of zstd frames; the library's own reader misses a cut."""
+  # A file may have several frames, one behind another: each needs a decompressor of its own.
   frame = zstandard.ZstdDecompressor().decompressobj()
   begun = False
   for chunk in chunks:
@@ -201,7 +203,7 @@ class _Reader(io.RawIOBase):
     return True
 
   def readinto(self, buffer) -> int:
-    while not self._rest:
+    while not self._rest:  # an empty chunk is not the end
       chunk = next(self._chunks, None)
       if chunk is None:
         return 0

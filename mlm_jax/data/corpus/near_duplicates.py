@@ -31,10 +31,10 @@ import rensa
 
 from mlm_jax.data.corpus import characters
 
-HASHES = 128
-SHINGLE = 9
+HASHES = 128  # numbers of a signature: the error falls with their root, the memory grows with them
+SHINGLE = 9  # characters
 _RECALL = 0.99
-_SEED = 0
+_SEED = 0  # of the hash functions: with another one other borderline pairs would be found
 
 
 def signatures(texts: Sequence[str]) -> np.ndarray:
@@ -44,6 +44,7 @@ def signatures(texts: Sequence[str]) -> np.ndarray:
   padding = '\0' * (SHINGLE - 1)
   bare = [' '.join(text.casefold().split()).replace('\0', ' ') for text in texts]
   codes_T = characters.codes(''.join(text + padding for text in bare))
+  # A shingle for each character of a text, and none that begins in the padding.
   hashes_T = characters.windows(codes_T, SHINGLE)[codes_T[: len(codes_T) - SHINGLE + 1] != 0]
   ends = np.cumsum([0] + [len(text) for text in bare], dtype=np.uint64)
   # pyrefly: ignore[missing-attribute] -- a compiled module without stubs
@@ -56,6 +57,7 @@ def bands(similarity: float) -> tuple[int, int]:
 
   A band of r rows is shared with probability s**r, one of b bands with 1 - (1 - s**r)**b.
   """
+  # From the widest on: wide bands are shared by fewer pairs that are not similar.
   for rows in range(HASHES, 1, -1):
     number = HASHES // rows
     if 1 - (1 - similarity**rows) ** number >= _RECALL:
@@ -81,6 +83,7 @@ def dropped(
   document_M, group_M = _shared_bands(signatures_NH, *bands(similarity))
   rank_N = np.empty(len(digest_N), np.int64)
   rank_N[np.lexsort((digest_N, ~validation_N))] = np.arange(len(digest_N))
+  # The M shared bands by the rank of their document: each document's are together.
   order = np.argsort(rank_N[document_M], kind='stable')
   document_M, group_M = document_M[order], group_M[order]
   begins = np.flatnonzero(np.diff(document_M, prepend=-1))
@@ -90,6 +93,7 @@ def dropped(
     document, groups = document_M[begin], group_M[begin:end].tolist()
     others = sorted({other for group in groups for other in kept[group]})
     if not validation_N[document] and others:
+      # The share of equal numbers estimates the Jaccard index.
       equal = (signatures_NH[others] == signatures_NH[document]).sum(axis=1).max()
       dropped_N[document] = equal >= similarity * HASHES
     if not dropped_N[document]:
@@ -110,5 +114,5 @@ def _shared_bands(signatures_NH, number, rows):
     shared = np.flatnonzero(counts[group_N] > 1)
     documents.append(shared)
     groups.append(first + group_N[shared])
-    first += len(counts)
+    first += len(counts)  # a group of one band must not have the number of one of another
   return np.concatenate(documents), np.concatenate(groups)

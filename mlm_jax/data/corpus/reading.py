@@ -60,6 +60,7 @@ class Reading:
 
   def annotated(self, split: str) -> Iterator[tuple[str, dict[Any, np.ndarray]]]:
     """Yields (text, {column: its values}) of the documents that were kept."""
+    # Of each document: the number of its bytes (8 bytes), its text, its values of each column.
     with open(self.path(split), 'rb') as file:
       number = 0
       while size := file.read(8):
@@ -74,6 +75,7 @@ class Reading:
 
   def drop(self, dropped_N: np.ndarray, rule: str) -> None:
     """Drops training documents by a rule that knows all of them."""
+    # Nothing is dropped yet, so `texts` gives every document; the scratch file stays as it is.
     for text, is_dropped in zip(self.texts('train'), dropped_N, strict=True):
       if is_dropped:
         self.documents['train'] -= 1
@@ -109,6 +111,7 @@ def read(
       text = clean.document(text, data, reading.counts)
       if text is None:
         continue
+      # Of the cleaned text: documents that differ in white space alone are duplicates.
       first, _ = duplicates.digest(text)
       if seen is not None and not seen.add(first):
         reading.counts.add('duplicates', len(text))
@@ -149,6 +152,7 @@ class Sample:
       return
     heapq.heappush(self._heap, (-digest, text))
     self._size += len(text)
+    # The largest hash leaves as soon as the others have enough characters without it.
     while self._size - len(self._heap[0][1]) >= self._limit:
       self._size -= len(heapq.heappop(self._heap)[1])
 

@@ -55,10 +55,11 @@ def parse(data: Any) -> list[Any]:
     UserError: an unknown kind of source, or weights or a regular expression that do
       not work.
   """
-  split.pattern(data)
+  split.pattern(data)  # for its error, before anything is read
   made, names = [], {_RESERVED}
   for spec in _BETWEEN.split(data.source):
     kind, _, argument = spec.strip().partition(':')
+    # A kind without its argument, or with one that it does not take.
     if kind not in _KINDS or bool(argument) != (':' in _KINDS[kind][0]):
       raise config.UserError(
         f'config.data.source = {data.source!r}: {spec.strip()!r} is not a source; '
@@ -92,6 +93,7 @@ def _stem(pattern):
 
 def _unused(name, names):
   """Returns the name, numbered where another source has it, and notes it."""
+  # Of as many numbers as there are names one is free.
   free = next(
     each for each in [name] + [f'{name}_{i}' for i in range(2, len(names) + 3)] if each not in names
   )
@@ -123,7 +125,7 @@ class Text:
     return [files.described(path) for path in found]
 
   def documents(self, data: Any, counts: clean.Counts, skipped: Any) -> Iterator[str]:
-    """Yields each document's text, as yet uncleaned.
+    """Yields each document's text, not yet cleaned.
 
     Args:
       data: `config.data`.
@@ -165,6 +167,7 @@ _KINDS = {
   'synthetic': (synthetic.FORM, lambda spec, _: synthetic.parse(spec)),
 }
 _FORMS = ', '.join(form for form, _ in _KINDS.values())
+# A comma is looked at together with what follows it, but only the comma is taken away.
 _BETWEEN = re.compile(
   r',(?=\s*(?:'
   + '|'.join(

@@ -34,8 +34,7 @@ _LAST_BYTE = re.compile('<0x[0-9A-F]{2}>$')
 
 
 class Tokenizer:
-  """A vocabulary and what masked language modelling needs to know of it; `tokenizers.make` makes
-  one.
+  """A vocabulary and what masked language modelling needs to know of it; see `tokenizers.make`.
 
   A kind adds `encode_batch`, `encode_with_places` and `encode_with_masks`.
 
@@ -106,6 +105,8 @@ class Tokenizer:
       if i in self._special:
         starts_V[i] = ends_V[i] = True
         continue
+      # Bytes of a character that is cut belong to a word of which the rest is unknown: where they
+      # are at the front the piece does not start a word, where at the end it does not end one.
       bare = piece.lstrip(BOUNDARY_MARK)
       whole = BYTE.sub('', bare) if i in self._bytes else bare
       is_apart = bool(whole) and scripts.stands_apart(whole)
@@ -129,7 +130,7 @@ class Tokenizer:
     """Returns int32 [CLS] ids [SEP] of a text as a user gives it.
 
     Args:
-      text: str, as yet uncleaned; one of nothing but white space gives [CLS] [SEP].
+      text: str, not yet cleaned; one of nothing but white space gives [CLS] [SEP].
       data: `config.data`: how documents were cleaned, as the text is here.
       has_masks: whether [MASK] stands for a hidden token; else it is just these letters.
     """
@@ -169,7 +170,7 @@ class Tokenizer:
     """
     names = {self.mask_id: MASK, self.cls_id: '[CLS]', self.sep_id: '[SEP]', self.unk_id: '[UNK]'}
     text, run = '', []
-    for i in [int(i) for i in ids] + [None]:
+    for i in [int(i) for i in ids] + [None]:  # None: the end, which ends a run of pieces too
       if i is not None and i not in self._special:
         run.append(i)
         continue
@@ -211,9 +212,8 @@ def _spelled_bytes(piece):
 
 
 def next_letters(text: str) -> np.ndarray:
-  """Returns int64 [characters + 1]: the first place from each on that is not a space, or the end
-  of the text.
-  """
+  """Returns int64 [characters + 1]: the first place from each on without a space, or the end."""
+  # A running minimum from the right: each space takes the first place behind it that is none.
   is_space_C = np.array([character.isspace() for character in text] + [False])
   index_C = np.arange(len(text) + 1)
   return np.minimum.accumulate(np.where(is_space_C, len(text), index_C)[::-1])[::-1]

@@ -23,9 +23,7 @@ _AT_LEAST = 2  # times that what becomes a piece occurs in the sample
 
 
 def added_token(name: str, i: int, lstrip: bool = False) -> dict:
-  """Returns the entry of a special piece among the added tokens; `lstrip`: with the space before
-  it.
-  """
+  """Returns the entry of a special piece; with `lstrip` it takes the space before it."""
   return {
     'id': i,
     'content': name,
@@ -70,9 +68,7 @@ def document(
 
 
 def around(cls: tuple[str, int], sep: tuple[str, int]) -> dict:
-  """Returns the post-processor that puts [CLS] and [SEP], each (name, id), around one text or
-  two.
-  """
+  """Returns the post-processor that puts [CLS] and [SEP], each (name, id), around texts."""
   token = lambda each, kind: {'SpecialToken': {'id': each[0], 'type_id': kind}}
   text = lambda letter, kind: {'Sequence': {'id': letter, 'type_id': kind}}
   first = [token(cls, 0), text('A', 0), token(sep, 0)]

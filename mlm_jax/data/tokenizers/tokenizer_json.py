@@ -91,9 +91,7 @@ class Json(base.Tokenizer):
     return [np.concatenate(list(itertools.islice(ids, len(each)))) for each in parts]
 
   def _encode(self, texts):
-    """Encodes with the library's own threads, as many as there are cores, unless one is asked
-    for.
-    """
+    """Encodes with the library's own threads, one for each core, unless a single one is set."""
     library = self._library
     encodings = (
       library.encode_batch_fast(texts) if self._threads > 1 else map(library.encode, texts)
@@ -116,9 +114,12 @@ class Json(base.Tokenizer):
     return ids, base.next_letters(text)[np.array(begins, np.int64)]
 
   def _begins(self, ids, offsets):
-    """Returns where each piece begins; characters in a row that are spelled in bytes share their
-    offsets.
+    """Returns where each piece begins.
+
+    Characters in a row that are spelled in bytes share their offsets.
     """
+    # In one such range each byte begins the next character, unless it continues one, as in UTF-8
+    # 80 to BF do (hexadecimal digits sort as their numbers).
     begins, before = [], None
     for i, (begin, end) in zip(ids, offsets):
       is_byte = int(i) in self._bytes
@@ -140,6 +141,7 @@ class Json(base.Tokenizer):
     The library by itself would put one behind each mask too.
     """
     document = _bare(self.model)
+    # So the library is told not to put spaces, and `encode_with_masks` puts the first one itself.
     outermost = document['pre_tokenizer'] or {}
     puts_space = outermost.get('type') in ('Metaspace', 'ByteLevel') and _puts_space(document)
     if puts_space:
@@ -164,9 +166,8 @@ def _library(model, name):
 
 
 def _bare(model):
-  """Returns the document of a tokenizer.json that the library has read: what makes ids of a
-  text.
-  """
+  """Returns the part of a tokenizer.json that makes ids of a text; the library has read it."""
+  # Keys that a file may lack; one that it has comes last and so wins.
   document = (
     dict.fromkeys(('normalizer', 'pre_tokenizer')) | {'added_tokens': []} | json.loads(model)
   )
@@ -265,9 +266,7 @@ def _puts_space(document):
 
 
 def _pieces(document, kind, ids, special):
-  """Returns (the pieces in our notation, '' for holes; a set of ids that hold a part of a
-  character).
-  """
+  """Returns (pieces in our notation, '' for holes; set of ids that hold a part of a character)."""
   added = {each['content'] for each in document['added_tokens']}
   prefix = document['model'].get('continuing_subword_prefix', json_documents.PREFIX)
   pieces, byte_ids = [''] * (max(ids.values()) + 1), set()
@@ -287,6 +286,7 @@ def _pieces(document, kind, ids, special):
 
 
 def _wordpiece(piece, prefix):
+  # A WordPiece marks what continues a word; our notation marks what begins one.
   if piece.startswith(prefix) and piece != prefix:
     return piece[len(prefix) :]
   return piece if scripts.stands_apart(piece) else BOUNDARY_MARK + piece
@@ -296,6 +296,7 @@ def _byte_level(piece):
   """Returns (the piece in our notation, whether it holds a part of a character)."""
   if not all(each in _byte_of() for each in piece):
     return piece, False
+  # A byte that is not part of a whole character becomes a surrogate, from which it is named.
   text = bytes(_byte_of()[each] for each in piece).decode('utf-8', 'surrogateescape')
   shown = re.sub('[\udc80-\udcff]', lambda found: f'<0x{ord(found[0]) - 0xDC00:02X}>', text)
   return shown.replace(' ', BOUNDARY_MARK), shown != text
@@ -305,14 +306,14 @@ def _begins_apart(piece):
   """Whether a piece is the first bytes of a character, mostly one of a script without spaces."""
   if not _FIRST_BYTES.fullmatch(piece):
     return False
+  # UTF-8: the first of three bytes holds 4 bits of the code point, the others 6 each.
   first, *others = (int(byte, 16) for byte in BYTE.findall(piece))
   code = first & 0x0F
   for byte in others:
     code = code << 6 | byte & 0x3F
   left = 6 * (2 - len(others))  # bits that are yet to come
-  codes = range(
-    code << left, (code + 1) << left, 1 << left >> 6
-  )  # 64 spread over all that begin so
+  # 64 code points, spread over all that begin so.
+  codes = range(code << left, (code + 1) << left, 1 << left >> 6)
   return 2 * sum(scripts.without_spaces(chr(code)) for code in codes) > len(codes)
 
 

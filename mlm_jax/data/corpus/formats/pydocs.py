@@ -20,7 +20,7 @@ import pathlib
 import re
 import sysconfig
 
-# What setup.cfg asks for, and what that asks for in turn.
+# What setup.cfg requires, and what those packages require themselves.
 PACKAGES = (
   'PIL',
   'absl',
@@ -134,11 +134,12 @@ def _package(folder, seen):
 
 
 def _unseen(documents, seen):
-  """Yields documents of docstrings joined, without those that stood before."""
+  """Yields documents of docstrings joined, without those that occurred before."""
   for docstrings in documents:
     new = []
     for docstring in docstrings:
       text = prose(docstring)
+      # Copies may differ in their line breaks.
       mark = _digest(' '.join(text.split()))
       if text and mark not in seen:
         seen.add(mark)
@@ -151,6 +152,7 @@ def _unseen(documents, seen):
 def _parse(path):
   """Returns the syntax tree of a file, or None where it has none."""
   source = path.read_bytes()
+  # Parsing is what takes the time; nearly every docstring has three quotes.
   if b'"""' not in source and b"'''" not in source:
     return None
   collecting = gc.isenabled()
@@ -226,6 +228,8 @@ def _balance(packages):
   sizes = [sum(map(len, documents)) for documents in packages]
   limit = max(sizes)
   enough = len(sizes) - sizes.count(0) > _SHARE  # fewer cannot each keep to the share
+  # The largest are cut to one limit, which is a share of the sum that depends on the limit: it is
+  # rest / (_SHARE - over). A lower limit may reach further packages, hence the loop.
   while enough and sum(min(size, limit) for size in sizes) < _SHARE * limit:
     over = sum(size >= limit for size in sizes)
     rest = sum(size for size in sizes if size < limit)
@@ -245,7 +249,7 @@ def _cut(documents, characters):
   kept = []
   for i in by_hash:
     characters -= len(documents[i])
-    if characters < 0:
+    if characters < 0:  # not the next shorter one instead: that would favour short documents
       break
     kept.append(i)
   return [documents[i] for i in sorted(kept)]
