@@ -69,6 +69,7 @@ def hashes(folder: str | os.PathLike, ignored: str) -> dict[str, str]:
   folder = pathlib.Path(folder)
   return {
     file.relative_to(folder).as_posix(): sha256(file)
+    # Sorted by path, so that a manifest of the same files is the same text.
     for file in sorted(folder.rglob('*'))
     if file.is_file() and not file.name.startswith(ignored)
   }

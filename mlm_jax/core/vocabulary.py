@@ -58,6 +58,7 @@ def table(
   if special_ids[0] < 0 or special_ids[-1] >= size:
     raise ValueError(f'special_ids {special_ids} do not fit a vocabulary of {size}')
 
+  # NumPy's, not JAX's: making a table uses no device.
   def column(values, default, dtype):
     values = np.full(size, default, dtype) if values is None else np.asarray(values, dtype)
     if values.shape != (size,):

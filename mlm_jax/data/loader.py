@@ -68,6 +68,7 @@ class Loader:
     self._begin = begin
     weights, setting = _shares(sizes, weights, sampling_alpha)
     self._streams = sizes if weights else [self.rows]
+    # A shuffle of all sources is a mixture of one stream.
     self._share_of, self._rank_of, self._counts = _mixture(weights or (1,), self._streams, setting)
 
   def batch(self, step: int) -> batches.Batch:
@@ -88,6 +89,7 @@ class Loader:
     cycle_B, within_B = np.divmod(position_B, _MIX)
     stream_B = self._share_of[within_B]
     drawn_B = cycle_B * self._counts[stream_B] + self._rank_of[within_B]
+    # A stream is repeated: how often it was seen before, and the place in this visit's order.
     visit_B, index_B = np.divmod(drawn_B, np.array(self._streams)[stream_B])
     row_B = np.array(
       [
@@ -152,6 +154,7 @@ def _mixture(weights, sizes, setting):
   counts = np.floor(exact).astype(int)
   counts[np.argsort(counts - exact, kind='stable')[: _MIX - counts.sum()]] += 1
   for number, (weight, count, size) in enumerate(zip(weights, counts, sizes), 1):
+    # A source that would silently never be drawn.
     if weight and not (count and size):
       raise config.UserError(
         f'{setting}: source {number} has '
@@ -231,6 +234,7 @@ class EvaluationLoader:
     # The same rows whichever source is asked for: spread over all, then those of this source.
     chosen = np.arange(wanted) * there // wanted
     chosen = chosen[(chosen >= first) & (chosen < end)]
+    # A source with few rows may have none among them, and a loss of a few rows says nothing.
     least = min(_LEAST, end - first) if len(self._rows) > 1 else 0
     return chosen if len(chosen) >= least else first + np.arange(least) * (end - first) // least
 
@@ -241,6 +245,7 @@ class EvaluationLoader:
     """Returns this process's part of batch i as numpy arrays."""
     row_B = self._chosen[i * self._batch_size : (i + 1) * self._batch_size]
     batch = _gather(self._rows, self._first, row_B, np.zeros(len(row_B)))
+    # Every batch has one shape, so that the evaluation is compiled once.
     empty = self._batch_size - len(row_B)
 
     def padded(array, fill):

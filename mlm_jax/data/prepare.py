@@ -106,6 +106,7 @@ def _check_reuse(data, sources, directory, model):
       f'{directory} was prepared with other settings: {what}; '
       'set them back, or give another config.data.prepared'
     )
+  # A later stage must have the ids of the first one, whose model the config does not name.
   if model and hashlib.sha256(model).hexdigest() != manifest['tokenizer']['sha256']:
     raise config.UserError(
       f'{directory} was prepared with another tokenizer than that of the first stage; '
@@ -124,7 +125,7 @@ def _check_reuse(data, sources, directory, model):
   for source, digest in zip(sources, manifest['inputs']):
     try:
       inputs = source.inputs()
-    except config.UserError:
+    except config.UserError:  # its files are gone, which is no fault
       continue
     if _digest(inputs) != digest:
       raise config.UserError(
@@ -136,6 +137,7 @@ def _check_reuse(data, sources, directory, model):
 
 def _digest(inputs):
   """Returns a digest of what a source says of its input files."""
+  # A digest and not the list: a corpus may have very many files.
   return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 
@@ -183,6 +185,7 @@ def _write_rows(readings, data, tokenizer, makers, folder, log):
         tokenizer,
         folder / reading.source.name / split,
         makers,
+        # Statistics are of what is trained on; held-out text must not decide anything.
         counter.source(i) if split == 'train' else None,
       )
       for i, reading in enumerate(readings)
@@ -250,6 +253,7 @@ def _drop_near_duplicates(readings, data, log):
   at, parts = 0, []
   for reading, split in itertools.product(readings, store.SPLITS):
     begin = at
+    # In batches, whose shingles are in memory together.
     for texts in rows_lib.batched(reading.texts(split)):
       signatures_NH[at : at + len(texts)] = near_duplicates.signatures(texts)
       digest_N[at : at + len(texts)] = [duplicates.digest(text)[0] for text in texts]
@@ -326,6 +330,7 @@ def _check_rows(splits, data):
       f'config.data.pairs = {data.pairs!r}: the training text does not give both right and wrong '
       'pairs; it must have several documents of several sentences each, see config.data.document'
     )
+  # Packing gives a row for any text, but one that is mostly padding is surely a mistake.
   tokens = sum(each.tokens for each in splits['train'])
   if tokens < data.row_length:
     raise config.UserError(

@@ -75,6 +75,7 @@ class Stored:
     values_BK = self._array_RK[rows]
     if self.column.dtype is not bool:
       return values_BK
+    # `count` leaves out the bits that fill the last byte.
     return np.unpackbits(values_BK, axis=1, count=self.shape[1]).astype(bool)
 
 

@@ -86,6 +86,7 @@ class FromTreebank(_Numbered):
         'that their classes cannot follow; set config.data.unicode to none'
       )
     numbers_C = np.zeros(len(text), np.uint8)
+    # Word after word, over the characters that are not white space: their numbers agree.
     numbers_C[written_C] = np.repeat([self._numbers.get(tag, 0) for tag in tags], lengths)
     return numbers_C
 

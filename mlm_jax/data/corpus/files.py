@@ -42,6 +42,7 @@ def find(pattern: str, kind: str = 'text') -> list[str]:
     UserError: none does.
   """
   found = [path for path in _matches(pattern) if os.path.isfile(path)]
+  # A folder is the most common mistake; what to write in its place is known.
   if not found and os.path.isdir(os.path.expanduser(pattern)):
     ending = {'text': 'txt'}.get(kind, kind)
     raise config.UserError(
@@ -78,6 +79,7 @@ def described(path: str) -> tuple[str, int, str]:
   try:
     size = os.path.getsize(path)
     with open(path, 'rb') as file:
+      # Of a file shorter than two of them, the parts overlap, which does no harm.
       digest = hashlib.sha256(file.read(_ENDS))
       file.seek(max(0, size - _ENDS))
       digest.update(file.read(_ENDS))
@@ -127,7 +129,7 @@ def _members(path, chunks, skipped):
       name = f'{path}:{member.name}'
       if member.isdir():
         continue
-      if not member.isfile():
+      if not member.isfile():  # a link, or a device
         skipped.links.append(name)
         continue
       plain, inner = _decompressed(member.name, _chunks(archive.extractfile(member)))
@@ -210,7 +212,7 @@ class _Reader(io.RawIOBase):
       self._rest = memoryview(chunk)
     n = min(len(buffer), len(self._rest))
     buffer[:n] = self._rest[:n]
-    self._rest = self._rest[n:]
+    self._rest = self._rest[n:]  # of a memoryview: nothing is copied
     return n
 
 

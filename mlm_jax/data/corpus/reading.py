@@ -67,8 +67,10 @@ class Reading:
         text = file.read(int.from_bytes(size, 'little')).decode()
         values = {}
         for column in self.columns:
+          # A value for each character of the text, or one for the whole document.
           size = (len(text) if column.is_of_tokens else 1) * np.dtype(column.dtype).itemsize
           values[column] = np.frombuffer(file.read(size), column.dtype)
+        # Only training documents are dropped afterwards: those held out decide what resembles them.
         if split != 'train' or self.dropped_N is None or not self.dropped_N[number]:
           yield text, values
         number += 1
@@ -105,7 +107,7 @@ def read(
   out = {split: open(reading.path(split), 'wb') for split in SPLITS}
   try:
     for text, words in _documents(source, data, reading, makers):
-      if not text or text.isspace():
+      if not text or text.isspace():  # what a splitting rule leaves between two marks, no document
         continue
       reading.read += 1
       text = clean.document(text, data, reading.counts)
@@ -119,6 +121,7 @@ def read(
       split = 'validation' if duplicates.validation(first, data.validation_fraction) else 'train'
       reading.documents[split] += 1
       reading.characters[split] += len(text)
+      # With its length before it: a document may have any character, so none can separate two.
       encoded = text.encode()
       out[split].write(len(encoded).to_bytes(8, 'little') + encoded)
       for column, maker in makers.items():
@@ -131,6 +134,7 @@ def read(
 
 def _documents(source, data, reading, makers):
   """Yields (text, its words as they are annotated there, or None) of each document."""
+  # `annotations.makers` has checked that every source has words where a column takes them.
   if any(maker.is_from_source for maker in makers.values()):
     return source.annotated(data, reading.counts, reading.skipped)
   return ((text, None) for text in source.documents(data, reading.counts, reading.skipped))
@@ -148,6 +152,7 @@ class Sample:
     self._size = 0
 
   def add(self, digest: int, text: str) -> None:
+    # Most documents of a large corpus end here: the sample is full, and of smaller hashes.
     if self._size >= self._limit and -digest < self._heap[0][0]:
       return
     heapq.heappush(self._heap, (-digest, text))
@@ -159,6 +164,7 @@ class Sample:
   def texts(self) -> list[str]:
     """Returns the sample in the order of the hashes."""
     texts = [text for _, text in sorted(self._heap, reverse=True)]
+    # The document of the largest hash is cut, so that the sample has exactly the characters wanted.
     over = self._size - self._limit
     return texts[:-1] + [texts[-1][:-over]] if over > 0 else texts
 
@@ -168,6 +174,7 @@ def sample(readings: Iterable[Reading], characters: int) -> list[str]:
   drawn = Sample(characters)
   for reading in readings:
     for text in reading.texts('train'):
+      # The second hash, since the first one has decided which documents are here.
       drawn.add(duplicates.digest(text)[1], text)
   return drawn.texts()
 
@@ -228,6 +235,7 @@ def check(readings: Sequence[Reading], data: Any) -> None:
       f'{kept:,} '
       'documents; raise it, give more text, or cut it finer with data.document'
     )
+  # Where near duplicates took all of them, another fraction may not help.
   near = sum(reading.counts.touched['near_duplicates'][0] for reading in readings)
   if not documents['train'] and near:
     raise config.UserError(
@@ -243,6 +251,7 @@ def check(readings: Sequence[Reading], data: Any) -> None:
 
 
 def _empty(readings, data):
+  # Documents that rules dropped, or else files and records that gave none.
   read = sum(reading.read for reading in readings)
   if read:
     took = {

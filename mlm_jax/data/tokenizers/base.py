@@ -80,6 +80,7 @@ class Tokenizer:
       UserError: two special pieces share an id.
     """
     self.model, self.sha256 = model, hashlib.sha256(model).hexdigest()
+    # A row could not be read: padding, [SEP] and [MASK] are recognised by their ids.
     if len(set(roles.values())) < len(roles):
       raise config.UserError(
         f'{name}: two special pieces share an id; train one with mlm-jax prepare'
@@ -102,7 +103,7 @@ class Tokenizer:
     """Returns (starts_V, ends_V); bytes continue the word before them."""
     starts_V, ends_V = np.zeros((2, self.size), bool)
     for i, piece in enumerate(self._pieces):
-      if i in self._special:
+      if i in self._special:  # no word reaches across one
         starts_V[i] = ends_V[i] = True
         continue
       # Bytes of a character that is cut belong to a word of which the rest is unknown: where they
@@ -177,6 +178,7 @@ class Tokenizer:
       text += self._decode_run(run)
       run = []
       if i is not None and i in names:
+        # A mask has taken the space before it, see `encode_with_masks`.
         text += ('' if text.endswith(' ') or not text else ' ') + names[i]
     return text.removeprefix(' ') if self._is_prefixed else text
 

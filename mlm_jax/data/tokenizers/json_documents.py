@@ -50,6 +50,7 @@ def document(
     named: {'pad': (name, id), ...} of the special pieces; 'unk' may be absent.
     others: entries of more added tokens.
   """
+  # A mask takes the space before it, so that it is in the place of a word with its space.
   tokens = [added_token(*named[role], lstrip=role == 'mask') for role in NAMES if role in named]
   return json.dumps(
     {
@@ -139,8 +140,11 @@ def _train_wordpiece(texts, size, special) -> _Trained:
   counts = collections.Counter()
   for text in texts:
     counts.update(library.normalizer.normalize_str(text))
+  # The most frequent characters, at most a quarter of the pieces: in a large alphabet, such as the
+  # Chinese one, they would else leave no room for pieces of several.
   letters = [each for each in counts if not each.isspace()]
   letters = sorted(sorted(letters, key=lambda each: (-counts[each], each))[: size // 4])
+  # Those that can be inside a word: a character that the pre-tokenizer isolates never is.
   inner = [
     each
     for each in letters

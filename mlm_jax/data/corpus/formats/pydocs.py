@@ -96,6 +96,7 @@ def read() -> tuple[list[str], list[str]]:
       packages[name] = folders
     else:
       absent.append(name)
+  # One for all packages: many copy docstrings from each other, or bring others with them.
   seen = set()
   documents = {
     name: [text for folder in folders for text in _package(folder, seen)]
@@ -108,6 +109,7 @@ def _folders(name):
   """Returns the folders of a package, which is found without being imported."""
   top, *rest = name.split('.')
   try:
+    # Of the top only: to find a subpackage, Python would import what is above it.
     spec = importlib.util.find_spec(top)
   except (ImportError, ValueError):
     spec = None
@@ -125,6 +127,7 @@ def _package(folder, seen):
   paths = [folder] if folder.is_file() else sorted(folder.rglob('*.py'))
   for path in paths:
     parts = path.relative_to(folder).parts
+    # Tests say little in prose; packages inside others are read as themselves, or are copies.
     if any(part in _LEFT_OUT or part.startswith('test_') for part in parts):
       continue
     if path.parts[-2:] == ('pydoc_data', 'topics.py'):
@@ -213,7 +216,7 @@ def prose(docstring: str) -> str:
   for line in inspect.cleandoc(docstring).split('\n'):
     if line.lstrip().startswith('>>>'):
       in_doctest = True
-    elif not line.strip():
+    elif not line.strip():  # a blank line ends the output of a doctest
       in_doctest = False
     if not in_doctest and not _RULER.fullmatch(line) and not _TABLE.match(line):
       kept.append(line)
