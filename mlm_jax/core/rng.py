@@ -31,7 +31,7 @@ def example_keys(
   key = named(key, name)
 
   # Folded in one by one: neither the batch that a row is in nor its place there has a part in it.
-  def one(visit, example):
+  def one(visit: jax.Array, example: jax.Array) -> jax.Array:
     return jax.random.fold_in(
       jax.random.fold_in(jax.random.fold_in(key, visit), example[0]), example[1]
     )

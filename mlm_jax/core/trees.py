@@ -28,7 +28,7 @@ def match(rules: Iterable[tuple[str, Any]], tree: Any) -> Any:
     ValueError: a leaf that no rule matches.
   """
 
-  def value(path):
+  def value(path: str) -> Any:
     for regex, value in rules:
       if re.fullmatch(regex, path):
         return value

@@ -59,8 +59,8 @@ def table(
     raise ValueError(f'special_ids {special_ids} do not fit a vocabulary of {size}')
 
   # NumPy's, not JAX's: making a table uses no device.
-  def column(values, default, dtype):
-    values = np.full(size, default, dtype) if values is None else np.asarray(values, dtype)
+  def column(given: np.typing.ArrayLike | None, default: float, dtype: type) -> np.ndarray:
+    values = np.full(size, default, dtype) if given is None else np.asarray(given, dtype)
     if values.shape != (size,):
       raise ValueError(f'a column of shape {values.shape} does not fit a vocabulary of {size}')
     return values
