@@ -55,7 +55,7 @@ class Batch:
 
 def segments(tokens_BL: Array, starts_BS: Array, pad_id: int) -> jax.Array:
   """Returns segments_BL: 1, 2, ... for a row's documents in turn, 0 for padding."""
-  # Padding behind the last segment would count as a part of it.
+  # Padding after the last segment would count as a part of it.
   number_BL = jnp.cumsum(begins(starts_BS, tokens_BL.shape[1]), axis=1, dtype=jnp.int32)
   return jnp.where(tokens_BL == pad_id, 0, number_BL)
 
@@ -69,7 +69,7 @@ def positions(starts_BS: Array, length: int) -> jax.Array:
 
 
 def types(tokens_BL: Array, segments_BL: Array, sep_id: int) -> jax.Array:
-  """Returns types_BL: 0 up to a segment's first [SEP], 1 behind it."""
+  """Returns types_BL: 0 up to a segment's first [SEP], 1 after it."""
   seps_BL = jnp.cumsum(tokens_BL == sep_id, axis=1) - (tokens_BL == sep_id)  # before each token
   first_BL = jnp.concatenate(
     [jnp.ones_like(segments_BL[:, :1], bool), segments_BL[:, 1:] != segments_BL[:, :-1]], 1

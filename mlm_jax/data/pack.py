@@ -145,7 +145,7 @@ def contiguous(lengths: np.typing.ArrayLike, length: int, max_segments: int) -> 
   """Returns the Plan that keeps the order: rows are filled one after another.
 
   A document is cut where its row is full (RoBERTa's full sentences), and a row ends
-  early only where it has max_segments or no piece would fit behind [CLS].
+  early only where it has max_segments or no piece would fit after [CLS].
   Arguments as for `best_fit`.
   """
   # Arrays of C integers: lists of Python's would take several times the memory.
@@ -178,7 +178,7 @@ class Part:
 
   Args:
     plan: Plan.
-    begin, end: rows; those behind the last one are not there.
+    begin, end: rows; those after the last one are not there.
     document_starts: int64, where each document begins in the pieces of all.
     length: L, tokens of a row.
   """

@@ -48,11 +48,10 @@ def prepare(
 ) -> store.Prepared:
   """Prepares the data that a config asks for, or opens it where that is done.
 
-  A finished preparation is taken for the one asked for when all settings that decide
-  about it are equal; the names and sizes of the input files and their first and last
-  MiB; and the tokenizer's model where its path is given. An edit in the middle of a
-  large file that keeps its size is not noticed. A source whose files are all gone is
-  not compared.
+  A finished preparation is reused when these are equal: all settings that decide about it; the
+  names and sizes of the input files and their first and last MiB; and the tokenizer's model where
+  its path is given. An edit in the middle of a large file that keeps its size is not noticed. A
+  source whose files are all gone is not compared.
 
   Args:
     data: `config.data`, checked.

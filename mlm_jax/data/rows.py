@@ -250,7 +250,7 @@ def _windows(batches):
 
 
 def _grouped(items, weight, limit):
-  """Yields lists of items whose weights come to the limit."""
+  """Yields lists of items whose weights reach the limit together."""
   group, total = [], 0
   for item in items:
     group.append(item)

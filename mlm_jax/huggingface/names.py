@@ -156,7 +156,7 @@ def _embeddings(prefix: str, a: Any, positions: bool = True) -> list[Rule]:
 
 
 def _after_attention(layer: str) -> list[Rule]:
-  """The parts of a post-norm block behind the attention."""
+  """The parts of a post-norm block after the attention."""
   return [
     *_dense(f'{layer}.attention.output.dense', 'layers/attention/out'),
     *_norm(f'{layer}.attention.output.LayerNorm', 'layers/attention_norm'),

@@ -107,7 +107,7 @@ def _named(ids: Mapping[str, int], folder: pathlib.Path) -> dict[str, tuple[str,
 def _from_vocab_txt(folder: pathlib.Path) -> bytes:
   """BERT's: a piece a line, in the order of their ids."""
   settings = _object(folder / 'tokenizer_config.json', {})
-  # The last line ends with a newline, so the split leaves an empty piece behind it.
+  # The last line ends with a newline, so the split leaves an empty piece after it.
   lines = _lines(folder / _VOCAB_TXT)
   ids = {
     line.removesuffix('\r'): i for i, line in enumerate(lines[:-1] if lines[-1] == '' else lines)
@@ -275,7 +275,7 @@ def _from_sentencepiece(tokenizer: Any) -> bytes:
   stage = {
     'type': 'Metaspace',
     'replacement': BOUNDARY_MARK,
-    # A mark before the text and not again behind each special piece.
+    # A mark before the text and not again after each special piece.
     'prepend_scheme': 'first',
     'split': not crosses_spaces,
   }

@@ -86,6 +86,7 @@ def _time(
       timing = logs.read_log(layout.run_folder(workdir, run), 'timing')
       seconds += sum(line['seconds'] / line.get('replicas', 1) for line in timing)
     else:
+      # A run that is part way costs what its steps after the newest checkpoint cost.
       left += cost * (1 - layout.saved_step(workdir, run) / run.config.total_steps)
   if done == len(plan.runs):
     return 'time left: none, all runs are done'

@@ -99,7 +99,7 @@ def load(experiment: str | os.PathLike[str]) -> Sweep:
   if not path.is_file():
     raise config_lib.UserError(f'no such experiment: {path} is missing')
   sweep = config_lib.call(path, 'get_sweep')
-  # What get_sweep returns is anybody's Python, so it is checked before it is used.
+  # get_sweep is the user's Python, so what it returns is checked before it is used.
   try:
     _check_form(sweep)
   except config_lib.UserError as error:

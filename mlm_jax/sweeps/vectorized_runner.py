@@ -94,7 +94,7 @@ def _train(
     statuses[run.name].attempts += 1
   try:
     outcomes = population.run([run.config for run in runs], folders, log)
-  except config_lib.UserError as error:  # the other populations are trained all the same
+  except config_lib.UserError as error:  # the other populations are still trained
     log(f'failed: {error}')
     note({run.name: (layout.FAILED, str(error)) for run in runs})
     return True

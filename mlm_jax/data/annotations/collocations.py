@@ -114,7 +114,7 @@ def words(tokenizer: tokenizers.Tokenizer, tokens_RL: np.ndarray, starts_RS: np.
   ordinary_V[list(tokenizer.special_ids)] = False
   ordinary_T = ordinary_V[tokens_T]
   ended_T = tokenizer.ends_V[tokens_T] | ~ordinary_T
-  # A word starts with a row or segment, with a piece that says so, or behind one that ends a word.
+  # A word starts with a row or segment, with a piece that says so, or after one that ends a word.
   starts_T = begins_T | tokenizer.starts_V[tokens_T]
   starts_T[1:] |= ended_T[:-1]
   first_W = np.flatnonzero(ordinary_T & starts_T)
@@ -219,7 +219,7 @@ def _ngram(hash_W, at, n):
 
 def windows(is_W: np.ndarray, follows_W: np.ndarray, n: int) -> np.ndarray:
   """Returns bool_W: n words of one run begin here, all of which are so."""
-  # The ith word behind must be so and continue the run of the word before it.
+  # The ith word after must be so and continue the run of the word before it.
   whole_W = is_W.copy()
   for i in range(1, n):
     whole_W[:-i] &= (is_W & follows_W)[i:]

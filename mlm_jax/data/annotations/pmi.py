@@ -16,7 +16,7 @@ each different one of a block. Memory holds 24 bytes for each frequent n-gram, a
 for those of one length while they are scored, and one part of what is counted, which grows
 only above a billion words. English novels of 11 million words took 11 s of processor time and
 50 MB more than the rest of their preparation. Words are known by 64-bit hashes: of n different
-ones an expected n**2 / 2**65 pairs are taken for one.
+ones an expected n**2 / 2**65 pairs are counted as one.
 """
 
 from collections.abc import Mapping
@@ -184,7 +184,7 @@ def _write_words(tokenizer, rows, level, path):
 
 
 def _pairs(path):
-  """Yields uint64 blocks: at each place the numbers there and behind it as one; 0 if one is 0."""
+  """Yields uint64 blocks: at each place the numbers there and after it as one; 0 if one is 0."""
   size = path.stat().st_size // 4
   number_W = np.memmap(path, np.uint32, 'r') if size else np.zeros(0, np.uint32)
   for begin in range(0, size, _BLOCK):

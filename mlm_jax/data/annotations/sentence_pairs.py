@@ -1,4 +1,4 @@
-"""Pairs of sentences, for objectives that predict whether the second one belongs behind the first.
+"""Pairs of sentences, for objectives that predict whether the second one belongs after the first.
 
   next   the second part follows the first in its document, or is of another document
          (arXiv:1810.04805, section 3.1)
@@ -49,7 +49,7 @@ class Pairs:
     return np.searchsorted(np.cumsum(lengths), self.parts_N22[:, 0, 0], side='right')
 
   def written(self, values_T: np.ndarray, between: Any) -> np.ndarray:
-    """Returns the values at the pieces of the pairs, one pair behind the other.
+    """Returns the values at the pieces of the pairs, one pair after the other.
 
     Args:
       values_T: the values at the pieces of all documents.
@@ -106,13 +106,13 @@ def make(
 def _bounds(lengths, pieces_T, tokenizer):
   """Returns where sentences begin in the pieces of all documents, ascending, and the last end.
 
-  Punctuation behind the end of a sentence, such as a quotation mark, is still in it.
+  Punctuation after the end of a sentence, such as a quotation mark, is still in it.
   """
   begins = (np.cumsum(lengths) - lengths)[lengths > 0]
   closes_T = tokenizer.closes_V[pieces_T]
   word_T = tokenizer.letters_V[pieces_T] & ~closes_T
   word_T[begins] = True  # no punctuation goes with the document before
-  # A sentence begins with a word behind punctuation, if any of that punctuation ended one.
+  # A sentence begins with a word after punctuation, if any of that punctuation ended one.
   after = np.flatnonzero(word_T[1:] & ~word_T[:-1]) + 1
   closed = np.searchsorted(np.flatnonzero(closes_T & ~word_T), after)
   return np.union1d(after[np.diff(closed, prepend=0) > 0], [*begins, len(pieces_T)])

@@ -202,7 +202,7 @@ def _repeated(codes_N):
   again = np.ones(len(hashes), bool)
   again[np.unique(hashes, return_index=True)[1]] = False
   changes = np.zeros(len(codes_N) + 1, np.int64)
-  # +1 where such a window begins, -1 behind its end: their running sum counts those at a place.
+  # +1 where such a window begins, -1 after its end: their running sum counts those at a place.
   changes[: len(hashes)] += again
   changes[len(codes_N) + 1 - len(hashes) :] -= again
   return int((np.cumsum(changes) > 0).sum())

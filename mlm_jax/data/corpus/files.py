@@ -34,7 +34,7 @@ _DAMAGED = (
 
 
 def find(pattern: str, kind: str = 'text') -> list[str]:
-  """Returns the sorted paths of the files that a glob, or the very name of a file, matches.
+  """Returns the sorted paths of the files that a glob, or the exact name of a file, matches.
 
   `kind` is that of the source, as it is written before the glob.
 
@@ -180,7 +180,7 @@ def _decompressed(name, chunks):
 
 def _zstandard(chunks):
   """Yields the contents of zstd frames; the library's own reader misses a cut."""
-  # A file may have several frames, one behind another: each needs a decompressor of its own.
+  # A file may have several frames, one after another: each needs a decompressor of its own.
   frame = zstandard.ZstdDecompressor().decompressobj()
   begun = False
   for chunk in chunks:

@@ -4,7 +4,7 @@ The similarity of two documents is the Jaccard index of their sets of shingles, 
 stretches of 9 characters that begin at each of their characters; case and the kind and
 number of white space do not count. No word is looked for, so it is the same for scripts
 without spaces. Each document is kept as a signature of 128 numbers, of which two documents
-share the fraction J in the mean, with standard deviation sqrt(J (1 - J) / 128): .035 at
+share the fraction J on average, with standard deviation sqrt(J (1 - J) / 128): .035 at
 J = .8. Documents are compared where their signatures share a whole band of rows; the
 bands are such that a pair at the similarity asked for is compared with probability .99,
 a more similar one with a higher one. So close to the similarity asked for either may be

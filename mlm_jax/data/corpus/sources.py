@@ -86,7 +86,7 @@ def check_weights(weights: Sequence[float], sources: int) -> None:
 
 
 def _stem(pattern):
-  """Returns a folder name that reminds of a glob."""
+  """Returns a folder name made from the last telling part of a glob."""
   names = [re.sub(r'[^\w-]+', '_', part.split('.')[0]).strip('_') for part in pattern.split('/')]
   return next((name for name in reversed(names) if name), 'text')
 
@@ -157,7 +157,7 @@ class PyDocs:
 
 
 # Each kind: how it is written, and what makes it of (spec, argument). A source has a
-# `name`, which is its wish for a folder's, `inputs` and `documents`.
+# `name`, the folder name that it would like, `inputs` and `documents`.
 _KINDS = {
   'text': ('text:GLOB', lambda spec, glob: Text(spec, _stem(glob), glob)),
   'conllu': ('conllu:GLOB', lambda spec, glob: conllu.Treebank(spec, _stem(glob), glob)),

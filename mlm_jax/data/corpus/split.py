@@ -72,7 +72,7 @@ def _blocks(lines_of_file, characters):
 def _between(chunks, separator):
   """Yields what is between matches; an empty match cuts without removing.
 
-  A match counts once REACH characters behind its start have been seen, so that more
+  A match counts once REACH characters after its start have been seen, so that more
   text could not have changed it; REACH characters before it are kept, since it may look behind.
   """
   text, done, begin = '', 0, 0  # done: where to search on; begin: of this document
@@ -101,6 +101,6 @@ def _between(chunks, separator):
         begin = done
       dropped = max(0, done - REACH)
       text, done, begin = text[dropped:], done - dropped, begin - dropped
-  yield from cut(len(text) + 1)  # one behind the end: an empty match there counts too
+  yield from cut(len(text) + 1)  # one after the end: an empty match there counts too
   parts.append(text[begin:])
   yield ''.join(parts)

@@ -151,7 +151,7 @@ class Tokenizer:
     """Returns (ids, int64 place_T) of a cleaned text: the ids of `encode`, and where each is.
 
     That is its first character that is not a space; for a piece of spaces alone the first one
-    behind them, or the length of the text. All pieces that spell one character are at it.
+    after them, or the length of the text. All pieces that spell one character are at it.
     """
     raise NotImplementedError
 
@@ -215,7 +215,7 @@ def _spelled_bytes(piece):
 
 def next_letters(text: str) -> np.ndarray:
   """Returns int64 [characters + 1]: the first place from each on without a space, or the end."""
-  # A running minimum from the right: each space takes the first place behind it that is none.
+  # A running minimum from the right: each space takes the first place after it that is none.
   is_space_C = np.array([character.isspace() for character in text] + [False])
   index_C = np.arange(len(text) + 1)
   return np.minimum.accumulate(np.where(is_space_C, len(text), index_C)[::-1])[::-1]

@@ -22,7 +22,7 @@ from mlm_jax import config
 from mlm_jax.data.tokenizers import base
 
 TRAINED = ('unigram', 'bpe', 'word')
-_SENTENCE = 1000  # characters: the trainer passes over sentences above 4192 bytes
+_SENTENCE = 1000  # characters: the trainer skips sentences above 4192 bytes
 _STRETCH = 4096  # characters encoded at once: bounds the memory of a long document
 
 

@@ -1,7 +1,7 @@
 """The tokenizer.json of the `tokenizers` library: text to ids.
 
 Known are WordPiece, byte-level BPE, and Unigram or BPE with Metaspace. Normalisation (lower case
-and the like) is the file's own, behind our cleaning; what the file puts around a text is left out.
+and the like) is the file's own, after our cleaning; what the file puts around a text is left out.
 
 The library takes the name of a special piece in a text for that piece. So that no text can
 forge one, they go by names here that no text has.
@@ -138,7 +138,7 @@ class Json(base.Tokenizer):
   def _with_masks(self):
     """(The library that finds [MASK] in a text, whether the text is to be given a space before it).
 
-    The library by itself would put one behind each mask too.
+    The library by itself would put one after each mask too.
     """
     document = _bare(self.model)
     # So the library is told not to put spaces, and `encode_with_masks` puts the first one itself.
@@ -210,7 +210,7 @@ def _kind(document, model, name):
 
 
 def _special_name(role, model, kind, ids, name):
-  """Returns the name of a special piece, None for an unknown piece that nobody needs."""
+  """Returns the name of a special piece, None where no unknown piece is needed."""
   found = next((each for each in NAMES[role] if each in ids), None)
   if role == 'unk' and not _spells_all(model, kind, ids):
     # What the model itself says; without it the library drops what it cannot spell.

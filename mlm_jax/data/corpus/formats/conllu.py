@@ -50,7 +50,7 @@ _BEGINS = re.compile(r'#\s*new(doc|par)\b')
 
 
 class Word(NamedTuple):
-  """A word as written: its letters, part of speech ('' for none), and the gap behind it."""
+  """A word as written: its letters, part of speech ('' for none), and the gap after it."""
 
   form: str
   tag: str
@@ -91,7 +91,7 @@ class Treebank:
           skipped.files.append(name)
           continue
         for words in _documents(split.lines(clean.decode(chunks, counts)), name):
-          # The gap behind the last word is not text: no word follows it.
+          # The gap after the last word is not text: no word follows it.
           yield (
             ''.join(word.form + word.gap for word in words)[: -1 if words[-1].gap else None],
             words,
@@ -124,7 +124,7 @@ def _documents(lines, name):
 def _sentence(lines):
   """Returns the Words of a sentence, given as (where it is, line)."""
   words = []
-  last, node = 0, 0  # numbers of the last word, and of the last empty node behind it
+  last, node = 0, 0  # numbers of the last word, and of the last empty node after it
   # Of words written as one: the number of the last, and (form, gap) until the first is met.
   covered, written = 0, None
   for where, line in lines:
