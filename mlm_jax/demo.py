@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from collections.abc import Mapping
-from collections.abc import Sequence
 import os
 import pathlib
 import sys
@@ -79,7 +78,7 @@ def fit_to(config: config_lib.Config, seconds: float, seconds_per_step: float) -
 
 
 def run(
-  workdir: str | os.PathLike[str], minutes: float, log: Callable[[str], object] = print
+  workdir: str | os.PathLike[str], minutes: float, log: Callable[[str], None] = print
 ) -> bool:
   """Trains a small encoder in workdir and logs its results; returns whether it is complete.
 
@@ -110,7 +109,7 @@ def run(
   return True
 
 
-def time_steps(config: config_lib.Config, prepared: Sequence[store.Prepared]) -> float:
+def time_steps(config: config_lib.Config, prepared: list[store.Prepared]) -> float:
   """Returns the seconds that one training step takes, without compilation."""
   mesh = sharding.make_mesh(config.mesh)
   problem = pretraining.problem(config, prepared, mesh)
@@ -128,7 +127,7 @@ def time_steps(config: config_lib.Config, prepared: Sequence[store.Prepared]) ->
 
 
 def _log_results(
-  config: config_lib.Config, workdir: pathlib.Path, log: Callable[[str], object]
+  config: config_lib.Config, workdir: pathlib.Path, log: Callable[[str], None]
 ) -> None:
   """Logs the scores of the run and of the baselines, filled masks, and what to type next."""
   (prepared,) = pretraining.prepare_data(config, workdir, lambda line: None)

@@ -9,7 +9,10 @@ the same encoder before its training.
 """
 
 import argparse
+from collections.abc import Iterator
+from collections.abc import Sequence
 import pathlib
+from typing import Any
 
 import jax
 import numpy as np
@@ -24,11 +27,12 @@ from mlm_jax.core import rng
 WORDS = 20_000  # of each treebank
 
 
-def words_of(path):
+def words_of(path: pathlib.Path) -> Iterator[list[tuple[str, str]]]:
   """Yields the sentences of a treebank as [(word, part of speech), ...]."""
   sentence = []
   for line in [*path.read_text().splitlines(), '']:
     fields = line.split('\t')
+    # Not 1-2, which repeats its parts' letters, nor 1.1, which is not text.
     if len(fields) > 3 and fields[0].isdigit():
       sentence.append((fields[1], fields[3]))
     elif not line and sentence:
@@ -36,9 +40,12 @@ def words_of(path):
       sentence = []
 
 
-def features(model, params, tokenizer, sentences, length):
-  """Returns (float32 [n, D], n tags): what the last layer says at the first piece of each word that
-  fits a row.
+def features(
+  model: Any, params: Any, tokenizer: Any, sentences: Sequence[list[tuple[str, str]]], length: int
+) -> tuple[np.ndarray, list[str]]:
+  """Returns (float32 [n, D], n tags): the last layer at the first piece of each word.
+
+  Words that do not fit a row of `length` tokens are left out.
   """
   apply = jax.jit(lambda *arrays: model.apply(params, *arrays).hidden_BLD)
   found, tags = [], []
@@ -48,6 +55,7 @@ def features(model, params, tokenizer, sentences, length):
       places.append(len(ids))
       ids += tokenizer.encode(word)
     ids = [*ids[: length - 1], tokenizer.sep_id]
+    # Every row of one length, so that the encoder is compiled once.
     row_L = np.array(ids + [tokenizer.pad_id] * (length - len(ids)))
     hidden_LD = np.asarray(
       apply(row_L[None], (row_L != tokenizer.pad_id)[None].astype(int), np.arange(length)[None])
@@ -60,9 +68,10 @@ def features(model, params, tokenizer, sentences, length):
   return np.concatenate(found), tags
 
 
-def accuracy(model, params, run, train, test):
+def accuracy(model: Any, params: Any, run: Any, train: Sequence, test: Sequence) -> float:
   """Returns the share of the test words whose part of speech a linear probe finds."""
   length = run.config.data.row_length
+  # Standardised: hidden states differ in scale between families, and the penalty depends on it.
   probe = pipeline.make_pipeline(
     preprocessing.StandardScaler(), linear_model.LogisticRegression(max_iter=300)
   )
@@ -70,7 +79,7 @@ def accuracy(model, params, run, train, test):
   return probe.score(*features(model, params, run.tokenizer, test, length))
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
@@ -84,6 +93,7 @@ def main(arguments=None):
     objective = objectives.make(
       run.config, run.tokenizer.size, run.tokenizer.pad_id, run.tokenizer.sep_id, head_rows=1
     )
+    # Drawn with the key of the run's own initialisation.
     start = objective.init(rng.named(rng.root_key(run.config.seed), 'init'))
     encoders = {workdir.name: (run.model, run.params, objective.encoder_params(start))}
     if run.mlm is not run.model:

@@ -7,7 +7,10 @@ to quote.
 """
 
 import argparse
+from collections.abc import Callable
+from collections.abc import Sequence
 import pathlib
+from typing import Any
 
 import jax
 
@@ -20,11 +23,12 @@ from mlm_jax.training import sharding
 from mlm_jax.training import workdir
 
 
-def task(config, prepared):
+def task(config: Any, prepared: Any) -> tuple[Callable[[], None], int]:
   """Returns (function that trains a step, number of parameters)."""
   mesh = sharding.make_mesh(config.mesh)
   problem = pretraining.problem(config, [prepared], mesh)
   stage = problem.stages[0]
+  # The state is donated, as in the loop: it is updated in place.
   train_step = jax.jit(compiled.optimizer_step(stage.objective, config), donate_argnums=0)
   key = rng.root_key(config.seed)
   state = jax.jit(compiled.initial_state(problem.init, config))(key)
@@ -33,12 +37,12 @@ def task(config, prepared):
   def train():
     nonlocal state
     state, metrics = train_step(state, stage.hparams, batch, key)
-    jax.block_until_ready((state, metrics))
+    jax.block_until_ready((state, metrics))  # else only the dispatch is timed
 
   return train, trees.count(state.params)
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
@@ -53,6 +57,7 @@ def main(arguments=None):
     tasks[f'{folder.name}, {parameters:,} parameters'] = train
     tokens = config.batch_size * config.data.row_length
   times = clock.take_turns(tasks, args.repetitions)
+  # The ratios are to BERT, the family that the others are measured against.
   reference = next(name for name in tasks if name.startswith('bert,'))
   print('\n'.join(clock.table(times, tokens / 1e3, 'ktok', reference)))
 

@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _stages(data: Any, prepared: Any, args: argparse.Namespace) -> None:
+  # MB are of the raw text in every line, so that the stages can be compared.
   seconds, texts = _timed(lambda: _read(data, args.characters))
   size = sum(len(text.encode()) for text in texts)
   lines = [('read', seconds)]
@@ -86,6 +87,7 @@ def _stages(data: Any, prepared: Any, args: argparse.Namespace) -> None:
 
 
 def _timed(function: Callable[[], Any]) -> tuple[float, Any]:
+  # Wall time: reading waits for the disk, and the tokenizer has threads of its own.
   begin = time.perf_counter()
   result = function()
   return time.perf_counter() - begin, result
@@ -119,7 +121,7 @@ def _pack(lengths: np.ndarray, pieces_T: np.ndarray, data: Any, prepared: Any) -
   tokenizer = prepared.tokenizer
   special = tokenizer.cls_id, tokenizer.sep_id, tokenizer.pad_id
   begins = np.cumsum(lengths) - lengths
-  for begin in range(0, plan.rows, 8192):
+  for begin in range(0, plan.rows, 8192):  # the blocks of `rows.write`
     part = pack.Part(plan, begin, begin + 8192, begins, data.row_length)
     part.tokens(pieces_T, special, rows.tokens_RL.dtype)
     part.starts(data.max_segments, rows.starts_RS.dtype)

@@ -97,6 +97,7 @@ def _batch(rows: int, length: int, size: int) -> tuple[batches.Batch, vocabulary
   )
   tokens_BL = g.integers(len(_SPECIAL), size, (rows, length))
   tokens_BL[:, 0], tokens_BL[:, -1] = _SPECIAL.index('[CLS]'), _SPECIAL.index('[SEP]')
+  # One segment of at most 8 a row, from its first token.
   starts_BS = np.where(np.arange(8) == 0, 0, -1) + np.zeros((rows, 1), int)
   example_B2 = np.stack([np.zeros(rows), np.arange(rows)], axis=1)
   return batches.Batch(
@@ -132,6 +133,7 @@ def _collator(
   # As in a DataLoader's worker.
   torch.set_num_threads(1)
   ids = {name: i for i, name in enumerate(_SPECIAL)}
+  # It finds words by '##' on the pieces that continue one.
   ids |= {
     ('' if table.starts_V[i] else '##') + f'p{i}': i for i in range(len(_SPECIAL), table.size)
   }
@@ -175,6 +177,7 @@ def _collator(
 def _offsets(table: vocabulary.Table, tokens_BL: np.ndarray) -> list[list[tuple[int, int]]]:
   """Returns a list of (start, end) characters for each row: words are separated by a space."""
   length = 4
+  # Every piece has 4 characters; before each that starts a word there is one space more.
   gaps_BL = np.cumsum(np.asarray(table.starts_V)[tokens_BL], axis=1)
   start_BL = gaps_BL + length * np.arange(tokens_BL.shape[1])[None]
   return [[(start, start + length) for start in row] for row in start_BL.tolist()]

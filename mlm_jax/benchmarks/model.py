@@ -89,6 +89,7 @@ def _relative(args: argparse.Namespace) -> tuple[str, tuple[Callable, Callable],
 def _local(args: argparse.Namespace) -> tuple[str, tuple[Callable, Callable], tuple]:
   """Returns (name, (ours, plain), arrays) of attention to a window."""
   reach = args.window // 2
+  # One document a row: all tokens of a window are visible, the most work that there can be.
   segments_BL = jnp.ones((args.rows, args.length), jnp.int32)
   visible_B1LL = (
     attention.same_document(segments_BL) & sliding_window.near(args.length, reach)[None, None]

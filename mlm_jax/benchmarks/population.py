@@ -113,6 +113,7 @@ def _task(shape: contestants.Shape, replicas: int | None) -> Callable[[], Any]:
     state = vectorized.stacked([state] * replicas, compiled)
   batch = compiled.batch(0)
 
+  # The state goes from step to step, as in a run: its buffers are donated to the step.
   def task() -> None:
     nonlocal state
     state, _ = jax.block_until_ready(compiled.steps[0](state, batch, key))
@@ -136,6 +137,6 @@ def _problem(shape: contestants.Shape, config: Any) -> problem_lib.Problem:
   policy = masking.make(shape.policy().table, **config.masking.to_dict())
   rows = shape.rows(1)
   stage = problem_lib.Stage(
-    0, config, objective, policy, lambda step: rows, lambda step: rows.example_B2
+    0, config, objective, policy, lambda step: rows, lambda step: np.asarray(rows.example_B2)
   )
   return problem_lib.Problem((stage,), model.init, {}, problem_lib.Ranking('reference', 'loss'))

@@ -6,11 +6,20 @@ import io
 import os
 import pathlib
 from typing import Any
+from typing import ClassVar
+from typing import Protocol
 from typing import TypeVar
 
 import numpy as np
 
-_Holder = TypeVar('_Holder')
+
+class _Dataclass(Protocol):
+  """What every dataclass has."""
+
+  __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+_Holder = TypeVar('_Holder', bound=_Dataclass)
 
 
 def write(path: str | os.PathLike, content: str | bytes) -> None:
@@ -18,6 +27,7 @@ def write(path: str | os.PathLike, content: str | bytes) -> None:
   path = pathlib.Path(path)
   partial = path.with_name(path.name + '.partial')
   try:
+    # On disk before it has its name: a crash must not leave an empty file in the other's place.
     with open(partial, 'wb') as file:
       file.write(content.encode() if isinstance(content, str) else content)
       file.flush()
@@ -59,6 +69,7 @@ def hashes(folder: str | os.PathLike, ignored: str) -> dict[str, str]:
   folder = pathlib.Path(folder)
   return {
     file.relative_to(folder).as_posix(): sha256(file)
+    # Sorted by path, so that a manifest of the same files is the same text.
     for file in sorted(folder.rglob('*'))
     if file.is_file() and not file.name.startswith(ignored)
   }

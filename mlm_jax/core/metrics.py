@@ -14,6 +14,7 @@ def add(a: dict, b: dict) -> dict:
 
 def means(sums: dict) -> dict[str, float]:
   """Returns {name: sum / weight}; names without weight are left out."""
+  # A metric may have nothing to count, such as the accuracy of a class that no batch had.
   return {
     name: float(total) / float(weight) for name, (total, weight) in sums.items() if float(weight)
   }

@@ -8,6 +8,8 @@ import zlib
 
 import jax
 
+from mlm_jax.core import batches
+
 
 def root_key(seed: int) -> jax.Array:
   """Returns the key from which all of a run's draws descend; 0 <= seed < 2**32."""
@@ -18,14 +20,18 @@ def root_key(seed: int) -> jax.Array:
 
 def named(key: jax.Array, name: str) -> jax.Array:
   """Returns the key for one purpose; it depends on the name's CRC-32."""
+  # Not `hash`, which Python salts differently in each process.
   return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
-def example_keys(key: jax.Array, name: str, visit_B: jax.Array, example_B2: jax.Array) -> jax.Array:
+def example_keys(
+  key: jax.Array, name: str, visit_B: batches.Array, example_B2: batches.Array
+) -> jax.Array:
   """Returns keys_B, a function of (key, name, visit, source, row) alone."""
   key = named(key, name)
 
-  def one(visit, example):
+  # Folded in one by one: neither the batch that a row is in nor its place there has a part in it.
+  def one(visit: jax.Array, example: jax.Array) -> jax.Array:
     return jax.random.fold_in(
       jax.random.fold_in(jax.random.fold_in(key, visit), example[0]), example[1]
     )

@@ -10,6 +10,7 @@ import jax
 def paths(tree: Any) -> dict[str, Any]:
   """Returns {'encoder/layer_0/attention/query/kernel': leaf} in tree order."""
   leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+  # A dict's entry has a `key`, one of a list or tuple an `idx`.
   return {
     '/'.join(str(getattr(k, 'key', getattr(k, 'idx', k))) for k in path): leaf
     for path, leaf in leaves
@@ -27,7 +28,7 @@ def match(rules: Iterable[tuple[str, Any]], tree: Any) -> Any:
     ValueError: a leaf that no rule matches.
   """
 
-  def value(path):
+  def value(path: str) -> Any:
     for regex, value in rules:
       if re.fullmatch(regex, path):
         return value

@@ -6,6 +6,8 @@ import dataclasses
 import jax
 import numpy as np
 
+from mlm_jax.core import batches
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +26,11 @@ class Table:
     classes: names of the classes of words that rows are annotated with; () for none.
   """
 
-  starts_V: jax.Array
-  ends_V: jax.Array
-  closes_V: jax.Array
-  counts_V: jax.Array
+  starts_V: batches.Array
+  ends_V: batches.Array
+  closes_V: batches.Array
+  counts_V: batches.Array
+  # Static: a part of the compiled program, so that shapes and loops can depend on them.
   size: int = dataclasses.field(metadata={'static': True})
   mask_id: int = dataclasses.field(metadata={'static': True})
   special_ids: tuple = dataclasses.field(metadata={'static': True})
@@ -38,10 +41,10 @@ def table(
   size: int,
   mask_id: int,
   special_ids: Iterable[int],
-  starts_V: jax.typing.ArrayLike | None = None,
-  ends_V: jax.typing.ArrayLike | None = None,
-  counts_V: jax.typing.ArrayLike | None = None,
-  closes_V: jax.typing.ArrayLike | None = None,
+  starts_V: np.typing.ArrayLike | None = None,
+  ends_V: np.typing.ArrayLike | None = None,
+  counts_V: np.typing.ArrayLike | None = None,
+  closes_V: np.typing.ArrayLike | None = None,
   classes: Iterable[str] = (),
 ) -> Table:
   """Returns a Table; without starts every piece is a word, without counts all are equal.
@@ -55,8 +58,9 @@ def table(
   if special_ids[0] < 0 or special_ids[-1] >= size:
     raise ValueError(f'special_ids {special_ids} do not fit a vocabulary of {size}')
 
-  def column(values, default, dtype):
-    values = np.full(size, default, dtype) if values is None else np.asarray(values, dtype)
+  # NumPy's, not JAX's: making a table uses no device.
+  def column(given: np.typing.ArrayLike | None, default: float, dtype: type) -> np.ndarray:
+    values = np.full(size, default, dtype) if given is None else np.asarray(given, dtype)
     if values.shape != (size,):
       raise ValueError(f'a column of shape {values.shape} does not fit a vocabulary of {size}')
     return values

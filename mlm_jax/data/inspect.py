@@ -50,7 +50,7 @@ def lines(prepared: store.Prepared) -> Iterator[str]:
 
 def _sizes(prepared):
   words_S = prepared.statistics.words_S
-  table = [
+  table: list[tuple[str, ...]] = [
     (
       'source',
       'split',
@@ -117,6 +117,7 @@ def _fills(prepared):
 
 
 def _pieces(prepared):
+  # Special pieces would be the most common of all, and are no part of the text.
   ordinary_V = prepared.counts_V.copy()
   ordinary_V[list(prepared.tokenizer.special_ids)] = 0
   unused = int((ordinary_V == 0).sum()) - len(prepared.tokenizer.special_ids)
@@ -141,6 +142,8 @@ def _fallback(prepared):
 def _spelled(prepared):
   """Returns (Counter of the characters that bytes spell, the rows read)."""
   tokenizer = prepared.tokenizer
+  # Only in some rows, since every token must be looked at; bytes side by side spell characters
+  # together.
   is_byte_V = np.zeros(tokenizer.size, bool)
   is_byte_V[list(tokenizer.byte_ids)] = True
   spelled, scanned = collections.Counter(), 0
@@ -232,7 +235,7 @@ def _pairs(prepared):
   if not kind:
     return
   yield f'pairs of sentences ({kind}), and the pieces of the documents that are in none'
-  table = [('source', 'split', 'right', 'wrong', 'left out')]
+  table: list[tuple[str, ...]] = [('source', 'split', 'right', 'wrong', 'left out')]
   for source in prepared.manifest['sources']:
     for split in store.SPLITS:
       counts = source[split]['pairs'].values()
@@ -245,7 +248,7 @@ def _rows(prepared):
   for name, rows in zip(prepared.sources, prepared.train):
     for number in _spread(len(rows), _SHOWN_ROWS):
       row, starts = rows.tokens_RL[number], rows.starts_RS[number]
-      begins = starts[starts >= 0]
+      begins = starts[starts >= 0]  # -1 where unused
       filled = int((row != tokenizer.pad_id).sum())
       yield f'{name}, row {number}: {filled} of {len(row)} tokens in {len(begins)} segments'
       for begin, end in zip(begins, np.append(begins[1:], len(row))):

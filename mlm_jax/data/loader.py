@@ -68,6 +68,7 @@ class Loader:
     self._begin = begin
     weights, setting = _shares(sizes, weights, sampling_alpha)
     self._streams = sizes if weights else [self.rows]
+    # A shuffle of all sources is a mixture of one stream.
     self._share_of, self._rank_of, self._counts = _mixture(weights or (1,), self._streams, setting)
 
   def batch(self, step: int) -> batches.Batch:
@@ -84,9 +85,11 @@ class Loader:
 
   def _order(self, position_B):
     """Returns (number of the row among all sources' rows, visit), each int64_B."""
+    # The pattern of the mixture repeats: a cycle draws counts[stream] rows of each stream.
     cycle_B, within_B = np.divmod(position_B, _MIX)
     stream_B = self._share_of[within_B]
     drawn_B = cycle_B * self._counts[stream_B] + self._rank_of[within_B]
+    # A stream is repeated: how often it was seen before, and the place in this visit's order.
     visit_B, index_B = np.divmod(drawn_B, np.array(self._streams)[stream_B])
     row_B = np.array(
       [
@@ -132,7 +135,9 @@ def _shares(sizes, weights, sampling_alpha):
   if sampling_alpha == 1:
     return (), ''
   return [
-    size and size**sampling_alpha for size in sizes
+    # A source without rows has no share, also with an exponent of 0.
+    size and size**sampling_alpha
+    for size in sizes
   ], f'config.data.sampling_alpha = {sampling_alpha}'
 
 
@@ -145,9 +150,11 @@ def _mixture(weights, sizes, setting):
   """
   weight_N = np.array(weights, float) / max(weights)  # their sum may overflow
   exact = weight_N / weight_N.sum() * _MIX
+  # Largest remainders: what rounding down leaves over goes to those that lost most by it.
   counts = np.floor(exact).astype(int)
   counts[np.argsort(counts - exact, kind='stable')[: _MIX - counts.sum()]] += 1
   for number, (weight, count, size) in enumerate(zip(weights, counts, sizes), 1):
+    # A source that would silently never be drawn.
     if weight and not (count and size):
       raise config.UserError(
         f'{setting}: source {number} has '
@@ -156,6 +163,7 @@ def _mixture(weights, sizes, setting):
       )
   stream = np.repeat(np.arange(len(counts)), counts)
   rank = np.concatenate([np.arange(count) for count in counts])
+  # Each stream's positions are spread evenly over the cycle, then all are merged.
   order = np.argsort((rank + 0.5) / counts[stream], kind='stable')
   return stream[order], rank[order], counts
 
@@ -171,6 +179,7 @@ def _gather(rows_of, first, row_B, visit_B):
     name: np.empty((len(row_B), stored.shape[1]), stored.column.dtype)
     for name, stored in rows.columns.items()
   }
+  # Source by source, so that each memory-mapped file is read with one call.
   for source in np.unique(source_B):
     here, rows = source_B == source, rows_of[source]
     tokens_BL[here] = rows.tokens_RL[local_B[here]]
@@ -222,8 +231,10 @@ class EvaluationLoader:
   def _spread(self, source, wanted):
     """Returns the rows of one source among `wanted` of all sources' rows."""
     first, end, there = self._first[source], self._first[source + 1], self._first[-1]
+    # The same rows whichever source is asked for: spread over all, then those of this source.
     chosen = np.arange(wanted) * there // wanted
     chosen = chosen[(chosen >= first) & (chosen < end)]
+    # A source with few rows may have none among them, and a loss of a few rows says nothing.
     least = min(_LEAST, end - first) if len(self._rows) > 1 else 0
     return chosen if len(chosen) >= least else first + np.arange(least) * (end - first) // least
 
@@ -234,6 +245,7 @@ class EvaluationLoader:
     """Returns this process's part of batch i as numpy arrays."""
     row_B = self._chosen[i * self._batch_size : (i + 1) * self._batch_size]
     batch = _gather(self._rows, self._first, row_B, np.zeros(len(row_B)))
+    # Every batch has one shape, so that the evaluation is compiled once.
     empty = self._batch_size - len(row_B)
 
     def padded(array, fill):

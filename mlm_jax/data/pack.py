@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-OVERHEAD = 2  # tokens a segment has besides its pieces
+OVERHEAD = 2  # tokens of a segment that are not pieces: [CLS] and [SEP]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +54,7 @@ def cut(lengths: np.typing.ArrayLike, length: int) -> tuple[np.ndarray, np.ndarr
   room = length - OVERHEAD
   parts = -(-lengths // room)
   document_N = np.repeat(np.arange(len(lengths), dtype=np.int32), parts)
+  # Counted from 0 inside each document.
   part_N = np.arange(len(document_N)) - np.repeat(np.cumsum(parts) - parts, parts)
   offset_N = part_N * room
   pieces_N = np.minimum(room, lengths[document_N] - offset_N).astype(np.int32)
@@ -91,6 +92,7 @@ def best_fit(lengths: np.typing.ArrayLike, length: int, max_segments: int) -> Pl
   segment_N = np.empty(len(need_N), np.int64)
   segment_N[np.argsort(need_N, kind='stable')] = np.argsort(pieces_N + OVERHEAD, kind='stable')
 
+  # Rows are numbered by the first segment in each.
   first_R = np.full(rows, len(need_N), np.int64)
   np.minimum.at(first_R, row_N, segment_N)
   rank_R = np.empty(rows, np.int64)
@@ -111,7 +113,7 @@ def _best_fit_kinds(histogram, length, max_segments):
   done = []
 
   def put(kind, count, room):
-    if len(kind) == max_segments or room <= OVERHEAD:
+    if len(kind) == max_segments or room <= OVERHEAD:  # no room for a piece
       done.append((kind, count))
     else:
       open_rows.setdefault(room, []).append([kind, count])
@@ -119,12 +121,13 @@ def _best_fit_kinds(histogram, length, max_segments):
   for size in np.flatnonzero(histogram)[::-1].tolist():
     left = int(histogram[size])
     while left:
+      # The tightest fit, or a new row; all rows of one kind at once.
       room = min((room for room in open_rows if room >= size), default=None)
       kind, count = open_rows[room][-1] if room else ((), left)
       fits = min((room or length) // size, max_segments - len(kind))
       if left >= fits:
         full = min(count, left // fits)
-      else:
+      else:  # the last segments of this length, which do not fill a row: one row takes them
         full, fits = 1, left
       if room:
         open_rows[room][-1][1] -= full
@@ -142,9 +145,10 @@ def contiguous(lengths: np.typing.ArrayLike, length: int, max_segments: int) -> 
   """Returns the Plan that keeps the order: rows are filled one after another.
 
   A document is cut where its row is full (RoBERTa's full sentences), and a row ends
-  early only where it has max_segments or no piece would fit behind [CLS].
+  early only where it has max_segments or no piece would fit after [CLS].
   Arguments as for `best_fit`.
   """
+  # Arrays of C integers: lists of Python's would take several times the memory.
   document, offset, pieces, row_of = (array.array('q') for _ in range(4))
   row, used, segments = 0, 0, 0
   for number, left in enumerate(np.asarray(lengths).tolist()):
@@ -174,13 +178,14 @@ class Part:
 
   Args:
     plan: Plan.
-    begin, end: rows; those behind the last one are not there.
+    begin, end: rows; those after the last one are not there.
     document_starts: int64, where each document begins in the pieces of all.
     length: L, tokens of a row.
   """
 
   def __init__(self, plan: Plan, begin: int, end: int, document_starts: np.ndarray, length: int):
     self._rows, self._length = min(end, plan.rows) - begin, length
+    # Segments are listed by row, so those of the rows asked for are neighbours.
     first, last = np.searchsorted(plan.row_N, [begin, begin + self._rows])
     self._document_N = plan.document_N[first:last]
     self._row_N = plan.row_N[first:last].astype(np.int64) - begin
@@ -200,11 +205,12 @@ class Part:
     """
     cls_id, sep_id, pad_id = ids
     tokens_RL = np.full((self._rows, self._length), pad_id, dtype)
-    flat = tokens_RL.reshape(-1)
+    flat = tokens_RL.reshape(-1)  # a view: what is written to it is in the rows
     pieces_N = self._pieces_N
     at_N = self._row_N * self._length + self._start_N
     flat[at_N] = cls_id
     flat[at_N + pieces_N + 1] = sep_id
+    # Of each piece its place inside its segment, then where it comes from.
     within_T = np.arange(pieces_N.sum()) - np.repeat(np.cumsum(pieces_N) - pieces_N, pieces_N)
     from_T = np.repeat(self._source_N, pieces_N) + within_T
     flat[np.repeat(at_N + 1, pieces_N) + within_T] = pieces_T[from_T]

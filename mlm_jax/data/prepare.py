@@ -48,11 +48,10 @@ def prepare(
 ) -> store.Prepared:
   """Prepares the data that a config asks for, or opens it where that is done.
 
-  A finished preparation is taken for the one asked for when all settings that decide
-  about it are equal; the names and sizes of the input files and their first and last
-  MiB; and the tokenizer's model where its path is given. An edit in the middle of a
-  large file that keeps its size is not noticed. A source whose files are all gone is
-  not compared.
+  A finished preparation is reused when these are equal: all settings that decide about it; the
+  names and sizes of the input files and their first and last MiB; and the tokenizer's model where
+  its path is given. An edit in the middle of a large file that keeps its size is not noticed. A
+  source whose files are all gone is not compared.
 
   Args:
     data: `config.data`, checked.
@@ -73,6 +72,7 @@ def prepare(
     prepared = store.open_prepared(directory)
     log(f'data: reusing {directory} ({prepared.fingerprint[:12]})')
     return prepared
+  # Faults of the sources, the columns and the tokenizer's file are found before a folder is made.
   inputs = [source.inputs() for source in sources]
   makers = annotations.makers(data, sources)
   given = model or (
@@ -88,7 +88,7 @@ def prepare(
 def settings(data: Any) -> dict:
   """Returns the settings that decide what is prepared, as a manifest has them."""
   flat = {key: value for key, value in config.flatten(data).items() if key not in _NOT_COMPARED}
-  return json.loads(json.dumps(flat))
+  return json.loads(json.dumps(flat))  # as they are when read back: tuples are lists
 
 
 def _check_reuse(data, sources, directory, model):
@@ -105,6 +105,7 @@ def _check_reuse(data, sources, directory, model):
       f'{directory} was prepared with other settings: {what}; '
       'set them back, or give another config.data.prepared'
     )
+  # A later stage must have the ids of the first one, whose model the config does not name.
   if model and hashlib.sha256(model).hexdigest() != manifest['tokenizer']['sha256']:
     raise config.UserError(
       f'{directory} was prepared with another tokenizer than that of the first stage; '
@@ -123,7 +124,7 @@ def _check_reuse(data, sources, directory, model):
   for source, digest in zip(sources, manifest['inputs']):
     try:
       inputs = source.inputs()
-    except config.UserError:
+    except config.UserError:  # its files are gone, which is no fault
       continue
     if _digest(inputs) != digest:
       raise config.UserError(
@@ -135,6 +136,7 @@ def _check_reuse(data, sources, directory, model):
 
 def _digest(inputs):
   """Returns a digest of what a source says of its input files."""
+  # A digest and not the list: a corpus may have very many files.
   return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 
@@ -150,10 +152,11 @@ def _build(data, sources, inputs, makers, given, folder, log):
   tokenizer = tokenizers.make(model, str(data.tokenizer), data.tokenizer_threads)
 
   splits = _write_rows(readings, data, tokenizer, makers, folder, log)
+  # After all rows are written: collocations are counted over all of the training rows.
   names = [reading.source.name for reading in readings]
   counts = _columns(names, data, tokenizer, makers, folder, scratch, log)
-  shutil.rmtree(scratch)
-  manifest = {
+  shutil.rmtree(scratch)  # before `finish`, which lists every file of the folder
+  manifest: dict[str, Any] = {
     'settings': settings(data),
     'inputs': [_digest(each) for each in inputs],
     'tokenizer': {'sha256': tokenizer.sha256, 'size': tokenizer.size},
@@ -181,6 +184,7 @@ def _write_rows(readings, data, tokenizer, makers, folder, log):
         tokenizer,
         folder / reading.source.name / split,
         makers,
+        # Statistics are of what is trained on; held-out text must not decide anything.
         counter.source(i) if split == 'train' else None,
       )
       for i, reading in enumerate(readings)
@@ -195,10 +199,13 @@ def _write_rows(readings, data, tokenizer, makers, folder, log):
 
 
 def _columns(names, data, tokenizer, makers, folder, scratch, log):
-  """Writes the columns that the rows give; returns what is counted of all columns, as
-  {(source, split): {setting: counts}}.
+  """Writes the columns that the rows give; counts all columns.
+
+  Returns:
+    {(source, split): {setting: counts}}.
   """
   places = {(name, split): folder / name / split for name in names for split in store.SPLITS}
+  # With the columns that the documents gave; those that the rows give do not exist yet.
   rows = {place: store.rows(path, makers) for place, path in places.items()}
   counts = {place: {} for place in places}
   for column in annotations.asked(data):
@@ -222,6 +229,7 @@ def _summed(counts):
 
 def _read(sources, data, scratch, makers, log):
   """Returns the sources' Readings, near duplicates dropped."""
+  # One for all sources: of a document that two of them have, the first one's is kept.
   seen = duplicates.Seen() if data.drop_duplicates else None
   readings = []
   for source in sources:
@@ -240,9 +248,11 @@ def _drop_near_duplicates(readings, data, log):
   )
   digest_N = np.empty(len(signatures_NH), np.uint64)
   validation_N = np.zeros(len(signatures_NH), bool)
+  # All documents of all sources are numbered one after another, in the order of the scratch files.
   at, parts = 0, []
   for reading, split in itertools.product(readings, store.SPLITS):
     begin = at
+    # In batches, whose shingles are in memory together.
     for texts in rows_lib.batched(reading.texts(split)):
       signatures_NH[at : at + len(texts)] = near_duplicates.signatures(texts)
       digest_N[at : at + len(texts)] = [duplicates.digest(text)[0] for text in texts]
@@ -294,6 +304,7 @@ def _describe(reading, splits):
 
 
 def _log_split(split, packed, data, log):
+  # Every field is a count, so the sum over sources is a Packed too.
   total = rows_lib.Packed(
     *(sum(getattr(each, f.name) for each in packed) for f in dataclasses.fields(rows_lib.Packed))
   )
@@ -318,6 +329,7 @@ def _check_rows(splits, data):
       f'config.data.pairs = {data.pairs!r}: the training text does not give both right and wrong '
       'pairs; it must have several documents of several sentences each, see config.data.document'
     )
+  # Packing gives a row for any text, but one that is mostly padding is surely a mistake.
   tokens = sum(each.tokens for each in splits['train'])
   if tokens < data.row_length:
     raise config.UserError(

@@ -103,10 +103,12 @@ def write(
   for window in _windows(_encoded(documents, tokenizer, dtypes[0], makers)):
     if counter is not None:
       counter.add_documents(window.lengths)
+    # After the documents are counted: from here on the pairs take their place.
     if data.pairs:
       window = _paired(window, data, tokenizer, packed)
     plan = _plan(window.lengths, data)
     begins = np.cumsum(window.lengths) - window.lengths
+    # In blocks, since indices take several times the memory of the rows.
     for begin in range(0, plan.rows, _BLOCK_ROWS):
       part = pack.Part(plan, begin, begin + _BLOCK_ROWS, begins, data.row_length)
       tokens_RL = part.tokens(window.pieces_T, special, dtypes[0])
@@ -208,10 +210,11 @@ def _encoded(documents, tokenizer, dtype, makers):
   in_places = any(column.is_of_tokens for column in makers)
   for batch in _grouped(documents, lambda document: len(document[0]), _BATCH_CHARACTERS):
     texts, values = zip(*batch)
+    # Places are asked for only where a column needs them: they are slower to find.
     if in_places:
       ids, places = zip(*map(tokenizer.encode_with_places, texts))
     else:
-      ids, places = tokenizer.encode_batch(texts), None
+      ids, places = tokenizer.encode_batch(texts), ()
     columns = {}
     for column, maker in makers.items():
       of = [maker.settled(each[column]) for each in values]
@@ -231,6 +234,7 @@ def batched(texts: Iterable[str]) -> Iterator[list[str]]:
 
 def _windows(batches):
   """Yields the _Windows of as many documents as are packed together."""
+  # By pieces, or by documents where these are so short that planning them takes the memory.
   weight = lambda batch: max(
     len(batch.pieces_T), len(batch.lengths) * (_WINDOW_PIECES // _WINDOW_DOCUMENTS)
   )
@@ -246,7 +250,7 @@ def _windows(batches):
 
 
 def _grouped(items, weight, limit):
-  """Yields lists of items whose weights come to the limit."""
+  """Yields lists of items whose weights reach the limit together."""
   group, total = [], 0
   for item in items:
     group.append(item)

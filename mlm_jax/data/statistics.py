@@ -145,6 +145,7 @@ class NgramCounter:
     grams_RL = np.zeros((len(tokens_RL), width), self._dtype)
     whole_RL = np.ones(grams_RL.shape, bool)
     for i in range(self._n):
+      # An n-gram as one number: its ids are the digits to the base of the vocabulary's size.
       grams_RL *= self._dtype(self._size)
       grams_RL += tokens_RL[:, i : i + width].astype(self._dtype)
       whole_RL &= ordinary_RL[:, i : i + width]
@@ -157,10 +158,12 @@ class NgramCounter:
     """Adds what waits to the counts, and forgets the rarest where there are too many."""
     grams_M, counts_M = _summed(np.concatenate([np.zeros(0, self._dtype), *self._waiting]))
     self._waiting, self._number = [], 0
+    # Only different ones are merged with what is remembered, so what waited is summed first.
     self._grams_M, self._counts_M = _summed(
       np.concatenate([self._grams_M, grams_M]), np.concatenate([self._counts_M, counts_M])
     )
     if len(self._counts_M) > _LIMIT:
+      # above[k]: how many occurred more than k times; the lowest k that leaves at most half.
       above = len(self._counts_M) - np.cumsum(np.bincount(np.minimum(self._counts_M, _COMMON)))
       rarest = int(np.argmax(above <= _LIMIT // 2))
       stays_M = self._counts_M > rarest
@@ -180,9 +183,7 @@ class NgramCounter:
 
 
 def _summed(grams_M, counts_M=None):
-  """Returns the different n-grams in ascending order and the sums of their counts (1 each if not
-  given).
-  """
+  """Returns the different n-grams, ascending, and the sums of their counts (1 if not given)."""
   if counts_M is None:
     grams_M = np.sort(grams_M)
   else:

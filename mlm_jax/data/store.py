@@ -41,7 +41,7 @@ from mlm_jax.data.annotations import collocations as collocations_lib
 from mlm_jax.data.annotations import column as column_lib
 from mlm_jax.data.corpus import duplicates
 
-VERSION = 5
+VERSION = 5  # of the format: data of another version is refused, not converted
 SPLITS = duplicates.SPLITS
 MANIFEST = 'manifest.json'
 TOKENIZER = 'tokenizer/tokenizer.model'
@@ -130,9 +130,10 @@ class ArrayWriter:
   def __init__(self, path: pathlib.Path, columns: int, dtype: np.typing.DTypeLike):
     path.parent.mkdir(parents=True, exist_ok=True)
     self._file = open(path, 'wb')
+    # Little-endian on every machine, so that files and their hashes are the same everywhere.
     self._columns, self._dtype = columns, np.dtype(dtype).newbyteorder('<')
     self.rows = 0
-    self._header()
+    self._header()  # takes its place; `close` writes the number of rows into it
 
   def _header(self):
     """The header keeps its length: numpy leaves room for a growing first axis."""
@@ -142,12 +143,13 @@ class ArrayWriter:
     )
 
   def write(self, rows: np.ndarray) -> None:
-    self._file.write(np.ascontiguousarray(rows, self._dtype))
+    self._file.write(np.ascontiguousarray(rows, self._dtype).data)
     self.rows += len(rows)
 
   def close(self) -> None:
     self._file.seek(0)
     self._header()
+    # On disk before the manifest says that it is whole.
     self._file.flush()
     os.fsync(self._file.fileno())
     self._file.close()
@@ -157,7 +159,7 @@ def dtypes(vocab_size: int, length: int) -> tuple[type, type]:
   """Returns the dtypes of (tokens, starts)."""
   return (
     np.uint16 if vocab_size <= 1 << 16 else np.int32,
-    np.int16 if length < 1 << 15 else np.int32,
+    np.int16 if length < 1 << 15 else np.int32,  # signed: an unused start is -1
   )
 
 
@@ -171,8 +173,10 @@ def column_writer(
 
 def finish(folder: pathlib.Path, manifest: dict) -> None:
   """Writes the manifest of a folder whose other files are all there."""
+  # Of the files alone, not of the folder or the time: equal data has equal fingerprints anywhere.
   hashes = files.hashes(folder, ignored=_LOCK)
   fingerprint = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+  # Sizes too: they are compared each time that the data is opened, hashes only when asked for.
   entries = {
     name: {'bytes': (folder / name).stat().st_size, 'sha256': digest}
     for name, digest in hashes.items()
@@ -199,17 +203,20 @@ def building(directory: str | os.PathLike) -> Iterator[pathlib.Path]:
           f'{directory} exists and holds no prepared data; give another folder, or remove it'
         )
       folder = place.with_name(place.name + '.building')
+      # Only what is made here is removed again; listed before it is made.
       stack.callback(_remove_empty, [each for each in folder.parents if not each.exists()])
       folder.mkdir(parents=True, exist_ok=True)
       lock = stack.enter_context(open(folder / _LOCK, 'w'))
     except OSError as error:
       raise _cannot_write(directory, error) from None
     try:
+      # The lock ends with its process, so one that was killed does not block the next.
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
       raise config.UserError(
         f'another process is preparing {directory}; wait for it, or give another folder'
       ) from None
+    # From here on the folder is ours, also what a killed process has left in it.
     made = stack.enter_context(contextlib.ExitStack())
     made.callback(shutil.rmtree, folder, ignore_errors=True)
     try:
@@ -217,6 +224,7 @@ def building(directory: str | os.PathLike) -> Iterator[pathlib.Path]:
         if each.name != _LOCK:
           shutil.rmtree(each) if each.is_dir() else each.unlink()
       yield folder
+      # Atomic: the place has either nothing or all of it, whenever the process dies.
       os.rename(folder, place)
       made.pop_all()  # a folder of that name is from now on another process's
       (place / _LOCK).unlink()
@@ -261,7 +269,7 @@ def read_manifest(directory: str | os.PathLike) -> dict:
   try:
     manifest = json.loads(path.read_text(encoding='utf-8'))
     version = manifest['version']
-    if version == VERSION:
+    if version == VERSION:  # one of another version may have other entries; it is refused below
       _check_manifest(manifest)
   except OSError as error:
     raise config.UserError(
@@ -296,6 +304,7 @@ def _check_manifest(manifest):
     raise TypeError('inputs')
   if settings['classes'] and not all(isinstance(each, str) for each in manifest['classes']):
     raise TypeError('classes')
+  # Every file that the settings imply must be listed, or it would not be compared when opened.
   arrays = ROWS, STARTS, *(column.file for column in annotations.asked(settings))
   needed = {f'{name}/{split}/{array}' for name in sources for split in SPLITS for array in arrays}
   needed |= {TOKENIZER, STATISTICS, *manifest['files']}
@@ -336,8 +345,9 @@ def open_prepared(directory: str | os.PathLike, verify: bool = False) -> Prepare
     threads = manifest['settings']['tokenizer_threads']
   except (KeyError, TypeError, ValueError, OSError):
     raise config.UserError(f'{directory} is damaged; {_AGAIN}') from None
+  # Outside of the `try`: their errors say themselves what is wrong.
   tokenizer = tokenizers.make(model, str(directory / TOKENIZER), threads)
-  joins = entries and collocations_lib.Collocations(tokenizer, entries)
+  joins = None if entries is None else collocations_lib.Collocations(tokenizer, entries)
   return Prepared(directory, manifest, tokenizer, statistics, sources, train, validation, joins)
 
 
@@ -363,7 +373,7 @@ def _read_verified(directory, name, manifest):
 def rows(folder: pathlib.Path, columns: Iterable[column_lib.Column] = ()) -> Rows:
   """Returns the Rows of the folder of one source's split, with some columns."""
   tokens_RL, starts_RS = _mapped(folder / ROWS), _mapped(folder / STARTS)
-  widths = tokens_RL.shape[1], starts_RS.shape[1]
+  widths = tokens_RL.shape[1], starts_RS.shape[1]  # L and S, which a packed column does not show
   return Rows(
     tokens_RL,
     starts_RS,
@@ -389,6 +399,7 @@ def needs(prepared: Prepared, masking: Any) -> None:
     prepared: Prepared.
     masking: `config.masking`.
   """
+  # Asked before training: a policy cannot find them in rows that were prepared without.
   has = {'collocations': prepared.joins is not None, 'classes': bool(prepared.classes)}
   examples = {'collocations': '20000', 'classes': 'conllu'}
   for setting, value, key in config.data_needs(masking):

@@ -211,7 +211,7 @@ def _pooler(
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
   """Returns ({name there: array} of the pooler that the class needs, {fact: text} for the card).
 
-  It is the one that was imported, or else an identity matrix, behind which the class's tanh only
+  It is the one that was imported, or else an identity matrix, after which the class's tanh only
   bounds the hidden state of [CLS].
   """
   if part != 'encoder' or model.family not in _WITH_POOLER:
@@ -255,5 +255,5 @@ def _write_sentence_transformer(folder: pathlib.Path, model: Any) -> None:
   for name, content in files.items():
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text(json.dumps(content, indent=2) + '\n')
-  # This module has no settings; the library wants its folder all the same.
+  # This module has no settings; the library still wants its folder.
   (folder / '2_Normalize').mkdir()

@@ -58,7 +58,7 @@ def to_ours(
   """Returns our parameters from {name of theirs: array}; tensors without a rule are ignored."""
   tree: dict[str, Any] = {}
   for rule in rules:
-    numbers = rule.layers(architecture)
+    numbers = rule.layers(architecture)  # of the layers that are stacked in one array of ours
     if numbers is None:
       arrays = rule.take(named[rule.theirs])
     else:
@@ -95,7 +95,7 @@ def shapes(
 def _each(
   rules: Sequence[Rule], tree: Any, architecture: Architecture
 ) -> Iterator[tuple[str, np.ndarray]]:
-  """Yields (name of theirs, array) of each tensor in turn."""
+  """Yields (name of theirs, array) of each tensor."""
 
   def at(path: str) -> np.ndarray:
     place = tree
@@ -117,6 +117,7 @@ def _same(theirs: str, ours: str) -> Rule:
 
 
 def _transposed(theirs: str, ours: str) -> Rule:
+  # PyTorch's Linear keeps [out, in], Flax's Dense [in, out].
   return Rule(theirs, (ours,), lambda x: [x.T], lambda arrays: arrays[0].T)
 
 
@@ -155,7 +156,7 @@ def _embeddings(prefix: str, a: Any, positions: bool = True) -> list[Rule]:
 
 
 def _after_attention(layer: str) -> list[Rule]:
-  """The parts of a post-norm block behind the attention."""
+  """The parts of a post-norm block after the attention."""
   return [
     *_dense(f'{layer}.attention.output.dense', 'layers/attention/out'),
     *_norm(f'{layer}.attention.output.LayerNorm', 'layers/attention_norm'),

@@ -246,6 +246,7 @@ def to_theirs(config: Any, pad_id: int) -> dict[str, Any]:
       'local_rope_theta': own.local_theta,
       'attention_dropout': 0.0,
       'layer_types': [
+        # Written both ways, for older and newer versions of the library.
         'sliding_attention' if n % own.global_every else 'full_attention'
         for n in range(config.layers)
       ],
@@ -256,7 +257,7 @@ def to_theirs(config: Any, pad_id: int) -> dict[str, Any]:
 def first_position(family: str, pad_id: int) -> int:
   """Returns the row of the position table that belongs to the first token there.
 
-  RoBERTa counts positions from behind the padding token's id.
+  RoBERTa counts positions from the one after the padding token's id.
   """
   return pad_id + 1 if family == 'roberta' else 0
 
@@ -301,6 +302,7 @@ def _modernbert(theirs: dict[str, Any]) -> dict[str, Any]:
   if types := theirs.get('layer_types'):
     # One period must describe them all, since ours is a period.
     is_global = [n for n, each in enumerate(types) if each == 'full_attention']
+    # With one such layer, the first, any period that is long enough says the same.
     every = is_global[1] if len(is_global) > 1 else layers
     if is_global != list(range(0, layers, every)):
       raise config_lib.UserError(

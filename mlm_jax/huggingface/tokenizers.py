@@ -37,7 +37,7 @@ _UNIGRAM, _BPE, _WORD = 1, 2, 3  # trainer_spec.model_type
 
 
 def from_folder(folder: str | os.PathLike) -> bytes:
-  """Returns the bytes of a folder's tokenizer, for data.tokenizers.registry.make.
+  """Returns the bytes of a folder's tokenizer, for data.tokenizers.make.
 
   They are tokenizer.json; or made as BERT does from vocab.txt, RoBERTa from vocab.json and
   merges.txt, DeBERTa from spm.model, with what tokenizer_config.json and added_tokens.json say.
@@ -46,6 +46,7 @@ def from_folder(folder: str | os.PathLike) -> bytes:
     UserError: none of these is there, or one is damaged.
   """
   folder = pathlib.Path(folder)
+  # tokenizer.json first: where it is there, the other files are what it was made of.
   for names, read in (
     ((_JSON,), _read_json),
     ((_VOCAB_TXT,), _from_vocab_txt),
@@ -106,7 +107,7 @@ def _named(ids: Mapping[str, int], folder: pathlib.Path) -> dict[str, tuple[str,
 def _from_vocab_txt(folder: pathlib.Path) -> bytes:
   """BERT's: a piece a line, in the order of their ids."""
   settings = _object(folder / 'tokenizer_config.json', {})
-  # The last line ends with a newline, so the split leaves an empty piece behind it.
+  # The last line ends with a newline, so the split leaves an empty piece after it.
   lines = _lines(folder / _VOCAB_TXT)
   ids = {
     line.removesuffix('\r'): i for i, line in enumerate(lines[:-1] if lines[-1] == '' else lines)
@@ -264,6 +265,7 @@ _DECODER = {
 def _from_sentencepiece(tokenizer: Any) -> bytes:
   proto = sentencepiece_model.parse(tokenizer.model, 'the tokenizer')
   types = proto.SentencePiece
+  # The model's normalisation, compiled; empty in those that are trained here.
   charsmap = proto.normalizer_spec.precompiled_charsmap
   normalizer = {'type': 'Precompiled', 'precompiled_charsmap': base64.b64encode(charsmap).decode()}
   # Pieces with a boundary mark inside were trained across spaces: text must not be split there.
@@ -273,7 +275,7 @@ def _from_sentencepiece(tokenizer: Any) -> bytes:
   stage = {
     'type': 'Metaspace',
     'replacement': BOUNDARY_MARK,
-    # A mark before the text and not again behind each special piece.
+    # A mark before the text and not again after each special piece.
     'prepend_scheme': 'first',
     'split': not crosses_spaces,
   }

@@ -21,6 +21,7 @@ def draw(workdirs: Sequence[str | os.PathLike[str]], path: str | os.PathLike[str
   """
   if pathlib.Path(path).suffix not in ('.png', '.svg', '.pdf'):
     raise config_lib.UserError(f'--out={path}: must end in .png, .svg or .pdf')
+  # Not through pyplot, which needs a display on some machines and keeps figures alive.
   figure = matplotlib.figure.Figure(figsize=(7, 4), layout='constrained')
   axes = figure.subplots()
   for number, workdir in enumerate(workdirs):

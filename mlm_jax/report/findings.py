@@ -47,6 +47,7 @@ class Findings:
 def find(sweep: Sweep) -> Findings:
   """Returns the Findings of a Sweep."""
   refused = _refused(sweep)
+  # Refused arms are left out before the statistics, whose corrections count the arms compared.
   final = {
     arm: {run.seed: _final(run) for run in sweep.of(arm)}
     for arm in sweep.arms
@@ -226,7 +227,8 @@ def _answer(sweep: Sweep, differences: Mapping[str, statistics.Difference]) -> l
   of = lambda arms: joined(f'{arm} ({differences[arm].estimate.mean:+.3f})' for arm in arms)
   sentences = []
   if by['lower']:
-    best = sorted(by['lower'], key=lambda arm: differences[arm].estimate.mean)
+    # `or`: a mean is None without values only, and then nothing is found lower.
+    best = sorted(by['lower'], key=lambda arm: differences[arm].estimate.mean or 0.0)
     sentences.append(f'Better than {sweep.baseline}: {of(best)} nats of held-out loss.')
   elif by['higher'] or by['undecided']:
     sentences.append(f'No arm is shown to be better than {sweep.baseline}.')

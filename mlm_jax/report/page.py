@@ -45,6 +45,7 @@ def render(sweep: Sweep, findings: findings_lib.Findings, folder: pathlib.Path) 
     tag('title', sweep.question),
     tag('style', Markup(_colors(sweep) + _file('report.css'))),
   )
+  # From the answer to its evidence, then to how it was got.
   main = tag(
     'main',
     _title(sweep),
@@ -87,6 +88,7 @@ def _colors(sweep: Sweep) -> str:
       pair = _on_scale(0.1 + 0.72 * share), _on_scale(0.35 + 0.6 * share)
     else:
       pair = _COLORS[others.index(arm) % len(_COLORS)]
+    # By number: the name of an arm may have characters that a selector cannot.
     rules = [f'[data-arm="{number}"] {{ --arm: {color} }}' for color in pair]
     light.append(rules[0])
     dark.append(rules[1])

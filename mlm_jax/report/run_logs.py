@@ -43,7 +43,7 @@ def table(workdirs: Iterable[str]) -> list[str]:
   lines, fingerprints = [_HEADER], set()
   for workdir in workdirs:
     fingerprint = data_fingerprint(workdir)
-    fingerprints.add(fingerprint)
+    fingerprints.add(fingerprint)  # equal for all runs whose losses can be compared
     ended = values(workdir, 'evaluations', 'reference_loss', 'reference_accuracy')[-1:]
     line = f'{workdir:<30} {fingerprint:<8} '
     lines += [line + f'{step:>8} {loss:>15.4f} {accuracy:>9.3f}' for step, loss, accuracy in ended]

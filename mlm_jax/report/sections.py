@@ -164,6 +164,7 @@ def _difference(
 
 def _interval(estimate: statistics.Estimate, digits: int, sign: bool = False) -> str:
   """Returns an estimate with its interval after it in small type."""
+  # Typographic signs on the page: a minus for a hyphen, a dash where there is no value.
   if estimate.low is None:
     return tables.interval(estimate, digits, sign).replace(
       '-', '–' if estimate.mean is None else '−'
@@ -242,6 +243,7 @@ def _slices_of(
     }
     for arm in arms
   }
+  # Not every run has every slice: the names are those of all runs, in the order they are met.
   names = dict.fromkeys(
     name for of_arm in scores.values() for of_seed in of_arm.values() for name in of_seed
   )
@@ -267,6 +269,7 @@ def _slice(
   mean = statistics.estimate(values.values()).mean
   if mean is None:
     return cell('–', '')
+  # Paired by seed, over the seeds that both arms have.
   difference = statistics.estimate(
     [
       value - theirs
@@ -317,7 +320,7 @@ def _cost(name: str, value: float) -> str:
     return f'{value / 60:,.1f}'
   if name != 'flops':
     return f'{value:,.0f}'
-  mantissa, exponent = f'{value:.2e}'.split('e')
+  mantissa, exponent = f'{value:.2e}'.split('e')  # such as 1.23e+15
   return f'{mantissa} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}'
 
 
@@ -346,7 +349,7 @@ def protocol(sweep: Sweep) -> Markup:
   budget = (
     f'{_BUDGETS.get(sweep.budget, sweep.budget)} for every arm, checked to 1 % against the logs'
   )
-  entries = {
+  entries: dict[str, str | int] = {
     'Budget': budget,
     'Baseline': sweep.baseline,
     'Seeds': ', '.join(map(str, sweep.seeds)),
@@ -354,6 +357,7 @@ def protocol(sweep: Sweep) -> Markup:
     'Reference masks': _REFERENCE,
     'Negative control': sweep.negative_control or 'none',
   }
+  # Of one run of the baseline: all compared runs have the same. Hashes are shortened, counts not.
   for name, value in (fingerprints[0] if fingerprints else {}).items():
     name = 'data fingerprint' if name == 'data' else name
     entries[name.capitalize()] = value if type(value) is int else str(value)[:12]

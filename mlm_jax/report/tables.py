@@ -25,6 +25,7 @@ COLUMNS = (
 )
 # {column: name in Run.fingerprints}.
 _FINGERPRINTS = {'data_fingerprint': 'data', 'tokenizer': 'tokenizer', 'row_length': 'row length'}
+# Characters that LaTeX reads as commands, or that its usual fonts show as others.
 _TEX = {
   '\\': r'\textbackslash{}',
   '&': r'\&',

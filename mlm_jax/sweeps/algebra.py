@@ -32,9 +32,9 @@ def param(key: str, values: Iterable[Any]) -> list[Settings]:
 
 def seeds(which: int | Iterable[int]) -> list[Settings]:
   """Returns one dict for each seed: for a number n the seeds 0 to n - 1, else those listed."""
-  which = _plain(which)
-  which = range(which) if type(which) is int else which  # not True, which is an int too
-  return [{'seed': seed} for seed in _listed(which, f'seeds({which!r})')]
+  given = _plain(which)
+  listed = range(given) if type(given) is int else given  # not True, which is an int too
+  return [{'seed': seed} for seed in _listed(listed, f'seeds({listed!r})')]
 
 
 def product(*lists: list[Settings]) -> list[Settings]:

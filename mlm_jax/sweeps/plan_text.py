@@ -38,6 +38,7 @@ def lines(plan: planning.Plan, workdir: str | os.PathLike[str]) -> list[str]:
 
 def _heading(plan: planning.Plan) -> list[str]:
   sweep = plan.sweep
+  assert sweep.baseline is not None  # a plan has it filled in
   seeds = [run.seed for run in plan.arms[sweep.baseline]]
   text = [
     f'{len(plan.arms)} arms x {len(seeds)} seeds ({", ".join(map(str, seeds))}) = {len(plan.runs)} '
@@ -85,6 +86,7 @@ def _time(
       timing = logs.read_log(layout.run_folder(workdir, run), 'timing')
       seconds += sum(line['seconds'] / line.get('replicas', 1) for line in timing)
     else:
+      # A run that is part way costs what its steps after the newest checkpoint cost.
       left += cost * (1 - layout.saved_step(workdir, run) / run.config.total_steps)
   if done == len(plan.runs):
     return 'time left: none, all runs are done'

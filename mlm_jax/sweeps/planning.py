@@ -99,7 +99,7 @@ def load(experiment: str | os.PathLike[str]) -> Sweep:
   if not path.is_file():
     raise config_lib.UserError(f'no such experiment: {path} is missing')
   sweep = config_lib.call(path, 'get_sweep')
-  # What get_sweep returns is anybody's Python, so it is checked before it is used.
+  # get_sweep is the user's Python, so what it returns is checked before it is used.
   try:
     _check_form(sweep)
   except config_lib.UserError as error:
@@ -135,7 +135,7 @@ def plan(
   sweep: Sweep,
   experiment: str | os.PathLike[str],
   workdir: str | os.PathLike[str],
-  log: Callable[[str], object] = print,
+  log: Callable[[str], None] = print,
 ) -> Plan:
   """Returns the Plan of a sweep in a work directory.
 
@@ -263,7 +263,7 @@ def _with_steps(run: Run, steps: int, sweep: Sweep) -> config_lib.Config:
   return config_lib.overlay(run.config, {'total_steps': steps})
 
 
-def prepare_data(runs: Iterable[Run], log: Callable[[str], object] = print) -> None:
+def prepare_data(runs: Iterable[Run], log: Callable[[str], None] = print) -> None:
   """Prepares the data of the runs, each folder once."""
   seen = set()
   for run in runs:

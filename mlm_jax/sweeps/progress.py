@@ -72,7 +72,7 @@ class Board:
     plan: planning.Plan,
     workdir: pathlib.Path,
     statuses: Mapping[str, layout.Status],
-    log: Callable[[str], object],
+    log: Callable[[str], None],
   ):
     self._runs, self._workdir, self._statuses, self._log = plan.runs, workdir, statuses, log
     self._progress: dict[str, Progress] = {}

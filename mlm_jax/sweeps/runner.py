@@ -33,7 +33,7 @@ def run(
   plan: planning.Plan,
   workdir: str | os.PathLike[str],
   launcher: launchers.Launcher,
-  log: Callable[[str], object] = print,
+  log: Callable[[str], None] = print,
 ) -> bool:
   """Trains the runs that are not done; returns whether all are.
 
@@ -66,7 +66,7 @@ def _conclude(
   statuses: Mapping[str, layout.Status],
   workdir: pathlib.Path,
   stopped_by: str,
-  log: Callable[[str], object],
+  log: Callable[[str], None],
 ) -> bool:
   """Logs how it ended; returns whether all runs are done."""
   for name, status in statuses.items():

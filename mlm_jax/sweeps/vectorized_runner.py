@@ -23,7 +23,7 @@ def run(
   plan: planning.Plan,
   workdir: str | os.PathLike[str],
   most: int = 0,
-  log: Callable[[str], object] = print,
+  log: Callable[[str], None] = print,
 ) -> bool:
   """Trains the runs that are not done, one population after another; returns whether all are.
 
@@ -73,7 +73,7 @@ def _train(
   runs: Sequence[planning.Run],
   workdir: pathlib.Path,
   statuses: Mapping[str, layout.Status],
-  log: Callable[[str], object],
+  log: Callable[[str], None],
 ) -> bool:
   """Trains one population and notes how it ended; returns False where a signal stopped it."""
 
@@ -94,7 +94,7 @@ def _train(
     statuses[run.name].attempts += 1
   try:
     outcomes = population.run([run.config for run in runs], folders, log)
-  except config_lib.UserError as error:  # the other populations are trained all the same
+  except config_lib.UserError as error:  # the other populations are still trained
     log(f'failed: {error}')
     note({run.name: (layout.FAILED, str(error)) for run in runs})
     return True

@@ -3,7 +3,7 @@
 A vocabulary of collocations (see `pmi`) is an .npz file beside the tokenizer's model. Matching
 it marks which tokens go together: of the word n-grams in it the longest win; of those of one
 length that overlap, one drawn at random. That draw is a hash of the segment's words and of the
-place among them: a document is matched alike in every row, and a phrase that comes again is
+place among them: a document is matched alike in every row, and a phrase that is repeated is
 divided by another draw.
 
 Words are those of masking by words. Punctuation is a word of its own, belongs to no
@@ -28,13 +28,12 @@ _FACTOR = 0xD6E8FEB86659FD93  # odd
 
 
 class Words(NamedTuple):
-  """The words of some rows, in their order; two equal words have equal hashes (see
-  `characters.hashed`).
+  """The words of some rows, in their order.
 
   Attributes:
     first_W: where each begins, counted over all tokens of the rows.
     tokens_W: how many tokens it has.
-    hash_W: uint64, of its pieces.
+    hash_W: uint64, of its pieces: equal words have equal ones (see `characters.hashed`).
     letters_W: bool, it is not punctuation.
     follows_W: bool, it continues the run of words of the one before it.
     segment_W: number of the segment it is in, ascending.
@@ -115,16 +114,20 @@ def words(tokenizer: tokenizers.Tokenizer, tokens_RL: np.ndarray, starts_RS: np.
   ordinary_V[list(tokenizer.special_ids)] = False
   ordinary_T = ordinary_V[tokens_T]
   ended_T = tokenizer.ends_V[tokens_T] | ~ordinary_T
+  # A word starts with a row or segment, with a piece that says so, or after one that ends a word.
   starts_T = begins_T | tokenizer.starts_V[tokens_T]
   starts_T[1:] |= ended_T[:-1]
   first_W = np.flatnonzero(ordinary_T & starts_T)
-  if not len(first_W):
-    return Words(first_W, first_W, np.zeros(0, np.uint64), *[np.zeros(0, bool)] * 2, first_W)
+  if not len(first_W):  # reduceat below needs one place at least
+    none_W = np.zeros(0, bool)
+    return Words(first_W, first_W, np.zeros(0, np.uint64), none_W, none_W, first_W)
+  # From each first token to the next one; special tokens between two words count nothing.
   tokens_W = np.add.reduceat(ordinary_T, first_W, dtype=np.int64)
   pieces_N = tokens_T[ordinary_T]  # those of all words, one after another
   hash_V = characters.hashed([np.arange(1, tokenizer.size + 1, dtype=np.uint64)])
   hash_W = _hashes(hash_V[pieces_N], tokens_W)
   letters_W = np.logical_or.reduceat(tokenizer.letters_V[pieces_N], np.cumsum(tokens_W) - tokens_W)
+  # The word before ends where this one begins, and neither is punctuation.
   follows_W = np.zeros(len(first_W), bool)
   follows_W[1:] = ((first_W + tokens_W)[:-1] == first_W[1:]) & letters_W[:-1] & letters_W[1:]
   follows_W &= ~begins_T[first_W]
@@ -141,10 +144,9 @@ def _begins(shape, starts_RS):
 
 
 def _hashes(hash_N, sizes_M):
-  """Returns uint64_M: the hash of each stretch of hashes in its order; the stretches make up
-  all.
-  """
+  """Returns uint64_M: the hash of each stretch of hashes in its order; together they are all."""
   begins_M = np.cumsum(sizes_M) - sizes_M
+  # Each hash times a power of the factor that depends on its place: a sum alone would ignore order.
   place_N = np.arange(len(hash_N)) - np.repeat(begins_M, sizes_M)
   factors = np.multiply.accumulate(np.full(place_N.max() + 1, _FACTOR, np.uint64))
   return characters.hashed([np.add.reduceat(hash_N * factors[place_N], begins_M)])
@@ -163,7 +165,7 @@ class Collocations:
     begins_N = np.cumsum(entries.pieces_N) - entries.pieces_N
     hash_W = words(tokenizer, entries.pieces_T[None], begins_N[None]).hash_W
     first_N = np.cumsum(entries.words_N) - entries.words_N
-    self._known = np.unique(hash_W)
+    self._known = np.unique(hash_W)  # most words of a text are in no entry: a cheap first test
     self._keys = {n: np.sort(_ngram(hash_W, first_N[entries.words_N == n], n)) for n in WORDS}
 
   def __call__(self, tokens_BL: np.ndarray, starts_BS: np.ndarray) -> np.ndarray:
@@ -172,8 +174,7 @@ class Collocations:
   def match(
     self, tokens_BL: np.ndarray, starts_BS: np.ndarray
   ) -> tuple[np.ndarray, dict[str, int]]:
-    """Returns (joins_BL, {'collocations': how many there are, 'words': in them, 'of_words': of
-    all}).
+    """Returns (joins_BL, {'collocations': number, 'words': in them, 'of_words': of all}).
 
     Args:
       tokens_BL: ids.
@@ -201,7 +202,7 @@ class Collocations:
       return inside_W, first_W
     known_W = _among(found.hash_W, self._known)
     drawn_W = _draws(found)
-    for n in WORDS[::-1]:
+    for n in WORDS[::-1]:  # the longest first; their words are then taken
       at = np.flatnonzero(windows(known_W & ~inside_W, found.follows_W, n))
       at = at[_among(_ngram(found.hash_W, at, n), self._keys[n])]
       at = _apart(at, n, drawn_W[at])
@@ -218,6 +219,7 @@ def _ngram(hash_W, at, n):
 
 def windows(is_W: np.ndarray, follows_W: np.ndarray, n: int) -> np.ndarray:
   """Returns bool_W: n words of one run begin here, all of which are so."""
+  # The ith word after must be so and continue the run of the word before it.
   whole_W = is_W.copy()
   for i in range(1, n):
     whole_W[:-i] &= (is_W & follows_W)[i:]
@@ -233,9 +235,7 @@ def _among(keys, ascending):
 
 
 def _draws(found):
-  """Returns uint64_W: a draw for each word, by the words of its segment and its place among
-  them.
-  """
+  """Returns uint64_W: a draw for each word, by its segment's words and its place among them."""
   begins = np.flatnonzero(np.diff(found.segment_W, prepend=-1))
   sizes = np.diff(np.append(begins, len(found.segment_W)))
   segment_W = np.repeat(_hashes(found.hash_W, sizes), sizes)
@@ -257,8 +257,10 @@ def _apart(at, n, draws):
       is_left = draws[:-i] >= draws[i:]
       best[:-i] &= ~overlap | is_left
       best[i:] &= ~overlap | ~is_left
+    # Those that beat all that overlap them stay, and remove these; the rest is tried again.
     chosen.append(at[best])
     nearest = np.searchsorted(chosen[-1], at)
+    # With ends that overlap nothing, so that each place has a chosen one on both sides.
     padded = np.concatenate([[-n], chosen[-1], [at[-1] + n]])
     free = (at - padded[nearest] >= n) & (padded[nearest + 1] - at >= n)
     at, draws = at[free], draws[free]

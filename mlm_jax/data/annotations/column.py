@@ -33,7 +33,7 @@ class Column:
   @property
   def file(self) -> str:
     """The name of its file beside those of the rows."""
-    return self.name.rpartition('_')[0] + '.npy'
+    return self.name.rpartition('_')[0] + '.npy'  # without the suffix of its shape
 
   @property
   def is_of_tokens(self) -> bool:
@@ -51,6 +51,7 @@ class Column:
 
   def stored_width(self, width: int) -> int:
     """Returns how many numbers hold so many values in the file."""
+    # Bits are packed row by row, so that rows can be read one by one: each ends with a whole byte.
     return -(-width // 8) if self.dtype is bool else width
 
   def packed(self, values_RX: np.ndarray) -> np.ndarray:
@@ -74,6 +75,7 @@ class Stored:
     values_BK = self._array_RK[rows]
     if self.column.dtype is not bool:
       return values_BK
+    # `count` leaves out the bits that fill the last byte.
     return np.unpackbits(values_BK, axis=1, count=self.shape[1]).astype(bool)
 
 

@@ -16,7 +16,7 @@ each different one of a block. Memory holds 24 bytes for each frequent n-gram, a
 for those of one length while they are scored, and one part of what is counted, which grows
 only above a billion words. English novels of 11 million words took 11 s of processor time and
 50 MB more than the rest of their preparation. Words are known by 64-bit hashes: of n different
-ones an expected n**2 / 2**65 pairs are taken for one.
+ones an expected n**2 / 2**65 pairs are counted as one.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ _SHARES = dict(zip(collocations.WORDS, (0.5, 0.25, 0.125, 0.125)))
 _BLOCK = 1 << 21  # tokens, or words, that are looked at together
 _PART = 1 << 22  # counted words a part
 _MOST_PARTS = 256
-_MIX = np.uint64(0x9E3779B97F4A7C15)
+_MIX = np.uint64(0x9E3779B97F4A7C15)  # odd: 2**64 over the golden ratio
 
 
 class _Level:
@@ -60,6 +60,7 @@ class _Level:
 
   def ends(self, number_M):
     """Returns (the numbers of the (n-1)-grams at the front, at the back) of some n-grams."""
+    # A key is what `_pairs` made: the front's number in the high half, the back's in the low one.
     key_M = self.keys_N[number_M - 1]
     return (key_M >> np.uint64(32)).astype(np.int64), (key_M & np.uint64(0xFFFFFFFF)).astype(
       np.int64
@@ -143,10 +144,11 @@ def _levels(tokenizer, rows, folder):
     for keys_W in _pairs(path):
       counter.add(keys_W[keys_W > 0])
     levels[n] = _Level(*counter.frequent(), totals[n])
+    # Each pass replaces the numbers of (n-1)-grams by those of n-grams, at the same places.
     following = folder / 'numbers.next'
     with open(following, 'wb') as file:
       for keys_W in _pairs(path):
-        file.write(levels[n].numbers(keys_W))
+        file.write(levels[n].numbers(keys_W).data)
     following.replace(path)
   path.unlink()
   return levels, pieces
@@ -172,7 +174,7 @@ def _write_words(tokenizer, rows, level, path):
       number_W = np.where(found.letters_W, level.numbers(found.hash_W), 0).astype(np.uint32)
       apart_W = np.zeros(len(number_W) + int((~found.follows_W).sum()), np.uint32)
       apart_W[np.arange(len(number_W)) + np.cumsum(~found.follows_W)] = number_W
-      file.write(apart_W)
+      file.write(apart_W.data)
       tokens_T = tokens_RL.reshape(-1)
       for number, word in zip(*np.unique(number_W, return_index=True)):
         if number and number not in pieces:
@@ -182,9 +184,7 @@ def _write_words(tokenizer, rows, level, path):
 
 
 def _pairs(path):
-  """Yields uint64 blocks: for each place the numbers there and behind it as one, 0 where one is
-  0.
-  """
+  """Yields uint64 blocks: at each place the numbers there and after it as one; 0 if one is 0."""
   size = path.stat().st_size // 4
   number_W = np.memmap(path, np.uint32, 'r') if size else np.zeros(0, np.uint32)
   for begin in range(0, size, _BLOCK):
@@ -194,9 +194,7 @@ def _pairs(path):
 
 
 class _Counter:
-  """Counts 64-bit keys in files, each of a part of the keys, so that one part is in memory at a
-  time.
-  """
+  """Counts 64-bit keys in files, one for each part of the keys: memory holds one part."""
 
   _DTYPE = np.dtype([('key', '<u8'), ('count', '<u4')])
 
@@ -208,13 +206,14 @@ class _Counter:
   def add(self, keys):
     """Counts one block of keys."""
     keys, counts = np.unique(keys, return_counts=True)
+    # A key is always of one part. Mixed, since the keys are numbers that would fill parts unevenly.
     part = (keys * _MIX >> np.uint64(32)) % np.uint64(self._parts)
     order = np.argsort(part, kind='stable')
     records = np.empty(len(keys), self._DTYPE)
     records['key'], records['count'] = keys[order], counts[order]
     ends = np.cumsum(np.bincount(part.astype(np.int64), minlength=self._parts))
     for file, begin, end in zip(self._files, [0, *ends], ends):
-      file.write(records[begin:end])
+      file.write(records[begin:end].data)
 
   def frequent(self):
     """Returns (keys, counts) of what was counted often enough, ascending; removes the files."""
@@ -228,6 +227,7 @@ class _Counter:
     return keys[order], counts[order]
 
   def _often(self, records):
+    # A key has a record for each block that it occurred in: sorted, they are added up.
     keys, counts = records['key'].copy(), records['count'].astype(np.int64)
     order = np.argsort(keys)
     keys, counts = keys[order], counts[order]
@@ -248,6 +248,8 @@ def _best(levels, n, size):
   part = _parts(levels, n, number_N)
   log_p = {(i, j): levels[j - i].log_p_N[number - 1] for (i, j), number in part.items()}
   best = [np.zeros(len(number_N))]  # of the first j words, over all ways to cut them
+  # By dynamic programming. The score is the least over the cuts of 2 log p - sum log p(part),
+  # so it takes the greatest sum; the n-gram as a whole, (0, n), is not a cut.
   for j in range(1, n + 1):
     best.append(np.max([best[i] + log_p[i, j] for i in range(j) if (i, j) != (0, n)], axis=0))
   score_N = 2 * log_p[0, n] - best[n]
@@ -257,9 +259,8 @@ def _best(levels, n, size):
 
 
 def _parts(levels, n, number_N):
-  """Returns {(i, j): the number of the words i to j of each n-gram}, for each of its parts and
-  itself.
-  """
+  """Returns {(i, j): the number of the words i to j of each n-gram}, itself and its parts."""
+  # From the whole down: each part's two ends are the parts that are one word shorter.
   part = {(0, n): number_N}
   for length in range(n, 1, -1):
     for i in range(n - length + 1):

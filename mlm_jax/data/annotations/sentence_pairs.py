@@ -1,4 +1,4 @@
-"""Pairs of sentences, for objectives that predict whether the second one belongs behind the first.
+"""Pairs of sentences, for objectives that predict whether the second one belongs after the first.
 
   next   the second part follows the first in its document, or is of another document
          (arXiv:1810.04805, section 3.1)
@@ -49,7 +49,7 @@ class Pairs:
     return np.searchsorted(np.cumsum(lengths), self.parts_N22[:, 0, 0], side='right')
 
   def written(self, values_T: np.ndarray, between: Any) -> np.ndarray:
-    """Returns the values at the pieces of the pairs, one pair behind the other.
+    """Returns the values at the pieces of the pairs, one pair after the other.
 
     Args:
       values_T: the values at the pieces of all documents.
@@ -104,31 +104,30 @@ def make(
 
 
 def _bounds(lengths, pieces_T, tokenizer):
-  """Returns where sentences begin in the pieces of all documents, and where the last one ends,
-  ascending.
+  """Returns where sentences begin in the pieces of all documents, ascending, and the last end.
 
-  Punctuation behind the end of a sentence, such as a quotation mark, is still in it.
+  Punctuation after the end of a sentence, such as a quotation mark, is still in it.
   """
   begins = (np.cumsum(lengths) - lengths)[lengths > 0]
   closes_T = tokenizer.closes_V[pieces_T]
   word_T = tokenizer.letters_V[pieces_T] & ~closes_T
   word_T[begins] = True  # no punctuation goes with the document before
+  # A sentence begins with a word after punctuation, if any of that punctuation ended one.
   after = np.flatnonzero(word_T[1:] & ~word_T[:-1]) + 1
   closed = np.searchsorted(np.flatnonzero(closes_T & ~word_T), after)
   return np.union1d(after[np.diff(closed, prepend=0) > 0], [*begins, len(pieces_T)])
 
 
 def _of_document(number, documents, room, kind, random):
-  """Yields (((begin, end) of the first part, (begin, end) of the second), label) of a document's
-  pairs.
-  """
+  """Yields (((begin, end) of the first part, (begin, end) of the second), label) of each pair."""
   bounds_S, at = documents[number], 0
   while at + 2 < len(bounds_S):
     target = int(random.integers(2, room + 1)) if random.random() < _SHORT else room
     last = max(at + 2, int(np.searchsorted(bounds_S, bounds_S[at] + target, 'right')) - 1)
-    if bounds_S[last] - bounds_S[at] > room:
+    if bounds_S[last] - bounds_S[at] > room:  # even two sentences are too long: without the first
       at += 1
       continue
+    # Cut at the bound nearest to a uniform draw: by pieces, not by sentences.
     inner_S = bounds_S[at + 1 : last]
     cut = at + 1 + int(np.abs(inner_S - random.uniform(bounds_S[at], bounds_S[last])).argmin())
     a, b = (bounds_S[at], bounds_S[cut]), (bounds_S[cut], bounds_S[last])
@@ -136,7 +135,7 @@ def _of_document(number, documents, room, kind, random):
     if is_wrong and kind == 'sop':
       a, b = b, a
     if is_wrong and kind == 'nsp':
-      is_wrong = len(documents) > 1
+      is_wrong = len(documents) > 1  # with one document there is no other to take from
       if is_wrong:
         b, at = _elsewhere(number, documents, b[1] - b[0], room - (a[1] - a[0]), random), cut
     yield (a, b), WRONG if is_wrong else RIGHT
@@ -149,11 +148,10 @@ def _elsewhere(number, documents, wanted, room, random):
   wrong.
   """
   other = int(random.random() * (len(documents) - 1))
-  bounds_S = documents[other + (other >= number)]
+  bounds_S = documents[other + (other >= number)]  # any but this one
   starts = max(1, int(np.searchsorted(bounds_S, bounds_S[-1] - wanted, 'right')))
-  start = int(
-    random.random() * starts
-  )  # integers() would take as many draws as the numbers ask for
+  # Not integers(), which may take more draws for one bound than for another.
+  start = int(random.random() * starts)
   begin = bounds_S[start]
   ends = bounds_S[start + 1 : np.searchsorted(bounds_S, begin + room, 'right')]
   return begin, ends[np.abs(ends - begin - wanted).argmin()] if len(ends) else begin + room

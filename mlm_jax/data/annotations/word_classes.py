@@ -1,7 +1,7 @@
 """Classes of words, such as parts of speech: what `config.data.classes` says.
 
   conllu            the universal parts of speech of a treebank (every source is conllu:GLOB)
-  module:function   of yours: function(text) -> [(begin, end, class name), ...]
+  module:function   your own: function(text) -> [(begin, end, class name), ...]
 
 `function` is given each document as it is after cleaning, once, and returns which characters
 make up which words; what it leaves out has no class. It is imported as Python does, from the
@@ -45,6 +45,7 @@ class _Numbered(column.OfDocuments):
   @property
   def sorted_from(self):
     """uint8 [256]: the class of each number."""
+    # Names are numbered as they are met, which depends on the order of reading; sorted they do not.
     classes = np.zeros(MOST + 2, np.uint8)
     for place, name in enumerate(self.names, 1):
       classes[self._numbers[name]] = place
@@ -85,6 +86,7 @@ class FromTreebank(_Numbered):
         'that their classes cannot follow; set config.data.unicode to none'
       )
     numbers_C = np.zeros(len(text), np.uint8)
+    # Word after word, over the characters that are not white space: their numbers agree.
     numbers_C[written_C] = np.repeat([self._numbers.get(tag, 0) for tag in tags], lengths)
     return numbers_C
 
@@ -117,6 +119,7 @@ class FromFunction(_Numbered):
       ) from error
     numbers_C = np.zeros(len(text), np.uint8)
     for span in spans:
+      # Whatever the user's function returns is checked: a wrong span would be stored silently.
       begin, end, name = span
       is_whole = all(isinstance(each, numbers.Integral) for each in (begin, end))
       if not is_whole or not 0 <= begin < end <= len(text):
@@ -126,7 +129,7 @@ class FromFunction(_Numbered):
         )
       if type(name) is not str or not name:
         raise self._wrong(f'returned {span!r} {where}: the name of a class must be a text')
-      if numbers_C[begin:end].any():
+      if numbers_C[begin:end].any():  # 0 is no class, so these characters have one already
         raise self._wrong(f'returned {span!r} {where}, which overlaps another')
       try:
         numbers_C[begin:end] = self.number(name)

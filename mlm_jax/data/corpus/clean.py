@@ -51,10 +51,11 @@ DROPPING = (
 RULES = ('decoding', 'unicode', 'control_characters', 'boundary_mark', 'white_space', *DROPPING)
 
 _UNDECODED = re.compile('[\ud800-\udfff]')
+# Without \t to \r, \x1c to \x1f and \x85, which are white space to Python.
 _CONTROL = re.compile('[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff]')
 _NOT_TEXT = re.compile('[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f\udc80-\udcff]')
 _BOUNDARY_MARK = '\u2581'
-_NOT_TEXT_SHARE = 0.3
+_NOT_TEXT_SHARE = 0.3  # of the characters at a file's beginning, above which it is skipped
 _REPEATED = 20  # characters: about 4 words of English, 12 of Chinese
 _STRETCH = 1 << 20  # characters that repetition is looked for in: bounds the memory
 
@@ -85,6 +86,8 @@ def decode(chunks: Iterable[bytes], counts: Counts) -> Iterator[str]:
     chunks: bytes of one file, cut anywhere.
     counts: Counts; takes the number of bytes that were not UTF-8.
   """
+  # 'utf-8-sig' takes the byte-order mark off; 'surrogateescape' makes each bad byte one surrogate,
+  # so that they can be counted. Both decoders wait for what a chunk's end has cut in two.
   decoder = io.IncrementalNewlineDecoder(
     codecs.getincrementaldecoder('utf-8-sig')('surrogateescape'), translate=True
   )
@@ -195,9 +198,11 @@ def repetition(text: str) -> float:
 def _repeated(codes_N):
   """Returns how many characters are in a window that occurred before."""
   hashes = characters.windows(codes_N, _REPEATED)
+  # np.unique gives the first place of each hash: all other windows occurred before.
   again = np.ones(len(hashes), bool)
   again[np.unique(hashes, return_index=True)[1]] = False
   changes = np.zeros(len(codes_N) + 1, np.int64)
+  # +1 where such a window begins, -1 after its end: their running sum counts those at a place.
   changes[: len(hashes)] += again
   changes[len(codes_N) + 1 - len(hashes) :] -= again
   return int((np.cumsum(changes) > 0).sum())

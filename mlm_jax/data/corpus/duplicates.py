@@ -17,6 +17,7 @@ def digest(text: str) -> tuple[int, int]:
 
 def validation(first: int, share: float) -> bool:
   """Whether a document is kept for evaluation, by its first hash."""
+  # Of the text alone: a document keeps its split when the corpus grows or is read in another order.
   return first < share * 2**64
 
 

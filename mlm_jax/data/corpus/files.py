@@ -21,6 +21,7 @@ from mlm_jax import config
 
 CHUNK = 1 << 18  # bytes read at a time
 _ENDS = 1 << 20  # bytes at either end of a file that must be equal for it to be the same
+# Archives that are not read: the user is told their names and that they are archives.
 _UNREAD = ('.tar', '.tgz', '.txz', '.tbz', '.tbz2', '.tzst', '.zip', '.7z', '.rar', '.bz2')
 _DAMAGED = (
   EOFError,
@@ -33,7 +34,7 @@ _DAMAGED = (
 
 
 def find(pattern: str, kind: str = 'text') -> list[str]:
-  """Returns the sorted paths of the files that a glob, or the very name of a file, matches.
+  """Returns the sorted paths of the files that a glob, or the exact name of a file, matches.
 
   `kind` is that of the source, as it is written before the glob.
 
@@ -41,6 +42,7 @@ def find(pattern: str, kind: str = 'text') -> list[str]:
     UserError: none does.
   """
   found = [path for path in _matches(pattern) if os.path.isfile(path)]
+  # A folder is the most common mistake; what to write in its place is known.
   if not found and os.path.isdir(os.path.expanduser(pattern)):
     ending = {'text': 'txt'}.get(kind, kind)
     raise config.UserError(
@@ -77,6 +79,7 @@ def described(path: str) -> tuple[str, int, str]:
   try:
     size = os.path.getsize(path)
     with open(path, 'rb') as file:
+      # Of a file shorter than two of them, the parts overlap, which does no harm.
       digest = hashlib.sha256(file.read(_ENDS))
       file.seek(max(0, size - _ENDS))
       digest.update(file.read(_ENDS))
@@ -111,6 +114,7 @@ def texts(path: str, skipped: Any) -> Iterator[tuple[str, Iterator[bytes]]]:
         skipped.archives.append(path)
       else:
         yield path, _checked(path, chunks)
+  # Before OSError, of which gzip's error is a kind.
   except _DAMAGED as error:
     raise _damaged(path, error) from None
   except OSError as error:
@@ -119,12 +123,13 @@ def texts(path: str, skipped: Any) -> Iterator[tuple[str, Iterator[bytes]]]:
 
 def _members(path, chunks, skipped):
   """Yields (name, chunks of bytes) of the files in a tar archive; arguments as for `texts`."""
+  # 'r|' reads the archive once from front to back: a stream that is decompressed cannot seek.
   with tarfile.open(fileobj=_Reader(chunks), mode='r|', bufsize=CHUNK) as archive:
     for member in archive:
       name = f'{path}:{member.name}'
       if member.isdir():
         continue
-      if not member.isfile():
+      if not member.isfile():  # a link, or a device
         skipped.links.append(name)
         continue
       plain, inner = _decompressed(member.name, _chunks(archive.extractfile(member)))
@@ -159,13 +164,12 @@ def _chunks(file):
 
 
 def _decompressed(name, chunks):
-  """Returns (the name in small letters without its compression's ending, the chunks
-  decompressed).
-  """
+  """Returns (name in small letters without its compression's ending, decompressed chunks)."""
   name = name.lower()
   stem, ending = os.path.splitext(name)
   opened = {
     '.gz': lambda: _chunks(gzip.open(_Reader(chunks))),
+    # pyrefly: ignore[bad-argument-type] -- lzma needs no more than `read`
     '.xz': lambda: _chunks(lzma.open(_Reader(chunks))),
     '.zst': lambda: _zstandard(chunks),
   }
@@ -176,6 +180,7 @@ def _decompressed(name, chunks):
 
 def _zstandard(chunks):
   """Yields the contents of zstd frames; the library's own reader misses a cut."""
+  # A file may have several frames, one after another: each needs a decompressor of its own.
   frame = zstandard.ZstdDecompressor().decompressobj()
   begun = False
   for chunk in chunks:
@@ -200,14 +205,14 @@ class _Reader(io.RawIOBase):
     return True
 
   def readinto(self, buffer) -> int:
-    while not self._rest:
+    while not self._rest:  # an empty chunk is not the end
       chunk = next(self._chunks, None)
       if chunk is None:
         return 0
       self._rest = memoryview(chunk)
     n = min(len(buffer), len(self._rest))
     buffer[:n] = self._rest[:n]
-    self._rest = self._rest[n:]
+    self._rest = self._rest[n:]  # of a memoryview: nothing is copied
     return n
 
 

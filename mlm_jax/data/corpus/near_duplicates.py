@@ -4,7 +4,7 @@ The similarity of two documents is the Jaccard index of their sets of shingles, 
 stretches of 9 characters that begin at each of their characters; case and the kind and
 number of white space do not count. No word is looked for, so it is the same for scripts
 without spaces. Each document is kept as a signature of 128 numbers, of which two documents
-share the fraction J in the mean, with standard deviation sqrt(J (1 - J) / 128): .035 at
+share the fraction J on average, with standard deviation sqrt(J (1 - J) / 128): .035 at
 J = .8. Documents are compared where their signatures share a whole band of rows; the
 bands are such that a pair at the similarity asked for is compared with probability .99,
 a more similar one with a higher one. So close to the similarity asked for either may be
@@ -31,10 +31,10 @@ import rensa
 
 from mlm_jax.data.corpus import characters
 
-HASHES = 128
-SHINGLE = 9
+HASHES = 128  # numbers of a signature: the error falls with their root, the memory grows with them
+SHINGLE = 9  # characters
 _RECALL = 0.99
-_SEED = 0
+_SEED = 0  # of the hash functions: with another one other borderline pairs would be found
 
 
 def signatures(texts: Sequence[str]) -> np.ndarray:
@@ -44,8 +44,10 @@ def signatures(texts: Sequence[str]) -> np.ndarray:
   padding = '\0' * (SHINGLE - 1)
   bare = [' '.join(text.casefold().split()).replace('\0', ' ') for text in texts]
   codes_T = characters.codes(''.join(text + padding for text in bare))
+  # A shingle for each character of a text, and none that begins in the padding.
   hashes_T = characters.windows(codes_T, SHINGLE)[codes_T[: len(codes_T) - SHINGLE + 1] != 0]
   ends = np.cumsum([0] + [len(text) for text in bare], dtype=np.uint64)
+  # pyrefly: ignore[missing-attribute] -- a compiled module without stubs
   matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(hashes_T, ends, HASHES, _SEED)
   return np.array(matrix.to_rows(), np.uint32)
 
@@ -55,6 +57,7 @@ def bands(similarity: float) -> tuple[int, int]:
 
   A band of r rows is shared with probability s**r, one of b bands with 1 - (1 - s**r)**b.
   """
+  # From the widest on: wide bands are shared by fewer pairs that are not similar.
   for rows in range(HASHES, 1, -1):
     number = HASHES // rows
     if 1 - (1 - similarity**rows) ** number >= _RECALL:
@@ -80,6 +83,7 @@ def dropped(
   document_M, group_M = _shared_bands(signatures_NH, *bands(similarity))
   rank_N = np.empty(len(digest_N), np.int64)
   rank_N[np.lexsort((digest_N, ~validation_N))] = np.arange(len(digest_N))
+  # The M shared bands by the rank of their document: each document's are together.
   order = np.argsort(rank_N[document_M], kind='stable')
   document_M, group_M = document_M[order], group_M[order]
   begins = np.flatnonzero(np.diff(document_M, prepend=-1))
@@ -89,6 +93,7 @@ def dropped(
     document, groups = document_M[begin], group_M[begin:end].tolist()
     others = sorted({other for group in groups for other in kept[group]})
     if not validation_N[document] and others:
+      # The share of equal numbers estimates the Jaccard index.
       equal = (signatures_NH[others] == signatures_NH[document]).sum(axis=1).max()
       dropped_N[document] = equal >= similarity * HASHES
     if not dropped_N[document]:
@@ -109,5 +114,5 @@ def _shared_bands(signatures_NH, number, rows):
     shared = np.flatnonzero(counts[group_N] > 1)
     documents.append(shared)
     groups.append(first + group_N[shared])
-    first += len(counts)
+    first += len(counts)  # a group of one band must not have the number of one of another
   return np.concatenate(documents), np.concatenate(groups)

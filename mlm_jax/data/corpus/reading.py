@@ -60,20 +60,24 @@ class Reading:
 
   def annotated(self, split: str) -> Iterator[tuple[str, dict[Any, np.ndarray]]]:
     """Yields (text, {column: its values}) of the documents that were kept."""
+    # Of each document: the number of its bytes (8 bytes), its text, its values of each column.
     with open(self.path(split), 'rb') as file:
       number = 0
       while size := file.read(8):
         text = file.read(int.from_bytes(size, 'little')).decode()
         values = {}
         for column in self.columns:
+          # A value for each character of the text, or one for the whole document.
           size = (len(text) if column.is_of_tokens else 1) * np.dtype(column.dtype).itemsize
           values[column] = np.frombuffer(file.read(size), column.dtype)
+        # Only training documents are dropped afterwards: those held out decide what resembles them.
         if split != 'train' or self.dropped_N is None or not self.dropped_N[number]:
           yield text, values
         number += 1
 
   def drop(self, dropped_N: np.ndarray, rule: str) -> None:
     """Drops training documents by a rule that knows all of them."""
+    # Nothing is dropped yet, so `texts` gives every document; the scratch file stays as it is.
     for text, is_dropped in zip(self.texts('train'), dropped_N, strict=True):
       if is_dropped:
         self.documents['train'] -= 1
@@ -103,12 +107,13 @@ def read(
   out = {split: open(reading.path(split), 'wb') for split in SPLITS}
   try:
     for text, words in _documents(source, data, reading, makers):
-      if not text or text.isspace():
+      if not text or text.isspace():  # what a splitting rule leaves between two marks, no document
         continue
       reading.read += 1
       text = clean.document(text, data, reading.counts)
       if text is None:
         continue
+      # Of the cleaned text: documents that differ in white space alone are duplicates.
       first, _ = duplicates.digest(text)
       if seen is not None and not seen.add(first):
         reading.counts.add('duplicates', len(text))
@@ -116,10 +121,11 @@ def read(
       split = 'validation' if duplicates.validation(first, data.validation_fraction) else 'train'
       reading.documents[split] += 1
       reading.characters[split] += len(text)
+      # With its length before it: a document may have any character, so none can separate two.
       encoded = text.encode()
       out[split].write(len(encoded).to_bytes(8, 'little') + encoded)
       for column, maker in makers.items():
-        out[split].write(np.asarray(maker.values(text, words), column.dtype))
+        out[split].write(np.asarray(maker.values(text, words), column.dtype).data)
   finally:
     for file in out.values():
       file.close()
@@ -128,6 +134,7 @@ def read(
 
 def _documents(source, data, reading, makers):
   """Yields (text, its words as they are annotated there, or None) of each document."""
+  # `annotations.makers` has checked that every source has words where a column takes them.
   if any(maker.is_from_source for maker in makers.values()):
     return source.annotated(data, reading.counts, reading.skipped)
   return ((text, None) for text in source.documents(data, reading.counts, reading.skipped))
@@ -145,16 +152,19 @@ class Sample:
     self._size = 0
 
   def add(self, digest: int, text: str) -> None:
+    # Most documents of a large corpus end here: the sample is full, and of smaller hashes.
     if self._size >= self._limit and -digest < self._heap[0][0]:
       return
     heapq.heappush(self._heap, (-digest, text))
     self._size += len(text)
+    # The largest hash leaves as soon as the others have enough characters without it.
     while self._size - len(self._heap[0][1]) >= self._limit:
       self._size -= len(heapq.heappop(self._heap)[1])
 
   def texts(self) -> list[str]:
     """Returns the sample in the order of the hashes."""
     texts = [text for _, text in sorted(self._heap, reverse=True)]
+    # The document of the largest hash is cut, so that the sample has exactly the characters wanted.
     over = self._size - self._limit
     return texts[:-1] + [texts[-1][:-over]] if over > 0 else texts
 
@@ -164,6 +174,7 @@ def sample(readings: Iterable[Reading], characters: int) -> list[str]:
   drawn = Sample(characters)
   for reading in readings:
     for text in reading.texts('train'):
+      # The second hash, since the first one has decided which documents are here.
       drawn.add(duplicates.digest(text)[1], text)
   return drawn.texts()
 
@@ -224,6 +235,7 @@ def check(readings: Sequence[Reading], data: Any) -> None:
       f'{kept:,} '
       'documents; raise it, give more text, or cut it finer with data.document'
     )
+  # Where near duplicates took all of them, another fraction may not help.
   near = sum(reading.counts.touched['near_duplicates'][0] for reading in readings)
   if not documents['train'] and near:
     raise config.UserError(
@@ -239,6 +251,7 @@ def check(readings: Sequence[Reading], data: Any) -> None:
 
 
 def _empty(readings, data):
+  # Documents that rules dropped, or else files and records that gave none.
   read = sum(reading.read for reading in readings)
   if read:
     took = {

@@ -20,7 +20,7 @@ _JSON = re.compile(r'\.(jsonl|ndjson|json)(\.(gz|xz|zst))?$', re.IGNORECASE)
 def documents(
   path: str, field: str, data: Any, counts: clean.Counts, skipped: Any
 ) -> Iterator[str]:
-  """Yields each document of a file, as yet uncleaned.
+  """Yields each document of a file, not yet cleaned.
 
   A .parquet or .arrow file gives the texts of one column, .jsonl or .ndjson those of one
   field, any other its whole text. Columns that are compressed or in an archive are skipped.
@@ -35,6 +35,7 @@ def documents(
   Raises:
     UserError: the file cannot be read or is damaged, or has no such column or field.
   """
+  # By its own name only: Parquet has its index at the end, so that it cannot be read as a stream.
   read = arrow.reader(path)
   if read:
     yield from cut(read(path, field), data, counts, skipped)
@@ -62,7 +63,7 @@ def cut(
   A value is a str, or bytes of UTF-8; arguments else as for `documents`.
   """
   for where, value in values:
-    if isinstance(value, bytes):
+    if isinstance(value, bytes):  # each byte that is not UTF-8 becomes a surrogate, counted below
       value = value.decode('utf-8', 'surrogateescape')
     if not isinstance(value, str):
       skipped.record(where)
@@ -70,6 +71,7 @@ def cut(
     text, bad = clean.replace_surrogates(value)
     if bad:
       counts.add('decoding', bad)
+    # Line ends as `clean.decode` has them for files.
     yield from split.documents([text.replace('\r\n', '\n').replace('\r', '\n')], data)
 
 
@@ -96,8 +98,9 @@ def _json_values(chunks, name, field):
       continue
     try:
       record = json.loads(line)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # not JSON, or nested too deeply
       record = None
+    # Of the first object only: a later one without the field is counted as skipped.
     if isinstance(record, dict) and not seen:
       seen = True
       if field not in record:

@@ -55,10 +55,11 @@ def parse(data: Any) -> list[Any]:
     UserError: an unknown kind of source, or weights or a regular expression that do
       not work.
   """
-  split.pattern(data)
+  split.pattern(data)  # for its error, before anything is read
   made, names = [], {_RESERVED}
   for spec in _BETWEEN.split(data.source):
     kind, _, argument = spec.strip().partition(':')
+    # A kind without its argument, or with one that it does not take.
     if kind not in _KINDS or bool(argument) != (':' in _KINDS[kind][0]):
       raise config.UserError(
         f'config.data.source = {data.source!r}: {spec.strip()!r} is not a source; '
@@ -85,13 +86,14 @@ def check_weights(weights: Sequence[float], sources: int) -> None:
 
 
 def _stem(pattern):
-  """Returns a folder name that reminds of a glob."""
+  """Returns a folder name made from the last telling part of a glob."""
   names = [re.sub(r'[^\w-]+', '_', part.split('.')[0]).strip('_') for part in pattern.split('/')]
   return next((name for name in reversed(names) if name), 'text')
 
 
 def _unused(name, names):
   """Returns the name, numbered where another source has it, and notes it."""
+  # Of as many numbers as there are names one is free.
   free = next(
     each for each in [name] + [f'{name}_{i}' for i in range(2, len(names) + 3)] if each not in names
   )
@@ -123,7 +125,7 @@ class Text:
     return [files.described(path) for path in found]
 
   def documents(self, data: Any, counts: clean.Counts, skipped: Any) -> Iterator[str]:
-    """Yields each document's text, as yet uncleaned.
+    """Yields each document's text, not yet cleaned.
 
     Args:
       data: `config.data`.
@@ -155,7 +157,7 @@ class PyDocs:
 
 
 # Each kind: how it is written, and what makes it of (spec, argument). A source has a
-# `name`, which is its wish for a folder's, `inputs` and `documents`.
+# `name`, the folder name that it would like, `inputs` and `documents`.
 _KINDS = {
   'text': ('text:GLOB', lambda spec, glob: Text(spec, _stem(glob), glob)),
   'conllu': ('conllu:GLOB', lambda spec, glob: conllu.Treebank(spec, _stem(glob), glob)),
@@ -165,6 +167,7 @@ _KINDS = {
   'synthetic': (synthetic.FORM, lambda spec, _: synthetic.parse(spec)),
 }
 _FORMS = ', '.join(form for form, _ in _KINDS.values())
+# A comma is looked at together with what follows it, but only the comma is taken away.
 _BETWEEN = re.compile(
   r',(?=\s*(?:'
   + '|'.join(

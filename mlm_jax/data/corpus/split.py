@@ -38,6 +38,7 @@ def pattern(data: Any) -> re.Pattern[str]:
 
 def lines(chunks: Iterable[str]) -> Iterator[str]:
   """Yields lines without their ends."""
+  # The parts of a line that many chunks share; joined once, so that a long line takes linear time.
   rest = []
   for chunk in chunks:
     first, *others = chunk.split('\n')
@@ -50,7 +51,7 @@ def lines(chunks: Iterable[str]) -> Iterator[str]:
 
 
 def _blocks(lines_of_file, characters):
-  """Yields paragraphs, which blank lines part, joined until `characters` long.
+  """Yields paragraphs, which blank lines separate, joined until `characters` long.
 
   What is left at the end of a file is a document of its own.
   """
@@ -62,7 +63,7 @@ def _blocks(lines_of_file, characters):
     elif length >= characters:
       yield '\n'.join(block)
       block, length = [], 0
-    elif block and block[-1]:
+    elif block and block[-1]:  # several blank lines between two paragraphs become one
       block.append('')
   if length:
     yield '\n'.join(block)
@@ -71,8 +72,8 @@ def _blocks(lines_of_file, characters):
 def _between(chunks, separator):
   """Yields what is between matches; an empty match cuts without removing.
 
-  A match counts once REACH characters behind its start have been seen, so that more
-  text could not have changed it; REACH characters before it are kept for its sake.
+  A match counts once REACH characters after its start have been seen, so that more
+  text could not have changed it; REACH characters before it are kept, since it may look behind.
   """
   text, done, begin = '', 0, 0  # done: where to search on; begin: of this document
   parts = []
@@ -92,6 +93,7 @@ def _between(chunks, separator):
 
   for chunk in chunks:
     text += chunk
+    # Seldom: each turn searches and copies what it keeps, and must have REACH new characters.
     if len(text) - done > 2 * REACH:
       yield from cut(len(text) - REACH)
       if done > begin:
@@ -99,6 +101,6 @@ def _between(chunks, separator):
         begin = done
       dropped = max(0, done - REACH)
       text, done, begin = text[dropped:], done - dropped, begin - dropped
-  yield from cut(len(text) + 1)
+  yield from cut(len(text) + 1)  # one after the end: an empty match there counts too
   parts.append(text[begin:])
   yield ''.join(parts)

@@ -34,8 +34,7 @@ _LAST_BYTE = re.compile('<0x[0-9A-F]{2}>$')
 
 
 class Tokenizer:
-  """A vocabulary and what masked language modelling needs to know of it; `tokenizers.make` makes
-  one.
+  """A vocabulary and what masked language modelling needs to know of it; see `tokenizers.make`.
 
   A kind adds `encode_batch`, `encode_with_places` and `encode_with_masks`.
 
@@ -81,6 +80,7 @@ class Tokenizer:
       UserError: two special pieces share an id.
     """
     self.model, self.sha256 = model, hashlib.sha256(model).hexdigest()
+    # A row could not be read: padding, [SEP] and [MASK] are recognised by their ids.
     if len(set(roles.values())) < len(roles):
       raise config.UserError(
         f'{name}: two special pieces share an id; train one with mlm-jax prepare'
@@ -103,9 +103,11 @@ class Tokenizer:
     """Returns (starts_V, ends_V); bytes continue the word before them."""
     starts_V, ends_V = np.zeros((2, self.size), bool)
     for i, piece in enumerate(self._pieces):
-      if i in self._special:
+      if i in self._special:  # no word reaches across one
         starts_V[i] = ends_V[i] = True
         continue
+      # Bytes of a character that is cut belong to a word of which the rest is unknown: where they
+      # are at the front the piece does not start a word, where at the end it does not end one.
       bare = piece.lstrip(BOUNDARY_MARK)
       whole = BYTE.sub('', bare) if i in self._bytes else bare
       is_apart = bool(whole) and scripts.stands_apart(whole)
@@ -129,7 +131,7 @@ class Tokenizer:
     """Returns int32 [CLS] ids [SEP] of a text as a user gives it.
 
     Args:
-      text: str, as yet uncleaned; one of nothing but white space gives [CLS] [SEP].
+      text: str, not yet cleaned; one of nothing but white space gives [CLS] [SEP].
       data: `config.data`: how documents were cleaned, as the text is here.
       has_masks: whether [MASK] stands for a hidden token; else it is just these letters.
     """
@@ -149,7 +151,7 @@ class Tokenizer:
     """Returns (ids, int64 place_T) of a cleaned text: the ids of `encode`, and where each is.
 
     That is its first character that is not a space; for a piece of spaces alone the first one
-    behind them, or the length of the text. All pieces that spell one character are at it.
+    after them, or the length of the text. All pieces that spell one character are at it.
     """
     raise NotImplementedError
 
@@ -169,13 +171,14 @@ class Tokenizer:
     """
     names = {self.mask_id: MASK, self.cls_id: '[CLS]', self.sep_id: '[SEP]', self.unk_id: '[UNK]'}
     text, run = '', []
-    for i in [int(i) for i in ids] + [None]:
+    for i in [int(i) for i in ids] + [None]:  # None: the end, which ends a run of pieces too
       if i is not None and i not in self._special:
         run.append(i)
         continue
       text += self._decode_run(run)
       run = []
       if i is not None and i in names:
+        # A mask has taken the space before it, see `encode_with_masks`.
         text += ('' if text.endswith(' ') or not text else ' ') + names[i]
     return text.removeprefix(' ') if self._is_prefixed else text
 
@@ -211,9 +214,8 @@ def _spelled_bytes(piece):
 
 
 def next_letters(text: str) -> np.ndarray:
-  """Returns int64 [characters + 1]: the first place from each on that is not a space, or the end
-  of the text.
-  """
+  """Returns int64 [characters + 1]: the first place from each on without a space, or the end."""
+  # A running minimum from the right: each space takes the first place after it that is none.
   is_space_C = np.array([character.isspace() for character in text] + [False])
   index_C = np.arange(len(text) + 1)
   return np.minimum.accumulate(np.where(is_space_C, len(text), index_C)[::-1])[::-1]

@@ -23,9 +23,7 @@ _AT_LEAST = 2  # times that what becomes a piece occurs in the sample
 
 
 def added_token(name: str, i: int, lstrip: bool = False) -> dict:
-  """Returns the entry of a special piece among the added tokens; `lstrip`: with the space before
-  it.
-  """
+  """Returns the entry of a special piece; with `lstrip` it takes the space before it."""
   return {
     'id': i,
     'content': name,
@@ -52,6 +50,7 @@ def document(
     named: {'pad': (name, id), ...} of the special pieces; 'unk' may be absent.
     others: entries of more added tokens.
   """
+  # A mask takes the space before it, so that it is in the place of a word with its space.
   tokens = [added_token(*named[role], lstrip=role == 'mask') for role in NAMES if role in named]
   return json.dumps(
     {
@@ -70,9 +69,7 @@ def document(
 
 
 def around(cls: tuple[str, int], sep: tuple[str, int]) -> dict:
-  """Returns the post-processor that puts [CLS] and [SEP], each (name, id), around one text or
-  two.
-  """
+  """Returns the post-processor that puts [CLS] and [SEP], each (name, id), around texts."""
   token = lambda each, kind: {'SpecialToken': {'id': each[0], 'type_id': kind}}
   text = lambda letter, kind: {'Sequence': {'id': letter, 'type_id': kind}}
   first = [token(cls, 0), text('A', 0), token(sep, 0)]
@@ -109,6 +106,7 @@ def byte_level(add_prefix_space: bool = False) -> dict:
 
 BERT_PRE_TOKENIZER = {'type': 'BertPreTokenizer'}
 WORDPIECE_DECODER = {'type': 'WordPiece', 'prefix': PREFIX, 'cleanup': True}
+_Trained = tuple[dict, dict | None, dict, dict]  # model, normalizer, pre-tokenizer, decoder
 
 
 # Training
@@ -125,26 +123,28 @@ def train(texts: Sequence[str], data: Any) -> bytes:
   """
   special = list(base.SPECIAL)
   make = {'wordpiece': _train_wordpiece, 'byte_bpe': _train_byte_bpe}[data.tokenizer]
-  model, *stages = make(texts, data.vocab_size, special)
+  model, normalizer, pre_tokenizer, decoder = make(texts, data.vocab_size, special)
   if len(model['vocab']) < data.vocab_size:
     raise config.UserError(
       f'config.data.vocab_size = {data.vocab_size}: this corpus gives at most '
       f'{len(model["vocab"])} pieces; lower it to that or give more text'
     )
-  return document(
-    model, *stages, {role: (name, i) for i, (role, name) in enumerate(zip(NAMES, special))}
-  )
+  named = {role: (name, i) for i, (role, name) in enumerate(zip(NAMES, special))}
+  return document(model, normalizer, pre_tokenizer, decoder, named)
 
 
-def _train_wordpiece(texts, size, special):
+def _train_wordpiece(texts, size, special) -> _Trained:
   library = tokenizers.Tokenizer(models.WordPiece(unk_token=special[1]))
   library.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
   library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
   counts = collections.Counter()
   for text in texts:
     counts.update(library.normalizer.normalize_str(text))
+  # The most frequent characters, at most a quarter of the pieces: in a large alphabet, such as the
+  # Chinese one, they would else leave no room for pieces of several.
   letters = [each for each in counts if not each.isspace()]
   letters = sorted(sorted(letters, key=lambda each: (-counts[each], each))[: size // 4])
+  # Those that can be inside a word: a character that the pre-tokenizer isolates never is.
   inner = [
     each
     for each in letters
@@ -169,7 +169,7 @@ def _train_wordpiece(texts, size, special):
   )
 
 
-def _train_byte_bpe(texts, size, special):
+def _train_byte_bpe(texts, size, special) -> _Trained:
   library = tokenizers.Tokenizer(models.BPE())
   library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
   trainer = trainers.BpeTrainer(

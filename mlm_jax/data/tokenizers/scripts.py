@@ -73,7 +73,7 @@ def has_letters(text: str) -> bool:
 
 
 def ends_sentence(text: str) -> bool:
-  """Whether a piece ends with a full stop or the like, also with closing quotes behind it.
+  """Whether a piece ends with a full stop or the like, also with closing quotes after it.
 
   The stop of an abbreviation or a decimal number looks the same.
   """

@@ -4,7 +4,7 @@ The normalisation is the identity, since documents are cleaned before; with byte
 fallback every text can be written and read back exactly. [CLS], [SEP] and [MASK] are
 control symbols: no text encodes to them.
 
-The kind `word` has a piece for each of the most frequent words, as spaces part them;
+The kind `word` has a piece for each of the most frequent words, as spaces separate them;
 every other word, and so nearly every sentence of a script without spaces, is written
 in bytes.
 """
@@ -22,7 +22,7 @@ from mlm_jax import config
 from mlm_jax.data.tokenizers import base
 
 TRAINED = ('unigram', 'bpe', 'word')
-_SENTENCE = 1000  # characters: the trainer passes over sentences above 4192 bytes
+_SENTENCE = 1000  # characters: the trainer skips sentences above 4192 bytes
 _STRETCH = 4096  # characters encoded at once: bounds the memory of a long document
 
 
@@ -57,7 +57,7 @@ class SentencePiece(base.Tokenizer):
   def _special_id(self, role, model_name):
     for name in base.NAMES[role]:
       i = self._processor.piece_to_id(name)
-      if self._processor.id_to_piece(i) != name:
+      if self._processor.id_to_piece(i) != name:  # the unknown piece is found for an absent name
         continue
       if not self._is_special(i):
         raise config.UserError(
@@ -73,14 +73,15 @@ class SentencePiece(base.Tokenizer):
   def encode_with_places(self, text: str) -> tuple[np.ndarray, np.ndarray]:
     parts = stretches(' ' + text if text else '', _STRETCH)
     encoded = self._processor.encode(parts, return_type='offset_mapping')
-    before = np.cumsum(
-      [-1] + [len(part) for part in parts]
-    )  # -1: the space put before is none of its own
+    # From -1 on: the space that is put before the text is not a character of it.
+    before = np.cumsum([-1] + [len(part) for part in parts])
     begins = [begin + first for each, first in zip(encoded, before) for begin, _ in each['offsets']]
     ids = np.array([i for each in encoded for i in each['ids']], np.int32)
     return ids, base.next_letters(text)[np.maximum(np.array(begins, np.int64), 0)]
 
   def encode_with_masks(self, text: str) -> list[int]:
+    # Only the text before the first mask begins with the space that every text gets; each mask
+    # takes the space before it.
     first, *others = text.split(base.MASK)
     parts = [' ' + first if first else ''] + others
     parts = [part.removesuffix(' ') for part in parts[:-1]] + parts[-1:]
@@ -103,9 +104,10 @@ class SentencePiece(base.Tokenizer):
     return joined
 
 
-def parse(model: bytes, name: str) -> sentencepiece_model_pb2.ModelProto:
-  """Returns the protobuf of the bytes of a model; UserError where they are not one."""
+def parse(model: bytes, name: str) -> Any:
+  """Returns the ModelProto of the bytes of a model; UserError where they are not one."""
   try:
+    # pyrefly: ignore[missing-attribute] -- protobuf makes the class when it is imported
     return sentencepiece_model_pb2.ModelProto.FromString(model)
   except Exception as error:  # protobuf raises kinds of its own
     raise _damaged(name) from error
@@ -127,8 +129,9 @@ def _damaged(name):
 
 
 def train(texts: Sequence[str], data: Any) -> bytes:
-  """Returns the bytes of a model, see tokenizers.train; they depend on the thread count and on the
-  order of the texts.
+  """Returns the bytes of a model, see tokenizers.train.
+
+  They depend on the thread count and on the order of the texts.
   """
   model = io.BytesIO()
   sentences = (each for text in texts for each in stretches(text, _SENTENCE) if not each.isspace())
@@ -143,6 +146,7 @@ def train(texts: Sequence[str], data: Any) -> bytes:
       byte_fallback=True,
       pad_id=0,
       unk_id=1,
+      # [CLS] and [SEP] are control symbols here, so its own two are turned off.
       bos_id=-1,
       eos_id=-1,
       pad_piece=pad,
@@ -150,8 +154,10 @@ def train(texts: Sequence[str], data: Any) -> bytes:
       control_symbols=control,
       # Line ends and tabs are there only when white space is kept; words end at them.
       user_defined_symbols=['\n', '\t'] if data.white_space == 'keep' else [],
+      # Documents are cleaned before, and what is encoded must be decoded exactly.
       normalization_rule_name='identity',
       remove_extra_whitespaces=False,
+      # All sentences, in their order: the sample is chosen before, by hash.
       shuffle_input_sentence=False,
       input_sentence_size=0,
       minloglevel=2,
@@ -163,6 +169,7 @@ def train(texts: Sequence[str], data: Any) -> bytes:
 
 def _untrainable(message, data):
   """Returns the UserError for what SentencePiece says of a vocabulary size."""
+  # It has no error types for these two, only these words.
   given = f'config.data.vocab_size = {data.vocab_size}'
   if limit := re.search(r'value <= (\d+)', message):
     return config.UserError(

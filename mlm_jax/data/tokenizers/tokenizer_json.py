@@ -1,7 +1,7 @@
 """The tokenizer.json of the `tokenizers` library: text to ids.
 
 Known are WordPiece, byte-level BPE, and Unigram or BPE with Metaspace. Normalisation (lower case
-and the like) is the file's own, behind our cleaning; what the file puts around a text is left out.
+and the like) is the file's own, after our cleaning; what the file puts around a text is left out.
 
 The library takes the name of a special piece in a text for that piece. So that no text can
 forge one, they go by names here that no text has.
@@ -12,6 +12,7 @@ import functools
 import itertools
 import json
 import re
+from typing import Any
 
 import numpy as np
 import tokenizers
@@ -59,7 +60,10 @@ class Json(base.Tokenizer):
           'added tokens must follow those of the vocabulary without a gap'
         )
     self.kind = kind = _kind(document, type(plain.model).__name__, name)
-    names = {role: _special_name(role, document['model'], kind, ids, name) for role in NAMES}
+    # None for `unk` alone, which a byte-level vocabulary can do without.
+    names: dict[str, Any] = {
+      role: _special_name(role, document['model'], kind, ids, name) for role in NAMES
+    }
     special = {each['content'] for each in document['added_tokens'] if each['special']}
     special |= set(names.values()) - {None}
     self._mask, self._others = names['mask'], special - {names['mask']}
@@ -87,9 +91,7 @@ class Json(base.Tokenizer):
     return [np.concatenate(list(itertools.islice(ids, len(each)))) for each in parts]
 
   def _encode(self, texts):
-    """Encodes with the library's own threads, as many as there are cores, unless one is asked
-    for.
-    """
+    """Encodes with the library's own threads, one for each core, unless a single one is set."""
     library = self._library
     encodings = (
       library.encode_batch_fast(texts) if self._threads > 1 else map(library.encode, texts)
@@ -112,9 +114,12 @@ class Json(base.Tokenizer):
     return ids, base.next_letters(text)[np.array(begins, np.int64)]
 
   def _begins(self, ids, offsets):
-    """Returns where each piece begins; characters in a row that are spelled in bytes share their
-    offsets.
+    """Returns where each piece begins.
+
+    Characters in a row that are spelled in bytes share their offsets.
     """
+    # In one such range each byte begins the next character, unless it continues one, as in UTF-8
+    # 80 to BF do (hexadecimal digits sort as their numbers).
     begins, before = [], None
     for i, (begin, end) in zip(ids, offsets):
       is_byte = int(i) in self._bytes
@@ -133,9 +138,10 @@ class Json(base.Tokenizer):
   def _with_masks(self):
     """(The library that finds [MASK] in a text, whether the text is to be given a space before it).
 
-    The library by itself would put one behind each mask too.
+    The library by itself would put one after each mask too.
     """
     document = _bare(self.model)
+    # So the library is told not to put spaces, and `encode_with_masks` puts the first one itself.
     outermost = document['pre_tokenizer'] or {}
     puts_space = outermost.get('type') in ('Metaspace', 'ByteLevel') and _puts_space(document)
     if puts_space:
@@ -160,9 +166,8 @@ def _library(model, name):
 
 
 def _bare(model):
-  """Returns the document of a tokenizer.json that the library has read: what makes ids of a
-  text.
-  """
+  """Returns the part of a tokenizer.json that makes ids of a text; the library has read it."""
+  # Keys that a file may lack; one that it has comes last and so wins.
   document = (
     dict.fromkeys(('normalizer', 'pre_tokenizer')) | {'added_tokens': []} | json.loads(model)
   )
@@ -205,7 +210,7 @@ def _kind(document, model, name):
 
 
 def _special_name(role, model, kind, ids, name):
-  """Returns the name of a special piece, None for an unknown piece that nobody needs."""
+  """Returns the name of a special piece, None where no unknown piece is needed."""
   found = next((each for each in NAMES[role] if each in ids), None)
   if role == 'unk' and not _spells_all(model, kind, ids):
     # What the model itself says; without it the library drops what it cannot spell.
@@ -261,9 +266,7 @@ def _puts_space(document):
 
 
 def _pieces(document, kind, ids, special):
-  """Returns (the pieces in our notation, '' for holes; a set of ids that hold a part of a
-  character).
-  """
+  """Returns (pieces in our notation, '' for holes; set of ids that hold a part of a character)."""
   added = {each['content'] for each in document['added_tokens']}
   prefix = document['model'].get('continuing_subword_prefix', json_documents.PREFIX)
   pieces, byte_ids = [''] * (max(ids.values()) + 1), set()
@@ -283,6 +286,7 @@ def _pieces(document, kind, ids, special):
 
 
 def _wordpiece(piece, prefix):
+  # A WordPiece marks what continues a word; our notation marks what begins one.
   if piece.startswith(prefix) and piece != prefix:
     return piece[len(prefix) :]
   return piece if scripts.stands_apart(piece) else BOUNDARY_MARK + piece
@@ -292,6 +296,7 @@ def _byte_level(piece):
   """Returns (the piece in our notation, whether it holds a part of a character)."""
   if not all(each in _byte_of() for each in piece):
     return piece, False
+  # A byte that is not part of a whole character becomes a surrogate, from which it is named.
   text = bytes(_byte_of()[each] for each in piece).decode('utf-8', 'surrogateescape')
   shown = re.sub('[\udc80-\udcff]', lambda found: f'<0x{ord(found[0]) - 0xDC00:02X}>', text)
   return shown.replace(' ', BOUNDARY_MARK), shown != text
@@ -301,14 +306,14 @@ def _begins_apart(piece):
   """Whether a piece is the first bytes of a character, mostly one of a script without spaces."""
   if not _FIRST_BYTES.fullmatch(piece):
     return False
+  # UTF-8: the first of three bytes holds 4 bits of the code point, the others 6 each.
   first, *others = (int(byte, 16) for byte in BYTE.findall(piece))
   code = first & 0x0F
   for byte in others:
     code = code << 6 | byte & 0x3F
   left = 6 * (2 - len(others))  # bits that are yet to come
-  codes = range(
-    code << left, (code + 1) << left, 1 << left >> 6
-  )  # 64 spread over all that begin so
+  # 64 code points, spread over all that begin so.
+  codes = range(code << left, (code + 1) << left, 1 << left >> 6)
   return 2 * sum(scripts.without_spaces(chr(code)) for code in codes) > len(codes)
 
 

@@ -43,9 +43,7 @@ def parquet(path: str, column: str) -> Iterator[tuple[str, bytes | None]]:
 
 
 def batches(path: str, column: str) -> Iterator[tuple[str, bytes | None]]:
-  """Yields (where it is, bytes or None) of each row of an .arrow file; errors as for
-  `parquet`.
-  """
+  """Yields (where it is, bytes or None) of each row of an .arrow file; errors as `parquet`."""
   import pyarrow as pa
 
   try:

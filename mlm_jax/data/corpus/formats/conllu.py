@@ -44,14 +44,13 @@ UPOS = (
 )
 _COLUMNS = 10
 _HEAD = 1 << 16  # bytes by which a file is judged to be text or not
+# 3, or 3-4 for words that are written as one, or 3.1 for an empty node.
 _ID = re.compile(r'(\d+)(?:([-.])(\d+))?')
 _BEGINS = re.compile(r'#\s*new(doc|par)\b')
 
 
 class Word(NamedTuple):
-  """A word as it is written: its letters, its part of speech ('' for none), what parts it from the
-  next.
-  """
+  """A word as written: its letters, part of speech ('' for none), and the gap after it."""
 
   form: str
   tag: str
@@ -67,9 +66,7 @@ class Treebank:
   pattern: str
 
   def inputs(self) -> list[tuple[str, int, str]]:
-    """Returns [(path, bytes, digest)] of the files, see `files.described`; UserError where there
-    are none.
-    """
+    """Returns [(path, bytes, digest)] of the files, as `sources.Text.inputs` does."""
     return [files.described(path) for path in files.find(self.pattern, 'conllu')]
 
   def documents(self, data: Any, counts: clean.Counts, skipped: Any) -> Iterator[str]:
@@ -80,7 +77,7 @@ class Treebank:
   def annotated(
     self, data: Any, counts: clean.Counts, skipped: Any
   ) -> Iterator[tuple[str, list[Word]]]:
-    """Yields (text, its Words) of each document, as yet uncleaned; arguments as for `documents`.
+    """Yields (text, its Words) of each document, not yet cleaned; arguments as for `documents`.
 
     Raises:
       UserError: a line is not CoNLL-U, or its part of speech is not one of the 17.
@@ -94,6 +91,7 @@ class Treebank:
           skipped.files.append(name)
           continue
         for words in _documents(split.lines(clean.decode(chunks, counts)), name):
+          # The gap after the last word is not text: no word follows it.
           yield (
             ''.join(word.form + word.gap for word in words)[: -1 if words[-1].gap else None],
             words,
@@ -103,6 +101,7 @@ class Treebank:
 def _documents(lines, name):
   """Yields the Words of each document of a file."""
   words, sentence = [], []
+  # One blank line more: the last sentence of a file may lack that which ends it.
   for number, line in enumerate(itertools.chain(lines, ['']), 1):
     if line.startswith('#'):
       begins = _BEGINS.match(line)
@@ -125,11 +124,9 @@ def _documents(lines, name):
 def _sentence(lines):
   """Returns the Words of a sentence, given as (where it is, line)."""
   words = []
-  last, node = 0, 0  # numbers of the last word, and of the last empty node behind it
-  covered, written = (
-    0,
-    None,
-  )  # words written as one: number of the last, (form, gap) until the first is met
+  last, node = 0, 0  # numbers of the last word, and of the last empty node after it
+  # Of words written as one: the number of the last, and (form, gap) until the first is met.
+  covered, written = 0, None
   for where, line in lines:
     columns = line.split('\t')
     number = _ID.fullmatch(columns[0])
@@ -152,6 +149,7 @@ def _sentence(lines):
     if mark == '-':
       covered, written = second, here
     elif not mark:
+      # Of words written as one, the first takes all the letters and the others give no Word.
       if written or first > covered:
         form, gap = written or here
         words.append(Word(form, _tag(columns[3], where), gap))
@@ -185,6 +183,7 @@ def carried(words: Sequence[Word], data: Any) -> list[tuple[int, str]]:
   gap = ' '
   for word in words:
     form = cleaned(word.form)
+    # Joined only where composing is possible: without a gap, and never with an ASCII letter.
     both = ''
     if made and not gap and not (form and word.form.isascii()):
       both = cleaned(made[-1][0] + word.form)

@@ -53,6 +53,7 @@ class HuggingFace:
       raise config.UserError(
         f'{self.spec}: there is no folder {self.folder} (seen from {pathlib.Path.cwd()})'
       )
+    # `save_to_disk` writes state.json for a Dataset, dataset_dict.json for a DatasetDict.
     if (self.folder / 'state.json').exists():
       return _saved(self.folder, self.split)
     if (self.folder / 'dataset_dict.json').exists():
@@ -81,6 +82,7 @@ class HuggingFace:
 
 def make(spec: str, argument: str) -> HuggingFace:
   """Returns the HuggingFace of an argument FOLDER[:SPLIT[:FIELD]]."""
+  # Padded with empty texts, so that there are three parts whatever was left out.
   folder, split, field = (argument.split(':', 2) + ['', ''])[:3]
   folder = pathlib.Path(folder).expanduser()
   return HuggingFace(spec, re.sub(r'[^\w-]+', '_', folder.name) or 'hf', folder, split, field)
@@ -122,6 +124,7 @@ def _names(names):
 
 def _repository(folder):
   """Returns {split: its sorted paths} of the data files in a folder and its folder `data`."""
+  # first: of each split the first file and its format, by which the others are judged.
   splits, parts, first = {}, {}, {}
   for path in sorted([*folder.glob('*'), *folder.glob('data/*')]):
     match = _FILE.fullmatch(path.name)
@@ -134,6 +137,7 @@ def _repository(folder):
           f'{folder} has split {match.group(1)!r} in two formats, {other} and '
           f'{path.name}; remove one of them'
         )
+  # A part that is missing, of an interrupted download say, would silently change the corpus.
   for (split, wanted), there in parts.items():
     if wanted and len(there) != int(wanted):
       raise config.UserError(

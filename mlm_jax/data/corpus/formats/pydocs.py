@@ -20,7 +20,7 @@ import pathlib
 import re
 import sysconfig
 
-# What setup.cfg asks for, and what that asks for in turn.
+# What setup.cfg requires, and what those packages require themselves.
 PACKAGES = (
   'PIL',
   'absl',
@@ -86,7 +86,9 @@ _TABLE = re.compile(r'.*(\S {3,}\S.* {3,}\S|\|.*\|)')
 
 def read() -> tuple[list[str], list[str]]:
   """Returns ([document], [package that is not installed]), in a fixed order."""
-  packages = {'stdlib': (pathlib.Path(sysconfig.get_path('stdlib')),)}
+  packages: dict[str, tuple[pathlib.Path, ...]] = {
+    'stdlib': (pathlib.Path(sysconfig.get_path('stdlib')),)
+  }
   absent = []
   for name in PACKAGES:
     folders = _folders(name)
@@ -94,6 +96,7 @@ def read() -> tuple[list[str], list[str]]:
       packages[name] = folders
     else:
       absent.append(name)
+  # One for all packages: many copy docstrings from each other, or bring others with them.
   seen = set()
   documents = {
     name: [text for folder in folders for text in _package(folder, seen)]
@@ -106,13 +109,15 @@ def _folders(name):
   """Returns the folders of a package, which is found without being imported."""
   top, *rest = name.split('.')
   try:
+    # Of the top only: to find a subpackage, Python would import what is above it.
     spec = importlib.util.find_spec(top)
   except (ImportError, ValueError):
     spec = None
   if spec is None:
     return ()
-  if not spec.submodule_search_locations:
-    return (pathlib.Path(spec.origin),) if str(spec.origin).endswith('.py') else ()
+  if not spec.submodule_search_locations:  # one file; compiled or built in, it has no source
+    is_source = spec.origin is not None and spec.origin.endswith('.py')
+    return (pathlib.Path(str(spec.origin)),) if is_source else ()
   folders = (pathlib.Path(each, *rest) for each in sorted(set(spec.submodule_search_locations)))
   return tuple(each for each in folders if each.is_dir())
 
@@ -122,6 +127,7 @@ def _package(folder, seen):
   paths = [folder] if folder.is_file() else sorted(folder.rglob('*.py'))
   for path in paths:
     parts = path.relative_to(folder).parts
+    # Tests say little in prose; packages inside others are read as themselves, or are copies.
     if any(part in _LEFT_OUT or part.startswith('test_') for part in parts):
       continue
     if path.parts[-2:] == ('pydoc_data', 'topics.py'):
@@ -131,11 +137,12 @@ def _package(folder, seen):
 
 
 def _unseen(documents, seen):
-  """Yields documents of docstrings joined, without those that stood before."""
+  """Yields documents of docstrings joined, without those that occurred before."""
   for docstrings in documents:
     new = []
     for docstring in docstrings:
       text = prose(docstring)
+      # Copies may differ in their line breaks.
       mark = _digest(' '.join(text.split()))
       if text and mark not in seen:
         seen.add(mark)
@@ -148,6 +155,7 @@ def _unseen(documents, seen):
 def _parse(path):
   """Returns the syntax tree of a file, or None where it has none."""
   source = path.read_bytes()
+  # Parsing is what takes the time; nearly every docstring has three quotes.
   if b'"""' not in source and b"'''" not in source:
     return None
   collecting = gc.isenabled()
@@ -208,7 +216,7 @@ def prose(docstring: str) -> str:
   for line in inspect.cleandoc(docstring).split('\n'):
     if line.lstrip().startswith('>>>'):
       in_doctest = True
-    elif not line.strip():
+    elif not line.strip():  # a blank line ends the output of a doctest
       in_doctest = False
     if not in_doctest and not _RULER.fullmatch(line) and not _TABLE.match(line):
       kept.append(line)
@@ -223,6 +231,8 @@ def _balance(packages):
   sizes = [sum(map(len, documents)) for documents in packages]
   limit = max(sizes)
   enough = len(sizes) - sizes.count(0) > _SHARE  # fewer cannot each keep to the share
+  # The largest are cut to one limit, which is a share of the sum that depends on the limit: it is
+  # rest / (_SHARE - over). A lower limit may reach further packages, hence the loop.
   while enough and sum(min(size, limit) for size in sizes) < _SHARE * limit:
     over = sum(size >= limit for size in sizes)
     rest = sum(size for size in sizes if size < limit)
@@ -242,7 +252,7 @@ def _cut(documents, characters):
   kept = []
   for i in by_hash:
     characters -= len(documents[i])
-    if characters < 0:
+    if characters < 0:  # not the next shorter one instead: that would favour short documents
       break
     kept.append(i)
   return [documents[i] for i in sorted(kept)]

@@ -73,6 +73,7 @@ class Synthetic:
   def language(self) -> Language:
     """Returns the Language."""
     random = np.random.default_rng((_TABLES, self.seed, self.states, self.words))
+    # The order of random numbers is a permutation; the nth gives each state its nth successor.
     successor_NS = random.random((self.states, self.states)).argsort(axis=1)
     transition_SS = np.zeros((self.states, self.states))
     for weight, successor_S in zip(_falling(self.states, _TRANSITION_POWER), successor_NS):
@@ -95,6 +96,7 @@ class Synthetic:
     # One ascending array: state s has its probabilities from s to s + 1.
     emission = (_cumulated(language.emission_SW) + np.arange(self.states)[:, None]).ravel()
     for number in range(self.size):
+      # A generator for each document: it does not depend on those before it.
       random = np.random.default_rng((_DOCUMENT, self.seed, number))
       length = _SHORTEST + int(random.random() * (_LONGEST - _SHORTEST + 1))
       states, steps = [], initial

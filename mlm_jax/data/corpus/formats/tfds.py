@@ -80,6 +80,7 @@ class Tfds:
       )
     with self._told('cannot be read, so it may be damaged'):
       source = builder.as_data_source(self.split)
+    # Many in one call: reading them one by one is slower.
     for begin in range(0, len(source), _READ):
       with self._told('cannot be read, so it may be damaged'):
         read = source.__getitems__(range(begin, min(begin + _READ, len(source))))
@@ -106,9 +107,10 @@ class Tfds:
 
     with self._told('cannot be opened'):
       builder = _builder(tfds, self.dataset)
-      is_prepared = builder is not None and builder.is_prepared()
     if builder is None:
       raise config.UserError(_unknown(tfds, self))
+    with self._told('cannot be opened'):
+      is_prepared = builder.is_prepared()
     if not is_prepared:
       needed = _needed(tfds, builder)
       if needed:
@@ -118,12 +120,13 @@ class Tfds:
         )
       log(f'{self.name}: preparing {builder.info.full_name} in {_data_dir()}')
       with self._told('cannot be prepared'):
+        # With these settings nothing is fetched.
         builder.download_and_prepare(
           file_format='array_record',
           download_config=tfds.download.DownloadConfig(
             force_checksums_validation=True, try_download_gcs=False
           ),
-        )  # so nothing is fetched
+        )
     if str(builder.info.file_format) not in map(str, tfds.core.FileFormat.with_random_access()):
       raise config.UserError(
         f'{self.spec}: {builder.data_dir} holds {builder.info.file_format.value}, which '
@@ -187,7 +190,7 @@ def _data_dir():
 
 @contextlib.contextmanager
 def _quiet():
-  logger = logging.getLogger('absl')
+  logger = logging.getLogger('absl')  # through which the library warns
   level = logger.level
   logger.setLevel(logging.CRITICAL)
   try:
@@ -198,13 +201,13 @@ def _quiet():
 
 
 def _builder(tfds, dataset):
-  """Returns the builder, of what is on disk before what is in the catalogue; None where there is
-  none.
-  """
+  """Returns the builder of what is on disk, else of what is in the catalogue, else None."""
   name = re.split('[/:]', dataset)[0]
+  # First without the catalogue's modules: what is on disk needs none of them.
   for modules in ([], _modules(tfds, name)):
     for module in modules:
       importlib.import_module(module)
+    # Only this error means that the next place is to be tried; any other is told to the user.
     with contextlib.suppress(tfds.core.DatasetNotFoundError):
       with _own_temporary_folder():
         return tfds.builder(dataset, data_dir=_data_dir())
