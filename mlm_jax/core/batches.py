@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+Array = Any  # a jax.Array on the devices, a numpy array on the host
 
 
 @jax.tree_util.register_dataclass
@@ -23,26 +26,26 @@ class Batch:
       see data/annotations. Three of them have properties here.
   """
 
-  tokens_BL: jax.Array
-  starts_BS: jax.Array
-  example_B2: jax.Array
-  visit_B: jax.Array
-  columns: Mapping[str, jax.Array] = dataclasses.field(default_factory=dict)
+  tokens_BL: Array
+  starts_BS: Array
+  example_B2: Array
+  visit_B: Array
+  columns: Mapping[str, Array] = dataclasses.field(default_factory=dict)
 
   @property
-  def joins_BL(self) -> jax.Array | None:
+  def joins_BL(self) -> Array | None:
     """bool, the token is in one collocation with the token before it; None without."""
     return self.columns.get('joins_BL')
 
   @property
-  def classes_BL(self) -> jax.Array | None:
+  def classes_BL(self) -> Array | None:
     """uint8, the class of the token's word, counted from 1 in the order of the vocabulary's
     `classes`, 0 for none; None where the data has no classes.
     """
     return self.columns.get('classes_BL')
 
   @property
-  def pairs_BS(self) -> jax.Array | None:
+  def pairs_BS(self) -> Array | None:
     """uint8, what each segment is as a pair of sentences (see data/annotations/sentence_pairs.py);
     None where the data has no pairs.
     """

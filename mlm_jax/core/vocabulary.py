@@ -1,10 +1,13 @@
 """What the device knows of a vocabulary: ids, and where words start and end."""
 
 from collections.abc import Iterable
+from collections.abc import Sequence
 import dataclasses
 
 import jax
 import numpy as np
+
+from mlm_jax.core.batches import Array
 
 
 @jax.tree_util.register_dataclass
@@ -24,10 +27,10 @@ class Table:
     classes: names of the classes of words that rows are annotated with; () for none.
   """
 
-  starts_V: jax.Array
-  ends_V: jax.Array
-  closes_V: jax.Array
-  counts_V: jax.Array
+  starts_V: Array
+  ends_V: Array
+  closes_V: Array
+  counts_V: Array
   size: int = dataclasses.field(metadata={'static': True})
   mask_id: int = dataclasses.field(metadata={'static': True})
   special_ids: tuple = dataclasses.field(metadata={'static': True})
@@ -38,10 +41,10 @@ def table(
   size: int,
   mask_id: int,
   special_ids: Iterable[int],
-  starts_V: jax.typing.ArrayLike | None = None,
-  ends_V: jax.typing.ArrayLike | None = None,
-  counts_V: jax.typing.ArrayLike | None = None,
-  closes_V: jax.typing.ArrayLike | None = None,
+  starts_V: Array | Sequence[bool] | None = None,
+  ends_V: Array | Sequence[bool] | None = None,
+  counts_V: Array | Sequence[float] | None = None,
+  closes_V: Array | Sequence[bool] | None = None,
   classes: Iterable[str] = (),
 ) -> Table:
   """Returns a Table; without starts every piece is a word, without counts all are equal.

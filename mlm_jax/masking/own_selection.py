@@ -1,13 +1,16 @@
 """A researcher's own selection: masking.selection = 'module:Class'."""
 
+from collections.abc import Callable
 import dataclasses
 import functools
 import typing
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from mlm_jax import config as config_lib
+from mlm_jax.core import batches
 from mlm_jax.core import vocabulary
 from mlm_jax.masking import selections
 
@@ -41,12 +44,16 @@ class Own(selections.Selection):
 
   spec: str = dataclasses.field(metadata={'static': True})
 
-  def weights(self, table, batch, units_BL) -> jax.Array:
+  def weights(
+    self, table: vocabulary.Table, batch: batches.Batch, units_BL: jax.Array
+  ) -> jax.Array:
     own = _load(self.spec)(table)
     weigh = lambda *row: jnp.asarray(own.weights(Row(*row))).astype(jnp.float32)
+    # Row by row: whatever the class does, a row's masks cannot depend on the other rows.
     weight_BL = jax.vmap(weigh)(
       batch.tokens_BL.astype(jnp.int32), units_BL, selections.classes(batch)
     )
+    # A comparison with NaN is false, so NaN becomes 0 here too.
     weight_BL = jnp.where(
       (weight_BL >= _LEAST) & (units_BL >= 0), jnp.minimum(weight_BL, _LARGEST), 0
     )
@@ -64,13 +71,15 @@ def make(spec: str, table: vocabulary.Table, length: int) -> Own:
     UserError: it does not give a weight for each token of such a row.
   """
   found = _load(spec)
-  words = jax.ShapeDtypeStruct((length,), jnp.int32)
-  row = Row(words, words, jax.ShapeDtypeStruct((length,), jnp.uint8))
+  # Shapes alone are enough to try it: it is traced under jit later, and no row is needed now.
+  words: Any = jax.ShapeDtypeStruct((length,), jnp.int32)
+  classes: Any = jax.ShapeDtypeStruct((length,), jnp.uint8)
+  row = Row(words, words, classes)
   name = f'config.masking.selection = {spec!r}: of a row of {length} tokens'
   try:
     given = jax.eval_shape(lambda table, row: jnp.asarray(found(table).weights(row)), table, row)
   except Exception as error:  # somebody's class may raise anything
-    raise config_lib.UserError(f'{name}: {config_lib.said(error)}') from error
+    raise config_lib.UserError(f'{name}: {config_lib.error_text(error)}') from error
   if given.shape != (length,) or given.dtype.kind not in 'fiub':
     raise config_lib.UserError(
       f'{name}, weights(row) gave {given.dtype}{list(given.shape)} instead of one number a token'
@@ -79,7 +88,7 @@ def make(spec: str, table: vocabulary.Table, length: int) -> Own:
 
 
 @functools.lru_cache
-def _load(spec):
+def _load(spec: str) -> Callable:
   """Returns the class that 'module:Class' names.
 
   Raises:
