@@ -112,7 +112,7 @@ class Policy:
       deviation = longest * math.sqrt(rows / 6)
     # Whether a chosen unit is predicted is drawn independently: the two variances add up.
     deviation = math.hypot(q * deviation, math.sqrt(p * q * (1 - q) * tokens * clustering))
-    # 1e-6 is for max_rate, a float32: rounded, it may be a little above what was asked for.
+    # 1e-6: the rate that is drawn by is a float32, which may have been rounded up.
     room = min(math.ceil(p * q * tokens * (1 + 1e-6) + 8 * deviation), rows * one_row)
     return min(8 * math.ceil(room / 8), tokens)
 

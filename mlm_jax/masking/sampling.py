@@ -39,6 +39,7 @@ def inclusion(rate_B: jax.Array, weight_BL: jax.Array, units_BL: jax.Array) -> j
   heaviest_BL = jnp.zeros_like(weight_BL).at[jnp.arange(B)[:, None], first_BL].max(weight_BL)
   weight_BL = jnp.where(maskable_BL, jnp.take_along_axis(heaviest_BL, first_BL, axis=1), 0)
   precision = 31 - L.bit_length()  # bits of a probability, so that a row's sum fits a word
+  # The budget is rate * n in units of 2**-precision, from a product of 64 bits.
   high_B, low_B = random_words.multiply(
     maskable_BL.sum(axis=1, dtype=jnp.uint32), random_words.fixed_point(rate_B)
   )
@@ -46,7 +47,6 @@ def inclusion(rate_B: jax.Array, weight_BL: jax.Array, units_BL: jax.Array) -> j
   budget_B = jnp.where(
     rate_B >= 1, maskable_BL.sum(axis=1, dtype=jnp.uint32) << precision, budget_B
   )
-  # Above, a product of 64 bits: rate * n in units of 2**-precision, exactly.
   as_float = lambda word_B: jax.lax.bitcast_convert_type(word_B, jnp.float32)
   pi_BL = lambda word_B: jnp.minimum(as_float(word_B)[:, None] * weight_BL, 1)
 

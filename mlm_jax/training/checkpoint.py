@@ -68,7 +68,7 @@ class Checkpoints:
     self._folder.mkdir(parents=True, exist_ok=True)
     self._saving = step
     try:
-      response = ocp.save_checkpointables_async(path, parts)
+      response = ocp.save_checkpointables_async(str(path), parts)
     except Exception as error:  # Orbax wraps what the file system says in many types.
       raise self._failed(step, error) from error
     self._pending = self._thread.submit(self._finish, response, path, score)
@@ -179,7 +179,7 @@ class Checkpoints:
   def _load(self, step: int, abstract_parts: Parts) -> Parts:
     """Returns a step's parts; a whole step that does not load is not a broken one: UserError."""
     try:
-      return ocp.load_checkpointables(self._folder / str(step), abstract_parts)
+      return ocp.load_checkpointables(str(self._folder / str(step)), abstract_parts)
     except Exception as error:  # Orbax raises many types.
       raise config_lib.UserError(
         f'checkpoint {self._folder / str(step)} does not load: {config_lib.one_line(error)}'
@@ -231,10 +231,10 @@ def _read_model(path: pathlib.Path) -> tuple[PyTree, PyTree]:
   place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
   # Shapes come from the checkpoint itself, so that no model need be made to read one. The
   # optimizer's state, twice the size of the parameters, is not read.
-  saved: Any = ocp.checkpointables_metadata(path).metadata
+  saved: Any = ocp.checkpointables_metadata(str(path)).metadata
   parts = {name: saved[name] for name in ('params', 'aux') if name in saved}
   abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), parts)
-  loaded = ocp.load_checkpointables(path, abstract)
+  loaded = ocp.load_checkpointables(str(path), abstract)
   return loaded['params'], loaded.get('aux', {})
 
 

@@ -5,6 +5,7 @@ stopping, populations and sweeps then work for it without knowing what it trains
 """
 
 from collections.abc import Callable
+from collections.abc import Mapping
 import dataclasses
 from typing import Any
 from typing import Protocol
@@ -15,10 +16,9 @@ import numpy as np
 from mlm_jax.core import metrics
 
 PyTree = Any
-Sums = dict[str, tuple[jax.Array, jax.Array]]
+Sums = dict[str, tuple[jax.Array, jax.Array]]  # {metric: (sum, weight)}, see core/metrics.py
 
 
-# A metric is a (sum, weight) until it is logged, so it adds up over micro-batches and devices.
 # Parameters of the protocol are positional: each objective calls them what they are for it.
 class Objective(Protocol):
   """A loss as pure functions; `prepare` runs outside of the gradient, `loss` inside.
@@ -131,12 +131,12 @@ class Problem:
 
   stages: tuple[Stage, ...]
   init: Callable[[jax.Array], PyTree]
-  evaluators: dict[str, Callable]
+  evaluators: Mapping[str, Callable]
   ranking: Ranking
   fingerprints: dict[str, str] = dataclasses.field(default_factory=dict)
   aux: PyTree = dataclasses.field(default_factory=dict)
   init_params: dict[str, jax.Array] | None = None
-  final_reports: dict[str, Callable] = dataclasses.field(default_factory=dict)
+  final_reports: Mapping[str, Callable] = dataclasses.field(default_factory=dict)
   stop_rule: Callable[[list[dict]], str] = lambda evaluations: ''
   means: Callable[[Sums], dict[str, float]] = metrics.means
   work: Callable[[Sums], dict[str, float]] = lambda sums: {}

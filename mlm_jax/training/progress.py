@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import contextlib
 import sys
 import time
+from typing import Any
 
 import rich.console
 import rich.progress
@@ -28,7 +29,7 @@ class Progress:
   def __init__(
     self,
     problem: problem_lib.Problem,
-    config,
+    config: Any,
     first: int,
     log: Callable[[str], None],
     peak: float | None = None,
@@ -39,7 +40,7 @@ class Progress:
     self._step = first
     self._mark = time.perf_counter()
     self._idle = self._waited = 0.0
-    self._bar = None
+    self._bar: rich.progress.Progress | None = None
     if distributed.is_first() and sys.stderr.isatty():
       columns = [
         '{task.description}',
@@ -52,12 +53,12 @@ class Progress:
       self._bar = rich.progress.Progress(*columns, console=rich.console.Console(stderr=True))
       self._task = self._bar.add_task('training', total=self._total, completed=first, figures='')
 
-  def __enter__(self):
+  def __enter__(self) -> 'Progress':
     if self._bar:
       self._bar.start()
     return self
 
-  def __exit__(self, *unused):
+  def __exit__(self, *unused: object) -> None:
     if self._bar:
       self._bar.stop()
 
@@ -75,6 +76,7 @@ class Progress:
   def lap(self, step: int) -> dict[str, float]:
     """Returns the figures of timing.jsonl for the steps since the last call."""
     now = time.perf_counter()
+    # The clock may not have moved between two quick calls; nothing is to be divided by 0.
     seconds, steps = max(now - self._mark - self._idle, 1e-9), step - self._step
     figures = {
       'steps': steps,
