@@ -42,9 +42,8 @@ class HeldOut:
 
   def evaluators(self, eval_step: Callable) -> dict[str, heldout.Evaluator]:
     """Returns an Evaluator for each policy; eval_step as training/step.py makes it."""
-    jitted = jax.jit(
-      eval_step
-    )  # one function, so that policies of one structure share its compilation
+    # One function, so that policies of one structure share a compiled program.
+    jitted = jax.jit(eval_step)
     return {
       name: heldout.Evaluator(jitted, policy, self.loaders, self.put)
       for name, policy in self.policies.items()

@@ -87,7 +87,7 @@ def matching(
   Raises:
     ValueError: a needed leaf is missing in `given`, or a leaf has another shape there.
   """
-  # By path and not by structure: what a checkpoint has besides, such as other heads, is no error.
+  # By path and not by structure: a checkpoint may have more, such as other heads.
   ours, theirs = trees.paths(params), trees.paths(given)
   new = [path for path in ours if path not in theirs]
   for path, leaf in ours.items():

@@ -34,7 +34,7 @@ def locked(workdir: Path) -> Iterator[pathlib.Path]:
     ) from None
   with file:
     try:
-      # Held by the open file: the system lets it go however the process ends. NB: do not wait.
+      # Held by the open file, so the system releases it however the process ends.
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
       raise config_lib.UserError(
@@ -90,7 +90,6 @@ def record_environment(workdir: Path, fingerprints: dict[str, str]) -> None:
   """
   path = pathlib.Path(workdir) / 'environment.json'
   starts = read_environment(workdir)
-  # The first start decides; a later one that does not fit must not be able to move the measure.
   for name, value in fingerprints.items() if starts else ():
     before = str(starts[0].get(name))
     if before != value:
