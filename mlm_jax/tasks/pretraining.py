@@ -18,6 +18,7 @@ from mlm_jax.data import folder as folder_lib
 from mlm_jax.data import loader as loader_lib
 from mlm_jax.data import prepare
 from mlm_jax.data import store
+from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.evaluation import heldout
 from mlm_jax.evaluation import score_run
 from mlm_jax.evaluation import slices
@@ -35,7 +36,9 @@ Config = Any
 Log = Callable[[str], None]
 
 
-def run(config: Config, workdir, log: Log = print, profile: bool = False) -> bool:
+def run(
+  config: Config, workdir: str | pathlib.Path, log: Log = print, profile: bool = False
+) -> bool:
   """Pretrains in workdir, from wherever it is; returns whether the run is complete.
 
   See launch.run, also for several processes.
@@ -44,7 +47,9 @@ def run(config: Config, workdir, log: Log = print, profile: bool = False) -> boo
   return launch.run(config, workdir, functools.partial(make_problem, config, workdir), log, profile)
 
 
-def make_problem(config: Config, workdir, mesh: jax.sharding.Mesh, log: Log) -> problem_lib.Problem:
+def make_problem(
+  config: Config, workdir: str | pathlib.Path, mesh: jax.sharding.Mesh, log: Log
+) -> problem_lib.Problem:
   """Returns the Problem of a resolved config; its data is prepared in workdir where it is missing.
 
   Of several processes the first one prepares, and the others open what it made.
@@ -86,11 +91,14 @@ def resolve(config: Config) -> Config:
   return config
 
 
-def prepare_data(config, workdir, log: Log = print) -> list[store.Prepared]:
+def prepare_data(
+  config: Config, workdir: str | pathlib.Path, log: Log = print
+) -> list[store.Prepared]:
   """Returns the prepared data of each stage of a run, made where it is missing.
 
   All stages share the tokenizer of the first.
   """
+  # Stages that read the same rows share what is prepared.
   made, prepared = {}, []
   for _, stage in config_lib.stages(config):
     folder = folder_lib.of_stage(config, workdir, stage)
@@ -123,7 +131,7 @@ def check(config: Config, mesh: jax.sharding.Mesh) -> None:
   optim.decayed(config.optim, jax.eval_shape(objective.init, rng.root_key(0)))
 
 
-def _check_batch(config, devices):
+def _check_batch(config: Config, devices: int) -> None:
   """Raises UserError where a stage's batch does not divide as it must."""
   parts = devices * config.grad_accumulation_steps
   sharding.check_divides(
@@ -185,7 +193,7 @@ def problem(
   )
 
 
-def _fingerprints(prepared):
+def _fingerprints(prepared: list[store.Prepared]) -> dict[str, str]:
   """Returns {name: text} of what the run's data must stay."""
   fingerprints = {
     'tokenizer': prepared[0].tokenizer.sha256,
@@ -198,8 +206,11 @@ def _fingerprints(prepared):
   return fingerprints
 
 
-def _rows_before(stages, prepared, number):
+def _rows_before(
+  stages: list[tuple[int, Config]], prepared: list[store.Prepared], number: int
+) -> int:
   """Returns how many rows of a stage's data the stages before it have drawn."""
+  # A stage on the same data continues where the last one ended, or it would repeat its rows.
   ends = [first for first, _ in stages[1:]]
   return sum(
     (end - first) * stage.batch_size
@@ -208,7 +219,9 @@ def _rows_before(stages, prepared, number):
   )
 
 
-def _stage(first, config, prepared, mesh, begin):
+def _stage(
+  first: int, config: Config, prepared: store.Prepared, mesh: jax.sharding.Mesh, begin: int
+) -> problem_lib.Stage:
   """Returns the Stage of one stage's config; its data continues behind `begin` rows."""
   policy = masking.make(prepared.table, length=prepared.row_length, **config.masking.to_dict())
   loader = loader_lib.Loader(
@@ -221,6 +234,7 @@ def _stage(first, config, prepared, mesh, begin):
     begin=begin,
     local=sharding.local_rows(mesh, config.batch_size),
   )
+  # By default all rows that a device has of a micro-batch share one prediction buffer.
   rows = config.batch_size // (sharding.row_parts(mesh) * config.grad_accumulation_steps)
   objective = _objective(config, prepared.tokenizer, config.model.head_rows or rows, policy.counted)
   return problem_lib.Stage(
@@ -233,13 +247,21 @@ def _stage(first, config, prepared, mesh, begin):
   )
 
 
-def _objective(config, tokenizer, head_rows, counted='', predict_all=None):
+def _objective(
+  config: Config,
+  tokenizer: tokenizer_lib.Tokenizer,
+  head_rows: int,
+  counted: str = '',
+  predict_all: bool | None = None,
+) -> objectives.Objective:
   return objectives.make(
     config, tokenizer.size, tokenizer.pad_id, tokenizer.sep_id, head_rows, counted, predict_all
   )
 
 
-def _held_out(config, prepared, mesh):
+def _held_out(
+  config: Config, prepared: store.Prepared, mesh: jax.sharding.Mesh
+) -> score_run.HeldOut:
   """Returns the held-out rows and what scores them: over the chosen positions alone."""
   placement = sharding.Placement(mesh, config.evaluation.batch_size)
   rows = config.evaluation.batch_size // placement.parts
@@ -247,8 +269,9 @@ def _held_out(config, prepared, mesh):
   return score_run.held_out(config, prepared, objective, placement)
 
 
-def _work(objective, sums):
+def _work(objective: objectives.Objective, sums: problem_lib.Sums) -> dict[str, float]:
   """Returns the tokens and FLOPs of the training steps whose metrics were summed."""
+  # The metric `padding` is (padding, all positions); the weight of `loss` counts predictions.
   padding, tokens = sums['padding']
   useful = float(tokens - padding)
   attended, predicted = float(sums['attended'][0]), float(sums['loss'][1])
@@ -259,12 +282,12 @@ def _work(objective, sums):
   }
 
 
-def _init(config, objective):
-  """Returns init(key) -> params, as config.init says."""
+def _init(config: Config, objective: objectives.Objective) -> Callable[[jax.Array], Any]:
+  """Returns init(key) -> params, as config.init says; config is the group `model`."""
   if config.init == 'normal':
     return objective.init
 
-  def init(key):
+  def init(key: jax.Array) -> Any:
     params = neighbour_init.start(objective.init(key), objective.encoder.architecture)
     if 'generator' in params:
       params['generator'] = neighbour_init.start(
@@ -275,7 +298,12 @@ def _init(config, objective):
   return init
 
 
-def _init_params(config, objective, tokenizer, log):
+def _init_params(
+  config: Config,
+  objective: objectives.Objective,
+  tokenizer: tokenizer_lib.Tokenizer,
+  log: Log,
+) -> dict[str, jax.Array] | None:
   """Returns {path: array} of what the run in config.init_from gives, None without one.
 
   Of the same objective that is all; of another one it is the encoder, and the heads are new.
@@ -315,6 +343,6 @@ def _init_params(config, objective, tokenizer, log):
   return taken
 
 
-def _same_structure(ours, theirs):
-  """Whether two trees have the same paths."""
+def _same_structure(ours: Any, theirs: Any) -> bool:
+  """Returns whether two trees have the same paths."""
   return trees.paths(ours).keys() == trees.paths(theirs).keys()

@@ -98,7 +98,7 @@ def _clip(norm: float, apart: bool) -> optax.GradientTransformation:
     # A spike in the loss of one model must not shrink the other one's step.
     parts = dict(updates)
     generator = {'generator': parts.pop('generator')}
-    clipped = [clip.update(each, optax.EmptyState())[0] for each in (parts, generator)]
+    clipped: list[Any] = [clip.update(each, optax.EmptyState())[0] for each in (parts, generator)]
     return clipped[0] | clipped[1]
 
   return optax.stateless(update) if apart else clip
@@ -140,14 +140,15 @@ def _stable_adamw(config: Any) -> optax.GradientTransformation:
   # The square of a very small epsilon is 0 in float32, and 0 / 0 is not a number.
   floor = max(config.epsilon**2, float(jnp.finfo(jnp.float32).tiny))
 
-  def update(grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-    updates, state = adamw.update(grads, state, params)
+  def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+    result: Any = adamw.update(updates, state, params)
+    directions, state = result
     # Adam comes first in `adamw`. Its second moment already has this gradient in it, and is
     # stored uncorrected.
     second = state[0].nu
     if config.bias_correction:
       second = optax.tree.bias_correction(second, config.beta2, state[0].count)
-    return _by_layer(lambda *trees: jax.tree.map(clip, *trees), updates, grads, second), state
+    return _by_layer(lambda *trees: jax.tree.map(clip, *trees), directions, updates, second), state
 
   def clip(direction: jax.Array, gradient: jax.Array, second: jax.Array) -> jax.Array:
     rms = jnp.sqrt(jnp.mean(gradient**2 / jnp.maximum(second, floor)))
@@ -162,9 +163,10 @@ def _scale_by_adam(config: Any) -> optax.GradientTransformation:
   if config.bias_correction:
     return adam
 
-  def update(grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+  def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
     # Of Optax only the moments are used: it has no switch for its correction of them.
-    _, state = adam.update(grads, state)
+    result: Any = adam.update(updates, state)
+    state = result[1]
     return jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + config.epsilon), state.mu, state.nu), state
 
   return optax.GradientTransformation(adam.init, update)
@@ -193,11 +195,11 @@ def _scale_by_depth(decay: float) -> optax.GradientTransformation:
 
 def _scale_generator(rate: float) -> optax.GradientTransformation:
   """Multiplies the updates of a generator."""
-  return optax.stateless(
-    lambda updates, params=None: (
-      updates | {'generator': jax.tree.map(lambda u: rate * u, updates['generator'])}
-    )
-  )
+
+  def update(updates: Any, params: Any = None) -> Any:
+    return updates | {'generator': jax.tree.map(lambda u: rate * u, updates['generator'])}
+
+  return optax.stateless(update)
 
 
 def _scale_by_schedule(
@@ -211,7 +213,9 @@ def _scale_by_schedule(
     rate = learning_rate(step)
     return jax.tree.map(lambda u: -rate * u, updates), state
 
-  return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+  # Optax's type has no extra argument that must be given, as `step` must.
+  init = lambda params: optax.EmptyState()
+  return optax.GradientTransformationExtraArgs(init, update)  # pyrefly: ignore[bad-argument-type]
 
 
 def _by_layer(function: Callable, *trees: PyTree) -> PyTree:

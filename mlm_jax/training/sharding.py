@@ -140,13 +140,11 @@ def put(batch: PyTree, mesh: jax.sharding.Mesh, batch_size: int) -> PyTree:
 
   # `index` asks for rows by their number in the global batch; `local` has this process's alone.
   def global_array(local: np.ndarray) -> jax.Array:
-    return jax.make_array_from_callback(
-      (batch_size, *local.shape[1:]),
-      by_rows(mesh),
-      lambda index: local[np.searchsorted(rows, index[0].start or 0) :][
-        : batch_size // row_parts(mesh)
-      ],
-    )
+    def part(index: Any) -> np.ndarray:
+      begin = np.searchsorted(rows, index[0].start or 0)
+      return local[begin:][: batch_size // row_parts(mesh)]
+
+    return jax.make_array_from_callback((batch_size, *local.shape[1:]), by_rows(mesh), part)
 
   return jax.tree.map(global_array, batch)
 

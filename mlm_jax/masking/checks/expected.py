@@ -5,6 +5,7 @@ are uniform, and that masks follow them) and what `expected_weights` names.
 """
 
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,6 @@ from mlm_jax.core import batches
 from mlm_jax.core import rng
 from mlm_jax.masking import policy as policy_lib
 from mlm_jax.masking import schedules
-from mlm_jax.masking import units
 from mlm_jax.masking.checks import expected_weights
 
 
@@ -20,11 +20,12 @@ def rate(policy: policy_lib.Policy, progress: float) -> float | None:
   """Returns the stated rate at a share of the training; None where each row has its own."""
   if policy.schedule.per_row:
     return None
-  return _rate(policy.schedule, *map(float, policy.schedule.ends()), progress)
+  a, b = policy.schedule.ends()
+  return _rate(policy.schedule, float(a), float(b), progress)
 
 
 @functools.singledispatch
-def _rate(schedule, a, b, t):
+def _rate(schedule: schedules.Schedule, a: float, b: float, t: float) -> float:
   """Returns the rate on the way from a to b; of a schedule not known here, what it says itself."""
   del a, b
   return float(schedule.mean_at(t))
@@ -108,7 +109,7 @@ def demand(
   )
 
 
-def _heaviest(weight_BL, units_BL):
+def _heaviest(weight_BL: np.ndarray, units_BL: np.ndarray) -> np.ndarray:
   """Returns float64_BL: at a unit's first token the largest weight among its tokens."""
   heaviest_BL = np.zeros(weight_BL.shape)
   rows_BL = np.broadcast_to(np.arange(len(units_BL))[:, None], units_BL.shape)
@@ -139,8 +140,8 @@ def variance(policy: policy_lib.Policy, length_BL: np.ndarray, pi_BL: np.ndarray
   return np.maximum(variance_B, 0)
 
 
-def unit_lengths(unit: units.Unit) -> np.ndarray:
-  """Returns float64 probabilities of the lengths 1, 2, ... of units whose lengths are drawn."""
+def unit_lengths(unit: Any) -> np.ndarray:
+  """Returns float64 probabilities of the lengths 1, 2, ... of a unit that draws_lengths."""
   return np.diff([0, *np.asarray(unit.below_K) / 2.0**32, 1])
 
 

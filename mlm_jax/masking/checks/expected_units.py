@@ -1,7 +1,7 @@
 """Which tokens belong together, by reading a text from token to token; numpy."""
 
-from collections.abc import Callable
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -39,10 +39,10 @@ def units(unit: units_lib.Unit, table: vocabulary.Table, batch: batches.Batch) -
 
 
 @functools.singledispatch
-def _reader(unit: units_lib.Unit, table, batch) -> Callable | None:
+def _reader(unit: units_lib.Unit, table: vocabulary.Table, batch: batches.Batch) -> Any:
   """Returns (i, fresh_B) -> begins_B: where units begin at i, called for one token after another.
 
-  fresh_B: where one must begin whatever is returned.
+  None for a unit that is not known here. fresh_B: where one must begin whatever is returned.
   """
   return None
 

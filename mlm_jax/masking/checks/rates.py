@@ -1,6 +1,7 @@
 """How much is chosen: each unit at its probability, and rows within their budget."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def rate(name: str, trial: trial_lib.Trial) -> results.Result:
 def rates(trial: trial_lib.Trial) -> Iterator[results.Result]:
   """Yields Results about rates, in all and by place, id, length of unit and probability."""
 
-  def uniform(name, cells_BL):
+  def uniform(name: str, cells_BL: np.ndarray) -> results.Result:
     total = lambda x_BL: np.bincount(cells_BL.ravel(), weights=x_BL.ravel())
     return results.chi_squared(name, total(trial.excess_BL), total(trial.variance_BL))
 
@@ -60,7 +61,8 @@ def rates(trial: trial_lib.Trial) -> Iterator[results.Result]:
     )
   stated_V = expected_weights.of_pieces(trial.policy.selection, trial.policy.table)
   if stated_V is not None:
-    given_V = np.asarray(trial.policy.selection.weight_V, np.float64)
+    selection: Any = trial.policy.selection  # by pieces, so it has `weight_V`
+    given_V = np.asarray(selection.weight_V, np.float64)
     yield results.exact(
       'pieces weigh as their counts say',
       ~np.isclose(given_V / given_V.max(), stated_V, rtol=1e-4, atol=1e-30),

@@ -1,6 +1,7 @@
 """Rows to try a policy on, and what became of them."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
@@ -38,7 +39,7 @@ class Trial:
   pi_BL: np.ndarray
   certain_BL: np.ndarray
 
-  def rows(self, part) -> 'Trial':
+  def rows(self, part: Any) -> 'Trial':
     """Returns the Trial of a part of the rows."""
     names = [each.name for each in dataclasses.fields(self) if each.name not in ('policy', 'seed')]
     arrays = {name: getattr(self, name) for name in names}
