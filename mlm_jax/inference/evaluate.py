@@ -47,6 +47,7 @@ def evaluate(
   """
   opened = predictor.open_run(workdir, step)
   config = config_lib.final_stage(opened.config)
+  # The last stage's data and policy, by which the run was evaluated while it trained.
   folder = pathlib.Path(data or folder_lib.of_stage(opened.config, workdir, config))
   if not folder.exists():
     raise config_lib.UserError(f'the held-out text is not in {folder}: say with --data where it is')
@@ -71,6 +72,7 @@ def evaluate(
   scores = {'step': opened.step}
   for name, evaluator in evaluators.items():
     values = evaluator(params, aux, opened.step / config.total_steps)
+    # A set without a masked token has no loss at all, which is refused like a NaN.
     if not math.isfinite(values.get('loss', math.nan)):
       raise config_lib.UserError(f'the {name} loss of step {opened.step} is not a number')
     scores |= {f'{name}_{metric}': value for metric, value in values.items()}

@@ -35,6 +35,7 @@ def show(source: mask_source.Source, visits: int, seed: int) -> None:
   ends = {tokenizer.piece(i) for i in (tokenizer.cls_id, tokenizer.sep_id)}
   pieces: list[mask_preview.MaskedPiece] = []
   for visit in range(visits):
+    # The same example on another visit: so masks differ from epoch to epoch.
     batch = dataclasses.replace(batch, visit_B=np.full_like(batch.visit_B, visit))
     (pieces,) = mask_preview.mask_batch(
       source.policy, batch, tokenizer.piece, tokenizer.pad_id, seed=seed, progress=source.progress

@@ -121,6 +121,7 @@ def mask_batch(
     seed: of the draws.
     progress: share of the training done, for policies that change.
   """
+  # The same function as in training, so what is shown is what a model would see.
   masked = jax.device_get(_mask(policy, rng.root_key(seed), batch, progress))
   return [
     [
@@ -157,6 +158,7 @@ def classes_of(text: str, tokenizer: Any, data: Any, names: Sequence[str]) -> np
       "masking.selection = 'class': classes come from the data's treebank, so a text has "
       'none; mlm-jax mask --row=N shows a held-out row'
     )
+  # Cleaned as the training text was, before a tagger sees it.
   text = clean.given(text, data)
   tagger = classes_lib.FromFunction(data.classes)
   numbers_C = tagger.values(text)
@@ -164,6 +166,8 @@ def classes_of(text: str, tokenizer: Any, data: Any, names: Sequence[str]) -> np
   class_N = np.array([0, *(names.index(name) + 1 if name in names else 0 for name in tagger.names)])
   # place_T: where in the text each token begins, and so the letter whose class it takes.
   _, place_T = tokenizer.encode_with_places(text)
+  # A piece of spaces at the end is behind the last letter, hence one 0 more; [CLS] and [SEP] have
+  # no class either.
   return np.array([0, *np.append(class_N[given_C], 0)[place_T], 0], np.uint8)
 
 
@@ -177,6 +181,7 @@ class PlainTokenizer:
   pad_id, cls_id, sep_id, mask_id = range(4)
 
   def __init__(self, text: str):
+    # A piece starts a word if there is a space before it, as with trained tokenizers.
     self._pieces = []
     for match in re.finditer(r'(\s*)(\w+|[^\w\s])', text):
       first, *others = _cut(match[2])

@@ -95,6 +95,7 @@ def make(
       '--config.data.source=... --config.data.collocations=20000, then give --workdir=DIR here'
     )
   policy = masking.make(table, length=batch.tokens_BL.shape[1], **settings)
+  # What was learned belongs to the run's own settings; under others it would mean nothing.
   if is_own and run is not None:
     policy = policy.with_learned(run.aux)
     progress = run.step / run.config.total_steps if progress is None else progress

@@ -178,7 +178,7 @@ class Run:
           'policy=masking.make(table, ...) with the table of its prepared data'
         )
       policy = masking.make(self.table, length=data.row_length, **self._last.masking.to_dict())
-      policy = policy.with_learned(self.aux)
+      policy = policy.with_learned(self.aux)  # else an adaptive one would mask as at its start
     if 'collocations' in policy.needs and self._joins is None:
       raise config_lib.UserError(
         "masking.unit = 'collocation': the run's data was prepared without collocations"
@@ -231,7 +231,7 @@ class Run:
     tokens_BL = np.full((ROWS, max(length, longest)), self.tokenizer.pad_id, np.int32)
     for b, row in enumerate(rows):
       tokens_BL[b, : len(row)] = row
-    starts_BS = np.zeros((len(tokens_BL), 1), np.int32)
+    starts_BS = np.zeros((len(tokens_BL), 1), np.int32)  # one document a row, from its beginning
     return tokens_BL, starts_BS, (tokens_BL != self.tokenizer.pad_id).sum(1)
 
   def _log_probabilities(self, rows: Sequence, index: np.ndarray) -> np.ndarray:

@@ -34,7 +34,7 @@ class Row(typing.NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Own(selections.Selection):
-  """Weighs as somebody's Class(table).weights(row) -> weight_L says, row a `Row`, under jax.jit.
+  """Weighs as a given Class(table).weights(row) -> weight_L says, row a `Row`, under jax.jit.
 
   What is negative, below 1e-30 or not a number counts as 0.
 
@@ -78,7 +78,7 @@ def make(spec: str, table: vocabulary.Table, length: int) -> Own:
   name = f'config.masking.selection = {spec!r}: of a row of {length} tokens'
   try:
     given = jax.eval_shape(lambda table, row: jnp.asarray(found(table).weights(row)), table, row)
-  except Exception as error:  # somebody's class may raise anything
+  except Exception as error:  # a researcher's class may raise anything
     raise config_lib.UserError(f'{name}: {config_lib.error_text(error)}') from error
   if given.shape != (length,) or given.dtype.kind not in 'fiub':
     raise config_lib.UserError(

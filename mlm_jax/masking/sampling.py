@@ -145,7 +145,7 @@ def exact_units(
   """
   first_BL = boundaries.lengths(units_BL) > 0
   index_BL = _by_length(units_BL, select_BL)
-  # What is no unit's first token sorts first and adds nothing.
+  # A token that does not begin a unit sorts first and adds nothing.
   step_BL = jnp.where(first_BL & (pi_BL < 1), random_words.fixed_point(pi_BL), jnp.uint32(0))
   step_BL = jnp.take_along_axis(step_BL, index_BL, axis=1)
   sum_BL = offset_B[:, None] + jnp.cumsum(step_BL, axis=1, dtype=jnp.uint32)

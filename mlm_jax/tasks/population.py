@@ -65,6 +65,7 @@ def check(configs: dict[str, Any]) -> None:
         'them apart'
       )
   config = configs[first]
+  # A population compiles one step; stages would need one each, at the same time for all runs.
   if config.stages:
     raise config_lib.UserError(
       'config.stages: a population trains in one stage; train runs with stages alone'
@@ -133,6 +134,7 @@ def _open(
     raise config_lib.UserError(
       'the runs of a population must have the same data; set config.data.prepared to one folder'
     )
+  # Only now, when nothing can be wrong with the input of any of them.
   for workdir, each in runs.items():
     launch.furnish(workdir, each.config, each.problem)
   return runs

@@ -55,6 +55,7 @@ def make_problem(
   Of several processes the first one prepares, and the others open what it made.
   """
   check(config, mesh)
+  # The others call it afterwards, find everything prepared, and only open it.
   make = lambda: prepare_data(config, workdir, log)
   prepared = distributed.on_first(make) or make()
   for each in prepared:
@@ -64,7 +65,7 @@ def make_problem(
 
 def resolve(config: Config) -> Config:
   """Returns the config with the numbers of its model's size written out, checked."""
-  config = config.copy_and_resolve_references()
+  config = config.copy_and_resolve_references()  # the caller's own is left as it is
   models.resolve(config.model)
   config_lib.check(config)
   if config.model.width % config.model.heads:
@@ -87,7 +88,7 @@ def resolve(config: Config) -> Config:
       'config.model.init = neighbours is for the families bert, roberta and electra, with '
       'tables as wide as the layers, those of a generator too'
     )
-  config.lock()
+  config.lock()  # from here on nothing can be added, so a misspelled key is an error
   return config
 
 
@@ -124,9 +125,11 @@ def check(config: Config, mesh: jax.sharding.Mesh) -> None:
     'evaluation.batch_size', config.evaluation.batch_size, devices, 'data x fsdp devices'
   )
   sharding.check_model(mesh, config.model)
+  # A generator has fewer heads and less width, which may not be divisible where the model's are.
   if config.objective.name == 'rtd':
     sharding.check_model(mesh, objectives.generator_config(config))
   # Every piece of the config that decides about the parameters is here but the vocabulary.
+  # A parameter without a decay rule is found here, before a corpus is prepared.
   objective = objectives.make(config, config.data.vocab_size, pad_id=0, sep_id=0, head_rows=1)
   optim.decayed(config.optim, jax.eval_shape(objective.init, rng.root_key(0)))
 
@@ -200,6 +203,7 @@ def _fingerprints(prepared: list[store.Prepared]) -> dict[str, str]:
     'data_fingerprint': prepared[0].fingerprint,
   }
   for each in prepared:
+    # Stages with longer rows have other data, by the name of what differs.
     if each.fingerprint != prepared[0].fingerprint:
       name = f'{each.row_length}x{each.manifest["settings"]["max_segments"]}'
       fingerprints[f'data_fingerprint_{name}'] = each.fingerprint
@@ -263,6 +267,7 @@ def _held_out(
   config: Config, prepared: store.Prepared, mesh: jax.sharding.Mesh
 ) -> score_run.HeldOut:
   """Returns the held-out rows and what scores them: over the chosen positions alone."""
+  # Not predict_all, which would mix in tokens that the model sees: the loss could not be compared.
   placement = sharding.Placement(mesh, config.evaluation.batch_size)
   rows = config.evaluation.batch_size // placement.parts
   objective = _objective(config, prepared.tokenizer, rows, predict_all=False)
@@ -289,6 +294,7 @@ def _init(config: Config, objective: objectives.Objective) -> Callable[[jax.Arra
 
   def init(key: jax.Array) -> Any:
     params = neighbour_init.start(objective.init(key), objective.encoder.architecture)
+    # A generator is an encoder too, of another size.
     if 'generator' in params:
       params['generator'] = neighbour_init.start(
         params['generator'], objective.mlm.model.architecture
@@ -315,6 +321,7 @@ def _init_params(
   if not place:
     return None
   model = saved.open_model(place)
+  # With other ids the embeddings would be those of other pieces, and no shape would tell.
   if model.fingerprints.get('tokenizer') != tokenizer.sha256:
     raise config_lib.UserError(
       f'config.init_from = {place} has another tokenizer than the data; prepare them with '

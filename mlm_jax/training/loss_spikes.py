@@ -6,12 +6,12 @@ import statistics
 
 import numpy as np
 
-_KEPT = 64  # losses whose median a new one is held against
+_KEPT = 64  # losses with whose median a new one is compared
 _ENOUGH = 16  # with fewer, a median says too little: nothing stands out yet
 
 
 class Watch:
-  """Holds each step's loss against the median of the last 64.
+  """Compares each step's loss with the median of the last 64.
 
   Args:
     share: how far above the median, as a share of it, a loss stands out; 0 = never.
@@ -25,6 +25,7 @@ class Watch:
 
   def add(self, loss: float) -> float | None:
     """Notes a step's loss; returns the median before it if it stands out, else None."""
+    # A median and not a mean: one spike must not hide the next.
     median = statistics.median(self._recent) if len(self._recent) >= _ENOUGH else None
     self._recent.append(float(np.float32(loss)))  # as it comes back from a checkpoint
     return median if median and self._share and loss > (1 + self._share) * median else None

@@ -6,8 +6,8 @@ counter inside the optimizer, so a skipped update does not shift the schedule.
 A model stacks the parameters of its layers along a leading axis, under the name `layers`;
 where it is trained with a generator, that is a model under the name `generator`. What an
 optimizer does tensor by tensor (a trust ratio, a clipped update) is done for each layer of
-the stack apart, as if the layers were separate. Since Adam goes number by number, a generator
-whose gradient is clipped apart (clip_separately) and that has a rate of its own
+the stack, as if the layers were separate. Since Adam works element by element, a generator
+whose gradient is clipped separately (clip_separately) and that has a rate of its own
 (generator_lr_multiplier) has an optimizer of its own.
 
 `config` is the group `optim`; its learning_rate and weight_decay may be traced numbers.
@@ -47,6 +47,7 @@ def schedule(config: Any, total_steps: int) -> Callable[[Any], jax.Array]:
     'one_minus_sqrt': lambda left: 1 - jnp.sqrt(1 - left),
     'constant': jnp.ones_like,
   }[config.schedule]
+  # Without a length of its own the decay begins where the warm-up ends.
   decay_steps = config.decay_steps or total_steps - config.warmup_steps
   final = config.final_lr_ratio
 
@@ -90,8 +91,8 @@ def make(config: Any, total_steps: int) -> optax.GradientTransformationExtraArgs
   return optax.chain(*parts)
 
 
-def _clip(norm: float, apart: bool) -> optax.GradientTransformation:
-  """Clips by the global norm; `apart` says that a generator has a norm of its own."""
+def _clip(norm: float, separately: bool) -> optax.GradientTransformation:
+  """Clips by the global norm; `separately` says that a generator has a norm of its own."""
   clip = optax.clip_by_global_norm(norm)
 
   def update(updates: Any, params: Any = None) -> Any:
@@ -101,7 +102,7 @@ def _clip(norm: float, apart: bool) -> optax.GradientTransformation:
     clipped: list[Any] = [clip.update(each, optax.EmptyState())[0] for each in (parts, generator)]
     return clipped[0] | clipped[1]
 
-  return optax.stateless(update) if apart else clip
+  return optax.stateless(update) if separately else clip
 
 
 def _adamw(config: Any) -> optax.GradientTransformationExtraArgs:
@@ -119,6 +120,7 @@ def _lamb(config: Any) -> optax.GradientTransformationExtraArgs:
   The ratio |parameter| / |direction| is taken tensor by tensor, 1 where either is 0. What
   `decay_rules` spare (norms and biases) has none, as in the code published with the paper.
   """
+  # Behind the decay, which is a part of the direction whose length is adapted.
   trust = optax.scale_by_trust_ratio()
 
   def update(updates: Any, params: Any) -> Any:
@@ -152,7 +154,7 @@ def _stable_adamw(config: Any) -> optax.GradientTransformation:
 
   def clip(direction: jax.Array, gradient: jax.Array, second: jax.Array) -> jax.Array:
     rms = jnp.sqrt(jnp.mean(gradient**2 / jnp.maximum(second, floor)))
-    return direction / jnp.maximum(1.0, rms)
+    return direction / jnp.maximum(1.0, rms)  # only ever slower, never faster
 
   return optax.GradientTransformation(adamw.init, update)
 

@@ -23,7 +23,7 @@ from mlm_jax.training import step as step_lib
 from mlm_jax.training import stopping
 from mlm_jax.training import workdir as workdir_lib
 
-_ROWS_OF_SPIKE = 64  # examples of a batch that spikes.jsonl names
+_ROWS_OF_SPIKE = 64  # examples of a batch that spikes.jsonl names; a batch may have thousands
 
 
 class RunState(typing.NamedTuple):
@@ -41,7 +41,7 @@ class RunState(typing.NamedTuple):
 
 
 def _to_parts(run_state: RunState) -> dict:
-  """Returns a checkpoint's parts; whoever only uses the model reads `params` and `aux` alone."""
+  """Returns a checkpoint's parts; to use the model alone, `params` and `aux` are enough."""
   state = run_state.state
   # Orbax saves no empty tree.
   aux = {'aux': state.aux} if jax.tree.leaves(state.aux) else {}

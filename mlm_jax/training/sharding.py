@@ -53,6 +53,7 @@ def make_mesh(config: Any) -> jax.sharding.Mesh:
     raise config_lib.UserError(
       f'config.mesh.devices = {count}: {there}, and several processes use them all; set it to 0'
     )
+  # By default, data parallelism takes all the devices that the other two axes leave.
   inner = config.fsdp * config.tensor
   shape = (config.data or max(count // inner, 1), config.fsdp, config.tensor)
   if np.prod(shape) != count:
@@ -99,6 +100,7 @@ def check_divides(key: str, batch_size: int, parts: int, why: str) -> None:
 
 def check_model(mesh: jax.sharding.Mesh, model: Any) -> None:
   """Raises UserError where the model, by the config's group `model`, cannot be shared out."""
+  # What _RULES divide; the head size need not be divisible, since whole heads are shared out.
   for axis, name in (('tensor', 'heads'), ('tensor', 'feed_forward'), ('fsdp', 'width')):
     if model[name] % mesh.shape[axis]:
       raise config_lib.UserError(

@@ -68,6 +68,7 @@ def make_train_step(
   def train_step(
     state: TrainState, hparams: PyTree, batch: PyTree, root_key: jax.Array
   ) -> tuple[TrainState, problem_lib.Sums]:
+    # Traced, so that all steps share one program.
     progress = state.step / total_steps
     parts = sharding.split_rows(batch, grad_accumulation_steps)
     inputs = jax.vmap(lambda part: objective.prepare(hparams, state.aux, part, root_key, progress))(
@@ -79,6 +80,7 @@ def make_train_step(
 
     def part_gradient(part: Any) -> Any:
       number, inputs = part
+      # By the number of the step and the part: a resumed run draws what an unbroken one draws.
       key = rng.step_key(root_key, 'dropout', state.step, number)
 
       def mean_loss(params: PyTree) -> tuple[jax.Array, PyTree]:

@@ -41,6 +41,7 @@ def assemble(
   config, R = configs[0], len(configs)
   mesh = sharding.largest_mesh(R, config.mesh.devices or config.mesh.data)
   whole, divided = (NamedSharding(mesh, spec) for spec in (PartitionSpec(), _DIVIDED))
+  # The order of the data and all keys depend on the seed alone: S of each serve R runs.
   seeds = sorted({each.seed for each in configs})
   stage = problems[0].stages[0]
   hparams = unify([each.stages[0].hparams for each in problems])
@@ -169,6 +170,7 @@ def _evaluator(
   """
   first, R = evaluators[0], len(evaluators)
   if not hasattr(first, 'score'):
+    # On the host, since an evaluator of its own may expect a run's arrays on one device.
     return lambda params, aux, progress: [
       each(*jax.tree.map(lambda x: x[r], jax.device_get((params, aux))), progress)
       for r, each in enumerate(evaluators)

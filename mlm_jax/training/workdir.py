@@ -37,6 +37,7 @@ def locked(workdir: Path) -> Iterator[pathlib.Path]:
       # Held by the open file, so the system releases it however the process ends.
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
+      # Another one would cut the logs and remove the checkpoints that the first one writes.
       raise config_lib.UserError(
         f'{HELD} {workdir}; wait for it or choose another --workdir'
       ) from None

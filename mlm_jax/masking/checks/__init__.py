@@ -62,7 +62,7 @@ def check(
   Args:
     policy: Policy. One that adapts is checked as it has adapted so far.
     seed: of the masks and of the synthetic rows, 0 to 2**32 - 1.
-    rows, length: of the synthetic batch; what the default finds stands above.
+    rows, length: of the synthetic batch; what the default finds is listed above.
     mask_batch: what masks, on the contract of masking.mask_batch; faster under jit.
 
   Raises:
@@ -70,6 +70,7 @@ def check(
   """
   if not 0 <= seed < 2**32:
     raise config.UserError(f'seed = {seed}: must be from 0 to 2**32 - 1')
+  # At a rate of 0 or 1 nothing is drawn, so that there is little to test.
   stated = [expected.rate(policy, progress) for progress in _PROGRESS]
   whole = next(
     (p for p, rate in zip(_PROGRESS, stated) if rate is None or 0 < rate < 1), _PROGRESS[0]

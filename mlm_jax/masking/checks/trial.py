@@ -98,6 +98,7 @@ def synthetic_batch(table: vocabulary.Table, rows: int, length: int, seed: int) 
   replacements drawn from the batch or only up to its largest id show. Joins and
   classes are random, without regard to words and documents.
   """
+  # Not by the package's own draws, which are what is tested.
   g = np.random.default_rng(seed)
   ordinary = np.setdiff1d(np.arange(table.size), table.special_ids)
   ordinary = ordinary[: max(1, 3 * len(ordinary) // 4)]

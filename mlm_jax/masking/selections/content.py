@@ -44,7 +44,7 @@ class Content(selections.Selection):
 def _frequent(table: vocabulary.Table) -> np.ndarray:
   """Returns bool_V: the fewest ordinary pieces that make up half of the text."""
   counts_V = np.array(table.counts_V, np.float64)
-  counts_V[list(table.special_ids)] = 0
+  counts_V[list(table.special_ids)] = 0  # never masked, so not part of the text that is halved
   order = np.argsort(-counts_V, kind='stable')
   before = np.cumsum(counts_V[order]) - counts_V[order]
   frequent_V = np.zeros(table.size, bool)
