@@ -91,6 +91,7 @@ def with_perplexity(values: dict[str, float]) -> dict[str, float]:
 
 def _sums(score: Callable, loader: Any, put: Callable) -> Any:
   """Returns {metric: (sum, weight)} over all batches of a loader, on the host."""
+  # Sums stay on the devices until the end, where they are read once.
   total = None
   for i in range(len(loader)):
     sums = score(put(loader.batch(i)))

@@ -62,6 +62,7 @@ def evaluate(
     config, prepared, _objective(config, prepared, placement), placement
   )
   evaluators: dict[str, Any] = held_out.evaluators(step_lib.make_eval_step(held_out.objective))
+  # `trained` and not the encoder alone: a generator, if there is one, predicts the masked tokens.
   params, aux = jax.device_put((opened.trained, opened.aux), placement.whole)
   if other:
     # What another policy would have learned is not known: it is as before the first step.

@@ -47,11 +47,13 @@ def show(source: mask_source.Source, visits: int, seed: int) -> None:
 
 def _show_visit(pieces: list[mask_preview.MaskedPiece], ends: set[str]) -> None:
   """Prints each document on a line, then counts; `ends` are the pieces around documents."""
+  # [CLS] and [SEP] are never chosen, so they only divide.
   runs = itertools.groupby(pieces, lambda each: each.piece in ends)
   documents = [list(each) for is_end, each in runs if not is_end]
   for document in documents:
     _print(line(document))
   pieces = list(itertools.chain(*documents))
+  # Counted over all the documents of the row, as a rate is.
   chosen = [each for each in pieces if each.action]
   count = lambda action: sum(each.action == action for each in chosen)
   predicted = sum(each.predicted for each in chosen)

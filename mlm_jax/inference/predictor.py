@@ -111,6 +111,7 @@ class Run:
     """
     row = self._row(text, has_masks=True)
     index = np.flatnonzero(row == self.tokenizer.mask_id)
+    # [MASK] as letters of the text is not one: it must have been encoded as the token.
     if not len(index):
       raise config_lib.UserError(f'no [MASK] in the text: {text[:60]!r}')
     if not 1 <= top_k <= self.tokenizer.size:
@@ -151,6 +152,7 @@ class Run:
       hidden = np.tile(row, (len(index), 1))
       hidden[np.arange(len(index)), index] = self.tokenizer.mask_id
       log_V = self._log_probabilities(list(hidden), index)
+      # Summed in float64: a long text has hundreds of terms.
       totals[n] = log_V[np.arange(len(index)), row[index]].astype(np.float64).sum()
     return totals
 

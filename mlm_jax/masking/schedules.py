@@ -56,6 +56,7 @@ class Schedule:
       word_B: uniform uint32, one a row at each visit.
     """
     a, b = self.rate, self.final_rate
+    # float32 whatever it was given as: else the same progress could give two rates.
     share = self.share(jnp.asarray(progress, jnp.float32), word_B)
     rate = jnp.round((a + (b - a) * share) * _STEPS) / _STEPS
     # Rounding must not pass the ends: the prediction buffer is sized by them.
@@ -96,7 +97,7 @@ class Constant(Schedule):
 class Linear(Schedule):
   """a + (b - a) t."""
 
-  def share(self, t, word_B) -> jax.Array:
+  def share(self, t: jax.Array, word_B: jax.Array) -> jax.Array:
     return t
 
 
@@ -105,7 +106,7 @@ class Linear(Schedule):
 class Cosine(Schedule):
   """b + (a - b) (1 + cos(pi t)) / 2."""
 
-  def share(self, t, word_B) -> jax.Array:
+  def share(self, t: jax.Array, word_B: jax.Array) -> jax.Array:
     return (1 - jnp.cos(jnp.pi * t)) / 2
 
 
@@ -118,7 +119,7 @@ class Polynomial(Schedule):
 
   reads = ('rate_power',)
 
-  def share(self, t, word_B) -> jax.Array:
+  def share(self, t: jax.Array, word_B: jax.Array) -> jax.Array:
     return t**self.rate_power
 
   def mean_share(self) -> float:
@@ -134,7 +135,7 @@ class EarlyPolynomial(Schedule):
 
   reads = ('rate_power',)
 
-  def share(self, t, word_B) -> jax.Array:
+  def share(self, t: jax.Array, word_B: jax.Array) -> jax.Array:
     return 1 - (1 - t) ** self.rate_power
 
   def mean_share(self) -> float:
@@ -146,7 +147,7 @@ class EarlyPolynomial(Schedule):
 class Step(Schedule):
   """a in the first half, b in the second."""
 
-  def share(self, t, word_B) -> jax.Array:
+  def share(self, t: jax.Array, word_B: jax.Array) -> jax.Array:
     return (t >= 0.5).astype(jnp.float32)
 
 
@@ -157,7 +158,7 @@ class Row(Schedule):
 
   per_row = True
 
-  def share(self, t, word_B) -> jax.Array:
+  def share(self, t: jax.Array, word_B: jax.Array) -> jax.Array:
     # A float32 holds 24 bits exactly; a whole word would be rounded, and could become 1.
     return (word_B >> 8).astype(jnp.float32) * 2.0**-24
 
@@ -168,6 +169,7 @@ def make(masking: Any) -> Schedule:
   Raises:
     UserError: the scaled rate would pass 1.
   """
+  # The fields of a schedule are named as the settings that they come from.
   kind = registry.find('masking.schedule', masking.schedule)
   schedule = kind(*(float(masking[field.name]) for field in dataclasses.fields(kind)))
   if not masking.mean_rate:

@@ -102,6 +102,7 @@ def run(
     UserError: as pretraining.run does, or runs that cannot be one population.
   """
   workdirs = list(map(pathlib.Path, workdirs))
+  # By folder from here on, so two runs in one would silently become one run.
   if len(set(workdirs)) < len(workdirs):
     raise config_lib.UserError('two runs of a population have one folder')
   resolved = dict(zip(workdirs, map(pretraining.resolve, configs), strict=True))
@@ -146,6 +147,7 @@ def unify(policies: list[masking.Policy]) -> list[masking.Policy]:
   rate, fraction = (
     max(getattr(each, name) for each in policies) for name in ('max_rate', 'max_predict_fraction')
   )
+  # A bound of 1 leaves out the draw of what is predicted, which some of them need.
   if any(each.max_predict_fraction < 1 for each in policies):
     fraction = min(fraction, float(np.nextafter(1, 0)))  # at 1 all would be predicted, by everyone
   return [

@@ -102,6 +102,7 @@ def prepare_data(
   # Stages that read the same rows share what is prepared.
   made, prepared = {}, []
   for _, stage in config_lib.stages(config):
+    # What is prepared depends on these three; stages differ in nothing else of their data.
     folder = folder_lib.of_stage(config, workdir, stage)
     what = folder, stage.data.row_length, stage.data.max_segments
     if what not in made:
@@ -170,7 +171,8 @@ def problem(
     _stage(first, stage, prepared[number], mesh, _rows_before(stages, prepared, number))
     for number, (first, stage) in enumerate(stages)
   )
-  objective, last = made[0].objective, stages[-1][1]
+  objective: Any = made[0].objective  # by its type, a Stage has any task's objective
+  last = stages[-1][1]
   held_out = _held_out(last, prepared[-1], mesh)
   return problem_lib.Problem(
     stages=made,
@@ -183,6 +185,7 @@ def problem(
     aux=made[0].hparams.learned,
     init_params=_init_params(config, objective, prepared[0].tokenizer, log),
     final_reports={slices.FILE: held_out.slices},
+    # Perplexity from the mean loss: a mean of perplexities would be another number.
     means=lambda sums: heldout.with_perplexity(metrics.means(sums)),
     work=functools.partial(_work, objective),
     shown=('loss', 'accuracy'),
@@ -329,12 +332,15 @@ def _init_params(
     )
   ours = jax.eval_shape(objective.init, rng.root_key(0))
   given = model.params
+  # A run of the same objective gives everything. Of another one the encoder alone fits: a head of
+  # the same name may predict something else.
   if not _same_structure(ours, given):
     theirs = _objective(model.config, tokenizer, head_rows=1)
     given = theirs.encoder_params(given)
     if model.config.objective.name != config.objective.name:
       given = {name: each for name, each in given.items() if name != 'head'}
   encoder = jax.eval_shape(objective.encoder.init, rng.root_key(0))
+  # Without all of the encoder the run would start from a mixture of trained and random layers.
   needed = tuple(name for name in encoder if name != 'head')
   try:
     taken, new = saved.matching(ours, given, needed)

@@ -93,6 +93,7 @@ def initial_state(init: Callable, config: Any, aux: PyTree = None) -> Callable:
 
 def compile_problem(problem: problem_lib.Problem, config: Any, mesh: jax.sharding.Mesh) -> Compiled:
   """Returns the jitted init and train steps of one run; compilation happens at the first call."""
+  # Nothing is computed here: shapes alone say where everything will lie.
   init = initial_state(problem.init, config, problem.aux)
   state = jax.eval_shape(init, rng.root_key(0))
   places, whole = sharding.by_rules(mesh, state), sharding.replicated(mesh)
@@ -134,5 +135,6 @@ def _placed(x: Any, place: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
 
 
 def _peak(mesh: jax.sharding.Mesh) -> float | None:
+  # Devices are taken to be of one kind; for an unknown kind no utilisation is shown.
   one = flops.peak(mesh.devices.flat[0].device_kind)
   return one and one * mesh.devices.size

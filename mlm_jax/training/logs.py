@@ -49,6 +49,7 @@ class Logs:
     print(json.dumps(line), file=self._files[name + '.jsonl'])
     if self._board:
       for key, value in values.items():
+        # Finite numbers alone: TensorBoard takes no lists, and a NaN is null in the JSON too.
         if not isinstance(value, list) and math.isfinite(value):
           self._board.add_scalar(f'{name}/{key}', value, step)
     return line
@@ -101,7 +102,7 @@ def _lines(path: pathlib.Path) -> Iterator[tuple[str, dict]]:
       return
     try:
       content = json.loads(text)
-      content['step']
+      content['step']  # a line without it could not be cut off by `_cut`
     except (ValueError, TypeError, KeyError) as error:
       raise config_lib.UserError(
         f'{path} line {number} is damaged ({config_lib.one_line(error)}); remove that line'

@@ -46,6 +46,7 @@ def train(
     unify: see vectorized.assemble.
   """
   outcomes = {}
+  # Each round joins at least one more run to those furthest behind, or ends some.
   while left := {workdir: each for workdir, each in runs.items() if workdir not in outcomes}:
     outcomes |= _catch_up(left, log, unify)
   return {workdir: outcomes[workdir] for workdir in runs}
@@ -61,6 +62,7 @@ def _catch_up(
   compiled, records, run_states, steps = _restore(runs, log)
   first, total = min(steps.values()), next(iter(runs.values())).config.total_steps
   last = min((step for step in steps.values() if step > first), default=total)
+  # One step counter serves all the runs of a group, so they must be at the same step.
   group = [workdir for workdir in runs if steps[workdir] == first]
   names = ', '.join(each.name for each in group)
   log(f'{len(group)} runs train as one from step {first} to {last}: {names}')

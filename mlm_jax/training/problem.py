@@ -133,6 +133,7 @@ class Problem:
   init: Callable[[jax.Array], PyTree]
   evaluators: Mapping[str, Callable]
   ranking: Ranking
+  # The four fields above are enough to train; a task may leave out what follows.
   fingerprints: dict[str, str] = dataclasses.field(default_factory=dict)
   aux: PyTree = dataclasses.field(default_factory=dict)
   init_params: dict[str, jax.Array] | None = None

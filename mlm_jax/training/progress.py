@@ -41,6 +41,7 @@ class Progress:
     self._mark = time.perf_counter()
     self._idle = self._waited = 0.0
     self._bar: rich.progress.Progress | None = None
+    # A bar in a file would be thousands of lines of control characters.
     if distributed.is_first() and sys.stderr.isatty():
       columns = [
         '{task.description}',
@@ -130,6 +131,7 @@ class Progress:
 
   def _speed(self, lines: list[tuple[dict, dict]]) -> Iterator[str]:
     """Yields the first kind of work a second and the utilisation, of all runs together."""
+    # Each run's rate is of the one clock that all share, so rates of runs add up.
     total = lambda name: sum(timing[name] for _, timing in lines)
     kinds = [name for name in lines[0][1] if name.endswith('_per_second')]
     for name in kinds[:1]:

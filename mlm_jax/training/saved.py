@@ -69,6 +69,7 @@ def open_model(
   """
   workdir = pathlib.Path(workdir)
   config = workdir_lib.read_config(workdir)
+  # Of the first start: later ones were refused unless theirs were the same.
   fingerprints = (workdir_lib.read_environment(workdir) or [{}])[0]
   step, params, aux = checkpoint.read_model(workdir / 'checkpoints', step, log)
   return SavedModel(workdir, config, step, params, aux, fingerprints)

@@ -66,6 +66,7 @@ def assemble(
   step = jax.jit(
     over.vmap(_step(config, stage.objective), 1), out_shardings=divided, donate_argnums=1
   )
+  # r is an argument and not a constant, or each run would compile a program of its own.
   part = jax.jit(lambda tree, r: jax.tree.map(lambda x: x[r], tree), out_shardings=whole)
   shape = lambda x: jax.ShapeDtypeStruct((R, *x.shape), x.dtype, sharding=divided)
   together = compiled_lib.Compiled(
@@ -102,6 +103,7 @@ def _step(config: Any, objective: problem_lib.Objective) -> Callable:
     numbers = types.SimpleNamespace(
       **config.optim.to_dict() | {name: own[name] for name in ('learning_rate', 'weight_decay')}
     )
+    # Made inside of the trace: the optimizer then closes over the run's own traced numbers.
     one = compiled_lib.optimizer_step(objective, config, optim_config=numbers)
     return one(state, own['hparams'], jax.tree.map(at_seed, batch_S), at_seed(keys_S))
 

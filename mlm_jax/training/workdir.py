@@ -57,6 +57,7 @@ def check_same(workdir: Path, config: Any) -> None:
   """Raises UserError if the folder already belongs to a run with another config."""
   if not (pathlib.Path(workdir) / 'config.json').exists():
     return
+  # A run continued under another config would have logs that no single config explains.
   differing = config_lib.differences(config, read_config(workdir))
   if differing:
     keys = '; '.join(

@@ -74,6 +74,7 @@ def rates(
 def lengths(units_BL: np.ndarray) -> np.ndarray:
   """Returns int_BL: at a unit's first token its number of tokens, elsewhere 0."""
   B, L = units_BL.shape
+  # First tokens numbered over the whole batch, so that one count does for all rows.
   first_BL = units_BL + L * np.arange(B)[:, None]
   return np.bincount(first_BL[units_BL >= 0], minlength=B * L).reshape(B, L)
 
@@ -93,6 +94,7 @@ def demand(
   if weight_BL is None:
     return np.where(length_BL > 0, rate_B[:, None], 0.0)
   weight_BL = np.where(length_BL > 0, _heaviest(weight_BL, units_BL), 0)
+  # From the heaviest unit on: those that are certain come first.
   order_BL = np.argsort(-weight_BL, axis=1, kind='stable')
   sorted_BL, tokens_BL = (
     np.take_along_axis(x_BL, order_BL, axis=1) for x_BL in (weight_BL, length_BL)
@@ -103,6 +105,8 @@ def demand(
   budget_B1 = (rate_B * length_BL.sum(axis=1))[:, None]
   factor_BL = (budget_B1 - certain_BL) / np.where(rest_BL > 0, rest_BL, 1)
   fits_BL = (factor_BL * sorted_BL <= 1) & (rest_BL > 0)
+  # The first place where what follows is not certain: with fewer certain units c would be too
+  # large for the next one.
   factor_B1 = np.take_along_axis(factor_BL, fits_BL.argmax(axis=1)[:, None], axis=1)
   return np.where(
     fits_BL.any(axis=1)[:, None], factor_B1 * weight_BL, np.where(weight_BL > 0, 1e9, 0)

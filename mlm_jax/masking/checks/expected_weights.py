@@ -75,7 +75,7 @@ def _(selection: content.Content, table):
   counts_V[list(table.special_ids)] = 0
   weight_V, seen = np.ones(table.size), 0.0
   for piece in ordinary[np.argsort(-counts_V[ordinary], kind='stable')]:
-    if seen >= counts_V.sum() / 2:
+    if seen >= counts_V.sum() / 2:  # the piece that passes one half is still frequent
       break
     weight_V[piece] = float(selection.function_weight)
     seen += counts_V[piece]
@@ -86,7 +86,7 @@ def _of_losses(loss_C: Any, steps_C: Any) -> np.ndarray:
   """Returns float32 weight_C: sigmoid(2 z) of the running losses, .5 for class 0 and the unseen."""
   steps_C = np.asarray(steps_C, np.float64)
   seen_C = steps_C > 0
-  seen_C[0] = False
+  seen_C[0] = False  # the lack of a class is not one of the classes that are compared
   loss = np.asarray(loss_C, np.float64)[seen_C] / (1 - 0.999 ** steps_C[seen_C])
   weight_C = np.full(len(steps_C), 0.5, np.float32)
   if seen_C.any():

@@ -17,6 +17,8 @@ def rate(name: str, trial: trial_lib.Trial) -> results.Result:
   """Returns the Result of how many tokens are chosen in all."""
   total = max(trial.length_BL.sum(), 1)
   seen, stated = trial.corrupted_BL.sum(), (trial.pi_BL * trial.length_BL).sum()
+  # Tokens of one unit, and under an exact budget the units of a row, depend on each other; rows
+  # do not, so their variances add up.
   variance_B = expected.variance(trial.policy, trial.length_BL, trial.pi_BL)
   return results.normal(
     name,
@@ -55,6 +57,7 @@ def rates(trial: trial_lib.Trial) -> Iterator[results.Result]:
     'rate of each group of ids', trial.masked.targets_BL * min(results.CELLS, size) // size
   )
   if trial.policy.unit.many_tokens:
+    # Long units are few: with a cell for each length none would have enough of them.
     longer_BL = np.log2(np.maximum(trial.length_BL, _LONGEST_CELL) / _LONGEST_CELL).astype(int)
     yield uniform(
       'rate of each unit length', np.minimum(trial.length_BL, _LONGEST_CELL) + longer_BL
@@ -69,6 +72,7 @@ def rates(trial: trial_lib.Trial) -> Iterator[results.Result]:
     )
   if not trial.policy.selection.is_uniform:
     yield uniform('rate of each probability', (trial.pi_BL * 32).astype(int))
+    # What has the probability 1 or 0 is not drawn, so a single exception is a fault.
     missing_BL = trial.certain_BL & ~trial.corrupted_BL
     extra_BL = trial.first_BL & (trial.pi_BL == 0) & trial.corrupted_BL
     yield results.exact('certain and impossible units', missing_BL | extra_BL)
@@ -86,6 +90,7 @@ def budget(trial: trial_lib.Trial) -> Iterator[results.Result]:
   if policy.sampling == 'fixed_count':
     expected_B = (pi_BL * trial.length_BL).sum(axis=1)
     excess_B = trial.corrupted_BL.sum(axis=1) - expected_B
+    # Systematic sampling is off by less than the longest unit; 0.01 is for rounding of pi.
     longest_B = trial.length_BL.max(axis=1)
     yield results.exact(
       'each row keeps its budget',
@@ -93,6 +98,8 @@ def budget(trial: trial_lib.Trial) -> Iterator[results.Result]:
       f'off by {np.abs(excess_B).max():.2f} tokens at most',
     )
   else:
+    # The square of a sum of independent draws has the mean v, its variance, and itself the
+    # variance 2 v^2 + k, k the sum of the draws' fourth cumulants v_i (1 - 6 v_i).
     variance_B = trial.variance_BL.sum(axis=1)
     used_B = variance_B > 0.5
     squares_B = trial.excess_BL.sum(axis=1)[used_B] ** 2 / variance_B[used_B]

@@ -72,6 +72,7 @@ def rounded(weight_N: batches.Array) -> jax.Array:
 
   0 stays 0.
   """
+  # At least one step, so that what weighs little can still be chosen.
   weight_N = jnp.asarray(weight_N)
   steps_N = jnp.round(weight_N / weight_N.max(axis=-1, keepdims=True) * _STEPS)
   return jnp.where(weight_N > 0, jnp.maximum(steps_N, 1), 0) / _STEPS
