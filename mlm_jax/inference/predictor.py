@@ -111,7 +111,6 @@ class Run:
     """
     row = self._row(text, has_masks=True)
     index = np.flatnonzero(row == self.tokenizer.mask_id)
-    # [MASK] as letters of the text is not one: it must have been encoded as the token.
     if not len(index):
       raise config_lib.UserError(f'no [MASK] in the text: {text[:60]!r}')
     if not 1 <= top_k <= self.tokenizer.size:

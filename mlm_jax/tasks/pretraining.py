@@ -206,7 +206,7 @@ def _fingerprints(prepared: list[store.Prepared]) -> dict[str, str]:
     'data_fingerprint': prepared[0].fingerprint,
   }
   for each in prepared:
-    # Stages with longer rows have other data, by the name of what differs.
+    # A stage with other rows has a fingerprint of its own, named by its rows.
     if each.fingerprint != prepared[0].fingerprint:
       name = f'{each.row_length}x{each.manifest["settings"]["max_segments"]}'
       fingerprints[f'data_fingerprint_{name}'] = each.fingerprint
@@ -332,8 +332,8 @@ def _init_params(
     )
   ours = jax.eval_shape(objective.init, rng.root_key(0))
   given = model.params
-  # A run of the same objective gives everything. Of another one the encoder alone fits: a head of
-  # the same name may predict something else.
+  # With the same structure everything is taken. Else the encoder is; and of another objective not
+  # the head, which may predict something else under the same name.
   if not _same_structure(ours, given):
     theirs = _objective(model.config, tokenizer, head_rows=1)
     given = theirs.encoder_params(given)
