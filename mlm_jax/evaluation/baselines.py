@@ -5,6 +5,7 @@ baseline even sees the true left neighbour, where the model may see [MASK].
 """
 
 from collections.abc import Iterator
+from typing import Any
 from typing import Protocol
 
 import jax
@@ -41,7 +42,7 @@ def score(prepared: store.Prepared, loader: Loader) -> dict[str, dict[str, float
     loader: of the held-out rows.
   """
   left_N, target_N = _reference_targets(prepared, loader)
-  pairs_VV = _count_pairs(prepared)
+  pairs_VV: Any = _count_pairs(prepared)
   unigram_V = _unigram(prepared)
   follow_V = np.asarray(pairs_VV.sum(axis=1)).ravel()
   kinds_V = np.diff(pairs_VV.indptr)

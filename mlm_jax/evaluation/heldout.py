@@ -14,13 +14,15 @@ from typing import Any
 import jax
 
 from mlm_jax import masking
+from mlm_jax.core import batches
 from mlm_jax.core import metrics
 from mlm_jax.core import rng
+from mlm_jax.core import vocabulary
 
 Sums = dict[str, tuple[jax.Array, jax.Array]]
 
 
-def reference_policy(table) -> masking.Policy:
+def reference_policy(table: vocabulary.Table) -> masking.Policy:
   """Returns the policy under which every run is scored."""
   return masking.make(table, rate=0.15, corruption_probs=(1.0, 0.0, 0.0))
 
@@ -46,7 +48,7 @@ class Evaluator:
   loaders: dict[str, Any]
   put: Callable
 
-  def __call__(self, params, aux, progress: float) -> dict[str, float]:
+  def __call__(self, params: Any, aux: Any, progress: float) -> dict[str, float]:
     """Returns {metric: mean} over all held-out rows; of several sources also of each its loss.
 
     Args:
@@ -57,7 +59,9 @@ class Evaluator:
     step = lambda batch: self.score(params, aux, self.hparams, batch, progress)
     return self.means(self.sums(step, self.put))
 
-  def score(self, params, aux, hparams, batch, progress) -> Sums:
+  def score(
+    self, params: Any, aux: Any, hparams: masking.Policy, batch: batches.Batch, progress: Any
+  ) -> Sums:
     """Returns {metric: (sum, weight)} of one batch on the devices."""
     return self.eval_step(params, aux, hparams, batch, reference_key(), progress)
 
@@ -69,6 +73,7 @@ class Evaluator:
 
   def means(self, sums: dict[str, Sums]) -> dict[str, float]:
     """Returns {metric: mean} of what `sums` gave; of several sources also loss_on_SOURCE."""
+    # Sums are added before the one division, so each source counts by its predictions.
     values = with_perplexity(metrics.means(functools.reduce(metrics.add, sums.values())))
     if len(self.loaders) > 1:
       each = {source: metrics.means(of_source) for source, of_source in sums.items()}
@@ -80,11 +85,13 @@ def with_perplexity(values: dict[str, float]) -> dict[str, float]:
   """Returns the metrics with `perplexity`, exp(loss), beside `loss`."""
   if 'loss' not in values:
     return values
+  # exp(710) would overflow; a model that is as bad as that has diverged.
   return values | {'perplexity': math.exp(min(values['loss'], 700.0))}
 
 
-def _sums(score, loader, put):
+def _sums(score: Callable, loader: Any, put: Callable) -> Any:
   """Returns {metric: (sum, weight)} over all batches of a loader, on the host."""
+  # Sums stay on the devices until the end, where they are read once.
   total = None
   for i in range(len(loader)):
     sums = score(put(loader.batch(i)))

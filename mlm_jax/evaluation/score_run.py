@@ -5,6 +5,7 @@ Each run is scored under the reference policy, which all runs share, and under i
 
 from collections.abc import Callable
 import dataclasses
+import pathlib
 from typing import Any
 
 import jax
@@ -41,21 +42,23 @@ class HeldOut:
 
   def evaluators(self, eval_step: Callable) -> dict[str, heldout.Evaluator]:
     """Returns an Evaluator for each policy; eval_step as training/step.py makes it."""
+    # One function, so that policies of one structure share a compiled program.
     jitted = jax.jit(eval_step)
     return {
       name: heldout.Evaluator(jitted, policy, self.loaders, self.put)
       for name, policy in self.policies.items()
     }
 
-  def slices(self, params, aux) -> dict:
+  def slices(self, params: Any, aux: Any) -> dict[str, Any]:
     """Returns what slices.json holds of a model, see slices.py."""
     objective = self.objective
+    # The reference policy learns nothing, so that all runs are compared under the same masks.
     policies = self.policies | {OWN: self.policies[OWN].with_learned(aux)}
     return slices.score(
       objective.mlm, objective.mlm_params(params), policies, self.prepared, self.loaders, self.put
     )
 
-  def under(self, settings: dict) -> masking.Policy:
+  def under(self, settings: dict[str, Any]) -> masking.Policy:
     """Returns the policy of other settings (the group `masking` as a dict), on the devices.
 
     Raises:
@@ -66,7 +69,7 @@ class HeldOut:
     return jax.device_put(policy, self.whole)
 
 
-def held_out(config, prepared: store.Prepared, objective, placement) -> HeldOut:
+def held_out(config: Any, prepared: store.Prepared, objective: Any, placement: Any) -> HeldOut:
   """Returns the HeldOut of a config.
 
   Args:
@@ -76,6 +79,7 @@ def held_out(config, prepared: store.Prepared, objective, placement) -> HeldOut:
     placement: training.sharding.Placement of batches of config.evaluation.batch_size.
   """
   size, several = config.evaluation.batch_size, len(prepared.sources) > 1
+  # A loader a source gives each its own loss; one source needs no division of its rows.
   loaders = {
     name: loader_lib.EvaluationLoader(
       prepared, size, config.evaluation.rows, number if several else None, placement.local_rows
@@ -94,7 +98,9 @@ def held_out(config, prepared: store.Prepared, objective, placement) -> HeldOut:
   )
 
 
-def check(config, prepared: store.Prepared, tokenizer_sha256: str, workdir) -> None:
+def check(
+  config: Any, prepared: store.Prepared, tokenizer_sha256: str, workdir: str | pathlib.Path
+) -> None:
   """Raises UserError where a run cannot be scored on prepared data.
 
   Args:
@@ -106,6 +112,7 @@ def check(config, prepared: store.Prepared, tokenizer_sha256: str, workdir) -> N
   where = prepared.directory
   if prepared.tokenizer.sha256 != tokenizer_sha256:
     raise config_lib.UserError(f'{where} was prepared with another tokenizer than {workdir}')
+  # Rows of another kind of pairs, or of none, would be scored by a head that never saw such.
   pairs = prepared.manifest['settings']['pairs']
   if config.objective.pairs_weight and pairs != config.data.pairs:
     raise config_lib.UserError(

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import pathlib
+from typing import Any
 
 import jax
 
@@ -24,7 +25,7 @@ def evaluate(
   step: int | None = None,
   data: str | pathlib.Path | None = None,
   with_baselines: bool = False,
-  other: dict | None = None,
+  other: dict[str, Any] | None = None,
 ) -> dict[str, float]:
   """Returns {'step': ..., 'reference_loss': ..., 'policy_loss': ..., ...} of a checkpoint.
 
@@ -46,6 +47,7 @@ def evaluate(
   """
   opened = predictor.open_run(workdir, step)
   config = config_lib.final_stage(opened.config)
+  # The last stage's data and policy, by which the run was evaluated while it trained.
   folder = pathlib.Path(data or folder_lib.of_stage(opened.config, workdir, config))
   if not folder.exists():
     raise config_lib.UserError(f'the held-out text is not in {folder}: say with --data where it is')
@@ -59,16 +61,19 @@ def evaluate(
   held_out = score_run.held_out(
     config, prepared, _objective(config, prepared, placement), placement
   )
-  evaluators = held_out.evaluators(step_lib.make_eval_step(held_out.objective))
+  evaluators: dict[str, Any] = held_out.evaluators(step_lib.make_eval_step(held_out.objective))
+  # `trained` and not the encoder alone: a generator, if there is one, predicts the masked tokens.
   params, aux = jax.device_put((opened.trained, opened.aux), placement.whole)
   if other:
     # What another policy would have learned is not known: it is as before the first step.
     policy = held_out.under(other)
     with_other = dataclasses.replace(evaluators[score_run.OWN], hparams=policy)
     evaluators['other'] = lambda params, aux, progress: with_other(params, policy.learned, progress)
+  # Progress is that of the checkpoint, so that a policy with a schedule masks as it did then.
   scores = {'step': opened.step}
   for name, evaluator in evaluators.items():
     values = evaluator(params, aux, opened.step / config.total_steps)
+    # A set without a masked token has no loss at all, which is refused like a NaN.
     if not math.isfinite(values.get('loss', math.nan)):
       raise config_lib.UserError(f'the {name} loss of step {opened.step} is not a number')
     scores |= {f'{name}_{metric}': value for metric, value in values.items()}
@@ -79,8 +84,11 @@ def evaluate(
   }
 
 
-def _objective(config, prepared, placement):
+def _objective(
+  config: Any, prepared: store.Prepared, placement: sharding.Placement
+) -> objectives.Objective:
   """Returns the objective that scores held-out rows: over the chosen positions alone."""
+  # A group of rows is what lies on one device, as in training: no gather crosses devices.
   tokenizer = prepared.tokenizer
   rows = config.evaluation.batch_size // placement.parts
   return objectives.make(
@@ -88,7 +96,7 @@ def _objective(config, prepared, placement):
   )
 
 
-def _baselines(config, prepared):
+def _baselines(config: Any, prepared: store.Prepared) -> dict[str, dict[str, float]]:
   """Returns {baseline: {metric: value}} of what needs no model."""
   loader = loader_lib.EvaluationLoader(
     prepared, config.evaluation.batch_size, config.evaluation.rows

@@ -35,6 +35,7 @@ def show(source: mask_source.Source, visits: int, seed: int) -> None:
   ends = {tokenizer.piece(i) for i in (tokenizer.cls_id, tokenizer.sep_id)}
   pieces: list[mask_preview.MaskedPiece] = []
   for visit in range(visits):
+    # The same example on another visit: so masks differ from epoch to epoch.
     batch = dataclasses.replace(batch, visit_B=np.full_like(batch.visit_B, visit))
     (pieces,) = mask_preview.mask_batch(
       source.policy, batch, tokenizer.piece, tokenizer.pad_id, seed=seed, progress=source.progress
@@ -46,11 +47,13 @@ def show(source: mask_source.Source, visits: int, seed: int) -> None:
 
 def _show_visit(pieces: list[mask_preview.MaskedPiece], ends: set[str]) -> None:
   """Prints each document on a line, then counts; `ends` are the pieces around documents."""
+  # [CLS] and [SEP] are never chosen, so they only divide.
   runs = itertools.groupby(pieces, lambda each: each.piece in ends)
   documents = [list(each) for is_end, each in runs if not is_end]
   for document in documents:
     _print(line(document))
   pieces = list(itertools.chain(*documents))
+  # Counted over all the documents of the row, as a rate is.
   chosen = [each for each in pieces if each.action]
   count = lambda action: sum(each.action == action for each in chosen)
   predicted = sum(each.predicted for each in chosen)

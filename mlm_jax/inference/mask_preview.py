@@ -1,8 +1,11 @@
 """What a policy does to texts, piece by piece, for looking at."""
 
+from collections.abc import Callable
+from collections.abc import Sequence
 import dataclasses
 import itertools
 import re
+from typing import Any
 
 import jax
 import numpy as np
@@ -41,14 +44,31 @@ class MaskedPiece:
   unit: int
 
 
-def mask_rows(policy, rows, piece, pad_id, *, seed=0, progress=1.0, **settings):
+def mask_rows(
+  policy: masking.Policy,
+  rows: Sequence,
+  piece: Callable[[int], str],
+  pad_id: int,
+  *,
+  seed: int = 0,
+  progress: float = 1.0,
+  **settings: Any,
+) -> list[list[MaskedPiece]]:
   """Returns a list of MaskedPiece for each row: `mask_batch` of the batch that `batch_of` makes."""
   return mask_batch(
     policy, batch_of(rows, pad_id, **settings), piece, pad_id, seed=seed, progress=progress
   )
 
 
-def batch_of(rows, pad_id, *, length=0, first=0, joins=None, classes=None):
+def batch_of(
+  rows: Sequence,
+  pad_id: int,
+  *,
+  length: int = 0,
+  first: int = 0,
+  joins: Callable | None = None,
+  classes: Sequence | None = None,
+) -> batches.Batch:
   """Returns the batches.Batch of rows of one document each, on their first visit.
 
   Args:
@@ -75,14 +95,22 @@ def batch_of(rows, pad_id, *, length=0, first=0, joins=None, classes=None):
   return batches.Batch(tokens_BL, starts_B1, example_B2, np.zeros(len(rows), np.uint32), columns)
 
 
-def _filled(rows, length, value, dtype):
+def _filled(rows: Sequence, length: int, value: int, dtype: Any) -> np.ndarray:
   filled_BL = np.full((len(rows), length), value, dtype)
   for b, row in enumerate(rows):
     filled_BL[b, : len(row)] = row
   return filled_BL
 
 
-def mask_batch(policy, batch, piece, pad_id, *, seed=0, progress=1.0):
+def mask_batch(
+  policy: masking.Policy,
+  batch: batches.Batch,
+  piece: Callable[[int], str],
+  pad_id: int,
+  *,
+  seed: int = 0,
+  progress: float = 1.0,
+) -> list[list[MaskedPiece]]:
   """Returns a list of MaskedPiece for each row of a batches.Batch, padding left out.
 
   Args:
@@ -93,6 +121,7 @@ def mask_batch(policy, batch, piece, pad_id, *, seed=0, progress=1.0):
     seed: of the draws.
     progress: share of the training done, for policies that change.
   """
+  # The same function as in training, so what is shown is what a model would see.
   masked = jax.device_get(_mask(policy, rng.root_key(seed), batch, progress))
   return [
     [
@@ -109,17 +138,17 @@ def mask_batch(policy, batch, piece, pad_id, *, seed=0, progress=1.0):
   ]
 
 
-_mask = jax.jit(masking.mask_batch)
+_mask = jax.jit(masking.mask_batch)  # once for the module, so that calls share compiled programs
 
 
-def classes_of(text, tokenizer, data, names):
+def classes_of(text: str, tokenizer: Any, data: Any, names: Sequence[str]) -> np.ndarray:
   """Returns uint8, the classes of the tokens of [CLS] text [SEP]; see batches.Batch.
 
   Args:
     text: str, as yet uncleaned.
     tokenizer: data.tokenizer.Tokenizer.
     data: `config.data`: how texts are cleaned, and what tells the classes of words.
-    names: the classes, in their order; another one is no class.
+    names: the classes, in their order; any other one counts as no class.
 
   Raises:
     UserError: the classes come from a treebank, or from a function that cannot be used.
@@ -129,12 +158,16 @@ def classes_of(text, tokenizer, data, names):
       "masking.selection = 'class': classes come from the data's treebank, so a text has "
       'none; mlm-jax mask --row=N shows a held-out row'
     )
+  # Cleaned as the training text was, before a tagger sees it.
   text = clean.given(text, data)
   tagger = classes_lib.FromFunction(data.classes)
   numbers_C = tagger.values(text)
   given_C = tagger.sorted_from[numbers_C]  # i + 1 for the i-th of the tagger's names
   class_N = np.array([0, *(names.index(name) + 1 if name in names else 0 for name in tagger.names)])
+  # place_T: where in the text each token begins, and so the letter whose class it takes.
   _, place_T = tokenizer.encode_with_places(text)
+  # A piece of spaces at the end is behind the last letter, hence one 0 more; [CLS] and [SEP] have
+  # no class either.
   return np.array([0, *np.append(class_N[given_C], 0)[place_T], 0], np.uint8)
 
 
@@ -147,22 +180,25 @@ class PlainTokenizer:
 
   pad_id, cls_id, sep_id, mask_id = range(4)
 
-  def __init__(self, text):
+  def __init__(self, text: str):
+    # A piece starts a word if there is a space before it, as with trained tokenizers.
     self._pieces = []
     for match in re.finditer(r'(\s*)(\w+|[^\w\s])', text):
       first, *others = _cut(match[2])
       self._pieces += [_MARK + first if match[1] or not match.start() else first, *others]
     self._names = list(dict.fromkeys([*_SPECIAL, *self._pieces]))
 
-  def encode(self):
+  def encode(self) -> list[int]:
     """Returns the ids of the text."""
     number = {name: i for i, name in enumerate(self._names)}
     return [number[piece] for piece in self._pieces]
 
-  def piece(self, i):
+  def piece(self, i: int) -> str:
+    """Returns the piece with this id."""
     return self._names[i]
 
-  def table(self):
+  def table(self) -> vocabulary.Table:
+    """Returns the vocabulary as masking takes it, with the counts of the text."""
     bare = [name.removeprefix(_MARK) for name in self._names]
     apart_V = [name in _SPECIAL or scripts.stands_apart(name) for name in bare]
     starts_V = [name.startswith(_MARK) or apart for name, apart in zip(self._names, apart_V)]
@@ -181,7 +217,7 @@ class PlainTokenizer:
 _MARK = '▁'
 
 
-def _cut(word):
+def _cut(word: str) -> list[str]:
   """Returns the pieces of a word; those of scripts without spaces are words of their own."""
   pieces = []
   for _, letters in itertools.groupby(word, scripts.without_spaces):

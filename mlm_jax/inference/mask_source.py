@@ -77,6 +77,7 @@ def make(
     UserError: there is no such row, nothing to mask, or the policy needs what the data lacks.
   """
   if workdir is None:
+    # Nothing trained is needed: the text is its own vocabulary, with its own counts.
     tokenizer = mask_preview.PlainTokenizer(text or '')
     row_of_text = [tokenizer.cls_id, *tokenizer.encode(), tokenizer.sep_id]
     table, batch = tokenizer.table(), _batch(tokenizer, row_of_text)
@@ -95,6 +96,7 @@ def make(
       '--config.data.source=... --config.data.collocations=20000, then give --workdir=DIR here'
     )
   policy = masking.make(table, length=batch.tokens_BL.shape[1], **settings)
+  # What was learned belongs to the run's own settings; under others it would mean nothing.
   if is_own and run is not None:
     policy = policy.with_learned(run.aux)
     progress = run.step / run.config.total_steps if progress is None else progress
@@ -114,7 +116,7 @@ def _of_text(
   tokenizer = place.tokenizer
   if run is not None:
     data: Any = config_lib.final_stage(run.config).data
-  else:
+  else:  # prepared data has no config, but the manifest keeps the settings that made it
     data = SimpleNamespace(**place.manifest['settings'])
   # A run's folder has a copy of its collocations; the data itself may be gone.
   joins = prepared.joins if prepared else collocations.load(workdir / store.COLLOCATIONS, tokenizer)

@@ -1,9 +1,12 @@
 """A run opened for use: fill masks, embed texts, score them, look at masks."""
 
 from collections.abc import Callable
+from collections.abc import Sequence
 import dataclasses
 import functools
+import os
 import pathlib
+from typing import Any
 import zipfile
 
 import jax
@@ -13,11 +16,13 @@ import numpy as np
 from mlm_jax import config as config_lib
 from mlm_jax import masking
 from mlm_jax.core import batches
+from mlm_jax.core import vocabulary
 from mlm_jax.data import statistics
 from mlm_jax.data import store
 from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.data.annotations import collocations
 from mlm_jax.inference import mask_preview
+from mlm_jax.models import Encoded
 from mlm_jax.objectives import restored
 from mlm_jax.training import saved
 
@@ -26,14 +31,16 @@ ROWS = 32  # texts computed together; the last batch is filled up, so shapes rec
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-  """A token that may stand at a [MASK], and its probability."""
+  """A token that may fill a [MASK], and its probability."""
 
   token: str
   probability: float
 
 
 def open_run(
-  workdir: str | pathlib.Path, step: int | None = None, log: Callable[[str], None] = saved.TO_STDERR
+  workdir: str | os.PathLike[str],
+  step: int | None = None,
+  log: Callable[[str], None] = saved.TO_STDERR,
 ) -> 'Run':
   """Returns the Run in a work directory, at its newest intact checkpoint or at `step`.
 
@@ -48,10 +55,8 @@ def open_run(
   return Run(model, tokenizer, tokenizer.table(_counts(model.workdir)), joins, objective)
 
 
-def _counts(workdir):
-  """Returns counts_V of the pieces in the training text, or None where the run's folder has
-  none.
-  """
+def _counts(workdir: pathlib.Path) -> np.ndarray | None:
+  """Returns counts_V of the pieces in the training text, None where the run's folder has none."""
   path = workdir / store.STATISTICS
   try:
     return statistics.read(path.read_bytes()).counts_V if path.exists() else None
@@ -59,10 +64,9 @@ def _counts(workdir):
     raise config_lib.UserError(f'{path} is damaged; copy it again from the prepared data') from None
 
 
-def format_predictions(masks):
-  """Returns one line a mask: its candidates, without the mark of a word's start, and their
-  probabilities.
-  """
+def format_predictions(masks: Sequence[Sequence[Prediction]]) -> str:
+  """Returns one line a mask: its candidates and their probabilities, without the boundary mark."""
+  # A piece that is nothing but the mark is shown as it is.
   text = lambda token: token.removeprefix(tokenizer_lib.BOUNDARY_MARK) or token
   return '\n'.join(
     '  ' + '   '.join(f'{text(each.token)} {each.probability:.3f}' for each in predictions)
@@ -83,16 +87,23 @@ class Run:
     aux: what the masking policy has learned, see step.TrainState.
   """
 
-  def __init__(self, model: saved.SavedModel, tokenizer, table, joins, objective):
+  def __init__(
+    self,
+    model: saved.SavedModel,
+    tokenizer: tokenizer_lib.Tokenizer,
+    table: vocabulary.Table,
+    joins: Callable | None,
+    objective: Any,
+  ):
     self.config, self.tokenizer = model.config, tokenizer
     self.table, self._joins = table, joins
-    # What the model was made for in the end.
+    # The last stage: what the model was made for in the end.
     self._last = config_lib.final_stage(model.config)
     self.trained, self.step, self.aux = model.params, model.step, model.aux
     self.model, self.params = objective.encoder, objective.encoder_params(model.params)
     self.mlm, self.mlm_params = objective.mlm.model, objective.mlm_params(model.params)
 
-  def fill(self, text, top_k=5):
+  def fill(self, text: str, top_k: int = 5) -> list[list[Prediction]]:
     """Returns, for each [MASK] of the text in turn, a list of top_k Predictions.
 
     Raises:
@@ -104,14 +115,15 @@ class Run:
       raise config_lib.UserError(f'no [MASK] in the text: {text[:60]!r}')
     if not 1 <= top_k <= self.tokenizer.size:
       raise config_lib.UserError(f'top_k = {top_k}: must be between 1 and {self.tokenizer.size}')
+    # The row once for each of its masks: all the other masks stay hidden while one is filled.
     log_V = self._log_probabilities([row] * len(index), index)
-    best = np.argsort(-log_V, axis=1, kind='stable')[:, :top_k]
+    best = np.argsort(-log_V, axis=1, kind='stable')[:, :top_k]  # of equal ones the lower id
     return [
       [Prediction(self.tokenizer.piece(int(i)), float(np.exp(log[i]))) for i in ids]
       for log, ids in zip(log_V, best)
     ]
 
-  def embed(self, texts, pooling='mean'):
+  def embed(self, texts: Sequence[str], pooling: str = 'mean') -> np.ndarray:
     """Returns float32 [n, D]: the mean over a text's pieces, or its [CLS], of the last layer."""
     if pooling not in ('mean', 'cls'):
       raise config_lib.UserError(f'pooling = {pooling!r}: must be mean or cls')
@@ -122,10 +134,11 @@ class Run:
       )
       for i in range(0, len(rows), ROWS)
     ]
+    # The zeros give no texts a result of the right width too; the last batch was filled up.
     width = self.model.architecture.width
     return np.concatenate([np.zeros((0, width), np.float32), *pooled])[: len(rows)]
 
-  def pseudo_log_likelihood(self, texts):
+  def pseudo_log_likelihood(self, texts: Sequence[str]) -> np.ndarray:
     """Returns float64 [n]: the sum over a text's pieces of log p(piece | the others).
 
     Source: arXiv:1910.14659. Special tokens are not counted.
@@ -133,14 +146,18 @@ class Run:
     rows = self._rows(texts)
     totals = np.zeros(len(rows), np.float64)
     for n, row in enumerate(rows):
+      # One copy of the text a piece, in which that piece alone is hidden; not [CLS] and [SEP].
       index = np.arange(1, len(row) - 1)
       hidden = np.tile(row, (len(index), 1))
       hidden[np.arange(len(index)), index] = self.tokenizer.mask_id
       log_V = self._log_probabilities(list(hidden), index)
+      # Summed in float64: a long text has hundreds of terms.
       totals[n] = log_V[np.arange(len(index)), row[index]].astype(np.float64).sum()
     return totals
 
-  def masked(self, texts, policy=None, seed=0):
+  def masked(
+    self, texts: Sequence[str], policy: masking.Policy | None = None, seed: int = 0
+  ) -> list[list[mask_preview.MaskedPiece]]:
     """Returns, for each text, a list of MaskedPiece: what a policy does to it.
 
     Args:
@@ -162,7 +179,7 @@ class Run:
           'policy=masking.make(table, ...) with the table of its prepared data'
         )
       policy = masking.make(self.table, length=data.row_length, **self._last.masking.to_dict())
-      policy = policy.with_learned(self.aux)
+      policy = policy.with_learned(self.aux)  # else an adaptive one would mask as at its start
     if 'collocations' in policy.needs and self._joins is None:
       raise config_lib.UserError(
         "masking.unit = 'collocation': the run's data was prepared without collocations"
@@ -188,13 +205,14 @@ class Run:
       )
     ]
 
-  def _rows(self, texts):
+  def _rows(self, texts: Sequence[str]) -> list:
     """Returns the ids of each text; [MASK] in a text is just these letters."""
+    # A string is a sequence of strings too: its letters would be taken for texts.
     if isinstance(texts, str):
       raise config_lib.UserError('texts must be a list of texts, not one text')
     return [self._row(text) for text in texts]
 
-  def _row(self, text, has_masks=False):
+  def _row(self, text: str, has_masks: bool = False) -> Any:
     """Returns the ids of [CLS] text [SEP]."""
     row = self.tokenizer.encode_text(text, self._last.data, has_masks)
     if len(row) == 2:
@@ -207,17 +225,17 @@ class Run:
       )
     return row
 
-  def _arrays(self, rows):
+  def _arrays(self, rows: Sequence) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns (tokens_BL, starts_BS, lengths_B); B and L are rounded up so that shapes recur."""
     longest = max(len(row) for row in rows)
     length = min(-(-longest // 32) * 32, self._last.data.row_length)
     tokens_BL = np.full((ROWS, max(length, longest)), self.tokenizer.pad_id, np.int32)
     for b, row in enumerate(rows):
       tokens_BL[b, : len(row)] = row
-    starts_BS = np.zeros((len(tokens_BL), 1), np.int32)
+    starts_BS = np.zeros((len(tokens_BL), 1), np.int32)  # one document a row, from its beginning
     return tokens_BL, starts_BS, (tokens_BL != self.tokenizer.pad_id).sum(1)
 
-  def _log_probabilities(self, rows, index):
+  def _log_probabilities(self, rows: Sequence, index: np.ndarray) -> np.ndarray:
     """Returns float32 [n, V]: log p at position index[i] of rows[i]."""
     parts = []
     for i in range(0, len(rows), ROWS):
@@ -227,11 +245,13 @@ class Run:
       log_BV = _log_probabilities(
         (self.mlm, self.tokenizer.pad_id), self.mlm_params, tokens_BL, starts_BS, index_B
       )
+      # Without the rows that fill a batch up, and the columns that pad the vocabulary.
       parts.append(np.asarray(log_BV)[: len(rows[i : i + ROWS]), : self.tokenizer.size])
     return np.concatenate(parts)
 
 
-def _encode(static, params, tokens_BL, starts_BS):
+def _encode(static: Any, params: Any, tokens_BL: jax.Array, starts_BS: jax.Array) -> Encoded:
+  """Returns the Encoded rows; static is (model, pad_id), what a program is compiled for."""
   model, pad_id = static
   segments_BL = batches.segments(tokens_BL, starts_BS, pad_id)
   positions_BL = batches.positions(starts_BS, tokens_BL.shape[1])
@@ -239,17 +259,27 @@ def _encode(static, params, tokens_BL, starts_BS):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _log_probabilities(static, params, tokens_BL, starts_BS, index_B):
+def _log_probabilities(
+  static: Any, params: Any, tokens_BL: jax.Array, starts_BS: jax.Array, index_B: jax.Array
+) -> jax.Array:
+  # One position a row, taken before the head: [B, L, V] would not fit.
   decoded_BLD = _encode(static, params, tokens_BL, starts_BS).decoded_BLD
   decoded_BD = jnp.take_along_axis(decoded_BLD, index_B[:, None, None], axis=1)[:, 0]
   return jax.nn.log_softmax(static[0].head(params, decoded_BD), axis=1)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _pool(static, pooling, params, tokens_BL, starts_BS, lengths_B):
+def _pool(
+  static: Any,
+  pooling: str,
+  params: Any,
+  tokens_BL: jax.Array,
+  starts_BS: jax.Array,
+  lengths_B: jax.Array,
+) -> jax.Array:
   hidden_BLD = _encode(static, params, tokens_BL, starts_BS).hidden_BLD.astype(jnp.float32)
   if pooling == 'cls':
     return hidden_BLD[:, 0]
   index_L = jnp.arange(tokens_BL.shape[1])[None]
-  inside_BL = (index_L > 0) & (index_L < lengths_B[:, None] - 1)
+  inside_BL = (index_L > 0) & (index_L < lengths_B[:, None] - 1)  # not [CLS] and [SEP]
   return (hidden_BLD * inside_BL[:, :, None]).sum(1) / jnp.maximum(inside_BL.sum(1), 1)[:, None]

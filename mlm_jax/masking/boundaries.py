@@ -11,6 +11,7 @@ WORD_TOKENS = 3  # of a word inside a longer unit, at most on the whole; see uni
 
 def stretches(table: vocabulary.Table, batch: batches.Batch) -> tuple[jax.Array, jax.Array]:
   """Returns (maskable_BL, fresh_BL): where a unit may be, and where one must start if so."""
+  # Whatever kind a unit is of, it ends at a special token and at the end of its document.
   maskable_BL = batches.maskable(batch.tokens_BL, table.special_ids)
   document_BL = batches.begins(batch.starts_BS, batch.tokens_BL.shape[1])
   return maskable_BL, maskable_BL & (after(~maskable_BL) | document_BL)
@@ -29,6 +30,7 @@ def after(holds_BL: jax.Array) -> jax.Array:
 
 def from_starts(starts_BL: jax.Array, maskable_BL: jax.Array) -> jax.Array:
   """Returns units_BL from where units start."""
+  # The largest index of a start so far is the start of the unit that a token is in.
   index_1L = jnp.arange(starts_BL.shape[1], dtype=jnp.int32)[None]
   first_BL = jax.lax.cummax(jnp.where(starts_BL, index_1L, 0), axis=1)
   return jnp.where(maskable_BL, first_BL, -1)

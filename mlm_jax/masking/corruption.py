@@ -1,11 +1,13 @@
 """What becomes of the chosen: [MASK], a random token, or the token itself."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mlm_jax.core import batches
 from mlm_jax.core import vocabulary
 from mlm_jax.masking import random_words
 
@@ -23,19 +25,25 @@ class Corruption:
     by_unit: one action for all tokens of a unit, else each its own.
   """
 
-  probs_3: jax.Array
-  alias: tuple | None
+  probs_3: batches.Array
+  alias: tuple[batches.Array, batches.Array] | None
   by_unit: bool = dataclasses.field(metadata={'static': True})
 
   @classmethod
-  def make(cls, masking, table: vocabulary.Table, many_tokens: bool) -> 'Corruption':
+  def make(cls, masking: Any, table: vocabulary.Table, many_tokens: bool) -> 'Corruption':
     """Returns that of a config's group `masking`; whether units have many tokens, see units."""
     alias = alias_table(table) if masking.replacement_distribution == 'frequency' else None
     by_unit = many_tokens and masking.corruption_per == 'unit'
     return cls(np.asarray(masking.corruption_probs, np.float32), alias, by_unit)
 
   def corrupt(
-    self, table: vocabulary.Table, tokens_BL, chosen_BL, units_BL, corrupt_BL, replace_BL=None
+    self,
+    table: vocabulary.Table,
+    tokens_BL: jax.Array,
+    chosen_BL: jax.Array,
+    units_BL: jax.Array,
+    corrupt_BL: jax.Array,
+    replace_BL: jax.Array | None = None,
   ) -> tuple[jax.Array, jax.Array]:
     """Returns (inputs_BL int32, action_BL int8).
 
@@ -60,6 +68,7 @@ class Corruption:
       _ordinary(random_BL.astype(jnp.int32), table) if by_frequency_BL is None else by_frequency_BL
     )
     if self.by_unit:
+      # All tokens of a unit take the fraction of its first one, hence one action.
       fraction_BL = jnp.take_along_axis(fraction_BL, jnp.maximum(units_BL, 0), axis=1)
     action_BL = jnp.where(chosen_BL, _actions(probs_3, fraction_BL), NONE).astype(jnp.int8)
     inputs_BL = jnp.where(
@@ -68,7 +77,7 @@ class Corruption:
     return inputs_BL, action_BL
 
 
-def _actions(probs_3, fraction_BL):
+def _actions(probs_3: jax.Array, fraction_BL: jax.Array) -> jax.Array:
   """Returns the action_BL of chosen tokens, from uniform uint32 fractions."""
   mask, random, keep = probs_3[0], probs_3[1], probs_3[2]
   # Where the later shares are 0, rounding must not give them anything.
@@ -77,7 +86,7 @@ def _actions(probs_3, fraction_BL):
   return jnp.where(is_mask_BL, MASK, jnp.where(is_random_BL, RANDOM, KEEP))
 
 
-def by_frequency(alias: tuple, word_BL, table: vocabulary.Table) -> jax.Array:
+def by_frequency(alias: tuple, word_BL: Any, table: vocabulary.Table) -> jax.Array:
   """Returns int32 replacement_BL: ordinary ids, each as often as it occurs in the text.
 
   Args:
@@ -85,6 +94,7 @@ def by_frequency(alias: tuple, word_BL, table: vocabulary.Table) -> jax.Array:
     word_BL: uniform uint32 words; a probability is exact to (ordinary ids) / 2**32.
     table: vocabulary.Table.
   """
+  # One word gives both: the high word of the product is a slot, the low word a fraction of it.
   below_O, other_O = map(jnp.asarray, alias)
   slot_BL, fraction_BL = random_words.multiply(word_BL, jnp.uint32(len(below_O)))
   slot_BL = slot_BL.astype(jnp.int32)
@@ -103,6 +113,7 @@ def alias_table(table: vocabulary.Table) -> tuple[np.ndarray, np.ndarray]:
   counts_O = counts_O if counts_O.sum() else np.ones_like(counts_O)
   share_O = counts_O / counts_O.sum() * len(counts_O)  # of a slot
   below_O, other_O = np.ones(len(share_O)), np.arange(len(share_O), dtype=np.int32)
+  # A slot that is short of an id's share is filled up from an id that has more than a slot.
   small, large = (list(np.flatnonzero(where)) for where in (share_O < 1, share_O >= 1))
   while small and large:
     little, much = small.pop(), large[-1]
@@ -113,8 +124,9 @@ def alias_table(table: vocabulary.Table) -> tuple[np.ndarray, np.ndarray]:
   return np.minimum(below_O * 2.0**32, 2**32 - 1).astype(np.uint32), other_O
 
 
-def _ordinary(number_BL, table):
+def _ordinary(number_BL: jax.Array, table: vocabulary.Table) -> jax.Array:
   """Returns ids from numbers that leave the special ones out."""
+  # Runs ascend, so each comparison sees ids that the runs before it have already moved up.
   for start, count in special_runs(table.special_ids):
     number_BL = jnp.where(number_BL >= start, number_BL + count, number_BL)
   return number_BL

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -46,18 +47,18 @@ class Policy:
   selection: selections.Selection
   schedule: schedules.Schedule
   corruption: corruption_lib.Corruption
-  predict_fraction: jax.Array
+  predict_fraction: batches.Array
   sampling: str = dataclasses.field(metadata={'static': True})
   static_copies: int = dataclasses.field(metadata={'static': True})
   max_predict_fraction: float = dataclasses.field(metadata={'static': True})
   max_rate: float = dataclasses.field(metadata={'static': True})
 
   @property
-  def rate(self) -> jax.Array:
+  def rate(self) -> batches.Array:
     """The rate; of a schedule, the first."""
     return self.schedule.rate
 
-  def with_rate(self, rate) -> 'Policy':
+  def with_rate(self, rate: Any) -> 'Policy':
     """Returns the policy with another (first) rate, traced or vmapped; max_rate must bound it."""
     return dataclasses.replace(self, schedule=dataclasses.replace(self.schedule, rate=rate))
 
@@ -72,15 +73,16 @@ class Policy:
     return self.selection.counted
 
   @property
-  def learned(self) -> dict:
+  def learned(self) -> dict[str, batches.Array]:
     """What has been learned so far, a dict of arrays; {} of a policy that never learns."""
     return getattr(self.selection, 'learned', {})
 
-  def with_learned(self, learned: dict) -> 'Policy':
+  def with_learned(self, learned: dict[str, batches.Array]) -> 'Policy':
     """Returns the policy as it is when this was learned; one that never learns as it is."""
     if not self.learned:
       return self
-    return dataclasses.replace(self, selection=dataclasses.replace(self.selection, learned=learned))
+    selection: Any = self.selection  # a dataclass, with a field `learned`
+    return dataclasses.replace(self, selection=dataclasses.replace(selection, learned=learned))
 
   def cap(self, rows: int, length: int) -> int:
     """Returns how many predicted tokens `rows` rows of `length` need room for.
@@ -88,6 +90,8 @@ class Policy:
     The mean at max_rate plus 8 standard deviations, never more than there are
     tokens, rounded up to a multiple of 8. Where each row has its own rate, all tokens.
     """
+    # The buffer is compiled in, so it is sized once by what may be expected. At 8 standard
+    # deviations an overflow is next to impossible where the units are as long as stated.
     tokens = rows * length
     p, q = min(self.max_rate, 1.0), self.max_predict_fraction
     if self.schedule.per_row:
@@ -95,8 +99,10 @@ class Policy:
     longest, clustering = self.unit.lengths(length)
     one_row = length
     if self.sampling == 'bernoulli':
+      # Tokens of one unit are chosen together, which widens the spread by `clustering`.
       deviation = math.sqrt(p * (1 - p) * tokens * clustering)
     elif not self.unit.many_tokens:
+      # A row's count is its budget rounded up or down: at most 1/2 of standard deviation.
       deviation = 0.5 * math.sqrt(rows)
       if self.selection.is_uniform:
         one_row = math.ceil(p * length * (1 + 1e-6))
@@ -104,7 +110,9 @@ class Policy:
       # A row's error is a sum of uniforms whose weights' squares sum to at most
       # twice the square of the longest unit.
       deviation = longest * math.sqrt(rows / 6)
+    # Whether a chosen unit is predicted is drawn independently: the two variances add up.
     deviation = math.hypot(q * deviation, math.sqrt(p * q * (1 - q) * tokens * clustering))
+    # 1e-6: the rate that is drawn by is a float32, which may have been rounded up.
     room = min(math.ceil(p * q * tokens * (1 + 1e-6) + 8 * deviation), rows * one_row)
     return min(8 * math.ceil(room / 8), tokens)
 
@@ -123,14 +131,14 @@ class Masked:
     units_BL: int32, the position of the first token of each token's unit; -1 = no unit.
   """
 
-  inputs_BL: jax.Array
-  targets_BL: jax.Array
-  chosen_BL: jax.Array
-  action_BL: jax.Array
-  units_BL: jax.Array
+  inputs_BL: batches.Array
+  targets_BL: batches.Array
+  chosen_BL: batches.Array
+  action_BL: batches.Array
+  units_BL: batches.Array
 
 
-def make(table: vocabulary.Table, *, length: int = 128, **settings) -> Policy:
+def make(table: vocabulary.Table, *, length: int = 128, **settings: Any) -> Policy:
   """Returns a Policy of a config's group `masking`: the default but for these settings.
 
   Args:
@@ -164,12 +172,14 @@ def make(table: vocabulary.Table, *, length: int = 128, **settings) -> Policy:
   )
 
 
-def preset(name: str, table: vocabulary.Table, **settings) -> Policy:
+def preset(name: str, table: vocabulary.Table, **settings: Any) -> Policy:
   """Returns the Policy of a published system (see config/presets.py), changed by these settings."""
   return make(table, **config_lib.preset_settings(name) | settings)
 
 
-def mask_batch(policy: Policy, root_key, batch: batches.Batch, progress=0.0) -> Masked:
+def mask_batch(
+  policy: Policy, root_key: jax.Array, batch: batches.Batch, progress: Any = 0.0
+) -> Masked:
   """Returns Masked: a function of (key, visit, example, tokens) of each row alone.
 
   Args:
@@ -182,7 +192,7 @@ def mask_batch(policy: Policy, root_key, batch: batches.Batch, progress=0.0) -> 
   keys_B = _keys(policy, root_key, batch)
   offset_B, rate_word_B = random_words.for_rows(keys_B)
   select_BL, corrupt_BL = random_words.for_tokens(keys_B, length, random_words.SELECT)
-  # Computed only where used.
+  # Computed only where used: under jit, words that nothing reads are left out.
   length_BL, replace_BL = random_words.for_tokens(keys_B, length, random_words.UNITS)
 
   units_BL = policy.unit.units(policy.table, batch, length_BL)
@@ -192,6 +202,7 @@ def mask_batch(policy: Policy, root_key, batch: batches.Batch, progress=0.0) -> 
   inputs_BL, action_BL = policy.corruption.corrupt(
     policy.table, targets_BL, chosen_BL, units_BL, corrupt_BL, replace_BL
   )
+  # All that was chosen stays corrupted; here only a part of it is left to be predicted.
   if policy.max_predict_fraction < 1:
     predict_BL, _ = random_words.for_tokens(keys_B, length, random_words.PREDICT)
     pi_BL = jnp.broadcast_to(policy.predict_fraction, units_BL.shape)
@@ -199,7 +210,9 @@ def mask_batch(policy: Policy, root_key, batch: batches.Batch, progress=0.0) -> 
   return Masked(inputs_BL, targets_BL, chosen_BL, action_BL, units_BL)
 
 
-def adapt(policy: Policy, counts: dict, step, progress) -> dict:
+def adapt(
+  policy: Policy, counts: dict[str, jax.Array], step: Any, progress: Any
+) -> dict[str, batches.Array]:
   """Returns what a policy that learns has learned after a step: a pure update, on the device.
 
   Args:
@@ -211,20 +224,30 @@ def adapt(policy: Policy, counts: dict, step, progress) -> dict:
   return policy.selection.adapt(counts, step, policy.schedule.mean_at(progress))
 
 
-def row_rates(policy: Policy, root_key, batch: batches.Batch, progress=0.0) -> jax.Array:
+def row_rates(
+  policy: Policy, root_key: jax.Array, batch: batches.Batch, progress: Any = 0.0
+) -> jax.Array:
   """Returns rate_B, float32: the rate that `mask_batch` gives each row."""
   return policy.schedule.at(progress, random_words.for_rows(_keys(policy, root_key, batch))[1])
 
 
-def _keys(policy, root_key, batch):
+def _keys(policy: Policy, root_key: jax.Array, batch: batches.Batch) -> jax.Array:
   """Returns keys_B, what a row's draws descend from."""
+  # With static copies visit k is visit 0 again, and so are its masks.
   visit_B = (
     batch.visit_B % np.uint32(policy.static_copies) if policy.static_copies else batch.visit_B
   )
   return rng.example_keys(root_key, 'mask', visit_B, batch.example_B2)
 
 
-def _choose(policy, batch, units_BL, rate_B, offset_B, select_BL):
+def _choose(
+  policy: Policy,
+  batch: batches.Batch,
+  units_BL: jax.Array,
+  rate_B: jax.Array,
+  offset_B: jax.Array,
+  select_BL: jax.Array,
+) -> jax.Array:
   """Returns chosen_BL, by the sampler that is fastest for the policy."""
   weight_BL = policy.selection.weights(policy.table, batch, units_BL)
   if weight_BL is None and not policy.unit.many_tokens:

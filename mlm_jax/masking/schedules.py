@@ -8,6 +8,7 @@ Sources of schedules: arXiv:2208.10806 (masking ratio decay), arXiv:2305.15096.
 """
 
 import dataclasses
+from typing import Any
 from typing import ClassVar
 
 import jax
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlm_jax import config as config_lib
+from mlm_jax.core.batches import Array
 from mlm_jax.masking import registry
 
 # Rates that are computed are multiples of 1 / _STEPS: functions like the cosine end in other
@@ -32,13 +34,13 @@ class Schedule:
     per_row: whether each row has its own rate.
   """
 
-  rate: jax.Array
-  final_rate: jax.Array
+  rate: Array
+  final_rate: Array
 
   reads: ClassVar[tuple[str, ...]] = ()
   per_row: ClassVar[bool] = False
 
-  def share(self, t, word_B) -> jax.Array:
+  def share(self, t: jax.Array, word_B: jax.Array) -> jax.Array:
     """Returns how much of the way from a to b is done: a scalar, or one a row."""
     raise NotImplementedError
 
@@ -46,7 +48,7 @@ class Schedule:
     """Returns the mean of `share` over the training."""
     return 0.5
 
-  def at(self, progress, word_B) -> jax.Array:
+  def at(self, progress: Any, word_B: jax.Array) -> jax.Array:
     """Returns rate_B, float32.
 
     Args:
@@ -54,16 +56,18 @@ class Schedule:
       word_B: uniform uint32, one a row at each visit.
     """
     a, b = self.rate, self.final_rate
+    # float32 whatever it was given as: else the same progress could give two rates.
     share = self.share(jnp.asarray(progress, jnp.float32), word_B)
     rate = jnp.round((a + (b - a) * share) * _STEPS) / _STEPS
     # Rounding must not pass the ends: the prediction buffer is sized by them.
     return jnp.broadcast_to(jnp.clip(rate, jnp.minimum(a, b), jnp.maximum(a, b)), word_B.shape)
 
-  def mean_at(self, progress) -> jax.Array:
+  def mean_at(self, progress: Any) -> jax.Array:
     """Returns the rate at a share of the training; where each row has its own, their mean."""
+    # 2**31 is the middle of the words, for a schedule that draws its rate by one.
     return self.at(progress, jnp.full(1, 1 << 31, jnp.uint32))[0]
 
-  def ends(self) -> tuple:
+  def ends(self) -> tuple[Array, Array]:
     """Returns (a, b), the first and the last rate."""
     return self.rate, self.final_rate
 
@@ -77,10 +81,11 @@ class Schedule:
 class Constant(Schedule):
   """a."""
 
-  def at(self, progress, word_B) -> jax.Array:
+  def at(self, progress: Any, word_B: jax.Array) -> jax.Array:
+    # Not rounded as the others are: nothing is computed, so the rate is the setting itself.
     return jnp.broadcast_to(jnp.asarray(self.rate), word_B.shape)
 
-  def ends(self) -> tuple:
+  def ends(self) -> tuple[Array, Array]:
     return self.rate, self.rate
 
   def mean(self) -> float:
@@ -92,7 +97,7 @@ class Constant(Schedule):
 class Linear(Schedule):
   """a + (b - a) t."""
 
-  def share(self, t, word_B) -> jax.Array:
+  def share(self, t: jax.Array, word_B: jax.Array) -> jax.Array:
     return t
 
 
@@ -101,7 +106,7 @@ class Linear(Schedule):
 class Cosine(Schedule):
   """b + (a - b) (1 + cos(pi t)) / 2."""
 
-  def share(self, t, word_B) -> jax.Array:
+  def share(self, t: jax.Array, word_B: jax.Array) -> jax.Array:
     return (1 - jnp.cos(jnp.pi * t)) / 2
 
 
@@ -110,11 +115,11 @@ class Cosine(Schedule):
 class Polynomial(Schedule):
   """a + (b - a) t ** rate_power, slow at first."""
 
-  rate_power: jax.Array
+  rate_power: Array
 
   reads = ('rate_power',)
 
-  def share(self, t, word_B) -> jax.Array:
+  def share(self, t: jax.Array, word_B: jax.Array) -> jax.Array:
     return t**self.rate_power
 
   def mean_share(self) -> float:
@@ -126,11 +131,11 @@ class Polynomial(Schedule):
 class EarlyPolynomial(Schedule):
   """b + (a - b) (1 - t) ** rate_power, fast at first."""
 
-  rate_power: jax.Array
+  rate_power: Array
 
   reads = ('rate_power',)
 
-  def share(self, t, word_B) -> jax.Array:
+  def share(self, t: jax.Array, word_B: jax.Array) -> jax.Array:
     return 1 - (1 - t) ** self.rate_power
 
   def mean_share(self) -> float:
@@ -142,7 +147,7 @@ class EarlyPolynomial(Schedule):
 class Step(Schedule):
   """a in the first half, b in the second."""
 
-  def share(self, t, word_B) -> jax.Array:
+  def share(self, t: jax.Array, word_B: jax.Array) -> jax.Array:
     return (t >= 0.5).astype(jnp.float32)
 
 
@@ -153,20 +158,23 @@ class Row(Schedule):
 
   per_row = True
 
-  def share(self, t, word_B) -> jax.Array:
+  def share(self, t: jax.Array, word_B: jax.Array) -> jax.Array:
+    # A float32 holds 24 bits exactly; a whole word would be rounded, and could become 1.
     return (word_B >> 8).astype(jnp.float32) * 2.0**-24
 
 
-def make(masking) -> Schedule:
+def make(masking: Any) -> Schedule:
   """Returns the schedule of a config's group `masking`, scaled to mean_rate; Python floats.
 
   Raises:
     UserError: the scaled rate would pass 1.
   """
+  # The fields of a schedule are named as the settings that they come from.
   kind = registry.find('masking.schedule', masking.schedule)
   schedule = kind(*(float(masking[field.name]) for field in dataclasses.fields(kind)))
   if not masking.mean_rate:
     return schedule
+  # Every schedule is linear in its two ends, so scaling both of them scales the mean.
   factor = masking.mean_rate / schedule.mean()
   a, b = (rate * factor for rate in schedule.ends())
   if max(a, b) > 1:
@@ -177,6 +185,6 @@ def make(masking) -> Schedule:
   return dataclasses.replace(schedule, rate=a, final_rate=b)
 
 
-def mean_rate(masking) -> float:
+def mean_rate(masking: Any) -> float:
   """Returns the mean over the training of the rate of a config's group `masking`."""
   return make(masking).mean()

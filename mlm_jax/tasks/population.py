@@ -1,8 +1,10 @@
 """Pretraining runs that differ in numbers only, trained as one (see training/population.py)."""
 
+from collections.abc import Callable
 import contextlib
 import dataclasses
 import pathlib
+from typing import Any
 
 import jax
 import numpy as np
@@ -34,9 +36,10 @@ NUMBERS = (
 )
 
 
-def groups(configs: dict) -> list[list[str]]:
+def groups(configs: dict[str, Any]) -> list[list[str]]:
   """Returns lists of names that may train together, from {name: config}, in their order."""
-  made = []
+  # To differ in NUMBERS only is an equivalence: one member of a group speaks for all of it.
+  made: list[list[str]] = []
   for name, config in configs.items():
     group = next((each for each in made if not _differing(configs[each[0]], config)), None)
     if group is None:
@@ -46,14 +49,12 @@ def groups(configs: dict) -> list[list[str]]:
   return made
 
 
-def _differing(a, b):
-  """Returns [(key, value of a, value of b)] of what is no number that replicas may have of their
-  own.
-  """
+def _differing(a: Any, b: Any) -> list[tuple[str, Any, Any]]:
+  """Returns [(key, value of a, value of b)] of what all runs of a population must share."""
   return config_lib.differences(a, b, ignore=NUMBERS)
 
 
-def check(configs: dict) -> None:
+def check(configs: dict[str, Any]) -> None:
   """Raises UserError where the runs of {name: config} cannot be one population."""
   first, *others = configs
   for name in others:
@@ -64,6 +65,7 @@ def check(configs: dict) -> None:
         'them apart'
       )
   config = configs[first]
+  # A population compiles one step; stages would need one each, at the same time for all runs.
   if config.stages:
     raise config_lib.UserError(
       'config.stages: a population trains in one stage; train runs with stages alone'
@@ -83,7 +85,9 @@ def check(configs: dict) -> None:
     raise config_lib.UserError('a population trains in one process; start it without the others')
 
 
-def run(configs: list, workdirs: list, log=print) -> dict[pathlib.Path, loop.Outcome]:
+def run(
+  configs: list, workdirs: list, log: Callable[[str], None] = print
+) -> dict[pathlib.Path, loop.Outcome]:
   """Pretrains each config in its folder, all together, from wherever each is.
 
   Args:
@@ -98,21 +102,26 @@ def run(configs: list, workdirs: list, log=print) -> dict[pathlib.Path, loop.Out
     UserError: as pretraining.run does, or runs that cannot be one population.
   """
   workdirs = list(map(pathlib.Path, workdirs))
+  # By folder from here on, so two runs in one would silently become one run.
   if len(set(workdirs)) < len(workdirs):
     raise config_lib.UserError('two runs of a population have one folder')
-  configs = dict(zip(workdirs, map(pretraining.resolve, configs), strict=True))
-  check({str(workdir): config for workdir, config in configs.items()})
+  resolved = dict(zip(workdirs, map(pretraining.resolve, configs), strict=True))
+  check({str(workdir): config for workdir, config in resolved.items()})
+  # All folders are held before any data is prepared: one that is in use ends the call here.
   with contextlib.ExitStack() as stack:
     finished = {
-      workdir for workdir, config in configs.items() if launch.enter(stack, workdir, config, log)
+      workdir for workdir, config in resolved.items() if launch.enter(stack, workdir, config, log)
     }
-    runs = _open({each: config for each, config in configs.items() if each not in finished}, log)
+    runs = _open({each: config for each, config in resolved.items() if each not in finished}, log)
     outcomes = population.train(runs, log, unify)
   return {each: outcomes.get(each, loop.Outcome('done', loop.ALL_STEPS)) for each in workdirs}
 
 
-def _open(configs, log):
+def _open(
+  configs: dict[pathlib.Path, Any], log: Callable[[str], None]
+) -> dict[pathlib.Path, population.Run]:
   """Returns {workdir: Run}; each folder then holds what it does before the first step."""
+  # On one device, as each run is there when it trains together with others.
   mesh, prepared, runs = sharding.largest_mesh(1), {}, {}
   for workdir, config in configs.items():
     pretraining.check(config, mesh)
@@ -126,6 +135,7 @@ def _open(configs, log):
     raise config_lib.UserError(
       'the runs of a population must have the same data; set config.data.prepared to one folder'
     )
+  # Only now, when nothing can be wrong with the input of any of them.
   for workdir, each in runs.items():
     launch.furnish(workdir, each.config, each.problem)
   return runs
@@ -133,9 +143,11 @@ def _open(configs, log):
 
 def unify(policies: list[masking.Policy]) -> list[masking.Policy]:
   """Returns the policies with the same static bounds, hence one structure; masks do not change."""
+  # Bounds size the prediction buffer, so with the largest every run's predictions fit.
   rate, fraction = (
     max(getattr(each, name) for each in policies) for name in ('max_rate', 'max_predict_fraction')
   )
+  # A bound of 1 leaves out the draw of what is predicted, which some of them need.
   if any(each.max_predict_fraction < 1 for each in policies):
     fraction = min(fraction, float(np.nextafter(1, 0)))  # at 1 all would be predicted, by everyone
   return [

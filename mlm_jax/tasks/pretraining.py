@@ -18,6 +18,7 @@ from mlm_jax.data import folder as folder_lib
 from mlm_jax.data import loader as loader_lib
 from mlm_jax.data import prepare
 from mlm_jax.data import store
+from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.evaluation import heldout
 from mlm_jax.evaluation import score_run
 from mlm_jax.evaluation import slices
@@ -35,7 +36,9 @@ Config = Any
 Log = Callable[[str], None]
 
 
-def run(config: Config, workdir, log: Log = print, profile: bool = False) -> bool:
+def run(
+  config: Config, workdir: str | pathlib.Path, log: Log = print, profile: bool = False
+) -> bool:
   """Pretrains in workdir, from wherever it is; returns whether the run is complete.
 
   See launch.run, also for several processes.
@@ -44,12 +47,15 @@ def run(config: Config, workdir, log: Log = print, profile: bool = False) -> boo
   return launch.run(config, workdir, functools.partial(make_problem, config, workdir), log, profile)
 
 
-def make_problem(config: Config, workdir, mesh: jax.sharding.Mesh, log: Log) -> problem_lib.Problem:
+def make_problem(
+  config: Config, workdir: str | pathlib.Path, mesh: jax.sharding.Mesh, log: Log
+) -> problem_lib.Problem:
   """Returns the Problem of a resolved config; its data is prepared in workdir where it is missing.
 
   Of several processes the first one prepares, and the others open what it made.
   """
   check(config, mesh)
+  # The others call it afterwards, find everything prepared, and only open it.
   make = lambda: prepare_data(config, workdir, log)
   prepared = distributed.on_first(make) or make()
   for each in prepared:
@@ -59,7 +65,7 @@ def make_problem(config: Config, workdir, mesh: jax.sharding.Mesh, log: Log) -> 
 
 def resolve(config: Config) -> Config:
   """Returns the config with the numbers of its model's size written out, checked."""
-  config = config.copy_and_resolve_references()
+  config = config.copy_and_resolve_references()  # the caller's own is left as it is
   models.resolve(config.model)
   config_lib.check(config)
   if config.model.width % config.model.heads:
@@ -82,17 +88,21 @@ def resolve(config: Config) -> Config:
       'config.model.init = neighbours is for the families bert, roberta and electra, with '
       'tables as wide as the layers, those of a generator too'
     )
-  config.lock()
+  config.lock()  # from here on nothing can be added, so a misspelled key is an error
   return config
 
 
-def prepare_data(config, workdir, log: Log = print) -> list[store.Prepared]:
+def prepare_data(
+  config: Config, workdir: str | pathlib.Path, log: Log = print
+) -> list[store.Prepared]:
   """Returns the prepared data of each stage of a run, made where it is missing.
 
   All stages share the tokenizer of the first.
   """
+  # Stages that read the same rows share what is prepared.
   made, prepared = {}, []
   for _, stage in config_lib.stages(config):
+    # What is prepared depends on these three; stages differ in nothing else of their data.
     folder = folder_lib.of_stage(config, workdir, stage)
     what = folder, stage.data.row_length, stage.data.max_segments
     if what not in made:
@@ -116,14 +126,16 @@ def check(config: Config, mesh: jax.sharding.Mesh) -> None:
     'evaluation.batch_size', config.evaluation.batch_size, devices, 'data x fsdp devices'
   )
   sharding.check_model(mesh, config.model)
+  # A generator has fewer heads and less width, which may not be divisible where the model's are.
   if config.objective.name == 'rtd':
     sharding.check_model(mesh, objectives.generator_config(config))
   # Every piece of the config that decides about the parameters is here but the vocabulary.
+  # A parameter without a decay rule is found here, before a corpus is prepared.
   objective = objectives.make(config, config.data.vocab_size, pad_id=0, sep_id=0, head_rows=1)
   optim.decayed(config.optim, jax.eval_shape(objective.init, rng.root_key(0)))
 
 
-def _check_batch(config, devices):
+def _check_batch(config: Config, devices: int) -> None:
   """Raises UserError where a stage's batch does not divide as it must."""
   parts = devices * config.grad_accumulation_steps
   sharding.check_divides(
@@ -159,7 +171,8 @@ def problem(
     _stage(first, stage, prepared[number], mesh, _rows_before(stages, prepared, number))
     for number, (first, stage) in enumerate(stages)
   )
-  objective, last = made[0].objective, stages[-1][1]
+  objective: Any = made[0].objective  # by its type, a Stage has any task's objective
+  last = stages[-1][1]
   held_out = _held_out(last, prepared[-1], mesh)
   return problem_lib.Problem(
     stages=made,
@@ -172,6 +185,7 @@ def problem(
     aux=made[0].hparams.learned,
     init_params=_init_params(config, objective, prepared[0].tokenizer, log),
     final_reports={slices.FILE: held_out.slices},
+    # Perplexity from the mean loss: a mean of perplexities would be another number.
     means=lambda sums: heldout.with_perplexity(metrics.means(sums)),
     work=functools.partial(_work, objective),
     shown=('loss', 'accuracy'),
@@ -185,21 +199,25 @@ def problem(
   )
 
 
-def _fingerprints(prepared):
+def _fingerprints(prepared: list[store.Prepared]) -> dict[str, str]:
   """Returns {name: text} of what the run's data must stay."""
   fingerprints = {
     'tokenizer': prepared[0].tokenizer.sha256,
     'data_fingerprint': prepared[0].fingerprint,
   }
   for each in prepared:
+    # A stage with other rows has a fingerprint of its own, named by its rows.
     if each.fingerprint != prepared[0].fingerprint:
       name = f'{each.row_length}x{each.manifest["settings"]["max_segments"]}'
       fingerprints[f'data_fingerprint_{name}'] = each.fingerprint
   return fingerprints
 
 
-def _rows_before(stages, prepared, number):
+def _rows_before(
+  stages: list[tuple[int, Config]], prepared: list[store.Prepared], number: int
+) -> int:
   """Returns how many rows of a stage's data the stages before it have drawn."""
+  # A stage on the same data continues where the last one ended, or it would repeat its rows.
   ends = [first for first, _ in stages[1:]]
   return sum(
     (end - first) * stage.batch_size
@@ -208,7 +226,9 @@ def _rows_before(stages, prepared, number):
   )
 
 
-def _stage(first, config, prepared, mesh, begin):
+def _stage(
+  first: int, config: Config, prepared: store.Prepared, mesh: jax.sharding.Mesh, begin: int
+) -> problem_lib.Stage:
   """Returns the Stage of one stage's config; its data continues behind `begin` rows."""
   policy = masking.make(prepared.table, length=prepared.row_length, **config.masking.to_dict())
   loader = loader_lib.Loader(
@@ -221,6 +241,7 @@ def _stage(first, config, prepared, mesh, begin):
     begin=begin,
     local=sharding.local_rows(mesh, config.batch_size),
   )
+  # By default all rows that a device has of a micro-batch share one prediction buffer.
   rows = config.batch_size // (sharding.row_parts(mesh) * config.grad_accumulation_steps)
   objective = _objective(config, prepared.tokenizer, config.model.head_rows or rows, policy.counted)
   return problem_lib.Stage(
@@ -233,22 +254,32 @@ def _stage(first, config, prepared, mesh, begin):
   )
 
 
-def _objective(config, tokenizer, head_rows, counted='', predict_all=None):
+def _objective(
+  config: Config,
+  tokenizer: tokenizer_lib.Tokenizer,
+  head_rows: int,
+  counted: str = '',
+  predict_all: bool | None = None,
+) -> objectives.Objective:
   return objectives.make(
     config, tokenizer.size, tokenizer.pad_id, tokenizer.sep_id, head_rows, counted, predict_all
   )
 
 
-def _held_out(config, prepared, mesh):
+def _held_out(
+  config: Config, prepared: store.Prepared, mesh: jax.sharding.Mesh
+) -> score_run.HeldOut:
   """Returns the held-out rows and what scores them: over the chosen positions alone."""
+  # Not predict_all, which would mix in tokens that the model sees: the loss could not be compared.
   placement = sharding.Placement(mesh, config.evaluation.batch_size)
   rows = config.evaluation.batch_size // placement.parts
   objective = _objective(config, prepared.tokenizer, rows, predict_all=False)
   return score_run.held_out(config, prepared, objective, placement)
 
 
-def _work(objective, sums):
+def _work(objective: objectives.Objective, sums: problem_lib.Sums) -> dict[str, float]:
   """Returns the tokens and FLOPs of the training steps whose metrics were summed."""
+  # The metric `padding` is (padding, all positions); the weight of `loss` counts predictions.
   padding, tokens = sums['padding']
   useful = float(tokens - padding)
   attended, predicted = float(sums['attended'][0]), float(sums['loss'][1])
@@ -259,13 +290,14 @@ def _work(objective, sums):
   }
 
 
-def _init(config, objective):
-  """Returns init(key) -> params, as config.init says."""
+def _init(config: Config, objective: objectives.Objective) -> Callable[[jax.Array], Any]:
+  """Returns init(key) -> params, as config.init says; config is the group `model`."""
   if config.init == 'normal':
     return objective.init
 
-  def init(key):
+  def init(key: jax.Array) -> Any:
     params = neighbour_init.start(objective.init(key), objective.encoder.architecture)
+    # A generator is an encoder too, of another size.
     if 'generator' in params:
       params['generator'] = neighbour_init.start(
         params['generator'], objective.mlm.model.architecture
@@ -275,7 +307,12 @@ def _init(config, objective):
   return init
 
 
-def _init_params(config, objective, tokenizer, log):
+def _init_params(
+  config: Config,
+  objective: objectives.Objective,
+  tokenizer: tokenizer_lib.Tokenizer,
+  log: Log,
+) -> dict[str, jax.Array] | None:
   """Returns {path: array} of what the run in config.init_from gives, None without one.
 
   Of the same objective that is all; of another one it is the encoder, and the heads are new.
@@ -287,6 +324,7 @@ def _init_params(config, objective, tokenizer, log):
   if not place:
     return None
   model = saved.open_model(place)
+  # With other ids the embeddings would be those of other pieces, and no shape would tell.
   if model.fingerprints.get('tokenizer') != tokenizer.sha256:
     raise config_lib.UserError(
       f'config.init_from = {place} has another tokenizer than the data; prepare them with '
@@ -294,12 +332,15 @@ def _init_params(config, objective, tokenizer, log):
     )
   ours = jax.eval_shape(objective.init, rng.root_key(0))
   given = model.params
+  # With the same structure everything is taken. Else the encoder is; and of another objective not
+  # the head, which may predict something else under the same name.
   if not _same_structure(ours, given):
     theirs = _objective(model.config, tokenizer, head_rows=1)
     given = theirs.encoder_params(given)
     if model.config.objective.name != config.objective.name:
       given = {name: each for name, each in given.items() if name != 'head'}
   encoder = jax.eval_shape(objective.encoder.init, rng.root_key(0))
+  # Without all of the encoder the run would start from a mixture of trained and random layers.
   needed = tuple(name for name in encoder if name != 'head')
   try:
     taken, new = saved.matching(ours, given, needed)
@@ -315,6 +356,6 @@ def _init_params(config, objective, tokenizer, log):
   return taken
 
 
-def _same_structure(ours, theirs):
-  """Whether two trees have the same paths."""
+def _same_structure(ours: Any, theirs: Any) -> bool:
+  """Returns whether two trees have the same paths."""
   return trees.paths(ours).keys() == trees.paths(theirs).keys()

@@ -5,12 +5,14 @@ manifest of every file's hash is written into the step's folder. A step without
 one is unverified: the process died between the two.
 """
 
+from collections.abc import Callable
 import concurrent.futures
 import json
 import math
 import pathlib
 import re
 import shutil
+from typing import Any
 
 import jax
 from orbax.checkpoint import v1 as ocp
@@ -21,6 +23,9 @@ from mlm_jax.training import distributed
 
 MANIFEST = 'sha256.json'
 UNVERIFIED = f'was never verified: it has no {MANIFEST}'
+
+PyTree = Any
+Parts = dict[str, PyTree]
 
 
 class Checkpoints:
@@ -33,14 +38,22 @@ class Checkpoints:
     largest_is_best: whether the best checkpoint is that of the largest score.
   """
 
-  def __init__(self, folder, config, log=print, largest_is_best=False):
+  def __init__(
+    self,
+    folder: str | pathlib.Path,
+    config: Any,
+    log: Callable[[str], None] = print,
+    largest_is_best: bool = False,
+  ):
+    # Orbax refuses a path that is not absolute.
     self._folder = pathlib.Path(folder).absolute()
     self._config, self._log = config, log
     self._largest_is_best = largest_is_best
+    # Hashing a large checkpoint takes long; training continues beside it.
     self._thread = concurrent.futures.ThreadPoolExecutor(1)
-    self._pending = None
+    self._pending: concurrent.futures.Future | None = None
 
-  def save(self, step, parts, score=None):
+  def save(self, step: int, parts: Parts, score: float | None = None) -> None:
     """Starts to save; waits for the save before it.
 
     Args:
@@ -49,18 +62,20 @@ class Checkpoints:
         this returns, so the caller may donate them.
       score: of the evaluation at this step where there is one; ranks the best.
     """
+    # One at a time: each holds a copy of the whole state in the host's memory.
     self.wait()
     path = self._folder / str(step)
     self._folder.mkdir(parents=True, exist_ok=True)
     self._saving = step
     try:
-      response = ocp.save_checkpointables_async(path, parts)
+      response = ocp.save_checkpointables_async(str(path), parts)
     except Exception as error:  # Orbax wraps what the file system says in many types.
       raise self._failed(step, error) from error
     self._pending = self._thread.submit(self._finish, response, path, score)
 
-  def wait(self):
+  def wait(self) -> None:
     """Returns when the last save is whole on disk; raises UserError if it failed."""
+    # Forgotten before its result is asked for, so that a failure is raised once only.
     pending, self._pending = self._pending, None
     if pending is None:
       return
@@ -69,14 +84,15 @@ class Checkpoints:
     except Exception as error:
       raise self._failed(self._saving, error) from error
 
-  def _finish(self, response, path, score):
-    response.result()
+  def _finish(self, response: Any, path: pathlib.Path, score: float | None) -> None:
+    response.result()  # until the step is committed, its files may still change
     if distributed.is_first():
       write_manifest(path, score)
       self._prune()
 
-  def _failed(self, step, error):
+  def _failed(self, step: int, error: Exception) -> Exception:
     """Returns what to raise: of several processes one that dies is noticed here too."""
+    # A save ends at a barrier of all processes. Its error has no type of its own, hence words.
     if jax.process_count() > 1 and re.search(
       'barrier|gloo|nccl|coordination', str(error), re.IGNORECASE
     ):
@@ -89,13 +105,13 @@ class Checkpoints:
       + (f'step {intact[-1]} is intact there' if intact else 'no earlier step is there')
     )
 
-  def _prune(self):
+  def _prune(self) -> None:
     scores = {step: _score(self._folder / str(step)) for step in steps(self._folder)}
     for step in set(scores) - kept(scores, self._config, self._largest_is_best):
       # Renamed first: a process that dies in the middle leaves no half step behind.
       shutil.rmtree((self._folder / str(step)).rename(self._folder / f'{step}.removing'))
 
-  def restore_newest(self, abstract_parts):
+  def restore_newest(self, abstract_parts: Parts) -> tuple[int, Parts] | tuple[None, None]:
     """Returns (step, parts) of the newest step that is whole, or (None, None) if there is no step.
 
     Newer steps, which are not whole, are set aside as `<step>.broken` and named in
@@ -105,18 +121,21 @@ class Checkpoints:
     Raises:
       UserError: there are steps, but none can be restored; nothing is moved then.
     """
-    faults = {}
+    faults: dict[int, str] = {}
     distributed.on_first(lambda: faults.update(self._look()))
+    # All load the same step, even where a folder looks different from another machine.
     whole = next((step for step, fault in faults.items() if not fault), -1)
     whole = distributed.from_first(whole)
     if whole >= 0:
+      # Moved only after it has loaded: a program that cannot read any of them moves nothing.
       parts = self._load(whole, abstract_parts)
       self._set_aside({step: fault for step, fault in faults.items() if fault and step > whole})
       return whole, parts
     return self._restore_unverified(faults, abstract_parts)
 
-  def _look(self):
+  def _look(self) -> dict[int, str]:
     """Returns {step: what is wrong with it, or ''}, from the newest to the first that is whole."""
+    # What a process left behind that died while it saved, or while it removed an old step.
     for pattern in ('*.orbax-checkpoint-tmp*', '*.removing'):
       for leftover in self._folder.glob(pattern):
         shutil.rmtree(leftover)
@@ -127,8 +146,12 @@ class Checkpoints:
         break
     return faults
 
-  def _restore_unverified(self, faults, abstract_parts):
+  def _restore_unverified(
+    self, faults: dict[int, str], abstract_parts: Parts
+  ) -> tuple[int, Parts] | tuple[None, None]:
     """Returns (step, parts) as `restore_newest` does, where no step is verified and intact."""
+    # Only the first process knows the faults. The others go through the same rounds, since each
+    # of `from_first` and `_load` needs all of them.
     unverified = [step for step, fault in faults.items() if fault == UNVERIFIED]
     for _ in range(distributed.from_first(len(unverified))):
       step = distributed.from_first(unverified.pop(0) if unverified else -1)
@@ -141,6 +164,7 @@ class Checkpoints:
         f'warning: step {step} in {self._folder} {UNVERIFIED}; '
         'used nevertheless, since no verified step is intact'
       )
+      # From here on it counts as verified, so that a later start does not warn again.
       distributed.on_first(lambda: write_manifest(self._folder / str(step), None))
       self._set_aside({each: fault for each, fault in faults.items() if each > step})
       return step, parts
@@ -152,16 +176,16 @@ class Checkpoints:
       )
     return None, None
 
-  def _load(self, step, abstract_parts):
-    """Returns a step's parts; a whole step that does not load is no broken one: UserError."""
+  def _load(self, step: int, abstract_parts: Parts) -> Parts:
+    """Returns a step's parts; a whole step that does not load is not a broken one: UserError."""
     try:
-      return ocp.load_checkpointables(self._folder / str(step), abstract_parts)
+      return ocp.load_checkpointables(str(self._folder / str(step)), abstract_parts)
     except Exception as error:  # Orbax raises many types.
       raise config_lib.UserError(
         f'checkpoint {self._folder / str(step)} does not load: {config_lib.one_line(error)}'
       ) from error
 
-  def _set_aside(self, faults):
+  def _set_aside(self, faults: dict[int, str]) -> None:
     for step, fault in faults.items() if distributed.is_first() else ():
       path = self._folder / str(step)
       aside = path.with_name(f'{step}.broken')
@@ -171,7 +195,9 @@ class Checkpoints:
       self._log(f'warning: checkpoint {path} {fault}; moved to {aside.name}')
 
 
-def read_model(folder, step: int | None = None, log=print) -> tuple:
+def read_model(
+  folder: str | pathlib.Path, step: int | None = None, log: Callable[[str], None] = print
+) -> tuple[int, PyTree, PyTree]:
   """Returns (step, params, aux) of a checkpoint for reading only: nothing is moved or repaired.
 
   Args:
@@ -200,23 +226,26 @@ def read_model(folder, step: int | None = None, log=print) -> tuple:
   )
 
 
-def _read_model(path):
+def _read_model(path: pathlib.Path) -> tuple[PyTree, PyTree]:
   """Returns a step's (params, aux) on the first device, whatever mesh they were saved on."""
   place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-  saved = ocp.checkpointables_metadata(path).metadata
+  # Shapes come from the checkpoint itself, so that no model need be made to read one. The
+  # optimizer's state, twice the size of the parameters, is not read.
+  saved: Any = ocp.checkpointables_metadata(str(path)).metadata
   parts = {name: saved[name] for name in ('params', 'aux') if name in saved}
   abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), parts)
-  loaded = ocp.load_checkpointables(path, abstract)
+  loaded = ocp.load_checkpointables(str(path), abstract)
   return loaded['params'], loaded.get('aux', {})
 
 
-def steps(folder) -> list[int]:
+def steps(folder: str | pathlib.Path) -> list[int]:
   """Returns the committed steps in a folder, ascending."""
   folder = pathlib.Path(folder)
+  # Until it is committed, and once it is broken or being removed, a step has a longer name.
   return sorted(int(each.name) for each in folder.glob('*') if each.name.isdigit())
 
 
-def _score(path):
+def _score(path: pathlib.Path) -> float | None:
   """Returns the score in a step's manifest; None where there is none or it cannot be read."""
   try:
     return json.loads((path / MANIFEST).read_text())['score']
@@ -224,7 +253,7 @@ def _score(path):
     return None
 
 
-def kept(scores: dict, config, largest_is_best: bool = False) -> set[int]:
+def kept(scores: dict[int, float | None], config: Any, largest_is_best: bool = False) -> set[int]:
   """Returns the set of steps that stay.
 
   Args:
@@ -247,6 +276,7 @@ def kept(scores: dict, config, largest_is_best: bool = False) -> set[int]:
 
 def is_log_spaced(step: int) -> bool:
   """Returns whether step is 0, 1, 2, 4, 8, ..."""
+  # A power of two has a single bit, which step - 1 lacks.
   return step & (step - 1) == 0 if step else True
 
 

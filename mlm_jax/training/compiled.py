@@ -1,6 +1,7 @@
 """A problem's functions, jitted on a mesh: the optimizer, the step and where arrays lie."""
 
 from collections.abc import Callable
+from collections.abc import Mapping
 import dataclasses
 from typing import Any
 
@@ -39,7 +40,7 @@ class Compiled:
   batch: Callable
   state: Any
   metrics: Any
-  evaluators: dict[str, Callable]
+  evaluators: Mapping[str, Callable]
   steps_ahead: int
   peak: float | None
   runs: int = 1
@@ -47,7 +48,13 @@ class Compiled:
   parts: Callable = lambda tree: [tree]
 
 
-def optimizer_step(objective, config, mesh=None, state=None, optim_config=None) -> Callable:
+def optimizer_step(
+  objective: problem_lib.Objective,
+  config: Any,
+  mesh: jax.sharding.Mesh | None = None,
+  state: step_lib.TrainState | None = None,
+  optim_config: Any = None,
+) -> Callable:
   """Returns step(state, hparams, batch, root_key) -> (state, metrics).
 
   The one place where optimizer, schedule, step and shardings are put together.
@@ -75,17 +82,18 @@ def optimizer_step(objective, config, mesh=None, state=None, optim_config=None) 
     step,
     in_shardings=(places, whole, sharding.by_rows(mesh), whole),
     out_shardings=(places, whole),
-    donate_argnums=0,
+    donate_argnums=0,  # the new state is written over the old one, so memory holds one
   )
 
 
-def initial_state(init: Callable, config, aux: PyTree = None) -> Callable:
+def initial_state(init: Callable, config: Any, aux: PyTree = None) -> Callable:
   """Returns (key) -> TrainState before the first step, from init(key) -> params."""
   return step_lib.make_init(init, optim.make(config.optim, config.total_steps), aux)
 
 
-def compile_problem(problem: problem_lib.Problem, config, mesh: jax.sharding.Mesh) -> Compiled:
+def compile_problem(problem: problem_lib.Problem, config: Any, mesh: jax.sharding.Mesh) -> Compiled:
   """Returns the jitted init and train steps of one run; compilation happens at the first call."""
+  # Nothing is computed here: shapes alone say where everything will lie.
   init = initial_state(problem.init, config, problem.aux)
   state = jax.eval_shape(init, rng.root_key(0))
   places, whole = sharding.by_rules(mesh, state), sharding.replicated(mesh)
@@ -94,10 +102,11 @@ def compile_problem(problem: problem_lib.Problem, config, mesh: jax.sharding.Mes
   jitted = [optimizer_step(each.objective, each.config, mesh, state) for each in problem.stages]
   placed = jax.tree.map(_placed, state, places)
 
-  def batch(number):
+  def batch(number: int) -> PyTree:
     stage = problem.stages[problem.stage_at(number)]
     return sharding.put(stage.batch(number), mesh, stage.config.batch_size)
 
+  # The shapes of the metrics are needed before the first step: a checkpoint holds a sum of them.
   first_batch = jax.eval_shape(lambda: batch(0))
   metrics = jax.eval_shape(jitted[0], placed, hparams[0], first_batch, rng.root_key(0))[1]
   return Compiled(
@@ -113,18 +122,19 @@ def compile_problem(problem: problem_lib.Problem, config, mesh: jax.sharding.Mes
   )
 
 
-def _with_hparams(step, hparams):
+def _with_hparams(step: Callable, hparams: PyTree) -> Callable:
   return lambda state, batch, key: step(state, hparams, batch, key)
 
 
-def _of_one(evaluator):
+def _of_one(evaluator: Callable) -> Callable:
   return lambda params, aux, progress: [evaluator(params, aux, progress)]
 
 
-def _placed(x, place):
+def _placed(x: Any, place: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
   return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)
 
 
-def _peak(mesh):
+def _peak(mesh: jax.sharding.Mesh) -> float | None:
+  # Devices are taken to be of one kind; for an unknown kind no utilisation is shown.
   one = flops.peak(mesh.devices.flat[0].device_kind)
   return one and one * mesh.devices.size

@@ -4,6 +4,7 @@ from collections.abc import Callable
 import contextlib
 import pathlib
 import shutil
+from typing import Any
 
 import jax
 
@@ -18,7 +19,7 @@ Log = Callable[[str], None]
 
 
 def run(
-  config,
+  config: Any,
   workdir: str | pathlib.Path,
   make_problem: Callable[[jax.sharding.Mesh, Log], problem_lib.Problem],
   log: Log = print,
@@ -42,6 +43,7 @@ def run(
   if not distributed.is_first():
     log = lambda line: None
   with distributed.together(), contextlib.ExitStack() as stack:
+    # Before anything is written: processes with different programs would wait for each other.
     distributed.check_equal(config_lib.to_json(config), 'config')
     is_finished = distributed.on_first(lambda: enter(stack, workdir, config, log))
     if distributed.from_first(bool(is_finished)):
@@ -53,7 +55,7 @@ def run(
     return loop.run(problem, config, workdir, mesh, log, profile)
 
 
-def enter(stack: contextlib.ExitStack, workdir: pathlib.Path, config, log: Log) -> bool:
+def enter(stack: contextlib.ExitStack, workdir: pathlib.Path, config: Any, log: Log) -> bool:
   """Holds a run's folder until the stack ends; returns whether the run there is finished.
 
   Raises:
@@ -68,8 +70,9 @@ def enter(stack: contextlib.ExitStack, workdir: pathlib.Path, config, log: Log) 
   return True
 
 
-def furnish(workdir: pathlib.Path, config, problem: problem_lib.Problem) -> None:
+def furnish(workdir: pathlib.Path, config: Any, problem: problem_lib.Problem) -> None:
   """Writes what a run's folder holds before its first step: environment, config, artifacts."""
+  # First, since it refuses a run whose data has changed.
   workdir_lib.record_environment(workdir, problem.fingerprints)
   workdir_lib.write_config(workdir, config)
   for name, path in problem.artifacts.items():

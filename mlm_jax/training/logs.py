@@ -1,9 +1,11 @@
 """The logs of a run: metrics.jsonl and its siblings, and TensorBoard events."""
 
+from collections.abc import Iterator
 import json
 import math
 import os
 import pathlib
+from typing import Any
 
 import tensorboardX
 
@@ -29,16 +31,17 @@ class Logs:
     self._files, self._board = {}, None
     if not writes:
       return
+    # What a run wrote behind its last checkpoint it writes again when it has resumed.
     for name in LOGS:
       _cut(self._workdir / name, step)
-    self._files = {name: open(self._workdir / name, 'a', buffering=1) for name in LOGS}
+    self._files = {name: open(self._workdir / name, 'a', buffering=1) for name in LOGS}  # by line
     self._board = (
       tensorboardX.SummaryWriter(str(self._workdir / 'tensorboard'), purge_step=step + 1)
       if tensorboard
       else None
     )
 
-  def write(self, name: str, step: int, values: dict) -> dict:
+  def write(self, name: str, step: int, values: dict[str, Any]) -> dict[str, Any]:
     """Appends {step, **values} to a log and, but for lists, to TensorBoard; returns the line."""
     line = {'step': step, **{key: _written(value) for key, value in values.items()}}
     if not self._files:
@@ -46,6 +49,7 @@ class Logs:
     print(json.dumps(line), file=self._files[name + '.jsonl'])
     if self._board:
       for key, value in values.items():
+        # Finite numbers alone: TensorBoard takes no lists, and a NaN is null in the JSON too.
         if not isinstance(value, list) and math.isfinite(value):
           self._board.add_scalar(f'{name}/{key}', value, step)
     return line
@@ -62,18 +66,19 @@ class Logs:
     if self._board:
       self._board.flush()
 
-  def __enter__(self):
+  def __enter__(self) -> 'Logs':
     return self
 
-  def __exit__(self, *unused):
+  def __exit__(self, *unused: object) -> None:
     for file in self._files.values():
       file.close()
     if self._board:
       self._board.close()
 
 
-def _written(value):
+def _written(value: Any) -> Any:
   """Returns a value as a log has it: seven digits, null for what is not a finite number."""
+  # Seven digits are a float32's own; JSON has no NaN.
   if not isinstance(value, float):
     return value
   return float(f'{value:.7g}') if math.isfinite(value) else None
@@ -89,7 +94,7 @@ def read_log(workdir: str | os.PathLike, name: str) -> list[dict]:
   return [line for _, line in _lines(path)]
 
 
-def _lines(path):
+def _lines(path: pathlib.Path) -> Iterator[tuple[str, dict]]:
   """Yields (text, content) of each line; a crash may have left the last one unfinished."""
   texts = path.read_text(errors='replace').splitlines(keepends=True) if path.exists() else []
   for number, text in enumerate(texts, 1):
@@ -97,7 +102,7 @@ def _lines(path):
       return
     try:
       content = json.loads(text)
-      content['step']
+      content['step']  # a line without it could not be cut off by `_cut`
     except (ValueError, TypeError, KeyError) as error:
       raise config_lib.UserError(
         f'{path} line {number} is damaged ({config_lib.one_line(error)}); remove that line'
@@ -105,7 +110,7 @@ def _lines(path):
     yield text, content
 
 
-def _cut(path, step):
+def _cut(path: pathlib.Path, step: int) -> None:
   """Drops the lines of steps after `step`, and what a crash left unfinished."""
   if path.exists():
     files.write(path, ''.join(text for text, line in _lines(path) if line['step'] <= step))

@@ -6,10 +6,12 @@ scored comes in a Problem, so every kind of training shares this loop.
 
 import collections
 from collections.abc import Callable
+from collections.abc import Iterator
 import contextlib
 import dataclasses
 import pathlib
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +54,7 @@ class Outcome:
 
 def run(
   problem: problem_lib.Problem,
-  config,
+  config: Any,
   workdir: pathlib.Path,
   mesh: jax.sharding.Mesh,
   log: Callable[[str], None] = print,
@@ -104,7 +106,10 @@ def run(
 
 
 def start(
-  problem: problem_lib.Problem, config, compiled: compiled_lib.Compiled, record: run_log.Recorder
+  problem: problem_lib.Problem,
+  config: Any,
+  compiled: compiled_lib.Compiled,
+  record: run_log.Recorder,
 ) -> tuple[run_log.RunState, int]:
   """Returns (RunState, step) of one run: restored, or new at step 0."""
   whole = compiled.state.step.sharding
@@ -128,7 +133,7 @@ def start(
 
 def advance(
   problem: problem_lib.Problem,
-  config,
+  config: Any,
   compiled: compiled_lib.Compiled,
   records: list[run_log.Recorder],
   run_state: run_log.RunState,
@@ -173,6 +178,7 @@ def advance(
       if trace:
         trace.at(step)
       run_state = loop.advance(step, run_state, loop.wait_for(batches), root_key)
+      # Before the save, which keeps the score with the step.
       is_best = loop.evaluate(step, run_state)
       stopping = stop.at(step)  # a signal that comes later counts at the next step
       if stopping or is_best or step == last or loop.save_is_due(step):
@@ -184,7 +190,7 @@ def advance(
   return loop.outcomes
 
 
-def _zeros(tree):
+def _zeros(tree: Any) -> Any:
   return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), tree)
 
 
@@ -196,25 +202,38 @@ class _Loop:
     outcomes: {number: Outcome} of those that have.
   """
 
-  def __init__(self, problem, config, compiled, records, first, progress):
+  def __init__(
+    self,
+    problem: problem_lib.Problem,
+    config: Any,
+    compiled: compiled_lib.Compiled,
+    records: list[run_log.Recorder],
+    first: int,
+    progress: progress_lib.Progress,
+  ):
     self._problem, self._config, self._compiled = problem, config, compiled
     self._progress = progress
     self._add = jax.jit(metrics_lib.add)
     self._in_flight = collections.deque()  # what tells that a step has ended, and how
-    self._unwritten = []  # (step, window, its steps, timing), read when no longer new
+    # (step, window, its steps, timing). Written one step later, when the devices have work again:
+    # to read a window at once would leave them idle.
+    self._unwritten: list[tuple[int, Any, int, dict]] = []
     self._window_first = first - first % config.log.every  # the window was restored with the state
-    self._stage = None  # of the last step; the first step of each compiles
-    self._saved = first or None  # the last step that was; a run starts from a saved one
-    self.live, self.outcomes = dict(enumerate(records)), {}
+    self._stage: int | None = None  # of the last step; the first step of each compiles
+    self._saved: int | None = first or None  # the last that was; a run starts from a saved one
+    self.live: dict[int, run_log.Recorder] = dict(enumerate(records))
+    self.outcomes: dict[int, Outcome] = {}
 
-  def wait_for(self, batches):
+  def wait_for(self, batches: Iterator[Any]) -> Any:
     """Returns the next batch; the time that this takes counts as waiting for data."""
     began = time.perf_counter()
     batch = next(batches)
     self._progress.waited(time.perf_counter() - began)
     return batch
 
-  def advance(self, step, run_state, batch, root_key):
+  def advance(
+    self, step: int, run_state: run_log.RunState, batch: Any, root_key: jax.Array
+  ) -> run_log.RunState:
     """Queues one step; writes the metrics that earlier steps left behind."""
     number = self._problem.stage_at(step - 1)
     is_new, self._stage = number != self._stage, number
@@ -231,8 +250,9 @@ class _Loop:
       window = _zeros(window)
     return run_state._replace(state=state, window=window)
 
-  def _read_steps(self, in_flight):
+  def _read_steps(self, in_flight: int) -> None:
     """Waits until no more steps than that are in flight; looks at how the others ended."""
+    # Only what is looked at is copied to the host, for this happens at every step.
     watched = {'gradient_norm', self._problem.spike_metric}
     while len(self._in_flight) > in_flight:
       step, skipped, sums = self._in_flight.popleft()
@@ -241,15 +261,16 @@ class _Loop:
       for r, record in self.live.items():
         record.ended(step, int(ends[r][0]), metrics_lib.means(ends[r][1]))
 
-  def look_back(self, step, run_state):
+  def look_back(self, step: int, run_state: run_log.RunState) -> None:
     """Looks at how the last step ended before this process: it may have been one too many."""
     for r, record in self.live.items():
       record.ended(step, int(self._compiled.part(run_state, r).state.skipped), {})
 
-  def evaluate(self, step, run_state):
+  def evaluate(self, step: int, run_state: run_log.RunState) -> bool:
     """Evaluates where it is due; returns whether it was some run's best, and so to be saved."""
     if step % self._config.evaluation.every and step != self._config.total_steps:
       return False
+    # Outside of the pause: to wait for steps that are still running is training time.
     self._read_steps(0)
     self._write_metrics()
     state, progress = run_state.state, step / self._config.total_steps
@@ -260,10 +281,12 @@ class _Loop:
       }
     is_best = False
     for r, record in self.live.items():
+      # Not `or`: every run's evaluation is to be written.
       is_best |= record.evaluated(step, {name: each[r] for name, each in results.items()})
     return is_best
 
-  def save_is_due(self, step):
+  def save_is_due(self, step: int) -> bool:
+    """Returns whether the config asks for a checkpoint of this step."""
     config = self._config.checkpoint
     return (
       step % config.every == 0
@@ -271,20 +294,23 @@ class _Loop:
       or (config.log_spaced and checkpoint.is_log_spaced(step))
     )
 
-  def save(self, step, run_state):
+  def save(self, step: int, run_state: run_log.RunState) -> None:
     """Starts to save every run; its logs up to here reach the disk before the step does."""
     self._save(step, run_state, self.live)
     self._saved = step
 
-  def _save(self, step, run_state, records):
+  def _save(
+    self, step: int, run_state: run_log.RunState, records: dict[int, run_log.Recorder]
+  ) -> None:
+    # A resumed run reads logs only up to its checkpoint, so what came before must be in them.
     self._read_steps(0)
     self._write_metrics()
     with self._progress.paused():
       for r, record in records.items():
         record.save(step, self._compiled.part(run_state, r))
 
-  def leave_ended(self, step, run_state):
-    """Saves the runs that end at this step, writes their reports, and goes on without them."""
+  def leave_ended(self, step: int, run_state: run_log.RunState) -> None:
+    """Saves the runs that end at this step, writes their reports, and continues without them."""
     ended = {r: outcome for r in self.live if (outcome := self._outcome(r, step))}
     if ended and self._saved != step:
       self._save(step, run_state, {r: self.live[r] for r in ended})
@@ -297,7 +323,7 @@ class _Loop:
           record.report(step, state.params, state.aux)
           record.finish(step, outcome.why)
 
-  def _outcome(self, r, step):
+  def _outcome(self, r: int, step: int) -> Outcome | None:
     """Returns the Outcome of a run that ends at this step, None where it continues."""
     record = self.live[r]
     if record.diverged:
@@ -312,7 +338,8 @@ class _Loop:
       return Outcome('done', record.why_stopped)
     return Outcome('done', ALL_STEPS) if step == self._config.total_steps else None
 
-  def _write_metrics(self):
+  def _write_metrics(self) -> None:
+    """Writes the windows that are complete; waits for the devices where they are not done."""
     for step, window, steps, timing in self._unwritten:
       sums_R, lines = self._compiled.parts(jax.device_get(window)), []
       for r, record in self.live.items():

@@ -46,12 +46,15 @@ def train(
     unify: see vectorized.assemble.
   """
   outcomes = {}
+  # Each round joins at least one more run to those furthest behind, or ends some.
   while left := {workdir: each for workdir, each in runs.items() if workdir not in outcomes}:
     outcomes |= _catch_up(left, log, unify)
   return {workdir: outcomes[workdir] for workdir in runs}
 
 
-def _catch_up(runs, log, unify):
+def _catch_up(
+  runs: dict[pathlib.Path, Run], log: Callable[[str], None], unify: Callable[[list], list]
+) -> dict[pathlib.Path, loop.Outcome]:
   """Trains the runs that are furthest behind until they have caught up with the next.
 
   Returns {folder: Outcome} of those that ended.
@@ -59,11 +62,12 @@ def _catch_up(runs, log, unify):
   compiled, records, run_states, steps = _restore(runs, log)
   first, total = min(steps.values()), next(iter(runs.values())).config.total_steps
   last = min((step for step in steps.values() if step > first), default=total)
+  # One step counter serves all the runs of a group, so they must be at the same step.
   group = [workdir for workdir in runs if steps[workdir] == first]
   names = ', '.join(each.name for each in group)
   log(f'{len(group)} runs train as one from step {first} to {last}: {names}')
   pick = lambda what: [what[workdir] for workdir in group]
-  configs, problems = zip(*pick(runs), strict=True)
+  configs, problems = map(list, zip(*pick(runs), strict=True))
   together, keys_S = vectorized.assemble(configs, problems, compiled, unify)
   run_state = vectorized.stacked(pick(run_states), together)
   ended = loop.advance(
@@ -74,13 +78,22 @@ def _catch_up(runs, log, unify):
     if outcome.state == 'diverged':
       log(f'{workdir.name} diverged: {outcome.why}')
   if any(outcome.state == 'stopped' for outcome in outcomes.values()):
+    # The signal is for the whole process: runs that wait for the others to catch up stop too.
     stopped = next(each for each in outcomes.values() if each.state == 'stopped')
     outcomes = dict.fromkeys(runs, stopped) | outcomes
   return outcomes
 
 
-def _restore(runs, log):
+def _restore(
+  runs: dict[pathlib.Path, Run], log: Callable[[str], None]
+) -> tuple[
+  compiled_lib.Compiled,
+  dict[pathlib.Path, run_log.Recorder],
+  dict[pathlib.Path, run_log.RunState],
+  dict[pathlib.Path, int],
+]:
   """Returns (Compiled of one run, and by folder: Recorder, RunState, its step)."""
+  # One program restores all of them, since they differ in numbers alone.
   mesh = sharding.largest_mesh(1)
   lead = next(iter(runs.values()))
   compiled = compiled_lib.compile_problem(lead.problem, lead.config, mesh)

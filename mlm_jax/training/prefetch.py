@@ -2,19 +2,20 @@
 
 import collections
 from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Generator
 import concurrent.futures
 from typing import Any
 
 
 def prefetch(
   batch_at: Callable[[int], Any], start: int, stop: int, depth: int = 2
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
   """Yields batch_at(i) for i in [start, stop), `depth` of them made ahead.
 
   It runs in one background thread; what it raises is raised here, at the batch it belongs to.
   Closing the generator ends the thread.
   """
+  # One worker, so that batches are made in order and never two at a time.
   executor = concurrent.futures.ThreadPoolExecutor(1, 'prefetch')
   ahead = collections.deque()
   try:

@@ -5,6 +5,7 @@ stopping, populations and sweeps then work for it without knowing what it trains
 """
 
 from collections.abc import Callable
+from collections.abc import Mapping
 import dataclasses
 from typing import Any
 from typing import Protocol
@@ -15,9 +16,10 @@ import numpy as np
 from mlm_jax.core import metrics
 
 PyTree = Any
-Sums = dict[str, tuple[jax.Array, jax.Array]]
+Sums = dict[str, tuple[jax.Array, jax.Array]]  # {metric: (sum, weight)}, see core/metrics.py
 
 
+# Parameters of the protocol are positional: each objective calls them what they are for it.
 class Objective(Protocol):
   """A loss as pure functions; `prepare` runs outside of the gradient, `loss` inside.
 
@@ -28,7 +30,9 @@ class Objective(Protocol):
   @property
   def coefficients(self) -> dict[str, float]: ...
 
-  def prepare(self, hparams: PyTree, aux: PyTree, batch: PyTree, root_key: jax.Array, progress):
+  def prepare(
+    self, hparams: Any, aux: PyTree, batch: Any, root_key: jax.Array, progress: Any, /
+  ) -> Any:
     """Returns what the loss is computed from: no parameters, no gradient.
 
     Args:
@@ -38,15 +42,21 @@ class Objective(Protocol):
       root_key: from which every draw descends.
       progress: share of the training done, 0 to 1.
     """
+    ...
 
-  def weights(self, inputs: PyTree) -> dict[str, jax.Array]:
+  def weights(self, inputs: Any, /) -> dict[str, jax.Array]:
     """Returns {term: the weight that its sum is divided by}."""
+    ...
 
-  def loss(self, params: PyTree, inputs: PyTree, dropout_key) -> tuple[dict, Sums, PyTree]:
+  def loss(
+    self, params: PyTree, inputs: Any, dropout_key: jax.Array | None, /
+  ) -> tuple[dict[str, jax.Array], Sums, PyTree]:
     """Returns ({term: sum}, {metric: (sum, weight)}, counts for `adapt`)."""
+    ...
 
-  def adapt(self, hparams: PyTree, aux: PyTree, counts: PyTree, step, progress) -> PyTree:
+  def adapt(self, hparams: Any, aux: PyTree, counts: Any, step: Any, progress: Any, /) -> PyTree:
     """Returns `aux` after a step, from its counts; `aux` itself where nothing is learned."""
+    ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,12 +131,13 @@ class Problem:
 
   stages: tuple[Stage, ...]
   init: Callable[[jax.Array], PyTree]
-  evaluators: dict[str, Callable]
+  evaluators: Mapping[str, Callable]
   ranking: Ranking
+  # The four fields above are enough to train; a task may leave out what follows.
   fingerprints: dict[str, str] = dataclasses.field(default_factory=dict)
   aux: PyTree = dataclasses.field(default_factory=dict)
   init_params: dict[str, jax.Array] | None = None
-  final_reports: dict[str, Callable] = dataclasses.field(default_factory=dict)
+  final_reports: Mapping[str, Callable] = dataclasses.field(default_factory=dict)
   stop_rule: Callable[[list[dict]], str] = lambda evaluations: ''
   means: Callable[[Sums], dict[str, float]] = metrics.means
   work: Callable[[Sums], dict[str, float]] = lambda sums: {}
@@ -137,6 +148,7 @@ class Problem:
 
   def stage_at(self, step: int) -> int:
     """Returns the number of the stage that a 0-based step belongs to."""
+    # Stages are in order, so the last one that has begun is the current one.
     return max(n for n, stage in enumerate(self.stages) if stage.first <= step)
 
   def examples(self, step: int) -> np.ndarray:

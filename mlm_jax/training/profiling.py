@@ -16,11 +16,11 @@ class Trace:
     self._running = False
     self._last = 0
 
-  def __enter__(self):
+  def __enter__(self) -> 'Trace':
     return self
 
-  def __exit__(self, *unused):
-    if self._running:
+  def __exit__(self, *unused: object) -> None:
+    if self._running:  # the run ends inside the traced steps
       self._stop()
     elif self._last < self._steps.start:
       self._log(f'profile: none, since the run ended before step {self._steps.start}')
@@ -34,7 +34,7 @@ class Trace:
     elif step == self._steps.stop and self._running:
       self._stop()
 
-  def _stop(self):
+  def _stop(self) -> None:
     jax.profiler.stop_trace()
     self._running = False
     self._log(f'profile: {self._folder}')

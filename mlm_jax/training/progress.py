@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import contextlib
 import sys
 import time
+from typing import Any
 
 import rich.console
 import rich.progress
@@ -28,7 +29,7 @@ class Progress:
   def __init__(
     self,
     problem: problem_lib.Problem,
-    config,
+    config: Any,
     first: int,
     log: Callable[[str], None],
     peak: float | None = None,
@@ -39,7 +40,8 @@ class Progress:
     self._step = first
     self._mark = time.perf_counter()
     self._idle = self._waited = 0.0
-    self._bar = None
+    self._bar: rich.progress.Progress | None = None
+    # A bar in a file would be thousands of lines of control characters.
     if distributed.is_first() and sys.stderr.isatty():
       columns = [
         '{task.description}',
@@ -52,12 +54,12 @@ class Progress:
       self._bar = rich.progress.Progress(*columns, console=rich.console.Console(stderr=True))
       self._task = self._bar.add_task('training', total=self._total, completed=first, figures='')
 
-  def __enter__(self):
+  def __enter__(self) -> 'Progress':
     if self._bar:
       self._bar.start()
     return self
 
-  def __exit__(self, *unused):
+  def __exit__(self, *unused: object) -> None:
     if self._bar:
       self._bar.stop()
 
@@ -75,6 +77,7 @@ class Progress:
   def lap(self, step: int) -> dict[str, float]:
     """Returns the figures of timing.jsonl for the steps since the last call."""
     now = time.perf_counter()
+    # The clock may not have moved between two quick calls; nothing is to be divided by 0.
     seconds, steps = max(now - self._mark - self._idle, 1e-9), step - self._step
     figures = {
       'steps': steps,
@@ -128,6 +131,7 @@ class Progress:
 
   def _speed(self, lines: list[tuple[dict, dict]]) -> Iterator[str]:
     """Yields the first kind of work a second and the utilisation, of all runs together."""
+    # Each run's rate is of the one clock that all share, so rates of runs add up.
     total = lambda name: sum(timing[name] for _, timing in lines)
     kinds = [name for name in lines[0][1] if name.endswith('_per_second')]
     for name in kinds[:1]:

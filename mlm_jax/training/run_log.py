@@ -23,7 +23,7 @@ from mlm_jax.training import step as step_lib
 from mlm_jax.training import stopping
 from mlm_jax.training import workdir as workdir_lib
 
-_ROWS_OF_SPIKE = 64  # examples of a batch that spikes.jsonl names
+_ROWS_OF_SPIKE = 64  # examples of a batch that spikes.jsonl names; a batch may have thousands
 
 
 class RunState(typing.NamedTuple):
@@ -41,7 +41,7 @@ class RunState(typing.NamedTuple):
 
 
 def _to_parts(run_state: RunState) -> dict:
-  """Returns a checkpoint's parts; whoever only uses the model reads `params` and `aux` alone."""
+  """Returns a checkpoint's parts; to use the model alone, `params` and `aux` are enough."""
   state = run_state.state
   # Orbax saves no empty tree.
   aux = {'aux': state.aux} if jax.tree.leaves(state.aux) else {}
@@ -87,7 +87,7 @@ class Recorder:
   def __init__(
     self,
     workdir: pathlib.Path,
-    config,
+    config: Any,
     problem: problem_lib.Problem,
     log: Callable[[str], None] = print,
     name: str = '',
@@ -98,16 +98,18 @@ class Recorder:
     self._saved = checkpoint.Checkpoints(
       workdir / 'checkpoints', config.checkpoint, log, ranking.mode == 'max'
     )
-    self._score = None, None  # (step, score) of the last evaluation
+    self._score: tuple[int | None, float | None] = None, None  # (step, score), last evaluated
     self.diverged, self.why_stopped = 0, ''
 
   def restore(self, abstract: RunState) -> tuple[int, RunState | None]:
     """Returns (step, RunState) of the newest whole checkpoint; (0, None) where there is none."""
     step, parts = self._saved.restore_newest(_to_parts(abstract))
-    return (0, None) if step is None else (step, _from_parts(parts))
+    return (0, None) if step is None or parts is None else (step, _from_parts(parts))
 
   @contextlib.contextmanager
-  def open(self, first: int, losses_M, progress: progress_lib.Progress) -> Iterator['Recorder']:
+  def open(
+    self, first: int, losses_M: Any, progress: progress_lib.Progress
+  ) -> Iterator['Recorder']:
     """Holds the logs open from the step `first` on; a person sees `progress`."""
     self._progress = progress
     self._watch = loss_spikes.Watch(self._config.log.spike, np.asarray(losses_M))
@@ -118,12 +120,13 @@ class Recorder:
       self._evaluations = [line for line in self._logs.read('evaluations') if line['step'] <= first]
       scores = [self._ranked(line) for line in self._evaluations]
       self._best = min((score for score in scores if score is not None), default=math.inf)
+      # Saved after the evaluation that ends it, but the process died before it noted the end.
       if self._evaluations and self._evaluations[-1]['step'] == first:
         self.why_stopped = stopping.reason(self._problem, self._evaluations)
       try:
         yield self
       finally:
-        self._saved.wait()
+        self._saved.wait()  # a save that has begun ends, whatever ends the run
 
   def _ranked(self, line: dict) -> float | None:
     """Returns an evaluation's score, less being better; None where it has none."""
@@ -140,6 +143,7 @@ class Recorder:
       skipped: the non-finite gradients in a row up to it.
       values: of the spike metric and `gradient_norm`.
     """
+    # Steps that were queued ahead may have been skipped too: the last of them has the number.
     if skipped >= self._config.optim.max_consecutive_nonfinite:
       self.diverged = max(self.diverged, skipped)
     metric = self._problem.spike_metric
@@ -185,8 +189,9 @@ class Recorder:
     self._best = min(self._best, score)
     return is_best
 
-  def report(self, step: int, params, aux) -> None:
+  def report(self, step: int, params: Any, aux: Any) -> None:
     """Writes the final reports, JSON files in the run's folder."""
+    # All processes make them, since the parameters lie on the devices of all; one writes.
     for name, make in self._problem.final_reports.items():
       content = {'step': step, **make(params, aux)}
       if distributed.is_first():
@@ -196,6 +201,7 @@ class Recorder:
     """Starts to save; the logs up to here reach the disk before the step does."""
     losses_M = jax.device_put(self._watch.losses_M, run_state.losses_M.sharding)
     evaluated, score = self._score
+    # A checkpoint ahead of its logs would leave a gap in them when the run resumes from it.
     self._logs.flush()
     self._saved.save(
       step,
@@ -205,6 +211,6 @@ class Recorder:
 
   def finish(self, step: int, reason: str) -> None:
     """Notes that the run is finished, once its last step is whole on disk."""
-    self._saved.wait()
+    self._saved.wait()  # a run that counts as finished has a last step that can be read
     if distributed.is_first():
       workdir_lib.finish(self._workdir, step, reason)

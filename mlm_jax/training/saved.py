@@ -3,6 +3,7 @@
 from collections.abc import Callable
 import dataclasses
 import functools
+import os
 import pathlib
 import sys
 from typing import Any
@@ -45,14 +46,16 @@ class SavedModel:
       init: (key) -> params.
       what: the checkpoint does not fit, for the message.
     """
-    expected = jax.eval_shape(init, jax.random.key(0))
+    expected = jax.eval_shape(init, jax.random.key(0))  # shapes alone: nothing is computed
     shapes = lambda tree: jax.tree.map(lambda x: x.shape, tree)
     if shapes(self.params) != shapes(expected):
       raise config_lib.UserError(f'{self.workdir}: the checkpoint does not fit {what}')
 
 
 def open_model(
-  workdir: str | pathlib.Path, step: int | None = None, log: Callable[[str], None] = TO_STDERR
+  workdir: str | os.PathLike[str],
+  step: int | None = None,
+  log: Callable[[str], None] = TO_STDERR,
 ) -> SavedModel:
   """Returns the newest intact checkpoint of the run in workdir, or the one at `step`.
 
@@ -66,6 +69,7 @@ def open_model(
   """
   workdir = pathlib.Path(workdir)
   config = workdir_lib.read_config(workdir)
+  # Of the first start: later ones were refused unless theirs were the same.
   fingerprints = (workdir_lib.read_environment(workdir) or [{}])[0]
   step, params, aux = checkpoint.read_model(workdir / 'checkpoints', step, log)
   return SavedModel(workdir, config, step, params, aux, fingerprints)
@@ -84,6 +88,7 @@ def matching(
   Raises:
     ValueError: a needed leaf is missing in `given`, or a leaf has another shape there.
   """
+  # By path and not by structure: a checkpoint may have more, such as other heads.
   ours, theirs = trees.paths(params), trees.paths(given)
   new = [path for path in ours if path not in theirs]
   for path, leaf in ours.items():

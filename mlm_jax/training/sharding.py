@@ -6,7 +6,9 @@ feed-forward width and vocabulary, over `tensor` (arXiv:1909.08053). The compile
 the communication from where things lie.
 """
 
+from collections.abc import Sequence
 import dataclasses
+from typing import Any
 
 import jax
 from jax.sharding import NamedSharding
@@ -18,7 +20,11 @@ from mlm_jax.core import trees
 
 AXES = ('data', 'fsdp', 'tensor')
 
+PyTree = Any
+
 # Ordered (regex over the path, the mesh axis of each dimension); the first match counts.
+# Projections into heads or the feed-forward width are cut by columns, those back by rows, so the
+# devices of `tensor` need one sum for each pair of them (arXiv:1909.08053, section 3).
 # The optimizer's moments lie where their parameters do: their paths end alike.
 _RULES = (
   (r'.*token/embedding', ('tensor', 'fsdp')),
@@ -31,7 +37,7 @@ _RULES = (
 )
 
 
-def make_mesh(config):
+def make_mesh(config: Any) -> jax.sharding.Mesh:
   """Returns the mesh of the config's group `mesh`.
 
   Raises:
@@ -42,10 +48,12 @@ def make_mesh(config):
   there = f'there are {len(devices)} devices ({devices[0].platform})'
   if count > len(devices):
     raise config_lib.UserError(f'config.mesh.devices = {count}: {there}')
+  # The devices left out might be all of one process, which would then have no rows to load.
   if count < len(devices) and jax.process_count() > 1:
     raise config_lib.UserError(
       f'config.mesh.devices = {count}: {there}, and several processes use them all; set it to 0'
     )
+  # By default, data parallelism takes all the devices that the other two axes leave.
   inner = config.fsdp * config.tensor
   shape = (config.data or max(count // inner, 1), config.fsdp, config.tensor)
   if np.prod(shape) != count:
@@ -62,25 +70,27 @@ def make_mesh(config):
   return _mesh(devices[:count], shape)
 
 
-def largest_mesh(batch_size, most=0):
-  """Returns the mesh over as many of this process's devices (0: all) as there are and divide the
-  batch.
+def largest_mesh(batch_size: int, most: int = 0) -> jax.sharding.Mesh:
+  """Returns the mesh over the most of this process's devices, up to `most` (0: all), for a batch.
+
+  Their number divides the batch.
   """
   devices = jax.local_devices()[: most or None]
   count = max(n for n in range(1, len(devices) + 1) if batch_size % n == 0)
   return _mesh(devices[:count], (count, 1, 1))
 
 
-def _mesh(devices, shape):
+def _mesh(devices: Sequence[jax.Device], shape: tuple[int, ...]) -> jax.sharding.Mesh:
+  # Auto: the compiler divides what lies between; the code says only where arrays begin and end.
   return jax.make_mesh(shape, AXES, (jax.sharding.AxisType.Auto,) * 3, devices=devices)
 
 
-def row_parts(mesh):
+def row_parts(mesh: jax.sharding.Mesh) -> int:
   """Returns the number of parts that the rows of a batch are divided into."""
   return mesh.shape['data'] * mesh.shape['fsdp']
 
 
-def check_divides(key, batch_size, parts, why):
+def check_divides(key: str, batch_size: int, parts: int, why: str) -> None:
   """Raises UserError unless `parts` divides the batch."""
   if batch_size % parts:
     raise config_lib.UserError(
@@ -88,8 +98,9 @@ def check_divides(key, batch_size, parts, why):
     )
 
 
-def check_model(mesh, model):
+def check_model(mesh: jax.sharding.Mesh, model: Any) -> None:
   """Raises UserError where the model, by the config's group `model`, cannot be shared out."""
+  # What _RULES divide; the head size need not be divisible, since whole heads are shared out.
   for axis, name in (('tensor', 'heads'), ('tensor', 'feed_forward'), ('fsdp', 'width')):
     if model[name] % mesh.shape[axis]:
       raise config_lib.UserError(
@@ -102,39 +113,40 @@ def check_model(mesh, model):
     )
 
 
-def replicated(mesh):
+def replicated(mesh: jax.sharding.Mesh) -> NamedSharding:
+  """Returns the sharding of what every device holds as a whole."""
   return NamedSharding(mesh, PartitionSpec())
 
 
-def by_rows(mesh):
-  """The sharding of arrays whose first axis is the batch."""
+def by_rows(mesh: jax.sharding.Mesh) -> NamedSharding:
+  """Returns the sharding of arrays whose first axis is the batch."""
   return NamedSharding(mesh, PartitionSpec(('data', 'fsdp')))
 
 
-def by_rules(mesh, tree):
+def by_rules(mesh: jax.sharding.Mesh, tree: PyTree) -> PyTree:
   """Returns where each leaf of a tree of parameters, or of what is made of them, lies."""
   axes = trees.match(_RULES, tree)
   return jax.tree.map(lambda _, names: NamedSharding(mesh, PartitionSpec(*names)), tree, axes)
 
 
-def local_rows(mesh, batch_size):
+def local_rows(mesh: jax.sharding.Mesh, batch_size: int) -> np.ndarray:
   """Returns the numbers of the rows of a batch that lie on this process's devices, ascending."""
+  # Devices along `tensor` hold the same rows: each row is loaded once.
   places = by_rows(mesh).addressable_devices_indices_map((batch_size,)).values()
   return np.unique(np.concatenate([np.arange(batch_size)[place] for place in places]))
 
 
-def put(batch, mesh, batch_size):
+def put(batch: PyTree, mesh: jax.sharding.Mesh, batch_size: int) -> PyTree:
   """Returns the global batch on the devices, from the rows that `local_rows` names."""
   rows = local_rows(mesh, batch_size)
 
-  def global_array(local):
-    return jax.make_array_from_callback(
-      (batch_size, *local.shape[1:]),
-      by_rows(mesh),
-      lambda index: local[np.searchsorted(rows, index[0].start or 0) :][
-        : batch_size // row_parts(mesh)
-      ],
-    )
+  # `index` asks for rows by their number in the global batch; `local` has this process's alone.
+  def global_array(local: np.ndarray) -> jax.Array:
+    def part(index: Any) -> np.ndarray:
+      begin = np.searchsorted(rows, index[0].start or 0)
+      return local[begin:][: batch_size // row_parts(mesh)]
+
+    return jax.make_array_from_callback((batch_size, *local.shape[1:]), by_rows(mesh), part)
 
   return jax.tree.map(global_array, batch)
 
@@ -166,12 +178,12 @@ class Placement:
     """The sharding of what every device holds as a whole."""
     return replicated(self.mesh)
 
-  def put(self, batch):
+  def put(self, batch: PyTree) -> PyTree:
     """Returns the global batch on the devices, from this process's rows of it."""
     return put(batch, self.mesh, self.batch_size)
 
 
-def split_rows(tree, parts):
+def split_rows(tree: PyTree, parts: int) -> PyTree:
   """Returns the tree with [B, ...] as [parts, B / parts, ...], no row changing device.
 
   Part m takes rows m, m + parts, ...: a contiguous cut would put whole parts on

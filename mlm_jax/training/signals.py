@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
@@ -16,33 +17,34 @@ class StopSignal:
   the signal; JAX listens for SIGTERM then.
   """
 
-  def __init__(self):
+  def __init__(self) -> None:
     self._name = ''
-    self._before = {}
+    self._before: dict[signal.Signals, Any] = {}
 
-  def __enter__(self):
+  def __enter__(self) -> 'StopSignal':
+    # Python allows handlers in the main thread only.
     if threading.current_thread() is threading.main_thread():
       noted = (signal.SIGINT,) if jax.process_count() > 1 else (signal.SIGTERM, signal.SIGINT)
       self._before = {number: signal.signal(number, self._note) for number in noted}
     return self
 
-  def __exit__(self, *unused):
+  def __exit__(self, *unused: object) -> None:
     for number, handler in self._before.items():
       signal.signal(number, handler)
 
-  def at(self, step):
-    """Returns the name of the signal that ends the run at this step, or ''. To be asked at every
-    step.
-    """
+  def at(self, step: int) -> str:
+    """Returns the name of the signal that ends the run at this step, or ''; for every step."""
     if jax.process_count() == 1:
       return self._name
+    # The processes agree on a step that none of them has passed, if all ask at each step.
     return 'SIGTERM' if multihost_utils.reached_preemption_sync_point(step) else ''
 
-  def _note(self, number, frame):
+  def _note(self, number: int, frame: Any) -> None:
     if self._name and number == signal.SIGINT:
       raise KeyboardInterrupt
     self._name = signal.Signals(number).name
     if jax.process_count() > 1:
+      # JAX listens for SIGTERM alone and tells the other processes.
       os.kill(os.getpid(), signal.SIGTERM)
     # Not by `print`, which the signal may have interrupted.
     more = '; once more to stop at once' if number == signal.SIGINT else ''

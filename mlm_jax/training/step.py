@@ -10,6 +10,7 @@ import optax
 
 from mlm_jax.core import metrics as metrics_lib
 from mlm_jax.core import rng
+from mlm_jax.training import problem as problem_lib
 from mlm_jax.training import sharding
 
 PyTree = Any
@@ -36,10 +37,14 @@ class TrainState:
   aux: PyTree = dataclasses.field(default_factory=dict)
 
 
-def make_init(init_params: Callable, optimizer, aux: PyTree | None = None) -> Callable:
+def make_init(
+  init_params: Callable[[jax.Array], PyTree],
+  optimizer: optax.GradientTransformation,
+  aux: PyTree | None = None,
+) -> Callable[[jax.Array], TrainState]:
   """Returns init(key) -> TrainState, from init_params(key) -> params and the first `aux`."""
 
-  def init(key):
+  def init(key: jax.Array) -> TrainState:
     params = init_params(key)
     return TrainState(jnp.int32(0), params, optimizer.init(params), jnp.int32(0), aux or {})
 
@@ -47,7 +52,11 @@ def make_init(init_params: Callable, optimizer, aux: PyTree | None = None) -> Ca
 
 
 def make_train_step(
-  objective, optimizer, learning_rate, total_steps: int, grad_accumulation_steps: int = 1
+  objective: problem_lib.Objective,
+  optimizer: optax.GradientTransformationExtraArgs,
+  learning_rate: Callable[[jax.Array], jax.Array],
+  total_steps: int,
+  grad_accumulation_steps: int = 1,
 ) -> Callable:
   """Returns train_step(state, hparams, batch, root_key) -> (state, metrics), pure.
 
@@ -56,25 +65,32 @@ def make_train_step(
   however it is divided.
   """
 
-  def train_step(state, hparams, batch, root_key):
+  def train_step(
+    state: TrainState, hparams: PyTree, batch: PyTree, root_key: jax.Array
+  ) -> tuple[TrainState, problem_lib.Sums]:
+    # Traced, so that all steps share one program.
     progress = state.step / total_steps
     parts = sharding.split_rows(batch, grad_accumulation_steps)
     inputs = jax.vmap(lambda part: objective.prepare(hparams, state.aux, part, root_key, progress))(
       parts
     )
+    # All weights come before any loss: a mean of the micro-batches' means would count predictions
+    # in a part that has few of them more than those in another one.
     totals = jax.tree.map(jnp.sum, jax.vmap(objective.weights)(inputs))
 
-    def part_gradient(part):
+    def part_gradient(part: Any) -> Any:
       number, inputs = part
+      # By the number of the step and the part: a resumed run draws what an unbroken one draws.
       key = rng.step_key(root_key, 'dropout', state.step, number)
 
-      def mean_loss(params):
+      def mean_loss(params: PyTree) -> tuple[jax.Array, PyTree]:
         sums, metrics, counts = objective.loss(params, inputs, key)
         return combine(objective.coefficients, sums, totals), (metrics, counts)
 
       return jax.grad(mean_loss, has_aux=True)(state.params)
 
     grads, (metrics, counts) = _sum_over_parts(part_gradient, inputs, grad_accumulation_steps)
+    # One number tells it of all: the norm is not finite if any element is not.
     norm = optax.tree.norm(grads)
     finite = jnp.isfinite(norm)
     one = jnp.float32(1)
@@ -89,27 +105,35 @@ def make_train_step(
   return train_step
 
 
-def make_eval_step(objective) -> Callable:
+def make_eval_step(objective: problem_lib.Objective) -> Callable:
   """Returns eval_step(params, aux, hparams, batch, root_key, progress) -> metrics.
 
   Metrics are {name: (sum, weight)}; nothing is dropped out.
   """
 
-  def eval_step(params, aux, hparams, batch, root_key, progress):
+  def eval_step(
+    params: PyTree, aux: PyTree, hparams: PyTree, batch: PyTree, root_key: jax.Array, progress: Any
+  ) -> problem_lib.Sums:
     inputs = objective.prepare(hparams, aux, batch, root_key, progress)
     return objective.loss(params, inputs, None)[1]
 
   return eval_step
 
 
-def combine(coefficients: dict, sums: dict, totals: dict) -> jax.Array:
+def combine(
+  coefficients: dict[str, float], sums: dict[str, jax.Array], totals: dict[str, jax.Array]
+) -> jax.Array:
   """Returns the loss: the sum over terms of coefficient x sum / total; 0 / 0 counts as 0."""
-  return sum(coefficients[term] * sums[term] / jnp.maximum(totals[term], 1e-9) for term in sums)
+  # Not by `where`: the gradient of the branch that is not taken would still be NaN.
+  loss: Any = sum(
+    coefficients[term] * sums[term] / jnp.maximum(totals[term], 1e-9) for term in sums
+  )
+  return loss
 
 
-def _sum_over_parts(part_gradient, inputs, grad_accumulation_steps):
+def _sum_over_parts(part_gradient: Callable, inputs: PyTree, grad_accumulation_steps: int) -> Any:
   """Returns the sums of gradients and metrics over the leading axis of inputs."""
-  if grad_accumulation_steps == 1:
+  if grad_accumulation_steps == 1:  # no loop, which would hold the gradients twice
     return part_gradient((0, jax.tree.map(lambda x: x[0], inputs)))
   parts = (jnp.arange(grad_accumulation_steps), inputs)
   zeros = jax.tree.map(
@@ -122,7 +146,14 @@ def _sum_over_parts(part_gradient, inputs, grad_accumulation_steps):
   return total
 
 
-def _apply(state, grads, aux, finite, totals, optimizer):
+def _apply(
+  state: TrainState,
+  grads: PyTree,
+  aux: PyTree,
+  finite: jax.Array,
+  totals: dict[str, jax.Array],
+  optimizer: optax.GradientTransformationExtraArgs,
+) -> TrainState:
   """Returns the state after one update, or unchanged but for its counters.
 
   Nothing is updated when the gradient is not finite or when all weights are 0.
@@ -130,6 +161,7 @@ def _apply(state, grads, aux, finite, totals, optimizer):
   updates, opt_state = optimizer.update(grads, state.opt_state, state.params, step=state.step)
   params = optax.apply_updates(state.params, updates)
   use = finite & (sum(totals.values()) > 0)
+  # `where` and not `cond`: under vmap over runs a branch becomes a `where` anyway.
   keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(use, a, b), new, old)
   return TrainState(
     state.step + 1,

@@ -30,10 +30,11 @@ def patience(ranking: problem_lib.Ranking) -> Callable[[list[dict]], str]:
   def rule(evaluations: list[dict]) -> str:
     if not ranking.patience:
       return ''
+    # From all lines each time, without a state: so it gives the same after a resume.
     best, since = math.inf, 0
     for line in evaluations:
       score = line.get(ranking.field)
-      # `not <` and not `>=`: a NaN is no improvement.
+      # `not <` and not `>=`: a NaN is not an improvement.
       if score is None or not best_first(ranking, score) < best - ranking.min_delta:
         since += 1
       else:

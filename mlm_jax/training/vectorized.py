@@ -41,6 +41,7 @@ def assemble(
   config, R = configs[0], len(configs)
   mesh = sharding.largest_mesh(R, config.mesh.devices or config.mesh.data)
   whole, divided = (NamedSharding(mesh, spec) for spec in (PartitionSpec(), _DIVIDED))
+  # The order of the data and all keys depend on the seed alone: S of each serve R runs.
   seeds = sorted({each.seed for each in configs})
   stage = problems[0].stages[0]
   hparams = unify([each.stages[0].hparams for each in problems])
@@ -65,10 +66,11 @@ def assemble(
   step = jax.jit(
     over.vmap(_step(config, stage.objective), 1), out_shardings=divided, donate_argnums=1
   )
+  # r is an argument and not a constant, or each run would compile a program of its own.
   part = jax.jit(lambda tree, r: jax.tree.map(lambda x: x[r], tree), out_shardings=whole)
   shape = lambda x: jax.ShapeDtypeStruct((R, *x.shape), x.dtype, sharding=divided)
   together = compiled_lib.Compiled(
-    init=None,
+    init=compiled.init,
     steps=(lambda state, batch_S, keys_S: step(over.leaves, state, batch_S, keys_S),),
     batch=batch,
     state=jax.tree.map(shape, compiled.state),
@@ -92,14 +94,16 @@ def stacked(trees: list, compiled: compiled_lib.Compiled) -> PyTree:
   return jax.tree.map(lambda *x: jax.device_put(np.stack(jax.device_get(x)), place), *trees)
 
 
-def _step(config, objective):
+def _step(config: Any, objective: problem_lib.Objective) -> Callable:
   """Returns step(own, state, batch_S, keys_S) -> (state, metrics) of a run with its own numbers."""
 
-  def step(own, state, batch_S, keys_S):
+  def step(own: Any, state: Any, batch_S: PyTree, keys_S: jax.Array) -> tuple[Any, Any]:
     at_seed = lambda x: x[own['seed']]
+    # A ConfigDict refuses traced numbers in place of floats; the optimizer reads attributes only.
     numbers = types.SimpleNamespace(
       **config.optim.to_dict() | {name: own[name] for name in ('learning_rate', 'weight_decay')}
     )
+    # Made inside of the trace: the optimizer then closes over the run's own traced numbers.
     one = compiled_lib.optimizer_step(objective, config, optim_config=numbers)
     return one(state, own['hparams'], jax.tree.map(at_seed, batch_S), at_seed(keys_S))
 
@@ -116,6 +120,8 @@ class Replicated:
   """
 
   def __init__(self, trees: list, mesh: jax.sharding.Mesh):
+    # A leaf that is equal in all runs is held once, and what depends on such leaves alone, such
+    # as the masks of one policy, is then computed once under vmap.
     self._mesh, self._structure = mesh, jax.tree.structure(trees[0])
     columns = list(zip(*map(jax.tree.leaves, jax.device_get(trees)), strict=True))
     self._axes = [
@@ -138,10 +144,10 @@ class Replicated:
     R, as has all that is returned.
     """
 
-    def one(leaves, *arguments):
+    def one(leaves: list, *arguments: PyTree) -> PyTree:
       return function(jax.tree.unflatten(self._structure, leaves), *arguments)
 
-    def all_of_them(leaves, *arguments):
+    def all_of_them(leaves: list, *arguments: PyTree) -> PyTree:
       axes = [0 if i < states else None for i in range(len(arguments))]
       specs = [_DIVIDED if axis == 0 else PartitionSpec() for axis in axes]
       # Left to the compiler, the division would cost communication that no replica needs.
@@ -156,7 +162,9 @@ class Replicated:
     return all_of_them
 
 
-def _evaluator(evaluators, mesh, unify):
+def _evaluator(
+  evaluators: list, mesh: jax.sharding.Mesh, unify: Callable[[list], list]
+) -> Callable:
   """Returns (params, aux, progress) -> [{metric: value} of each run], from the runs' own.
 
   Evaluators that say how they score a batch (see evaluation/heldout.py) are vmapped; others
@@ -164,6 +172,7 @@ def _evaluator(evaluators, mesh, unify):
   """
   first, R = evaluators[0], len(evaluators)
   if not hasattr(first, 'score'):
+    # On the host, since an evaluator of its own may expect a run's arrays on one device.
     return lambda params, aux, progress: [
       each(*jax.tree.map(lambda x: x[r], jax.device_get((params, aux))), progress)
       for r, each in enumerate(evaluators)
@@ -173,7 +182,7 @@ def _evaluator(evaluators, mesh, unify):
   score = jax.jit(over.vmap(_with_arguments(first.score), 2))
   put = lambda batch: jax.device_put(batch, whole)
 
-  def evaluate(params, aux, progress):
+  def evaluate(params: PyTree, aux: PyTree, progress: Any) -> list[dict[str, float]]:
     progress = jax.device_put(np.float32(progress), whole)
     sums = first.sums(lambda batch: score(over.leaves, params, aux, batch, progress), put)
     return [first.means(jax.tree.map(lambda x: x[r], sums)) for r in range(R)]
@@ -181,5 +190,6 @@ def _evaluator(evaluators, mesh, unify):
   return evaluate
 
 
-def _with_arguments(score):
+def _with_arguments(score: Callable) -> Callable:
+  """Returns score with the hparams first, where `Replicated.vmap` puts what differs."""
   return lambda hparams, params, aux, batch, progress: score(params, aux, hparams, batch, progress)

@@ -1,5 +1,6 @@
 """A run's folder: its lock, its config, where it ran, and whether it is finished."""
 
+from collections.abc import Iterator
 import contextlib
 import fcntl
 import json
@@ -7,6 +8,7 @@ import pathlib
 import platform
 import subprocess
 import sys
+from typing import Any
 
 import jax
 
@@ -15,10 +17,11 @@ from mlm_jax.core import files
 from mlm_jax.training import checkpoint
 
 HELD = 'another process is at work in'  # how it is said that a folder is held
+Path = str | pathlib.Path
 
 
 @contextlib.contextmanager
-def locked(workdir):
+def locked(workdir: Path) -> Iterator[pathlib.Path]:
   """Makes the folder and holds it for this process alone; UserError if it cannot."""
   workdir = pathlib.Path(workdir)
   is_new = not workdir.exists()
@@ -31,8 +34,10 @@ def locked(workdir):
     ) from None
   with file:
     try:
+      # Held by the open file, so the system releases it however the process ends.
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
+      # Another one would cut the logs and remove the checkpoints that the first one writes.
       raise config_lib.UserError(
         f'{HELD} {workdir}; wait for it or choose another --workdir'
       ) from None
@@ -48,10 +53,11 @@ def locked(workdir):
           workdir.rmdir()
 
 
-def check_same(workdir, config):
+def check_same(workdir: Path, config: Any) -> None:
   """Raises UserError if the folder already belongs to a run with another config."""
   if not (pathlib.Path(workdir) / 'config.json').exists():
     return
+  # A run continued under another config would have logs that no single config explains.
   differing = config_lib.differences(config, read_config(workdir))
   if differing:
     keys = '; '.join(
@@ -62,12 +68,12 @@ def check_same(workdir, config):
     )
 
 
-def write_config(workdir, config):
+def write_config(workdir: Path, config: Any) -> None:
   """Writes config.json."""
   files.write(pathlib.Path(workdir) / 'config.json', config_lib.to_json(config))
 
 
-def read_config(workdir):
+def read_config(workdir: Path) -> Any:
   """Returns the config of the run in workdir."""
   path = pathlib.Path(workdir) / 'config.json'
   if not path.is_file():
@@ -75,7 +81,7 @@ def read_config(workdir):
   return config_lib.from_json(path.read_bytes(), str(path))
 
 
-def record_environment(workdir, fingerprints):
+def record_environment(workdir: Path, fingerprints: dict[str, str]) -> None:
   """Appends where this start runs to environment.json.
 
   Args:
@@ -97,7 +103,7 @@ def record_environment(workdir, fingerprints):
   files.write(path, json.dumps(starts, indent=1) + '\n')
 
 
-def read_environment(workdir):
+def read_environment(workdir: Path) -> list[dict[str, Any]]:
   """Returns the entries of environment.json, one a start; [] where there is none."""
   path = pathlib.Path(workdir) / 'environment.json'
   if not path.exists():
@@ -111,7 +117,8 @@ def read_environment(workdir):
   return starts
 
 
-def _environment():
+def _environment() -> dict[str, Any]:
+  """Returns what a later reader needs to repeat this start."""
   versions = {
     name: __import__(name).__version__ for name in ('jax', 'jaxlib', 'flax', 'optax', 'numpy')
   }
@@ -125,8 +132,9 @@ def _environment():
   }
 
 
-def _commit():
+def _commit() -> str:
   """Returns the commit of the source tree, '' when it is not a checkout."""
+  # Not git's own search: an installed copy may lie inside of somebody else's checkout.
   here = pathlib.Path(__file__).parents[1]
   if not (here.parent / '.git').exists():
     return ''

@@ -32,6 +32,7 @@ import jax
 import numpy as np
 
 from mlm_jax import config
+from mlm_jax.core import batches
 from mlm_jax.core import rng
 from mlm_jax.masking import policy as policy_lib
 from mlm_jax.masking import schedules
@@ -62,7 +63,7 @@ def check(
   Args:
     policy: Policy. One that adapts is checked as it has adapted so far.
     seed: of the masks and of the synthetic rows, 0 to 2**32 - 1.
-    rows, length: of the synthetic batch; what the default finds stands above.
+    rows, length: of the synthetic batch; what the default finds is listed above.
     mask_batch: what masks, on the contract of masking.mask_batch; faster under jit.
 
   Raises:
@@ -70,15 +71,16 @@ def check(
   """
   if not 0 <= seed < 2**32:
     raise config.UserError(f'seed = {seed}: must be from 0 to 2**32 - 1')
+  # At a rate of 0 or 1 nothing is drawn, so that there is little to test.
   stated = [expected.rate(policy, progress) for progress in _PROGRESS]
   whole = next(
     (p for p, rate in zip(_PROGRESS, stated) if rate is None or 0 < rate < 1), _PROGRESS[0]
   )
 
-  def mask(batch, seed=seed, progress=whole):
+  def mask(batch: batches.Batch, seed: int = seed, progress: float = whole) -> policy_lib.Masked:
     return jax.tree.map(np.asarray, mask_batch(policy, rng.root_key(seed), batch, progress))
 
-  def attempt(batch, seed=seed, progress=whole):
+  def attempt(batch: batches.Batch, seed: int = seed, progress: float = whole) -> trial_lib.Trial:
     return trial_lib.trial(policy, batch, mask(batch, seed, progress), seed, progress)
 
   trial = attempt(trial_lib.synthetic_batch(policy.table, rows, length, seed))
@@ -103,6 +105,7 @@ def check(
       for progress in _PROGRESS
       if progress != whole
     ]
+  # Each test may raise a false alarm with probability FALSE_ALARM / TESTS, TESTS times in all.
   if sum(result.p_value is not None for result in found) > results.TESTS:
     raise AssertionError('more tests than the false-alarm rate is shared among')
   return found

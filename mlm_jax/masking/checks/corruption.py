@@ -34,6 +34,7 @@ def action_shares(trial: trial_lib.Trial) -> Iterator[results.Result]:
     pairs_BL = trial.corrupted_BL[:, 1:] & (
       trial.masked.units_BL[:, 1:] == trial.masked.units_BL[:, :-1]
     )
+    # Of independent actions the product of neighbours' deviations has mean 0.
     score_BL = (action_BL == number) - share
     product = (score_BL[:, 1:] * score_BL[:, :-1])[pairs_BL].sum()
     yield results.normal(
@@ -49,6 +50,7 @@ def predicted(trial: trial_lib.Trial) -> Iterator[results.Result]:
   if trial.policy.max_predict_fraction == 1:
     return
   share = float(trial.policy.predict_fraction)
+  # Units are counted by their first tokens, since a unit is predicted as a whole.
   drawn_BL = trial.first_BL & trial.corrupted_BL
   excess_BL = np.where(drawn_BL, trial.masked.chosen_BL - share, 0)
   yield results.normal(

@@ -5,6 +5,7 @@ are uniform, and that masks follow them) and what `expected_weights` names.
 """
 
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,6 @@ from mlm_jax.core import batches
 from mlm_jax.core import rng
 from mlm_jax.masking import policy as policy_lib
 from mlm_jax.masking import schedules
-from mlm_jax.masking import units
 from mlm_jax.masking.checks import expected_weights
 
 
@@ -20,11 +20,12 @@ def rate(policy: policy_lib.Policy, progress: float) -> float | None:
   """Returns the stated rate at a share of the training; None where each row has its own."""
   if policy.schedule.per_row:
     return None
-  return _rate(policy.schedule, *map(float, policy.schedule.ends()), progress)
+  a, b = policy.schedule.ends()
+  return _rate(policy.schedule, float(a), float(b), progress)
 
 
 @functools.singledispatch
-def _rate(schedule, a, b, t):
+def _rate(schedule: schedules.Schedule, a: float, b: float, t: float) -> float:
   """Returns the rate on the way from a to b; of a schedule not known here, what it says itself."""
   del a, b
   return float(schedule.mean_at(t))
@@ -73,6 +74,7 @@ def rates(
 def lengths(units_BL: np.ndarray) -> np.ndarray:
   """Returns int_BL: at a unit's first token its number of tokens, elsewhere 0."""
   B, L = units_BL.shape
+  # First tokens numbered over the whole batch, so that one count does for all rows.
   first_BL = units_BL + L * np.arange(B)[:, None]
   return np.bincount(first_BL[units_BL >= 0], minlength=B * L).reshape(B, L)
 
@@ -92,6 +94,7 @@ def demand(
   if weight_BL is None:
     return np.where(length_BL > 0, rate_B[:, None], 0.0)
   weight_BL = np.where(length_BL > 0, _heaviest(weight_BL, units_BL), 0)
+  # From the heaviest unit on: those that are certain come first.
   order_BL = np.argsort(-weight_BL, axis=1, kind='stable')
   sorted_BL, tokens_BL = (
     np.take_along_axis(x_BL, order_BL, axis=1) for x_BL in (weight_BL, length_BL)
@@ -102,13 +105,15 @@ def demand(
   budget_B1 = (rate_B * length_BL.sum(axis=1))[:, None]
   factor_BL = (budget_B1 - certain_BL) / np.where(rest_BL > 0, rest_BL, 1)
   fits_BL = (factor_BL * sorted_BL <= 1) & (rest_BL > 0)
+  # The first place where what follows is not certain: with fewer certain units c would be too
+  # large for the next one.
   factor_B1 = np.take_along_axis(factor_BL, fits_BL.argmax(axis=1)[:, None], axis=1)
   return np.where(
     fits_BL.any(axis=1)[:, None], factor_B1 * weight_BL, np.where(weight_BL > 0, 1e9, 0)
   )
 
 
-def _heaviest(weight_BL, units_BL):
+def _heaviest(weight_BL: np.ndarray, units_BL: np.ndarray) -> np.ndarray:
   """Returns float64_BL: at a unit's first token the largest weight among its tokens."""
   heaviest_BL = np.zeros(weight_BL.shape)
   rows_BL = np.broadcast_to(np.arange(len(units_BL))[:, None], units_BL.shape)
@@ -139,8 +144,8 @@ def variance(policy: policy_lib.Policy, length_BL: np.ndarray, pi_BL: np.ndarray
   return np.maximum(variance_B, 0)
 
 
-def unit_lengths(unit: units.Unit) -> np.ndarray:
-  """Returns float64 probabilities of the lengths 1, 2, ... of units whose lengths are drawn."""
+def unit_lengths(unit: Any) -> np.ndarray:
+  """Returns float64 probabilities of the lengths 1, 2, ... of a unit that draws_lengths."""
   return np.diff([0, *np.asarray(unit.below_K) / 2.0**32, 1])
 
 

@@ -5,6 +5,7 @@ selection that is not known here, such as a researcher's own.
 """
 
 import functools
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -29,7 +30,12 @@ def of_tokens(
 
 
 @functools.singledispatch
-def _of_tokens(selection: selections.Selection, table, batch, units_BL):
+def _of_tokens(
+  selection: selections.Selection,
+  table: vocabulary.Table,
+  batch: batches.Batch,
+  units_BL: np.ndarray,
+) -> np.ndarray:
   weight_V = of_pieces(selection, table)
   if weight_V is not None:
     return weight_V[batch.tokens_BL]
@@ -57,7 +63,7 @@ def of_pieces(selection: selections.Selection, table: vocabulary.Table) -> np.nd
 
 @of_pieces.register
 def _(selection: frequency.Frequency, table):
-  # By logarithms, from the rarest on.
+  # By logarithms, from the rarest on: another way than the policy's own.
   log_V = np.log1p(np.asarray(table.counts_V, np.float64))
   return np.exp(-float(selection.power) * (log_V - log_V.min()))
 
@@ -69,20 +75,18 @@ def _(selection: content.Content, table):
   counts_V[list(table.special_ids)] = 0
   weight_V, seen = np.ones(table.size), 0.0
   for piece in ordinary[np.argsort(-counts_V[ordinary], kind='stable')]:
-    if seen >= counts_V.sum() / 2:
+    if seen >= counts_V.sum() / 2:  # the piece that passes one half is still frequent
       break
     weight_V[piece] = float(selection.function_weight)
     seen += counts_V[piece]
   return weight_V
 
 
-def _of_losses(loss_C, steps_C):
-  """Returns float32 weight_C: sigmoid(2 z) of the running losses, .5 for what was never seen and
-  class 0.
-  """
+def _of_losses(loss_C: Any, steps_C: Any) -> np.ndarray:
+  """Returns float32 weight_C: sigmoid(2 z) of the running losses, .5 for class 0 and the unseen."""
   steps_C = np.asarray(steps_C, np.float64)
   seen_C = steps_C > 0
-  seen_C[0] = False
+  seen_C[0] = False  # the lack of a class is not one of the classes that are compared
   loss = np.asarray(loss_C, np.float64)[seen_C] / (1 - 0.999 ** steps_C[seen_C])
   weight_C = np.full(len(steps_C), 0.5, np.float32)
   if seen_C.any():
@@ -90,10 +94,8 @@ def _of_losses(loss_C, steps_C):
   return weight_C
 
 
-def _in_steps(weight_N):
-  """Returns float64 weight_N, rounded as `selection` states: to 2**-12 of the largest, at least one
-  step.
-  """
+def _in_steps(weight_N: Any) -> np.ndarray:
+  """Returns float64 weight_N in steps of 2**-12 of the largest, at least one; see `selections`."""
   weight_N = np.asarray(weight_N, np.float32)
   steps_N = np.round(weight_N / (weight_N.max() or np.float32(1)) * np.float32(4096))
   return np.where(weight_N > 0, np.maximum(steps_N, 1), 0) / 4096.0

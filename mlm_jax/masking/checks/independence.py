@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from collections.abc import Iterator
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,9 +12,8 @@ from mlm_jax.masking.checks import results
 from mlm_jax.masking.checks import span_lengths
 from mlm_jax.masking.checks import trial as trial_lib
 
-_FAR = int(
-  np.lcm.reduce(np.arange(1, 23))
-)  # a visit that is the first again with any 1 to 22 copies
+# A visit that is the first again with any 1 to 22 copies; with 23 it would not fit 32 bits.
+_FAR = int(np.lcm.reduce(np.arange(1, 23)))
 
 
 def independence(
@@ -50,20 +50,25 @@ def independence(
   for name, (ours, theirs) in pairs.items():
     # Units that both have: how often they are chosen in both.
     both_BL = ours.first_BL & theirs.first_BL
-    excess = (np.where(both_BL, each.excess_BL, 0) for each in (ours, theirs))
     yield _unrelated(
-      f'independent of {name}', *excess, np.where(both_BL, ours.variance_BL * theirs.variance_BL, 0)
+      f'independent of {name}',
+      np.where(both_BL, ours.excess_BL, 0),
+      np.where(both_BL, theirs.excess_BL, 0),
+      np.where(both_BL, ours.variance_BL * theirs.variance_BL, 0),
     )
     if policy.unit.draws_lengths:
       yield _unrelated(f'spans independent of {name}', *span_lengths.at_both(ours, theirs))
     if policy.schedule.per_row:
       a, b = map(float, policy.schedule.ends())
-      rates = [each.rate_B[:, None] - (a + b) / 2 for each in (ours, theirs)]
-      variance = ((a - b) ** 2 / 12) ** 2
-      yield _unrelated(f'rates independent of {name}', *rates, np.full(rates[0].shape, variance))
+      ours_B1, theirs_B1 = (each.rate_B[:, None] - (a + b) / 2 for each in (ours, theirs))
+      # A uniform number between a and b has the variance (a - b)^2 / 12.
+      variance_B1 = np.full(ours_B1.shape, ((a - b) ** 2 / 12) ** 2)
+      yield _unrelated(f'rates independent of {name}', ours_B1, theirs_B1, variance_B1)
 
 
-def _unrelated(name, ours_BN, theirs_BN, variance_BN):
+def _unrelated(
+  name: str, ours_BN: np.ndarray, theirs_BN: np.ndarray, variance_BN: np.ndarray
+) -> results.Result:
   """Tests that two scores of mean 0 are uncorrelated; variance_BN is that of their product."""
   product_B = (ours_BN * theirs_BN).sum(axis=1)
   # Under an exact budget the units of a row depend on each other, at most where each length
@@ -79,9 +84,10 @@ def _unrelated(name, ours_BN, theirs_BN, variance_BN):
 
 def determinism(trial: trial_lib.Trial, mask: Callable) -> Iterator[results.Result]:
   """Yields Results about the same rows, masked beside other rows; mask(batch) -> Masked."""
+  # A draw that depended on a row's place in its batch would change with either of these.
   order = np.random.default_rng(0).permutation(len(trial.rate_B))
 
-  def differ(part):
+  def differ(part: Any) -> int:
     ours = trial.rows(part)
     pairs = zip(jax.tree.leaves(ours.masked), jax.tree.leaves(mask(ours.batch)), strict=True)
     return sum(int(np.sum(a != b)) for a, b in pairs)

@@ -1,6 +1,7 @@
 """How much is chosen: each unit at its probability, and rows within their budget."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,8 @@ def rate(name: str, trial: trial_lib.Trial) -> results.Result:
   """Returns the Result of how many tokens are chosen in all."""
   total = max(trial.length_BL.sum(), 1)
   seen, stated = trial.corrupted_BL.sum(), (trial.pi_BL * trial.length_BL).sum()
+  # Tokens of one unit, and under an exact budget the units of a row, depend on each other; rows
+  # do not, so their variances add up.
   variance_B = expected.variance(trial.policy, trial.length_BL, trial.pi_BL)
   return results.normal(
     name,
@@ -28,7 +31,7 @@ def rate(name: str, trial: trial_lib.Trial) -> results.Result:
 def rates(trial: trial_lib.Trial) -> Iterator[results.Result]:
   """Yields Results about rates, in all and by place, id, length of unit and probability."""
 
-  def uniform(name, cells_BL):
+  def uniform(name: str, cells_BL: np.ndarray) -> results.Result:
     total = lambda x_BL: np.bincount(cells_BL.ravel(), weights=x_BL.ravel())
     return results.chi_squared(name, total(trial.excess_BL), total(trial.variance_BL))
 
@@ -54,19 +57,22 @@ def rates(trial: trial_lib.Trial) -> Iterator[results.Result]:
     'rate of each group of ids', trial.masked.targets_BL * min(results.CELLS, size) // size
   )
   if trial.policy.unit.many_tokens:
+    # Long units are few: with a cell for each length none would have enough of them.
     longer_BL = np.log2(np.maximum(trial.length_BL, _LONGEST_CELL) / _LONGEST_CELL).astype(int)
     yield uniform(
       'rate of each unit length', np.minimum(trial.length_BL, _LONGEST_CELL) + longer_BL
     )
   stated_V = expected_weights.of_pieces(trial.policy.selection, trial.policy.table)
   if stated_V is not None:
-    given_V = np.asarray(trial.policy.selection.weight_V, np.float64)
+    selection: Any = trial.policy.selection  # by pieces, so it has `weight_V`
+    given_V = np.asarray(selection.weight_V, np.float64)
     yield results.exact(
       'pieces weigh as their counts say',
       ~np.isclose(given_V / given_V.max(), stated_V, rtol=1e-4, atol=1e-30),
     )
   if not trial.policy.selection.is_uniform:
     yield uniform('rate of each probability', (trial.pi_BL * 32).astype(int))
+    # What has the probability 1 or 0 is not drawn, so a single exception is a fault.
     missing_BL = trial.certain_BL & ~trial.corrupted_BL
     extra_BL = trial.first_BL & (trial.pi_BL == 0) & trial.corrupted_BL
     yield results.exact('certain and impossible units', missing_BL | extra_BL)
@@ -84,6 +90,7 @@ def budget(trial: trial_lib.Trial) -> Iterator[results.Result]:
   if policy.sampling == 'fixed_count':
     expected_B = (pi_BL * trial.length_BL).sum(axis=1)
     excess_B = trial.corrupted_BL.sum(axis=1) - expected_B
+    # Systematic sampling is off by less than the longest unit; 0.01 is for rounding of pi.
     longest_B = trial.length_BL.max(axis=1)
     yield results.exact(
       'each row keeps its budget',
@@ -91,6 +98,8 @@ def budget(trial: trial_lib.Trial) -> Iterator[results.Result]:
       f'off by {np.abs(excess_B).max():.2f} tokens at most',
     )
   else:
+    # The square of a sum of independent draws has the mean v, its variance, and itself the
+    # variance 2 v^2 + k, k the sum of the draws' fourth cumulants v_i (1 - 6 v_i).
     variance_B = trial.variance_BL.sum(axis=1)
     used_B = variance_B > 0.5
     squares_B = trial.excess_BL.sum(axis=1)[used_B] ** 2 / variance_B[used_B]

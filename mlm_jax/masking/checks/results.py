@@ -1,6 +1,7 @@
 """The outcome of one statistical test, and the tests themselves."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -35,7 +36,7 @@ class Result:
     return f'{"ok  " if self.passed else "FAIL"}  {self.name:<38}  {p:<12}  {self.detail}'
 
 
-def exact(name: str, violations, detail: str = '') -> Result:
+def exact(name: str, violations: Any, detail: str = '') -> Result:
   """Of `violations`, a boolean array, none may hold."""
   count = int(np.sum(violations))
   return Result(
@@ -43,9 +44,9 @@ def exact(name: str, violations, detail: str = '') -> Result:
   )
 
 
-def normal(name: str, difference, variance, detail: str) -> Result:
+def normal(name: str, difference: Any, variance: Any, detail: str) -> Result:
   """Tests a difference from its mean, normal with the given variance."""
-  if variance == 0:
+  if variance == 0:  # nothing was drawn: any difference is an error
     return exact(name, difference != 0, detail)
   z = difference / np.sqrt(variance)
   return _statistical(name, z, special.erfc(abs(z) / np.sqrt(2)), f'{detail}, z = {z:.2f}')
@@ -68,9 +69,7 @@ def chi_squared(name: str, difference_C: np.ndarray, variance_C: np.ndarray) -> 
 
 
 def multinomial(name: str, counts_C: np.ndarray, share_C: np.ndarray, detail: str = '') -> Result:
-  """Tests counts that share out their sum; neighbouring cells are joined until each is large
-  enough.
-  """
+  """Tests counts that share out their sum; neighbouring cells are joined until large enough."""
   expected_C = share_C * counts_C.sum()
   cuts, room = [], 0.0
   for cell, expected in enumerate(expected_C):
@@ -83,12 +82,14 @@ def multinomial(name: str, counts_C: np.ndarray, share_C: np.ndarray, detail: st
   if not cuts:
     return exact(name, [], 'nothing to test')
   seen_G, expected_G = (np.add.reduceat(x_C, [0, *cuts]) for x_C in (counts_C, expected_C))
+  # Pearson's statistic; one degree of freedom is lost, since the counts share out their sum.
   statistic = np.sum((seen_G - expected_G) ** 2 / expected_G)
   detail = f'{counts_C.sum():.0f} in {len(seen_G)} cells' + (detail and f'; {detail}')
   return _statistical(name, statistic, special.chdtrc(len(seen_G) - 1, statistic), detail)
 
 
-def _statistical(name, statistic, p_value, detail):
+def _statistical(name: str, statistic: Any, p_value: Any, detail: str) -> Result:
+  # Each test may use an equal part of the battery's false alarms (Bonferroni).
   return Result(
     name, float(statistic), float(p_value), bool(p_value >= FALSE_ALARM / TESTS), detail
   )

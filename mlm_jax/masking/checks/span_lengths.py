@@ -17,6 +17,7 @@ def check(trial: trial_lib.Trial) -> Iterator[results.Result]:
   if trial.policy.unit.of_words:
     yield results.exact('spans are of whole words', crossing_BL)
   seen = length_BL[free_BL]
+  # Shorter ones at a document's end were cut, which says nothing of the drawn length.
   yield results.exact('no span is longer than the longest', length_BL > len(share_K))
   counts_K = np.bincount(np.clip(seen, 1, len(share_K)) - 1, minlength=len(share_K)).astype(
     np.float64
@@ -30,7 +31,9 @@ def check(trial: trial_lib.Trial) -> Iterator[results.Result]:
   )
 
 
-def at_both(ours: trial_lib.Trial, theirs: trial_lib.Trial) -> tuple:
+def at_both(
+  ours: trial_lib.Trial, theirs: trial_lib.Trial
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Returns (ours_BL, theirs_BL, variance_BL), of spans that start freely in both.
 
   Lengths less their mean, and the variance of their product.
@@ -47,19 +50,21 @@ def at_both(ours: trial_lib.Trial, theirs: trial_lib.Trial) -> tuple:
   )
 
 
-def _lengths(trial):
+def _lengths(trial: trial_lib.Trial) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Returns (free_BL, length_BL, crossing_BL) of spans.
 
   At their first tokens: whether the document leaves room for the longest, their length in
   words or tokens, and whether they begin inside of a word.
   """
   units_BL, length = trial.masked.units_BL, trial.first_BL.shape[1]
+  # A word (or token) starts where it is its own first token; between two places lie as many as
+  # the running counts differ by.
   atom_BL = trial.text_BL == np.arange(length)
   before_BL = np.concatenate(
     [np.zeros((len(units_BL), 1), int), np.cumsum(atom_BL, axis=1)], axis=1
   )
   between = lambda end_BL: np.take_along_axis(before_BL, end_BL, axis=1) - before_BL[:, :-1]
-  # Where the text that a token stands in ends: at the next special token or document.
+  # Where the text that a token is in ends: at the next special token or document.
   number_BL = np.asarray(batches.segments(trial.batch.tokens_BL, trial.batch.starts_BS, -1))
   stops_BL = (units_BL < 0) | np.concatenate(
     [np.zeros((len(units_BL), 1), bool), number_BL[:, 1:] != number_BL[:, :-1]], axis=1

@@ -1,6 +1,7 @@
 """Rows to try a policy on, and what became of them."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
@@ -38,7 +39,7 @@ class Trial:
   pi_BL: np.ndarray
   certain_BL: np.ndarray
 
-  def rows(self, part) -> 'Trial':
+  def rows(self, part: Any) -> 'Trial':
     """Returns the Trial of a part of the rows."""
     names = [each.name for each in dataclasses.fields(self) if each.name not in ('policy', 'seed')]
     arrays = {name: getattr(self, name) for name in names}
@@ -97,6 +98,7 @@ def synthetic_batch(table: vocabulary.Table, rows: int, length: int, seed: int) 
   replacements drawn from the batch or only up to its largest id show. Joins and
   classes are random, without regard to words and documents.
   """
+  # Not by the package's own draws, which are what is tested.
   g = np.random.default_rng(seed)
   ordinary = np.setdiff1d(np.arange(table.size), table.special_ids)
   ordinary = ordinary[: max(1, 3 * len(ordinary) // 4)]

@@ -28,6 +28,8 @@ def exclusion(trial: trial_lib.Trial) -> Iterator[results.Result]:
     yield results.exact(
       'an action where chosen, only there', trial.corrupted_BL != masked.chosen_BL
     )
+  # Of random replacements only the possible ids are known; how often each is drawn is in
+  # checks/corruption.py.
   same_BL = np.isin(action_BL, (corruption.NONE, corruption.KEEP))
   yield results.exact(
     'inputs follow the action',

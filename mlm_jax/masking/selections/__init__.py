@@ -14,6 +14,7 @@ Weights that are computed on the device are rounded to steps of 2**-12 of the la
 least one: sums and powers end in other digits from one processor to the next.
 """
 
+from typing import Any
 from typing import ClassVar
 
 import jax
@@ -43,16 +44,18 @@ class Selection:
   counted: str = ''
 
   @classmethod
-  def make(cls, masking, table: vocabulary.Table, rate: float) -> 'Selection':
+  def make(cls, masking: Any, table: vocabulary.Table, rate: float) -> 'Selection':
     """Returns the selection of a config's group `masking`; `rate` is the first of the training."""
     del masking, table, rate
     return cls()
 
-  def weights(self, table: vocabulary.Table, batch: batches.Batch, units_BL) -> jax.Array | None:
+  def weights(
+    self, table: vocabulary.Table, batch: batches.Batch, units_BL: jax.Array
+  ) -> jax.Array | None:
     """Returns float32 weight_BL of each token, not negative; None where all weigh the same."""
     raise NotImplementedError
 
-  def adapt(self, counts: dict, step, rate) -> dict:
+  def adapt(self, counts: dict[str, jax.Array], step: Any, rate: Any) -> dict[str, batches.Array]:
     """Returns what has been learned after a step.
 
     Args:
@@ -64,11 +67,12 @@ class Selection:
     raise NotImplementedError
 
 
-def rounded(weight_N) -> jax.Array:
+def rounded(weight_N: batches.Array) -> jax.Array:
   """Returns weights from 2**-12 to 1, in steps of 2**-12 of the largest (of the last axis).
 
   0 stays 0.
   """
+  # At least one step, so that what weighs little can still be chosen.
   weight_N = jnp.asarray(weight_N)
   steps_N = jnp.round(weight_N / weight_N.max(axis=-1, keepdims=True) * _STEPS)
   return jnp.where(weight_N > 0, jnp.maximum(steps_N, 1), 0) / _STEPS

@@ -4,6 +4,8 @@ import dataclasses
 
 import jax
 
+from mlm_jax.core import batches
+from mlm_jax.core import vocabulary
 from mlm_jax.masking import selections
 
 
@@ -14,5 +16,5 @@ class Uniform(selections.Selection):
 
   is_uniform = True
 
-  def weights(self, table, batch, units_BL) -> None:
+  def weights(self, table: vocabulary.Table, batch: batches.Batch, units_BL: jax.Array) -> None:
     return None

@@ -8,6 +8,7 @@ Each file of this folder holds one class that derives from `Unit`; its name in s
 a value of config.masking.unit. A new file is a new choice, and nothing else has to be edited.
 """
 
+from typing import Any
 from typing import ClassVar
 
 import jax
@@ -34,12 +35,14 @@ class Unit:
   of_words: bool = False
 
   @classmethod
-  def make(cls, masking, table: vocabulary.Table) -> 'Unit':
+  def make(cls, masking: Any, table: vocabulary.Table) -> 'Unit':
     """Returns the unit of a config's group `masking`."""
     del masking, table
     return cls()
 
-  def units(self, table: vocabulary.Table, batch: batches.Batch, words_BL=None) -> jax.Array:
+  def units(
+    self, table: vocabulary.Table, batch: batches.Batch, words_BL: jax.Array | None = None
+  ) -> jax.Array:
     """Returns units_BL, int32; words_BL, uniform uint32 words, is for units that are drawn."""
     raise NotImplementedError
 
@@ -50,4 +53,4 @@ class Unit:
     tokens. A batch beyond it may overflow the prediction buffer, which is counted. Unless a
     unit says otherwise it may be as long as a row.
     """
-    return length, length
+    return length, length  # the safe side: the buffer has room for all tokens of the rows

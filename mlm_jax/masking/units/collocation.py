@@ -4,10 +4,12 @@ import dataclasses
 
 import jax
 
+from mlm_jax.core import batches
+from mlm_jax.core import vocabulary
 from mlm_jax.masking import boundaries
 from mlm_jax.masking import units
 
-_LONGEST = 5 * boundaries.WORD_TOKENS
+_LONGEST = 5 * boundaries.WORD_TOKENS  # a collocation has at most five words
 
 
 @jax.tree_util.register_dataclass
@@ -21,11 +23,15 @@ class Collocation(units.Unit):
   needs = ('collocations',)
   of_words = True
 
-  def units(self, table, batch, words_BL=None) -> jax.Array:
+  def units(
+    self, table: vocabulary.Table, batch: batches.Batch, words_BL: jax.Array | None = None
+  ) -> jax.Array:
+    assert batch.joins_BL is not None, 'unit = collocation is refused for data without them'
     maskable_BL, fresh_BL = boundaries.stretches(table, batch)
+    # A join only removes a start: it cannot carry a unit over a special token or a document's end.
     starts_BL = boundaries.word_starts(table, batch) & ~batch.joins_BL | fresh_BL
     return boundaries.from_starts(starts_BL, maskable_BL)
 
-  def lengths(self, length) -> tuple[float, float]:
+  def lengths(self, length: int) -> tuple[float, float]:
     longest = min(_LONGEST, length)
     return longest, longest

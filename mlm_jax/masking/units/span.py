@@ -1,11 +1,14 @@
 """Runs of words or tokens whose lengths are drawn."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mlm_jax.core import batches
+from mlm_jax.core import vocabulary
 from mlm_jax.masking import boundaries
 from mlm_jax.masking import units
 
@@ -25,34 +28,39 @@ class Span(units.Unit):
     of: 'word' or 'token', what lengths are counted in.
   """
 
-  below_K: jax.Array
+  below_K: batches.Array
   of: str = dataclasses.field(metadata={'static': True})
 
   reads = ('span_of', 'span_length_distribution', 'span_p', 'span_max')
   draws_lengths = True
 
   @classmethod
-  def make(cls, masking, table) -> 'Span':
+  def make(cls, masking: Any, table: vocabulary.Table) -> 'Span':
     law = masking.span_length_distribution, masking.span_p, masking.span_max
     return cls(below(length_distribution(*law)), masking.span_of)
 
   @property
-  def of_words(self) -> bool:
+  def of_words(self) -> bool:  # pyrefly: ignore[bad-override]  # nobody assigns to it
     return self.of == 'word'
 
-  def units(self, table, batch, words_BL=None) -> jax.Array:
+  def units(
+    self, table: vocabulary.Table, batch: batches.Batch, words_BL: jax.Array | None = None
+  ) -> jax.Array:
     """Returns units_BL; the word at a span's first token gives the span its length."""
+    assert words_BL is not None, 'lengths of spans are drawn'
     maskable_BL, fresh_BL = boundaries.stretches(table, batch)
     atom_BL = (
       maskable_BL & (boundaries.word_starts(table, batch) | fresh_BL)
       if self.of_words
       else maskable_BL
     )
+    # The inverse of the distribution function: how many of its steps the word has reached.
     length_BL = 1 + (words_BL[:, :, None] >= jnp.asarray(self.below_K)[None, None]).sum(
       axis=2, dtype=jnp.int32
     )
 
-    def walk(carry, here):
+    def walk(carry: tuple, here: tuple) -> tuple[tuple, jax.Array]:
+      # left_B: words (or tokens) that the current span still takes; first_B: where it started.
       left_B, first_B = carry
       index, atom_B, fresh_B, length_B = here
       starts_B = atom_B & (fresh_B | (left_B == 0))
@@ -66,7 +74,7 @@ class Span(units.Unit):
     first_LB = jax.lax.scan(walk, (jnp.zeros(B, jnp.int32),) * 2, along, unroll=_UNROLLED)[1]
     return jnp.where(maskable_BL, first_LB.T, -1)
 
-  def lengths(self, length) -> tuple[float, float]:
+  def lengths(self, length: int) -> tuple[float, float]:
     longest = (len(self.below_K) + 1) * (boundaries.WORD_TOKENS if self.of_words else 1)
     return min(longest, length), min(longest, length)
 

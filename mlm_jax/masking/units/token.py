@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from mlm_jax.core import batches
+from mlm_jax.core import vocabulary
 from mlm_jax.masking import units
 
 
@@ -16,10 +17,12 @@ class Token(units.Unit):
 
   many_tokens = False
 
-  def units(self, table, batch, words_BL=None) -> jax.Array:
+  def units(
+    self, table: vocabulary.Table, batch: batches.Batch, words_BL: jax.Array | None = None
+  ) -> jax.Array:
     maskable_BL = batches.maskable(batch.tokens_BL, table.special_ids)
     index_1L = jnp.arange(batch.tokens_BL.shape[1], dtype=jnp.int32)[None]
     return jnp.where(maskable_BL, index_1L, -1)
 
-  def lengths(self, length) -> tuple[float, float]:
+  def lengths(self, length: int) -> tuple[float, float]:
     return 1, 1

@@ -4,6 +4,8 @@ import dataclasses
 
 import jax
 
+from mlm_jax.core import batches
+from mlm_jax.core import vocabulary
 from mlm_jax.masking import boundaries
 from mlm_jax.masking import units
 
@@ -23,9 +25,11 @@ class Word(units.Unit):
 
   of_words = True
 
-  def units(self, table, batch, words_BL=None) -> jax.Array:
+  def units(
+    self, table: vocabulary.Table, batch: batches.Batch, words_BL: jax.Array | None = None
+  ) -> jax.Array:
     maskable_BL, fresh_BL = boundaries.stretches(table, batch)
     return boundaries.from_starts(boundaries.word_starts(table, batch) | fresh_BL, maskable_BL)
 
-  def lengths(self, length) -> tuple[float, float]:
+  def lengths(self, length: int) -> tuple[float, float]:
     return min(_LONGEST, length), min(_CLUSTERING, length)
