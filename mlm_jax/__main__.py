@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   subparsers = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
   for name, module in modules.items():
     # A command's docstring is its --help: a summary, then examples and details.
-    summary, _, rest = module.__doc__.partition('\n')
+    summary, _, rest = (module.__doc__ or '').partition('\n')
     module.add_arguments(
       subparsers.add_parser(name, help=summary, description=summary, epilog=rest)
     )

@@ -72,7 +72,9 @@ def is_config(value: object) -> TypeGuard[Config]:
 
 def is_number(value: object) -> TypeGuard[int | float]:
   """Whether a value is a finite number and not a bool."""
-  return type(value) in (int, float) and -math.inf < value < math.inf
+  # By exact type, since a bool is an int; compared, since math.isfinite overflows on long ints.
+  exact = type(value) in (int, float)
+  return exact and isinstance(value, int | float) and -math.inf < value < math.inf
 
 
 def as_tuples(value: Any) -> Any:

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-Array = jax.Array | np.ndarray  # the host's before a step, the device's inside it
+Array = Any  # a jax.Array on the devices, a numpy array on the host
 
 
 @jax.tree_util.register_dataclass

@@ -3,15 +3,15 @@
 import pathlib
 
 
-def of_stage(config, workdir: str | pathlib.Path, stage) -> pathlib.Path:
+def of_stage(config, workdir: str | pathlib.Path | None, stage) -> pathlib.Path:
   """Returns the folder of a stage's prepared data; rows of another length have their own.
 
   Args:
     config: the run's.
-    workdir: the run's folder.
+    workdir: the run's folder; None where config.data.prepared names one.
     stage: the config of the stage.
   """
-  folder = pathlib.Path(stage.data.prepared or pathlib.Path(workdir) / 'data')
+  folder = pathlib.Path(stage.data.prepared or pathlib.Path(workdir or '') / 'data')
   ours, first = ((data.row_length, data.max_segments) for data in (stage.data, config.data))
   if ours == first or stage.data.prepared != config.data.prepared:
     return folder

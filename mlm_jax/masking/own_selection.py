@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import typing
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -64,8 +65,9 @@ def make(spec: str, table: vocabulary.Table, length: int) -> Own:
     UserError: it does not give a weight for each token of such a row.
   """
   found = _load(spec)
-  words = jax.ShapeDtypeStruct((length,), jnp.int32)
-  row = Row(words, words, jax.ShapeDtypeStruct((length,), jnp.uint8))
+  words: Any = jax.ShapeDtypeStruct((length,), jnp.int32)
+  classes: Any = jax.ShapeDtypeStruct((length,), jnp.uint8)
+  row = Row(words, words, classes)
   name = f'config.masking.selection = {spec!r}: of a row of {length} tokens'
   try:
     given = jax.eval_shape(lambda table, row: jnp.asarray(found(table).weights(row)), table, row)

@@ -278,7 +278,7 @@ def make(module: Encoder) -> Model:
   """Returns the Model of an Encoder."""
 
   @jax.jit  # traced once, whoever asks for parameters or their shapes again
-  def init(key: jax.Array) -> dict[str, Any]:
+  def init(key: jax.Array) -> Any:
     return module.init({'params': key}, jnp.zeros((1, 1), jnp.int32))['params']
 
   def apply(

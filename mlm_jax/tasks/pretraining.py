@@ -93,7 +93,7 @@ def resolve(config: Config) -> Config:
 
 
 def prepare_data(
-  config: Config, workdir: str | pathlib.Path, log: Log = print
+  config: Config, workdir: str | pathlib.Path | None, log: Log = print
 ) -> list[store.Prepared]:
   """Returns the prepared data of each stage of a run, made where it is missing.
 

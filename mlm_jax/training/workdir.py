@@ -4,6 +4,7 @@ from collections.abc import Iterator
 import contextlib
 import fcntl
 import json
+import os
 import pathlib
 import platform
 import subprocess
@@ -17,7 +18,7 @@ from mlm_jax.core import files
 from mlm_jax.training import checkpoint
 
 HELD = 'another process is at work in'  # how it is said that a folder is held
-Path = str | pathlib.Path
+Path = str | os.PathLike[str]
 
 
 @contextlib.contextmanager
