@@ -173,7 +173,7 @@ def test_pruned_steps_are_gone_from_the_disk(tmp_path):
     checkpoints.save(step, parts(step), loss)
   checkpoints.wait()
   assert checkpoint.steps(tmp_path) == [2, 3, 4]
-  assert json.loads((tmp_path / '2' / checkpoint.MANIFEST).read_text())['loss'] == 1.0
+  assert json.loads((tmp_path / '2' / checkpoint.MANIFEST).read_text())['score'] == 1.0
 
 
 def test_a_restored_checkpoint_takes_the_sharding_it_is_asked_for(saved):
