@@ -86,8 +86,8 @@ print([str(each) for each in masking.check(policy, rows=512, length=64) if not e
 def test_one_new_file_each_is_a_unit_and_a_selection_that_config_takes_and_that_pass(tmp_path):
   """In a copy of the package, so that a file is really all that is added."""
   package = pathlib.Path(mlm_jax.__file__).parent
-  for room in ('config', 'core', 'masking'):
-    shutil.copytree(package / room, tmp_path / 'mlm_jax' / room)
+  compiled = shutil.ignore_patterns('__pycache__')
+  shutil.copytree(package, tmp_path / 'mlm_jax', ignore=compiled)
   for name, text in (('units/pairs', PAIRS), ('selections/even', EVEN)):
     (tmp_path / 'mlm_jax' / 'masking' / f'{name}.py').write_text(text)
   tests = tmp_path / 'tests' / 'masking'
