@@ -3,6 +3,7 @@ evaluate it.
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import pytest
 
 import mlm_jax
 from mlm_jax import masking
+from mlm_jax import models
 from mlm_jax.core import metrics
 from mlm_jax.core import rng
 from mlm_jax.inference import evaluate
@@ -18,10 +20,9 @@ from mlm_jax.masking.selections import accuracy
 from mlm_jax.objectives import masked
 from mlm_jax.tasks import pretraining
 from mlm_jax.training import checkpoint
+from mlm_jax.training import compiled
 from mlm_jax.training import logs
-from mlm_jax.training import optim
 from mlm_jax.training import sharding
-from mlm_jax.training import step as step_lib
 from tests import toys
 from tests.tasks.test_pretraining import train_until
 from tests.training import toy
@@ -38,32 +39,33 @@ def batch():
   return dataclasses.replace(rows, columns=columns)
 
 
-def one_step(selection, rows, step=0, grad_accumulation_steps=1, mesh=None, params=None):
+@functools.cache  # traced and compiled once for all tests that take such a step
+def program(selection, division):
+  """Returns (mesh, policy, init, step) of a selection and a division, sorted items of settings."""
+  config = toys.config(**{'model__layers': 1, 'mesh__devices': 1, **dict(division)})
+  mesh = sharding.make_mesh(config.mesh)
+  table = dataclasses.replace(toys.table(), classes=CLASSES)
+  policy = masking.make(table, selection=selection, rate=0.5)
+  objective = masked.Objective(models.make(config.model, toys.VOCAB), toys.PAD, 1, policy.counted)
+  init = compiled.initial_state(objective.init, config, policy.learned)
+  shapes = jax.eval_shape(init, rng.root_key(0))
+  return mesh, policy, jax.jit(init), compiled.optimizer_step(objective, config, mesh, shapes)
+
+
+def one_step(selection, rows, step=0, change=None, **division):
   """Returns (state before, state after, {metric: (sum, weight)}) of one step of training."""
-  config = toys.config()
-  mesh = sharding.make_mesh(toys.config(**(mesh or dict(mesh__devices=1))).mesh)
-  optimizer = optim.make(config.optim, config.total_steps)
-  policy = masking.make(
-    dataclasses.replace(toys.table(), classes=CLASSES), selection=selection, rate=0.5
-  )
-  model = toys.model()
-  objective = masked.Objective(model, toys.PAD, 1, policy.counted)
-  learning_rate = optim.schedule(config.optim, config.total_steps)
-  train_step = step_lib.make_train_step(
-    objective, optimizer, learning_rate, config.total_steps, grad_accumulation_steps
-  )
-  whole, by_rows = sharding.replicated(mesh), sharding.by_rows(mesh)
-  before = dataclasses.replace(
-    jax.jit(step_lib.make_init(params or model.init, optimizer, policy.learned))(rng.root_key(0)),
-    step=jnp.int32(step),
-  )
-  train_step = jax.jit(
-    train_step, in_shardings=(whole, whole, by_rows, whole), out_shardings=(whole, whole)
-  )
+  mesh, policy, init, train_step = program(selection, tuple(sorted(division.items())))
+  before = dataclasses.replace(init(rng.root_key(0)), step=jnp.int32(step))
+  if change:
+    before = dataclasses.replace(before, params=change(before.params))
+  before = jax.device_get(before)
   after, sums = train_step(
-    before, policy, sharding.put(rows, mesh, len(rows.visit_B)), rng.root_key(1)
+    jax.device_put(before, sharding.replicated(mesh)),
+    policy,
+    sharding.put(rows, mesh, len(rows.visit_B)),
+    rng.root_key(1),
   )
-  return jax.device_get(before), jax.device_get(after), jax.device_get(sums)
+  return before, jax.device_get(after), jax.device_get(sums)
 
 
 def test_accuracy_is_counted_for_each_piece_at_every_step():
@@ -97,7 +99,10 @@ def test_the_loss_of_each_class_is_that_of_its_words():
 
 @pytest.mark.parametrize(
   'division',
-  (dict(grad_accumulation_steps=4), dict(mesh=dict(mesh__data=2), grad_accumulation_steps=2)),
+  (
+    dict(grad_accumulation_steps=4),
+    dict(mesh__devices=2, mesh__data=2, grad_accumulation_steps=2),
+  ),
 )
 @pytest.mark.parametrize('selection', ('accuracy', 'class'))
 def test_what_is_learned_does_not_depend_on_how_the_batch_is_divided(selection, division):
@@ -112,12 +117,11 @@ def test_nothing_is_learned_from_a_step_without_predictions_or_with_a_bad_gradie
   before, after, _ = one_step(selection, empty, step=199)
   assert_close(after.aux, before.aux, rtol=0, atol=0)
 
-  def poisoned(key):
-    params = toys.model().init(key)
-    params['head']['bias'] = params['head']['bias'].at[7].set(np.nan)
-    return params
+  def poisoned(params):
+    bias_V = params['head']['bias'].at[7].set(np.nan)
+    return params | {'head': params['head'] | {'bias': bias_V}}
 
-  before, after, _ = one_step(selection, batch(), step=199, params=poisoned)
+  before, after, _ = one_step(selection, batch(), step=199, change=poisoned)
   assert after.skipped == 1 and after.step == 200
   assert_close(after.aux, before.aux, rtol=0, atol=0)
 
@@ -156,7 +160,7 @@ def learned_by(workdir, step=None):
 
 
 @pytest.mark.usefixtures('often')
-@pytest.mark.parametrize('step', (3, 4))
+@pytest.mark.parametrize('step', (3, pytest.param(4, marks=pytest.mark.slow)))
 def test_a_run_that_was_stopped_has_learned_the_same_to_the_bit(
   config, whole_run, tmp_path, monkeypatch, step
 ):

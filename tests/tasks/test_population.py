@@ -122,11 +122,22 @@ def assert_identical(a, b):
   jax.tree.map(np.testing.assert_array_equal, *models)
 
 
+def test_two_runs_that_differ_in_every_number_equal_their_runs_alone(arms, tmp_path):
+  """Four arms, stops, divergence and two devices: in the slow part, and on the toy in training."""
+  two = {name: arms[name] for name in (list(arms)[0], list(arms)[-1])}
+  assert {each.state for each in run(two, tmp_path / 'together').values()} == {'done'}
+  for name, c in two.items():
+    assert pretraining.run(c, tmp_path / 'alone' / name, SILENT)
+    assert_same_run(tmp_path / 'together' / name, tmp_path / 'alone' / name)
+
+
+@pytest.mark.slow
 def test_each_replica_equals_its_run_alone(arms, alone, together):
   for name in arms:
     assert_same_run(together / name, alone / name)
 
 
+@pytest.mark.slow
 def test_each_replica_leaves_an_ordinary_run(arms, alone, together):
   for name, c in arms.items():
     files = [{each.name for each in (folder / name).iterdir()} for folder in (together, alone)]

@@ -20,6 +20,7 @@ ELECTRA = dict(
   model__size='small',
   model__embedding_width=16,
   objective__generator_width=0.5,
+  model__layers=1,
   data__row_length=32,
 )
 
@@ -40,7 +41,7 @@ def test_evaluations_say_both_losses_and_how_often_the_discriminator_is_right(wo
   for line in logs.read_log(workdir, 'evaluations'):
     for policy in ('reference', 'policy'):
       assert 0 < line[f'{policy}_loss'] < 10 and 0 < line[f'{policy}_rtd_loss'] < 5
-      always_original = 1 - line[f'{policy}_replaced']
+      always_original = 1 - line[f'{policy}_replaced_fraction']
       assert 0.5 < always_original < 1 and 0 <= line[f'{policy}_rtd_accuracy'] <= 1
 
 

@@ -22,10 +22,13 @@ _PROGRAM = (
   'from mlm_jax import config\n'
   'from mlm_jax.tasks import pretraining\n'
   'from mlm_jax.training import distributed\n'
+  'from tests.training import toy\n'
   'distributed.start()\n'
   'c = config.from_json(pathlib.Path(sys.argv[1]).read_text())\n'
+  'log = lambda line: print(line, flush=True)\n'
+  'train = {"text": pretraining.run, "toy": toy.train}[sys.argv[3]]\n'
   'try:\n'
-  '  complete = pretraining.run(c, sys.argv[2], lambda line: print(line, flush=True))\n'
+  '  complete = train(c, sys.argv[2], log)\n'
   'except config.UserError as error:\n'
   '  sys.exit(f"USER ERROR {error}")\n'
   'sys.exit(0 if complete else 3)\n'
@@ -41,7 +44,7 @@ def config(tmp_path):
   return make
 
 
-def start(config, workdir, slurm=False, others=None):
+def start(config, workdir, slurm=False, others=None, task='text'):
   """Returns the Popen of two processes that train in workdir, each on a device of its own."""
   files = [workdir.with_suffix(f'.{index}.json') for index in range(2)]
   for file, each in zip(files, (config, others or config)):
@@ -74,7 +77,7 @@ def start(config, workdir, slurm=False, others=None):
   }
   return [
     subprocess.Popen(
-      [sys.executable, '-c', _PROGRAM, str(files[index]), str(workdir)],
+      [sys.executable, '-c', _PROGRAM, str(files[index]), str(workdir), task],
       text=True,
       stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT,
@@ -94,25 +97,33 @@ def wait_for_lines(path, lines, running):
 assert_equal_runs = toy.assert_equal_runs
 
 
-def test_two_processes_that_slurm_starts_equal_one_with_two_devices_bit_for_bit(config, tmp_path):
+# Stages whose learning rate jumps, so that the loss does and is told of.
+JUMP = dict(
+  stages=({'steps': 18}, {'steps': 6, 'optim.learning_rate': 30.0}),
+  total_steps=24,
+  optim__clip_norm=0.0,
+  evaluation__every=12,
+  checkpoint__every=24,
+)
+
+
+@pytest.mark.parametrize('task', ('toy', pytest.param('text', marks=pytest.mark.slow)))
+def test_two_processes_that_slurm_starts_equal_one_with_two_devices_bit_for_bit(
+  config, tmp_path, task
+):
   """Also in what they say of a loss that jumps, as it does when the rate does."""
-  c = config(
-    stages=({'steps': 18}, {'steps': 6, 'optim.learning_rate': 1.0}),
-    total_steps=24,
-    optim__clip_norm=0.0,
-    evaluation__every=12,
-    checkpoint__every=24,
-  )
-  both = start(c, tmp_path / 'two', slurm=True)
+  c, train, report = {
+    'toy': lambda: (toy.config(**JUMP), toy.train, 'weights.json'),
+    'text': lambda: (config(**JUMP), pretraining.run, 'slices.json'),
+  }[task]()
+  both = start(c, tmp_path / 'two', slurm=True, task=task)
   outputs = [each.communicate(timeout=300)[0] for each in both]
   assert [each.returncode for each in both] == [0, 0], outputs
   assert 'step 24/24' in outputs[0] and 'step' not in outputs[1]
-  assert pretraining.run(c, tmp_path / 'one', toy.silent)
+  assert train(c, tmp_path / 'one', toy.silent)
   assert (tmp_path / 'one' / 'spikes.jsonl').read_text()
   assert_equal_runs(tmp_path / 'one', tmp_path / 'two')
-  assert (tmp_path / 'one' / 'slices.json').read_text() == (
-    tmp_path / 'two' / 'slices.json'
-  ).read_text()
+  assert (tmp_path / 'one' / report).read_text() == (tmp_path / 'two' / report).read_text()
 
 
 @pytest.mark.slow
