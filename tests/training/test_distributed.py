@@ -97,14 +97,15 @@ def wait_for_lines(path, lines, running):
 assert_equal_runs = toy.assert_equal_runs
 
 
-# Stages whose learning rate jumps, so that the loss does and is told of.
-JUMP = dict(
-  stages=({'steps': 18}, {'steps': 6, 'optim.learning_rate': 30.0}),
-  total_steps=24,
-  optim__clip_norm=0.0,
-  evaluation__every=12,
-  checkpoint__every=24,
-)
+def jump(learning_rate):
+  """Returns settings of a run whose learning rate jumps, so that its loss does and is logged."""
+  return dict(
+    stages=({'steps': 18}, {'steps': 6, 'optim.learning_rate': learning_rate}),
+    total_steps=24,
+    optim__clip_norm=0.0,
+    evaluation__every=12,
+    checkpoint__every=24,
+  )
 
 
 @pytest.mark.parametrize('task', ('toy', pytest.param('text', marks=pytest.mark.slow)))
@@ -113,8 +114,8 @@ def test_two_processes_that_slurm_starts_equal_one_with_two_devices_bit_for_bit(
 ):
   """Also in what they say of a loss that jumps, as it does when the rate does."""
   c, train, report = {
-    'toy': lambda: (toy.config(**JUMP), toy.train, 'weights.json'),
-    'text': lambda: (config(**JUMP), pretraining.run, 'slices.json'),
+    'toy': lambda: (toy.config(**jump(30.0)), toy.train, 'weights.json'),
+    'text': lambda: (config(**jump(1.0)), pretraining.run, 'slices.json'),
   }[task]()
   both = start(c, tmp_path / 'two', slurm=True, task=task)
   outputs = [each.communicate(timeout=300)[0] for each in both]
