@@ -190,8 +190,8 @@ def test_the_own_evaluation_uses_what_was_learned_and_the_reference_does_not(con
     (run.params, run.aux, forgotten), sharding.replicated(mesh)
   )
   for name, differs in (('policy', True), ('reference', False)):
-    again = evaluators[name](params, 1.0, learned)['loss']
-    without = evaluators[name](params, 1.0, forgotten)['loss']
+    again = evaluators[name](params, learned, 1.0)['loss']
+    without = evaluators[name](params, forgotten, 1.0)['loss']
     assert again == pytest.approx(last[f'{name}_loss'], rel=1e-5)
     assert (again != without) == differs
   scores = evaluate.evaluate(whole_run)
