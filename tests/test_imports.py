@@ -25,7 +25,6 @@ ROOMS = {
   'sentencepiece': ('data/tokenizers/',),
   'rensa': ('data/corpus/',),
   'matplotlib': ('report/',),
-  'statsmodels': ('report/',),
   'tensorboardX': ('training/logs.py',),
   'rich': ('training/progress.py', 'inference/mask_lines.py', 'sweeps/'),
   'optax': ('training/', 'objectives/'),

@@ -54,7 +54,7 @@ def check_form(config: Config) -> None:
 
   A recipe is Python and can add or replace anything, so this is checked before all else.
   """
-  flat, wanted = keys.flatten(config), keys.flatten(defaults.base())
+  flat, wanted = keys.flatten(config), defaults.flat()
   for key in flat:
     if key not in wanted:
       raise UserError(keys.unknown_key(key, wanted))
@@ -248,7 +248,7 @@ def _check_read(flat: _Flat) -> None:
 
   Whoever sets it believes that it has an effect; the run would not show that it has none.
   """
-  unchanged = keys.flatten(defaults.base())
+  unchanged = defaults.flat()
   units = registered.choices('masking.unit').items()
   of_many = tuple(value for value, unit in units if unit.many_tokens)
   per_unit = ('masking.corruption_per', 'masking.unit', of_many)

@@ -1,9 +1,15 @@
 """Every setting with its meaning and its default, and the small variant of every recipe."""
 
+from collections.abc import Mapping
+import functools
+import types
+from typing import Any
+
 import ml_collections
 
 from mlm_jax.config.keys import Config
 from mlm_jax.config.keys import UserError
+from mlm_jax.config.keys import flatten
 
 
 def base() -> Config:
@@ -295,6 +301,12 @@ def base() -> Config:
   mesh.tensor = 1
   c.lock()
   return c
+
+
+@functools.cache
+def flat() -> Mapping[str, Any]:
+  """Returns {dotted key: default value}, made once: each check of a config compares with it."""
+  return types.MappingProxyType(flatten(base()))
 
 
 def vary(config: Config, variant: str | None) -> Config:

@@ -30,7 +30,7 @@ def from_json(text: str | bytes, name: str = 'config.json') -> Config:
     saved = keys.flatten(json.loads(text))
   except (ValueError, AttributeError, RecursionError) as error:
     raise UserError(f'{name} is damaged: {error}') from None
-  known = keys.flatten(config)
+  known = defaults.flat()
   for key, value in saved.items():
     if key not in known:
       raise UserError(f'{name}: {keys.unknown_key(key, known)}')

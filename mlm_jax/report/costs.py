@@ -7,11 +7,12 @@ from typing import Any
 
 from mlm_jax import config as config_lib
 from mlm_jax.training import logs
-from mlm_jax.training import workdir as workdir_lib
 
 
-def spent(workdir: str | os.PathLike[str], until: int) -> dict[str, float]:
-  """Returns {name: number} of what a run's steps up to `until` have spent.
+def spent(
+  workdir: str | os.PathLike[str], config: config_lib.Config, until: int
+) -> dict[str, float]:
+  """Returns {name: number} of what the steps of a run of a config up to `until` have spent.
 
   A name is missing where the logs do not say its number.
 
@@ -21,7 +22,7 @@ def spent(workdir: str | os.PathLike[str], until: int) -> dict[str, float]:
   seconds: of training, without compilation, evaluation and saving; of a population's, its share.
   tokens_per_second: tokens / seconds.
   """
-  stages = config_lib.stages(workdir_lib.read_config(workdir))
+  stages = config_lib.stages(config)
   lines = [line for line in logs.read_log(workdir, 'metrics') if line['step'] <= until]
   timing = [line for line in logs.read_log(workdir, 'timing') if line['step'] <= until]
   ends = [line['step'] for line in lines]

@@ -153,14 +153,13 @@ def _holm(p_of: Mapping[str, float | None]) -> dict[str, float | None]:
 
   So an adjusted p can only fall when the other arms are finished.
   """
-  from statsmodels.stats import multitest  # a second to import, and only reports need it
-
-  if not p_of:
-    return {}
-  adjusted = multitest.multipletests(
-    [1.0 if p is None else p for p in p_of.values()], method='holm'
-  )[1]
-  return {arm: None if p is None else float(each) for (arm, p), each in zip(p_of.items(), adjusted)}
+  filled = {arm: 1.0 if p is None else p for arm, p in p_of.items()}
+  adjusted, largest = {}, 0.0
+  # The k-th smallest of m is multiplied by m - k + 1; none falls below one before it, or passes 1.
+  for before, arm in enumerate(sorted(filled, key=filled.__getitem__)):
+    largest = max(largest, min(1.0, (len(filled) - before) * filled[arm]))
+    adjusted[arm] = largest
+  return {arm: None if p is None else adjusted[arm] for arm, p in p_of.items()}
 
 
 def _verdict(mean: Estimate) -> str:

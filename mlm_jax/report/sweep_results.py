@@ -192,11 +192,12 @@ def _run(folder: pathlib.Path, entry: Mapping[str, Any], status: Mapping[str, An
     for name in newest
     if name.startswith(('reference_', 'policy_', 'step'))
   }
-  unit = ''
-  if (place / 'config.json').exists():
+  has_started = (place / 'environment.json').exists()
+  config = None
+  if has_started or (place / 'config.json').exists():
+    config = workdir_lib.read_config(place)
     # Up to the evaluation, not to the newest step: cost and loss must belong together.
-    values |= costs.spent(place, newest.get('step', 0))
-    unit = workdir_lib.read_config(place).masking.unit
+    values |= costs.spent(place, config, newest.get('step', 0))
   bits = slices.get('reference', {}).get('bits_per_character')
   values |= {'bits_per_character': bits} if bits is not None else {}
   # The other states of status.json are those of the moment in which it was written.
@@ -212,8 +213,8 @@ def _run(folder: pathlib.Path, entry: Mapping[str, Any], status: Mapping[str, An
     state,
     '' if done else str(status.get('error') or ''),
     values,
-    _fingerprints(place),
-    unit,
+    _fingerprints(place, config) if config is not None and has_started else {},
+    '' if config is None else config.masking.unit,
     curve,
     slices,
   )
@@ -232,11 +233,9 @@ def _number(line: Mapping[str, Any], name: str, place: pathlib.Path) -> float | 
   return value
 
 
-def _fingerprints(place: pathlib.Path) -> dict[str, Any]:
-  """Returns what must be equal where losses are compared, {} before a run has started."""
-  if not (place / 'environment.json').exists():
-    return {}
-  config = config_lib.final_stage(workdir_lib.read_config(place))
+def _fingerprints(place: pathlib.Path, config: config_lib.Config) -> dict[str, Any]:
+  """Returns what must be equal where losses are compared, of a run that has started."""
+  config = config_lib.final_stage(config)
   data = config.data
   start = (workdir_lib.read_environment(place) or [{}])[0]
   # The held-out rows are those of the final stage, which has a fingerprint of its own where its

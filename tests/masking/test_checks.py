@@ -33,7 +33,11 @@ def failed(policy, rows=ROWS, length=LENGTH):
   return [str(each) for each in found if not each.passed]
 
 
-@pytest.mark.parametrize('name', config.PRESETS)
+QUICK = ('bert', 'bert_whole_word', 'spanbert', 'amlm', 'time_variant_linear')
+slow = lambda *case: pytest.param(*case, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize('name', [each if each in QUICK else slow(each) for each in config.PRESETS])
 def test_presets_pass(table, name):
   assert not failed(masking.preset(name, table))
 
@@ -42,7 +46,7 @@ def test_presets_pass(table, name):
   'settings',
   (
     dict(sampling='bernoulli', rate=0.05, corruption_probs=(1, 0, 0)),
-    dict(unit='word', rate=0.15, corruption_probs=(0, 1, 0), static_copies=1),
+    slow(dict(unit='word', rate=0.15, corruption_probs=(0, 1, 0), static_copies=1)),
     dict(
       unit='word',
       sampling='bernoulli',
@@ -50,44 +54,54 @@ def test_presets_pass(table, name):
       corruption_probs=(0.5, 0, 0.5),
       corruption_per='token',
     ),
-    dict(unit='word', rate=1.0, corruption_probs=(0, 0.9, 0.1)),
+    slow(dict(unit='word', rate=1.0, corruption_probs=(0, 0.9, 0.1))),
     dict(rate=0.5, static_copies=3),
-    dict(
-      unit='span',
-      span_length_distribution='uniform',
-      span_max=5,
-      predict_fraction=0.4,
-      corruption_per='token',
-      corruption_probs=(0.4, 0.3, 0.3),
+    slow(
+      dict(
+        unit='span',
+        span_length_distribution='uniform',
+        span_max=5,
+        predict_fraction=0.4,
+        corruption_per='token',
+        corruption_probs=(0.4, 0.3, 0.3),
+      )
     ),
-    dict(
-      unit='span',
-      span_p=1.0,
-      span_max=4,
-      replacement_distribution='frequency',
-      corruption_probs=(0.2, 0.7, 0.1),
+    slow(
+      dict(
+        unit='span',
+        span_p=1.0,
+        span_max=4,
+        replacement_distribution='frequency',
+        corruption_probs=(0.2, 0.7, 0.1),
+      )
     ),
     dict(unit='sentence', rate=0.3, replacement_distribution='frequency', predict_fraction=0.5),
-    dict(
-      unit='sentence',
-      selection='frequency',
-      sampling='bernoulli',
-      schedule='row',
-      rate=0.6,
-      final_rate=0.1,
+    slow(
+      dict(
+        unit='sentence',
+        selection='frequency',
+        sampling='bernoulli',
+        schedule='row',
+        rate=0.6,
+        final_rate=0.1,
+      )
     ),
-    dict(unit='collocation', selection='frequency', frequency_power=2.0, rate=0.4),
-    dict(selection='frequency', frequency_power=1.0, rate=0.7, schedule='step', final_rate=0.0),
-    dict(unit='word', selection='class', class_weights=(1, 0, 0, 0.2), rate=0.5),
-    dict(
-      selection='accuracy',
-      sampling='bernoulli',
-      schedule='cosine',
-      rate=0.4,
-      final_rate=0.1,
-      mean_rate=0.15,
+    slow(dict(unit='collocation', selection='frequency', frequency_power=2.0, rate=0.4)),
+    slow(
+      dict(selection='frequency', frequency_power=1.0, rate=0.7, schedule='step', final_rate=0.0)
     ),
-    dict(unit='word', selection='tests.masking.own:LongWords', rate=0.3),
+    slow(dict(unit='word', selection='class', class_weights=(1, 0, 0, 0.2), rate=0.5)),
+    slow(
+      dict(
+        selection='accuracy',
+        sampling='bernoulli',
+        schedule='cosine',
+        rate=0.4,
+        final_rate=0.1,
+        mean_rate=0.15,
+      )
+    ),
+    slow(dict(unit='word', selection='tests.masking.own:LongWords', rate=0.3)),
     dict(
       selection='tests.masking.own:Odd',
       rate=0.3,
@@ -121,7 +135,7 @@ def test_every_unit_passes_at_every_rate_in_short_and_long_rows(table, unit, rat
 
 
 @pytest.mark.parametrize(
-  'size, special_ids', ((6, (0, 1, 2)), (40_000, (0, 1, 2, 3, 39_999)), (9, (8,)))
+  'size, special_ids', ((6, (0, 1, 2)), (40_000, (0, 1, 2, 3, 39_999)), slow(9, (8,)))
 )
 def test_policies_pass_with_small_and_large_vocabularies(size, special_ids):
   assert not failed(masking.make(vocabulary.table(size, special_ids[-1], special_ids)))
@@ -253,10 +267,10 @@ def test_the_variance_of_an_exact_budget_is_that_over_all_offsets(table, length_
   pi_U = np.random.default_rng(0).random(len(length_U))
   pi_U[:certain] = 1
   steps_U = np.where(pi_U < 1, pi_U, 0)
-  tokens_N = [
-    np.sum(np.diff(np.floor(np.cumsum([u, *steps_U]))) * length_U)
-    for u in (np.arange(20_000) + 0.5) / 20_000
-  ]
+  offset_N1 = (np.arange(20_000)[:, None] + 0.5) / 20_000
+  steps_NU = np.broadcast_to(steps_U, (20_000, len(steps_U)))
+  sums_NU = np.cumsum(np.concatenate([offset_N1, steps_NU], axis=1), axis=1)
+  tokens_N = (np.diff(np.floor(sums_NU), axis=1) * length_U).sum(axis=1)
   where_U = np.random.default_rng(1).permutation(30)[: len(length_U)]
   length_1L, pi_1L = np.zeros((1, 30), int), np.zeros((1, 30))
   length_1L[0, where_U], pi_1L[0, where_U] = length_U, pi_U

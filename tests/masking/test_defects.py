@@ -56,7 +56,6 @@ DEFECTS = (
     defects.altering(defects.visits_share_a_stream),
     'spans independent of other visits',
   ),
-  (WORD | ROW, defects.altering(defects.visits_share_a_stream), 'independent of other visits'),
   (TOKEN | EXACT, defects.the_seed_is_ignored, 'independent of another seed'),
   (TOKEN | EXACT, defects.padding_is_masked, 'special tokens and padding stay'),
   (TOKEN | EXACT, defects.padding_is_masked, 'only special tokens are no unit'),
@@ -64,11 +63,6 @@ DEFECTS = (
   (
     TOKEN | EXACT,
     defects.replacing(defects.up_to_the_largest_id_of_the_batch),
-    'replacements are uniform over ids',
-  ),
-  (
-    TOKEN | EXACT,
-    defects.replacing(defects.ids_of_the_row_before),
     'replacements are uniform over ids',
   ),
   (
@@ -83,7 +77,6 @@ DEFECTS = (
   ),
   (WORD | FREE, defects.choosing(defects.sub_words_are_chosen_apart), 'units are chosen whole'),
   (WORD | EXACT, defects.choosing(defects.in_random_order_until_full), 'units have one action'),
-  (SPAN | EXACT, defects.with_policy('corruption', by_unit=False), 'units have one action'),
   (
     SPAN | dict(corruption_per='token'),
     defects.with_policy('corruption', by_unit=True),
@@ -93,21 +86,6 @@ DEFECTS = (
     WORD | EXACT,
     defects.choosing(defects.in_random_order_until_full, by_unit=True),
     'rate of each unit length',
-  ),
-  (
-    SPAN | EXACT,
-    defects.choosing(defects.in_random_order_until_full, by_unit=True),
-    'rate of each unit length',
-  ),
-  (
-    dict(unit='sentence', rate=0.4),
-    defects.choosing(defects.in_random_order_until_full, by_unit=True),
-    'rate of each unit length',
-  ),
-  (
-    SPAN | EXACT,
-    defects.choosing(defects.in_windows_from_the_left_until_full, by_unit=True),
-    'rate in each tenth of the row',
   ),
   (
     TOKEN | FREE,
@@ -123,7 +101,6 @@ DEFECTS = (
   ),
   (WORD | EXACT, defects.with_policy(sampling='bernoulli'), 'each row keeps its budget'),
   (TOKEN | FREE, defects.with_rate(0.165), 'rate'),
-  (TOKEN | EXACT, defects.with_rate(0.153), 'rate'),
   (WORD | EXACT, defects.with_rate(0.16), 'rate'),
   (WORD | FREE, defects.with_rate(0.17), 'rate of units'),
   (TOKEN | EXACT, defects.with_rate(0.2), 'the prediction buffer suffices'),
@@ -131,11 +108,6 @@ DEFECTS = (
     TOKEN | EXACT,
     defects.with_shares(0.75, 0.15, 0.1),
     'share [MASK]',
-  ),
-  (
-    TOKEN | EXACT,
-    defects.with_shares(0.75, 0.15, 0.1),
-    'share random',
   ),
   (
     TOKEN | EXACT,
@@ -154,7 +126,7 @@ DEFECTS = (
     'an action where chosen, only there',
   ),
   (
-    TOKEN | HALF,
+    WORD | HALF,
     defects.changing(defects.what_is_left_alone_is_predicted),
     'only the corrupted are predicted',
   ),
@@ -166,11 +138,50 @@ DEFECTS = (
     'share predicted of each action',
   ),
   (SPAN | EXACT, defects.with_span_law('geometric', 0.25, 10), 'lengths of spans'),
+  (TOKEN | RARE, defects.with_policy(selection=uniform.Uniform()), 'rate of each probability'),
+  (TOKEN | RARE, defects.with_policy(selection=uniform.Uniform()), 'certain and impossible units'),
+  (TOKEN | LINEAR, defects.progress_is_ignored, 'rate at progress 0'),
+  (TOKEN | LINEAR, defects.progress_is_ignored, 'rate at progress 1'),
+  (TOKEN | ROW, defects.with_schedule(schedules.Linear), 'each row keeps its budget'),
+)
+# Kinds of which there is another case above, or that take seconds to compile.
+OTHERS = (
+  (WORD | ROW, defects.altering(defects.visits_share_a_stream), 'independent of other visits'),
+  (
+    TOKEN | EXACT,
+    defects.replacing(defects.ids_of_the_row_before),
+    'replacements are uniform over ids',
+  ),
+  (SPAN | EXACT, defects.with_policy('corruption', by_unit=False), 'units have one action'),
+  (
+    SPAN | EXACT,
+    defects.choosing(defects.in_random_order_until_full, by_unit=True),
+    'rate of each unit length',
+  ),
+  (
+    dict(unit='sentence', rate=0.4),
+    defects.choosing(defects.in_random_order_until_full, by_unit=True),
+    'rate of each unit length',
+  ),
+  (
+    SPAN | EXACT,
+    defects.choosing(defects.in_windows_from_the_left_until_full, by_unit=True),
+    'rate in each tenth of the row',
+  ),
+  (TOKEN | EXACT, defects.with_rate(0.153), 'rate'),
+  (
+    TOKEN | EXACT,
+    defects.with_shares(0.75, 0.15, 0.1),
+    'share random',
+  ),
+  (
+    TOKEN | HALF,
+    defects.changing(defects.what_is_left_alone_is_predicted),
+    'only the corrupted are predicted',
+  ),
   (SPAN | EXACT, defects.with_span_law('geometric', 0.2, 9), 'lengths of spans'),
   (SPAN | EXACT, defects.with_span_law('geometric', 0.2, 11), 'no span is longer than the longest'),
   (SPAN | EXACT, defects.with_policy('unit', of='token'), 'spans are of whole words'),
-  (TOKEN | RARE, defects.with_policy(selection=uniform.Uniform()), 'rate of each probability'),
-  (TOKEN | RARE, defects.with_policy(selection=uniform.Uniform()), 'certain and impossible units'),
   (TOKEN | RARE | FREE, defects.choosing(defects.what_the_cap_cuts_is_lost), 'rate'),
   (TOKEN | RARE | FREE, defects.choosing(defects.weights_are_not_normalized), 'rate'),
   (
@@ -193,30 +204,29 @@ DEFECTS = (
     defects.with_learned(lambda learned: jax.tree.map(jnp.ones_like, learned)),
     'rate of each probability',
   ),
-  (TOKEN | LINEAR, defects.progress_is_ignored, 'rate at progress 0'),
-  (TOKEN | LINEAR, defects.progress_is_ignored, 'rate at progress 1'),
   (
     TOKEN | LINEAR,
     defects.with_schedule(schedules.Cosine, rate=np.float32(0.32)),
     'rate at progress 0',
   ),
   (TOKEN | LINEAR, defects.with_schedule(schedules.Polynomial, rate_power=np.float32(2)), 'rate'),
-  (TOKEN | ROW, defects.with_schedule(schedules.Linear), 'each row keeps its budget'),
   (TOKEN | ROW | FREE, defects.with_schedule(schedules.Linear), 'counts vary as independent draws'),
 )
+slow = lambda *case: pytest.param(*case, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(
   'settings, defective, name',
-  DEFECTS,
-  ids=[f'{"-".join(map(str, d[0].values()))}-{d[2]}' for d in DEFECTS],
+  [*DEFECTS, *(slow(*each) for each in OTHERS)],
+  ids=[f'{"-".join(map(str, d[0].values()))}-{d[2]}' for d in DEFECTS + OTHERS],
 )
 def test_a_known_defect_is_found(table, settings, defective, name):
   assert name in failed(masking.make(table, **settings), defective)
 
 
 @pytest.mark.parametrize(
-  'settings', ({}, dict(unit='span'), RARE, ROW, dict(predict_fraction=0.5, **OF_THE_TEXT))
+  'settings',
+  ({}, dict(unit='span'), *map(slow, (RARE, ROW, dict(predict_fraction=0.5, **OF_THE_TEXT)))),
 )
 def test_maskers_without_a_defect_pass_here(table, settings):
   """What finds the defects does so with these rows, not by itself."""
@@ -230,7 +240,6 @@ QUICK = (
   ('span', 'word'),
   ('word', 'span'),
 )
-slow = lambda *case: pytest.param(*case, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(
@@ -249,15 +258,15 @@ def test_units_that_are_not_the_stated_ones_are_found(table, says, does):
   'says, does, name',
   (
     (2, 0, 'copies return'),
-    (3, 2, 'copies return'),
+    slow(3, 2, 'copies return'),
     slow(1, 2, 'copies return'),
     slow(2, 4, 'copies return'),
-    (10, 5, 'independent of other visits'),
+    slow(10, 5, 'independent of other visits'),
     slow(10, 2, 'independent of other visits'),
     slow(2, 1, 'independent of other visits'),
     slow(9, 3, 'independent of other visits'),
     (0, 2, 'independent of other visits'),
-    (0, 10, 'independent of other visits'),
+    slow(0, 10, 'independent of other visits'),
     *(slow(0, copies, 'independent of other visits') for copies in (1, 3, 4, 7, 16)),
   ),
 )
@@ -282,8 +291,8 @@ def test_units_that_cross_documents_or_break_are_found(table):
   'selection, wrong',
   (
     ('frequency', lambda table, weight_V: np.maximum(weight_V, 0.1)),
-    ('frequency', lambda table, weight_V: np.where(table.starts_V, weight_V, weight_V / 2)),
-    ('content', lambda table, weight_V: np.where(table.starts_V, weight_V, 1)),
+    slow('frequency', lambda table, weight_V: np.where(table.starts_V, weight_V, weight_V / 2)),
+    slow('content', lambda table, weight_V: np.where(table.starts_V, weight_V, 1)),
     ('content', lambda table, weight_V: np.where(np.arange(table.size) < 30, weight_V.min(), 1)),
   ),
 )

@@ -41,6 +41,10 @@ def short_units(size=200):
   return vocabulary.table(size, conftest.MASK, range(5), starts_V, ends_V, closes_V=closes_V)
 
 
+QUICK = ('token', 'word')
+slow = lambda unit: pytest.param(unit, marks=pytest.mark.slow)
+
+
 @jax.jit
 def count(policy, visit_T, batch):
   """Returns (chosen tokens, maskable tokens) of all rows, each at T visits."""
@@ -56,7 +60,7 @@ def count(policy, visit_T, batch):
 
 
 @pytest.mark.parametrize('budget', BUDGETS)
-@pytest.mark.parametrize('unit', UNITS)
+@pytest.mark.parametrize('unit', [each if each in QUICK else slow(each) for each in UNITS])
 def test_the_measured_rate_is_within_one_percent_of_itself(unit, budget):
   settings, clustering = UNITS[unit]
   batch, visits = conftest.make_batch(rows=1024, length=128), 8
@@ -87,10 +91,7 @@ def said_to_be_found(unit):
   return [float(each) for each in row[1:]]
 
 
-slow = [pytest.param(unit, marks=pytest.mark.slow) for unit in UNITS if unit != 'word']
-
-
-@pytest.mark.parametrize('unit', ['word', *slow])
+@pytest.mark.parametrize('unit', [each if each == 'word' else slow(each) for each in UNITS])
 def test_the_battery_finds_the_errors_of_the_rate_that_it_says_it_finds(table, unit):
   """Each lies 5.5 standard deviations beyond what has to be found."""
   batch, mask_batch = trial.synthetic_batch(table, 4096, 128, seed=0), jax.jit(masking.mask_batch)

@@ -9,6 +9,17 @@ import pytest
 from mlm_jax.masking import boundaries
 from mlm_jax.masking import sampling
 
+# Each one program: it compiles faster than each of its operations.
+exact_tokens, exact_units, independent_tokens, independent_units, inclusion = map(
+  jax.jit,
+  (
+    sampling.exact_tokens,
+    sampling.exact_units,
+    sampling.independent_tokens,
+    sampling.independent_units,
+    sampling.inclusion,
+  ),
+)
 RATES = (0.05, 0.15, 0.4, 0.8, 0.999)
 
 
@@ -40,9 +51,7 @@ def test_exact_tokens_are_the_smallest_words_of_a_row(rate, length):
   units_BL = random_units(40, length, longest=1)
   offset_B, select_BL = random_words(40), random_words((40, length), 1)
   chosen_BL = np.asarray(
-    jax.jit(sampling.exact_tokens)(
-      np.full(len(units_BL), rate, np.float32), units_BL, offset_B, select_BL
-    )
+    exact_tokens(np.full(len(units_BL), rate, np.float32), units_BL, offset_B, select_BL)
   )
   exact = fractions.Fraction(float(np.float32(rate)))
   low = (length - 1).bit_length()
@@ -79,7 +88,7 @@ def test_exact_units_are_systematic_sampling_of_any_probabilities(length):
     random_words(rows, 2),
   )
   pi_BL = np.random.default_rng(3).random((rows, length)).astype(np.float32)
-  chosen_BL = np.asarray(jax.jit(sampling.exact_units)(pi_BL, units_BL, offset_B, select_BL))
+  chosen_BL = np.asarray(exact_units(pi_BL, units_BL, offset_B, select_BL))
   # Short rows are ordered by fewer random bits: their positions are sorted along in the word.
   random_bits = 32 - length.bit_length() - (length - 1).bit_length() * (length < 2048)
   for b in range(rows):
@@ -92,7 +101,7 @@ def test_exact_units_stay_within_the_longest_unit_of_the_budget(rate):
   units_BL = random_units(300, 64)
   pi_BL = np.full(units_BL.shape, rate, np.float32)
   chosen_BL = np.asarray(
-    sampling.exact_units(pi_BL, units_BL, random_words(300), random_words((300, 64), 1))
+    exact_units(pi_BL, units_BL, random_words(300), random_words((300, 64), 1))
   )
   error_B = chosen_BL.sum(axis=1) - float(np.float32(rate)) * (units_BL >= 0).sum(axis=1)
   assert (np.abs(error_B) < lengths(units_BL).max(axis=1)).all()
@@ -109,9 +118,9 @@ def test_every_unit_is_chosen_at_its_rate_whatever_its_length_and_place(rate, ki
   pi_BL = np.full(units_BL.shape, rate, np.float32)
   select_BL = random_words(units_BL.shape, 1)
   if kind == 'fixed_count':
-    chosen_BL = sampling.exact_units(pi_BL, units_BL, random_words(times), select_BL)
+    chosen_BL = exact_units(pi_BL, units_BL, random_words(times), select_BL)
   else:
-    chosen_BL = sampling.independent_units(pi_BL, units_BL, select_BL)
+    chosen_BL = independent_units(pi_BL, units_BL, select_BL)
   firsts = np.flatnonzero(units_BL[0] == np.arange(length))
   assert len(set(lengths(units_BL[:1])[0][firsts])) >= 5
   seen = np.asarray(chosen_BL)[:, firsts].mean(axis=0)
@@ -125,8 +134,8 @@ def test_certain_units_are_always_chosen_and_impossible_ones_never():
   )
   expected = (units_BL >= 0) & (units_BL % 2 == 0)
   words = random_words((50, 64))
-  assert np.array_equal(sampling.exact_units(pi_BL, units_BL, random_words(50), words), expected)
-  assert np.array_equal(sampling.independent_units(pi_BL, units_BL, words), expected)
+  assert np.array_equal(exact_units(pi_BL, units_BL, random_words(50), words), expected)
+  assert np.array_equal(independent_units(pi_BL, units_BL, words), expected)
 
 
 @pytest.mark.parametrize('rate, everything', ((0.0, False), (1.0, True)))
@@ -137,16 +146,16 @@ def test_the_ends_of_the_rate_are_exact(rate, everything):
   select_BL[:, 1::3] = 2**32 - 1
   rate_B = jnp.full(50, rate, jnp.float32)
   expected = (units_BL >= 0) & everything
-  assert np.array_equal(sampling.exact_tokens(rate_B, units_BL, offset_B, select_BL), expected)
-  assert np.array_equal(sampling.independent_tokens(rate_B, units_BL, select_BL), expected)
+  assert np.array_equal(exact_tokens(rate_B, units_BL, offset_B, select_BL), expected)
+  assert np.array_equal(independent_tokens(rate_B, units_BL, select_BL), expected)
 
 
 def test_a_unit_is_chosen_at_all_its_tokens():
   units_BL = random_units(50, 64)
   pi_BL = np.full(units_BL.shape, 0.4, np.float32)
   for chosen_BL in (
-    sampling.exact_units(pi_BL, units_BL, random_words(50), random_words((50, 64))),
-    sampling.independent_units(pi_BL, units_BL, random_words((50, 64))),
+    exact_units(pi_BL, units_BL, random_words(50), random_words((50, 64))),
+    independent_units(pi_BL, units_BL, random_words((50, 64))),
   ):
     at_first_BL = np.take_along_axis(np.asarray(chosen_BL), np.maximum(units_BL, 0), axis=1)
     assert np.array_equal(chosen_BL, at_first_BL & (units_BL >= 0))
@@ -189,7 +198,7 @@ def test_inclusion_is_proportional_to_weight_up_to_certainty_and_keeps_the_budge
   rate = np.float32(rate)
   units_BL = random_units(12, 50)
   weight_BL = heavy_weights(units_BL.shape, kind)
-  pi_BL = np.asarray(jax.jit(sampling.inclusion)(np.full(12, rate), weight_BL, units_BL))
+  pi_BL = np.asarray(inclusion(np.full(12, rate), weight_BL, units_BL))
   expected_BL = np.stack([inclusion_by_hand(rate, weight_BL[b], units_BL[b]) for b in range(12)])
   np.testing.assert_allclose(pi_BL, expected_BL, rtol=2e-5, atol=1e-6)
   feasible_B = ((units_BL >= 0) & (expected_BL > 0)).sum(axis=1) >= rate * (units_BL >= 0).sum(
@@ -204,13 +213,13 @@ def test_inclusion_is_proportional_to_weight_up_to_certainty_and_keeps_the_budge
 
 def test_inclusion_is_the_same_at_any_scale_and_beside_any_row():
   units_BL, weight_BL = random_units(8, 50), heavy_weights((8, 50), 'heavy')
-  pi_BL = np.asarray(sampling.inclusion(np.full(8, 0.3, np.float32), weight_BL, units_BL))
+  pi_BL = np.asarray(inclusion(np.full(8, 0.3, np.float32), weight_BL, units_BL))
   scaled_BL = np.asarray(
-    sampling.inclusion(np.full(8, 0.3, np.float32), weight_BL * np.float32(2**20), units_BL)
+    inclusion(np.full(8, 0.3, np.float32), weight_BL * np.float32(2**20), units_BL)
   )
   assert np.array_equal(scaled_BL, pi_BL)
   part = [6, 1]
-  alone_BL = sampling.inclusion(np.full(2, 0.3, np.float32), weight_BL[part], units_BL[part])
+  alone_BL = inclusion(np.full(2, 0.3, np.float32), weight_BL[part], units_BL[part])
   assert np.array_equal(alone_BL, pi_BL[part])
 
 
@@ -218,9 +227,9 @@ def test_weighted_systematic_samples_hold_each_units_probability():
   """One row drawn 20,000 times; false-alarm rate below 1e-7: |z| < 6 for each of some 15 units."""
   times, length = 20_000, 64
   one_1L, weight_1L = random_units(1, length, seed=5), heavy_weights((1, length), 'heavy')
-  pi_L = np.asarray(sampling.inclusion(np.full(1, 0.3, np.float32), weight_1L, one_1L))[0]
+  pi_L = np.asarray(inclusion(np.full(1, 0.3, np.float32), weight_1L, one_1L))[0]
   repeat = lambda x_1L: np.repeat(x_1L, times, axis=0)
-  chosen_BL = sampling.exact_units(
+  chosen_BL = exact_units(
     repeat(pi_L[None]), repeat(one_1L), random_words(times), random_words((times, length), 1)
   )
   firsts = np.flatnonzero(one_1L[0] == np.arange(length))

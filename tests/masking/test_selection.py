@@ -83,7 +83,10 @@ def test_weights_of_what_was_learned(table, batch):
   )
 
 
-@pytest.mark.parametrize('unit', ('token', 'word', 'span', 'sentence'))
+@pytest.mark.parametrize(
+  'unit',
+  ('word', 'sentence', *(pytest.param(each, marks=pytest.mark.slow) for each in ('token', 'span'))),
+)
 def test_a_unit_weighs_as_its_heaviest_token(table, unit):
   """Only the pieces of weight 1 make their units likely."""
   batch = conftest.make_batch(rows=300)

@@ -3,6 +3,7 @@ as published.
 """
 
 import functools
+import itertools
 
 import jax
 import numpy as np
@@ -26,8 +27,13 @@ def both_forms(one_BLHK, table_SHK, weights_BHLL, sign):
     yield jax.device_get(both(one_BLHK, table_SHK))
 
 
-@pytest.mark.parametrize('sign', (1, -1))
-@pytest.mark.parametrize('length', (1, 5, 63, 64, 65, 130))
+@pytest.mark.parametrize(
+  'length, sign',
+  [
+    each if each in ((1, 1), (64, -1), (130, 1)) else pytest.param(*each, marks=pytest.mark.slow)
+    for each in itertools.product((1, 5, 63, 64, 65, 130), (1, -1))
+  ],
+)
 def test_shifted_blocks_are_the_gather_bit_for_bit_and_so_are_their_gradients(length, sign):
   """On whole numbers, whose sums are exact: how others are rounded depends on a product's shape."""
 
@@ -43,7 +49,7 @@ def test_shifted_blocks_are_the_gather_bit_for_bit_and_so_are_their_gradients(le
   jax.tree.map(np.testing.assert_array_equal, ours, plain)
 
 
-@pytest.mark.parametrize('length', (64, 130))
+@pytest.mark.parametrize('length', (64, pytest.param(130, marks=pytest.mark.slow)))
 def test_shifted_blocks_round_as_a_product_does(length):
   ours, plain = both_forms(
     random(2, length, 3, 8), random(40, 3, 8, seed=1), random(2, 3, length, length, seed=2), 1

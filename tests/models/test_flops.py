@@ -49,7 +49,10 @@ def products(jaxpr):
 
 SIZES = (
   dict(model__width=32, model__heads=2, model__feed_forward=64),
-  dict(model__layers=3, model__width=48, model__heads=4, model__feed_forward=80),
+  pytest.param(
+    dict(model__layers=3, model__width=48, model__heads=4, model__feed_forward=80),
+    marks=pytest.mark.slow,
+  ),
 )
 
 

@@ -10,7 +10,15 @@ import pytest
 from tests.models import variants
 
 FLOAT32, GRADIENTS = 5e-5, 1e-4  # as in test_families.py
-EVERY = pytest.mark.parametrize('variant', variants.VARIANTS)
+# One of each family.
+QUICK = ('bert', 'electra_wide', 'deberta', 'deberta_v2', 'deberta_v3_own', 'modernbert')
+EVERY = pytest.mark.parametrize(
+  'variant',
+  [
+    each if each in QUICK else pytest.param(each, marks=pytest.mark.slow)
+    for each in variants.VARIANTS
+  ],
+)
 MESSAGE = (
   '{0} differs from what transformers gave by {1:.1e}. `make parity` compares with transformers '
   'itself: where '

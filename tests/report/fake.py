@@ -1,6 +1,5 @@
 """A sweep's folder with invented logs."""
 
-import functools
 import json
 
 from mlm_jax import config as config_lib
@@ -23,9 +22,14 @@ def loss(arm, seed):
   return round(RATES[arm] + SEED[seed] + NOISE[arm][seed], 6)
 
 
-@functools.cache
+_configs = {}  # {what was set: JSON}: each is made and checked once
+
+
 def _config(**settings):
-  return config_lib.to_json(toys.config(**settings))
+  key = repr(settings)
+  if key not in _configs:
+    _configs[key] = config_lib.to_json(toys.config(**settings))
+  return _configs[key]
 
 
 def sweep(folder, seeds=3, rates=RATES, **plan):

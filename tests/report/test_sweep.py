@@ -166,10 +166,7 @@ def test_a_report_of_nothing_says_so(folder):
     ),
     ({'negative_control': 'rate=0.9'}, "no arm is called 'rate=0.9'"),
     ({'negative_control': 'rate=0.15'}, 'the negative control is the baseline itself'),
-    (
-      {'runs': [{'name': 'x', 'arm': 'x', 'seed': 0, 'settings': {}}]},
-      "is damaged .KeyError: 'total_steps'",
-    ),
+    ({'runs': [{'name': 'x', 'arm': 'x', 'seed': 0, 'settings': {}}]}, "KeyError: 'total_steps'"),
     ({'runs': None}, 'is damaged'),
     ({'runs': ['x']}, 'is damaged'),
     ({'runs': [{'name': 'x', 'arm': 'x', 'seed': None, 'total_steps': 1}]}, 'is damaged'),
