@@ -108,7 +108,7 @@ def compile_problem(problem: problem_lib.Problem, config: Any, mesh: jax.shardin
 
   # The shapes of the metrics are needed before the first step: a checkpoint holds a sum of them.
   first_batch = jax.eval_shape(lambda: batch(0))
-  metrics = jax.eval_shape(jitted[0], placed, hparams[0], first_batch, rng.root_key(0))[1]
+  metrics = jitted[0].eval_shape(placed, hparams[0], first_batch, rng.root_key(0))[1]
   return Compiled(
     init=jax.jit(init, out_shardings=places),
     steps=tuple(map(_with_hparams, jitted, hparams)),

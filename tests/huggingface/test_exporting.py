@@ -19,6 +19,7 @@ from tests.huggingface import builders
 
 QUIET = dict(log=lambda line: None)
 FAMILIES = [name for name in toys.FAMILIES if not name.endswith('enhanced')]
+VARIANTS = ('deberta_v2_own', 'deberta_v3')  # of the others, but for a few names
 # The case of published.json whose names a family's run has, where it has as many layers.
 CASES = {
   'bert': 'bert',
@@ -65,7 +66,13 @@ def padding_apart(params):
   return params
 
 
-@pytest.mark.parametrize('family', FAMILIES)
+@pytest.mark.parametrize(
+  'family',
+  [
+    pytest.param(family, marks=pytest.mark.slow) if family in VARIANTS else family
+    for family in FAMILIES
+  ],
+)
 def test_out_and_in_again_no_number_changes(family, tmp_path):
   builders.write_run(tmp_path / 'run', **toys.FAMILIES[family])
   exporting.run(tmp_path / 'run', tmp_path / 'to', **QUIET)
@@ -121,7 +128,7 @@ def test_positions_of_a_roberta_begin_behind_its_padding_tokens_number(names, be
   np.testing.assert_array_equal(theirs[before:], ours[2:])
 
 
-@pytest.mark.parametrize('sharing', ['tied', 'gdes'])
+@pytest.mark.parametrize('sharing', [pytest.param('tied', marks=pytest.mark.slow), 'gdes'])
 def test_the_parts_of_a_replaced_token_run_are_written(sharing, tmp_path):
   settings = (
     toys.FAMILIES['electra']

@@ -33,7 +33,17 @@ def assert_back(theirs, run):
   ).read_bytes()
 
 
-@pytest.mark.parametrize('case', builders.PUBLISHED)
+# A case of each family; the others are their heads and variants.
+FAMILIES = ('bert_pairs', 'roberta', 'electra', 'deberta', 'deberta_v2', 'deberta_v3', 'modernbert')
+
+
+@pytest.mark.parametrize(
+  'case',
+  [
+    case if case in FAMILIES else pytest.param(case, marks=pytest.mark.slow)
+    for case in builders.PUBLISHED
+  ],
+)
 def test_there_and_back_no_byte_of_a_tensor_changes(case, tmp_path):
   builders.write_published(tmp_path / 'theirs', case)
   importing.run(tmp_path / 'theirs', tmp_path / 'run', **QUIET)
@@ -94,7 +104,9 @@ def bert(tensors, ids):
   return h
 
 
-@pytest.mark.parametrize('dtype', [np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize(
+  'dtype', [pytest.param(np.float16, marks=pytest.mark.slow), ml_dtypes.bfloat16]
+)
 def test_halves_come_back_as_halves(dtype, tmp_path):
   tensors = builders.write_published(tmp_path / 'theirs', 'bert_pairs')
   builders.write_tensors(

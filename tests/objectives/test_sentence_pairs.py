@@ -128,8 +128,8 @@ def uneven():
 @pytest.mark.parametrize(
   'division',
   (
-    dict(grad_accumulation_steps=4),
     dict(mesh=dict(mesh__fsdp=2), grad_accumulation_steps=2),
+    pytest.param(dict(grad_accumulation_steps=4), marks=pytest.mark.slow),
     pytest.param(dict(mesh=dict(mesh__tensor=2)), marks=pytest.mark.slow),
   ),
 )
