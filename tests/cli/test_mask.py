@@ -171,7 +171,15 @@ def test_each_line_is_a_visit_under_the_seed(capsys):
   assert static[:2] == static[2:] != static[1:3]
 
 
-@pytest.mark.parametrize('progress, share', ((None, 0), pytest.param(0, 0, marks=pytest.mark.slow), (0.5, 0.25), pytest.param(1, 0.5, marks=pytest.mark.slow)))
+@pytest.mark.parametrize(
+  'progress, share',
+  (
+    (None, 0),
+    pytest.param(0, 0, marks=pytest.mark.slow),
+    (0.5, 0.25),
+    pytest.param(1, 0.5, marks=pytest.mark.slow),
+  ),
+)
 def test_the_rate_is_that_of_the_progress(capsys, progress, share):
   words = ' '.join(f'w{i}' for i in range(32))
   flags = [] if progress is None else [f'--progress={progress}']
