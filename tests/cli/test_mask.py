@@ -501,7 +501,11 @@ def workdir(prepared, tmp_path_factory):
     masking__final_rate=0.25,
     masking__corruption_probs=(1.0, 0.0, 0.0),
   )
-  train = lambda folder: pretraining.run(config, folder / 'run', lambda line: None)
+
+  def train(folder):
+    with shared_runs.without_scores():
+      pretraining.run(config, folder / 'run', lambda line: None)
+
   return shared_runs.once(tmp_path_factory, 'red_fox_run', train) / 'run'
 
 

@@ -14,6 +14,7 @@ from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.huggingface import exporting
 from mlm_jax.huggingface import importing
 from mlm_jax.huggingface import tokenizers
+from tests import shared_runs
 from tests import toys
 from tests.huggingface import builders
 
@@ -40,6 +41,13 @@ REPLACED = {
 
 def read(folder, name='config.json'):
   return json.loads((folder / name).read_text())
+
+
+def written(tmp_path_factory, settings):
+  """Returns the folder of a run of these settings that tests share."""
+  name = 'written' + ''.join(f'-{key}={value}' for key, value in sorted(settings.items()))
+  make = lambda folder: builders.write_run(folder / 'run', **settings)
+  return shared_runs.once(tmp_path_factory, name, make) / 'run'
 
 
 def assert_equal(ours, theirs):
@@ -304,13 +312,13 @@ def test_sentence_transformers_find_the_encoder_a_mean_and_a_norm(tmp_path):
   ids=str,
 )
 def test_what_the_classes_cannot_express_is_refused_and_leaves_nothing(
-  settings, asked, says, tmp_path
+  settings, asked, says, tmp_path, tmp_path_factory
 ):
-  builders.write_run(tmp_path / 'run', **settings)
+  run = written(tmp_path_factory, settings)
   with pytest.raises(config_lib.UserError) as raised:
-    exporting.run(tmp_path / 'run', tmp_path / 'to', **asked, **QUIET)
+    exporting.run(run, tmp_path / 'to', **asked, **QUIET)
   assert says in str(raised.value) and '\n' not in str(raised.value)
-  assert [each.name for each in tmp_path.iterdir()] == ['run']
+  assert not list(tmp_path.iterdir())
 
 
 def test_an_enhanced_decoder_is_left_out_of_the_encoder(tmp_path):

@@ -13,17 +13,13 @@ from mlm_jax.inference import evaluate
 from mlm_jax.inference import predictor
 from mlm_jax.tasks import pretraining
 from mlm_jax.training import logs
+from tests import shared_runs
 from tests import toys
 
 
 @pytest.fixture(scope='module')
 def workdir(tmp_path_factory):
-  folder = tmp_path_factory.mktemp('use')
-  corpus = toys.write_corpus(folder / 'corpus.txt')
-  pretraining.run(
-    toys.training_config(corpus, data__row_length=32), folder / 'run', lambda line: None
-  )
-  return folder / 'run'
+  return shared_runs.from_the_command_line(tmp_path_factory)
 
 
 @pytest.fixture(scope='module')
