@@ -68,7 +68,7 @@ def from_the_command_line(tmp_path_factory):
     recipe.write_text(
       'from tests import toys\n'
       'def get_config(variant=None):\n'
-      f'  return toys.training_config({str(text)!r}, data__row_length=32)\n'
+      f'  return toys.training_config({str(text)!r}, data__row_length=32, mesh__devices=1)\n'
     )
     with (folder / 'printed.txt').open('w') as file, contextlib.redirect_stdout(file):
       __main__.main(

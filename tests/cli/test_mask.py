@@ -490,6 +490,7 @@ def workdir(prepared, tmp_path_factory):
     **SMALL,
     data__collocations=2,
     data__classes=INITIALS,
+    mesh__devices=1,
     total_steps=2,
     checkpoint__every=2,
     evaluation__every=2,

@@ -214,6 +214,7 @@ def test_an_imported_run_fills_embeds_and_is_pretrained_further_wherever_it_is_m
       ('data.document', 'lines'),
       ('data.validation_fraction', '0.1'),
       ('total_steps', '2'),
+      ('mesh.devices', '1'),
       ('optim.warmup_steps', '0'),
       ('batch_size', '4'),
       ('evaluation.batch_size', '4'),

@@ -242,6 +242,7 @@ def train(folder):
     objective__predict_all=True,
     masking__unit='word',
     model__layers=1,
+    mesh__devices=1,
     total_steps=4,
     evaluation__every=4,
     checkpoint__every=4,
