@@ -4,12 +4,16 @@ asks first, and read by all.
 A test that changes a folder copies it first.
 """
 
+import contextlib
 import fcntl
 import os
 import shutil
+from unittest import mock
 
 import jax
 
+from mlm_jax import __main__
+from mlm_jax.evaluation import score_run
 from mlm_jax.tasks import pretraining
 from tests import toys
 
@@ -51,6 +55,39 @@ def trained(tmp_path_factory, name, **settings):
   config = toys.training_config(corpus(tmp_path_factory), **settings)
   make = lambda folder: pretraining.run(config, folder / 'run', QUIET)
   return once(tmp_path_factory, name, make) / 'run'
+
+
+def from_the_command_line(tmp_path_factory):
+  """Returns the folder of a run of six steps on `corpus`, with rows of 32 and seed 3, that
+  `mlm-jax train` made; beside it is what it printed, printed.txt.
+  """
+  text = corpus(tmp_path_factory)
+
+  def make(folder):
+    recipe = folder / 'recipe.py'
+    recipe.write_text(
+      'from tests import toys\n'
+      'def get_config(variant=None):\n'
+      f'  return toys.training_config({str(text)!r}, data__row_length=32, mesh__devices=1)\n'
+    )
+    with (folder / 'printed.txt').open('w') as file, contextlib.redirect_stdout(file):
+      __main__.main(
+        ['train', f'--config={recipe}', '--config.seed=3', f'--workdir={folder / "run"}']
+      )
+
+  return once(tmp_path_factory, 'command_line', make) / 'run'
+
+
+@contextlib.contextmanager
+def without_scores():
+  """Runs are trained and not evaluated: where no test reads the scores, whose programs take most
+  of the time of a few steps.
+  """
+  with (
+    mock.patch.object(score_run.HeldOut, 'evaluators', lambda self, eval_step: {}),
+    mock.patch.object(score_run.HeldOut, 'slices', lambda self, params, aux: {}),
+  ):
+    yield
 
 
 def compilation_cache() -> str:

@@ -31,7 +31,9 @@ def test_the_verdict_says_so_when_the_model_loses():
 
 def test_the_demo_runs_from_corpus_to_filled_masks_and_resumes(tmp_path, monkeypatch):
   corpus = toys.write_corpus(tmp_path / 'corpus.txt')
-  small = toys.training_config(corpus, data__row_length=64, model__max_positions=64)
+  small = toys.training_config(
+    corpus, data__row_length=64, model__max_positions=64, mesh__devices=1
+  )
   monkeypatch.setattr(demo, 'config', lambda: small.copy_and_resolve_references())
   lines = []
   assert demo.run(tmp_path / 'run', 0.01, lines.append)

@@ -27,6 +27,7 @@ from mlm_jax.benchmarks import contestants
 from mlm_jax.benchmarks import workers
 
 _OURS = 'ours'
+_TURN = 1.0  # seconds that a turn lasts at least
 # {name: (function that makes its task, packages that it needs)}.
 _CONTESTANTS = {
   _OURS: (contestants.ours, ('jax',)),
@@ -160,7 +161,7 @@ def _measure(
           raise
         failed[name] = error
     times = clock.take_turns(
-      team, repetitions, turn=1.0, timer=lambda worker, calls: worker.time(calls)
+      team, repetitions, turn=_TURN, timer=lambda worker, calls: worker.time(calls)
     )
     memory = {name: worker.do(contestants.peak_memory) for name, worker in team.items()}
     first = {name: worker.first_seconds for name, worker in team.items()}

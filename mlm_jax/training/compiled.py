@@ -107,8 +107,10 @@ def compile_problem(problem: problem_lib.Problem, config: Any, mesh: jax.shardin
     return sharding.put(stage.batch(number), mesh, stage.config.batch_size)
 
   # The shapes of the metrics are needed before the first step: a checkpoint holds a sum of them.
-  first_batch = jax.eval_shape(lambda: batch(0))
-  metrics = jax.eval_shape(jitted[0], placed, hparams[0], first_batch, rng.root_key(0))[1]
+  # With the places of what the step will be given, so that it is traced once for both.
+  rows = sharding.by_rows(mesh)
+  first_batch = jax.tree.map(lambda x: _placed(x, rows), jax.eval_shape(lambda: batch(0)))
+  metrics = jitted[0].eval_shape(placed, hparams[0], first_batch, rng.root_key(0))[1]
   return Compiled(
     init=jax.jit(init, out_shardings=places),
     steps=tuple(map(_with_hparams, jitted, hparams)),

@@ -10,7 +10,7 @@ from mlm_jax import __main__
 from mlm_jax import cli
 from mlm_jax.training import loop
 from mlm_jax.training import workdir as workdir_lib
-from tests import toys
+from tests import shared_runs
 
 COMMANDS = [
   each.name for each in pkgutil.iter_modules(cli.__path__) if not each.name.startswith('_')
@@ -135,19 +135,9 @@ def test_a_redirected_log_is_written_line_by_line(monkeypatch):
   __main__.main(['demo'])
 
 
-def test_train_evaluate_fill_and_report_from_the_command_line(capsys, tmp_path):
-  corpus = toys.write_corpus(tmp_path / 'corpus.txt')
-  recipe = tmp_path / 'recipe.py'
-  recipe.write_text(
-    'from tests import toys\n'
-    'def get_config(variant=None):\n'
-    f'  return toys.training_config({str(corpus)!r})\n'
-  )
-  run = tmp_path / 'run'
-  status, out, _ = call(
-    capsys, 'train', f'--config={recipe}', '--config.seed=3', f'--workdir={run}'
-  )
-  assert status == 0 and 'step 6/6' in out
+def test_train_evaluate_fill_and_report_from_the_command_line(capsys, tmp_path, tmp_path_factory):
+  run = shared_runs.from_the_command_line(tmp_path_factory)
+  assert 'step 6/6' in run.with_name('printed.txt').read_text()
   assert workdir_lib.read_config(run).seed == 3
   status, out, _ = call(capsys, 'evaluate', f'--workdir={run}')
   assert status == 0 and json.loads(out.splitlines()[-1])['step'] == 6

@@ -171,7 +171,15 @@ def test_each_line_is_a_visit_under_the_seed(capsys):
   assert static[:2] == static[2:] != static[1:3]
 
 
-@pytest.mark.parametrize('progress, share', ((None, 0), (0, 0), (0.5, 0.25), (1, 0.5)))
+@pytest.mark.parametrize(
+  'progress, share',
+  (
+    (None, 0),
+    pytest.param(0, 0, marks=pytest.mark.slow),
+    (0.5, 0.25),
+    pytest.param(1, 0.5, marks=pytest.mark.slow),
+  ),
+)
 def test_the_rate_is_that_of_the_progress(capsys, progress, share):
   words = ' '.join(f'w{i}' for i in range(32))
   flags = [] if progress is None else [f'--progress={progress}']
@@ -190,11 +198,18 @@ def test_the_rate_is_that_of_the_progress(capsys, progress, share):
   'settings, progress, note',
   (
     (('rate=0', 'final_rate=0.5', 'schedule=linear'), 0, '--progress=0; --progress=0.5'),
-    (('rate=0.5', 'schedule=cosine'), 1, '--progress=1; --progress=0.5'),
+    pytest.param(
+      ('rate=0.5', 'schedule=cosine'), 1, '--progress=1; --progress=0.5', marks=pytest.mark.slow
+    ),
     (('rate=0.5', 'schedule=step'), 0.75, '--progress=0.75; --progress=0'),
-    (('rate=0', 'final_rate=0.5', 'schedule=step'), 0.25, '--progress=0.25; --progress=0.5'),
+    pytest.param(
+      ('rate=0', 'final_rate=0.5', 'schedule=step'),
+      0.25,
+      '--progress=0.25; --progress=0.5',
+      marks=pytest.mark.slow,
+    ),
     (('rate=0', 'final_rate=0.5', 'schedule=row'), 0, None),
-    (('rate=0.001',), 0, None),
+    pytest.param(('rate=0.001',), 0, None, marks=pytest.mark.slow),
   ),
 )
 def test_a_rate_of_0_is_reported_and_where_it_is_more(capsys, settings, progress, note):
@@ -213,11 +228,11 @@ SPACELESS = '  in text without spaces between words each piece is taken for a wo
 @pytest.mark.parametrize(
   'settings, is_said',
   (
-    (('unit=word',), True),
+    pytest.param(('unit=word',), True, marks=pytest.mark.slow),
     (('unit=span',), True),
     (('unit=span', 'span_of=token'), False),
-    ((), False),
-    (('unit=sentence',), False),
+    pytest.param((), False, marks=pytest.mark.slow),
+    pytest.param(('unit=sentence',), False, marks=pytest.mark.slow),
   ),
 )
 def test_a_note_on_text_without_spaces_says_that_pieces_are_words(capsys, settings, is_said):
@@ -226,7 +241,12 @@ def test_a_note_on_text_without_spaces_says_that_pieces_are_words(capsys, settin
 
 
 @pytest.mark.parametrize(
-  'text, is_said', (('we met in 東京 then', True), ('ภาษาไทย', True), ('Ελλάδα, Россия', False))
+  'text, is_said',
+  (
+    pytest.param('we met in 東京 then', True, marks=pytest.mark.slow),
+    ('ภาษาไทย', True),
+    ('Ελλάδα, Россия', False),
+  ),
 )
 def test_the_note_appears_for_any_text_with_letters_of_such_a_script(capsys, text, is_said):
   assert shown(capsys, f'--text={text}', '--config.masking.unit=word')[6:] == [SPACELESS] * is_said
@@ -344,8 +364,15 @@ def test_a_text_is_cut_as_the_prepared_data_and_has_their_counts(capsys, prepare
   assert {word for line in lines for word in chosen(line)} == {'bird'}  # the rarest by far
 
 
-@pytest.mark.parametrize('letters', ('vowel', 'consonant'))
-@pytest.mark.parametrize('what', ('text', 'row'))
+@pytest.mark.parametrize(
+  'what, letters',
+  (
+    ('text', 'vowel'),
+    ('row', 'consonant'),
+    pytest.param('text', 'consonant', marks=pytest.mark.slow),
+    pytest.param('row', 'vowel', marks=pytest.mark.slow),
+  ),
+)
 def test_the_classes_of_a_function_decide_what_is_hidden(capsys, prepared, what, letters):
   weights = {'consonant': '(1.0,0.0)', 'vowel': '(0.0,1.0)'}[letters]
   given = {'text': '--text=able bird easy fish idle gold able hill', 'row': '--row=0'}[what]
@@ -463,6 +490,7 @@ def workdir(prepared, tmp_path_factory):
     **SMALL,
     data__collocations=2,
     data__classes=INITIALS,
+    mesh__devices=1,
     total_steps=2,
     checkpoint__every=2,
     evaluation__every=2,
@@ -474,7 +502,11 @@ def workdir(prepared, tmp_path_factory):
     masking__final_rate=0.25,
     masking__corruption_probs=(1.0, 0.0, 0.0),
   )
-  train = lambda folder: pretraining.run(config, folder / 'run', lambda line: None)
+
+  def train(folder):
+    with shared_runs.without_scores():
+      pretraining.run(config, folder / 'run', lambda line: None)
+
   return shared_runs.once(tmp_path_factory, 'red_fox_run', train) / 'run'
 
 

@@ -114,7 +114,7 @@ def enumerated(language, masked, chances):
   return np.array(losses), np.array(hits)
 
 
-@pytest.mark.parametrize('rate', (0.15, 0.5, 1.0))
+@pytest.mark.parametrize('rate', (0.15, pytest.param(0.5, marks=pytest.mark.slow), 1.0))
 def test_the_optimum_equals_the_sum_over_all_hidden_paths(rate):
   prepared, batch = (
     prepared_of('synthetic:3/40'),

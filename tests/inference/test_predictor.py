@@ -13,17 +13,13 @@ from mlm_jax.inference import evaluate
 from mlm_jax.inference import predictor
 from mlm_jax.tasks import pretraining
 from mlm_jax.training import logs
+from tests import shared_runs
 from tests import toys
 
 
 @pytest.fixture(scope='module')
 def workdir(tmp_path_factory):
-  folder = tmp_path_factory.mktemp('use')
-  corpus = toys.write_corpus(folder / 'corpus.txt')
-  pretraining.run(
-    toys.training_config(corpus, data__row_length=32), folder / 'run', lambda line: None
-  )
-  return folder / 'run'
+  return shared_runs.from_the_command_line(tmp_path_factory)
 
 
 @pytest.fixture(scope='module')
@@ -42,10 +38,10 @@ def by_hand(run, ids):
   """Returns log p [L, V] of a row, one row at a time and without padding."""
   tokens_BL = np.array([ids])
   ones_BL = np.ones_like(tokens_BL)
-  hidden_BLD = run.model.apply(run.params, tokens_BL, ones_BL, np.arange(len(ids))[None]).hidden_BLD
-  return np.asarray(jax.nn.log_softmax(run.model.head(run.params, hidden_BLD[0])))[
-    :, : run.tokenizer.size
-  ]
+  positions_BL = np.arange(len(ids))[None]
+  hidden_BLD = toys.apply(run.model, run.params, tokens_BL, ones_BL, positions_BL).hidden_BLD
+  logits_LV = toys.head(run.model, run.params, hidden_BLD)[0]
+  return np.asarray(jax.nn.log_softmax(logits_LV))[:, : run.tokenizer.size]
 
 
 def test_fill_gives_the_models_probabilities_for_each_mask(run, text):
@@ -87,8 +83,8 @@ def test_embeddings_do_not_depend_on_the_other_texts(run, text):
   for i in (0, 1, 38):
     np.testing.assert_allclose(together[i], run.embed([texts[i]])[0], rtol=1e-5, atol=1e-6)
   ids = [run.tokenizer.cls_id, *run.tokenizer.encode(text), run.tokenizer.sep_id]
-  hidden_LD = run.model.apply(
-    run.params, np.array([ids]), np.ones((1, len(ids)), int), np.arange(len(ids))[None]
+  hidden_LD = toys.apply(
+    run.model, run.params, np.array([ids]), np.ones((1, len(ids)), int), np.arange(len(ids))[None]
   ).hidden_BLD[0]
   np.testing.assert_allclose(together[0], np.asarray(hidden_LD)[1:-1].mean(0), rtol=1e-4, atol=1e-5)
   np.testing.assert_allclose(

@@ -26,6 +26,8 @@ from tests import toys
 from tests.models.test_flops import products
 
 SHARINGS = ('tied', 'none', 'gdes')
+# 'none' is 'gdes' without the generator's table below: the least that is new.
+DRILLED = ('tied', pytest.param('none', marks=pytest.mark.slow), 'gdes')
 FALSE_ALARM = 1e-6
 
 
@@ -153,7 +155,7 @@ class Sure(masked.Objective):
     return 100 * jax.nn.one_hot(inputs.targets_GP.reshape(-1), 128)
 
 
-@pytest.mark.parametrize('sharing', SHARINGS)
+@pytest.mark.parametrize('sharing', DRILLED)
 def test_the_discriminators_loss_and_metrics_are_those_of_scikit_learn(sharing):
   config, objective = make(objective__sharing=sharing)
   params, batch = toys.start(objective), toys.batch()
@@ -195,7 +197,7 @@ def test_the_discriminators_loss_and_metrics_are_those_of_scikit_learn(sharing):
   )
 
 
-@pytest.mark.parametrize('sharing', SHARINGS)
+@pytest.mark.parametrize('sharing', DRILLED)
 def test_each_loss_moves_what_the_sharing_lets_it(sharing):
   """The discriminator's loss never reaches the generator but through tied tables."""
   config, objective = make(objective__sharing=sharing)

@@ -2,6 +2,7 @@
 that is learned.
 """
 
+import functools
 import json
 
 import jax
@@ -31,13 +32,24 @@ PAIRS = dict(data__pairs='nsp', objective__pairs_weight=0.7)
 BOUNDARY = dict(masking__unit='word', objective__sbo_weight=2.0)
 
 
+@functools.cache
+def both():
+  """Returns the objective with both added losses; under `words` they share a program."""
+  return toys.objective(**PAIRS, **BOUNDARY)
+
+
+@functools.cache
+def words():
+  return masking.make(toys.table(), unit='word')
+
+
 def test_the_loss_of_pairs_equals_its_closed_form():
-  objective = toys.objective(**PAIRS)
+  objective = both()
   params = toys.start(objective)
   params['pairs']['out']['bias'] += np.array([0.3, -0.4], np.float32)
   batch = toys.pair_batch()
   _, weights, sums, found, _, hidden_BLD = jax.device_get(
-    toys.scored(objective, params, masking.make(toys.table()), batch)
+    toys.scored(objective, params, words(), batch)
   )
   dense = lambda x, layer: (
     x @ np.asarray(layer['kernel'], np.float64) + np.asarray(layer['bias'], np.float64)
@@ -61,18 +73,15 @@ def test_the_loss_of_pairs_equals_its_closed_form():
 
 def test_losses_add_up_with_their_weights():
   """What the encoder starts with is the same without them."""
-  both = toys.objective(**PAIRS, **BOUNDARY)
-  assert both.coefficients == {'masked': 1.0, 'pairs': 0.7, 'boundary': 2.0}
-  alone = masked.Objective(both.model, toys.PAD, 1, sep_id=toys.SEP)
-  params, params_alone = (toys.start(each) for each in (both, alone))
+  assert both().coefficients == {'masked': 1.0, 'pairs': 0.7, 'boundary': 2.0}
+  alone = masked.Objective(both().model, toys.PAD, 1, sep_id=toys.SEP)
+  params, params_alone = (toys.start(each) for each in (both(), alone))
   assert set(params) - set(params_alone) == {'pairs', 'boundary'}
   jax.tree.map(
     np.testing.assert_array_equal, {name: params[name] for name in params_alone}, params_alone
   )
-  _, totals, sums, *_ = toys.scored(
-    both, params, masking.make(toys.table(), unit='word'), toys.pair_batch()
-  )
-  loss = step_lib.combine(both.coefficients, sums, totals)
+  _, totals, sums, *_ = toys.scored(both(), params, words(), toys.pair_batch())
+  loss = step_lib.combine(both().coefficients, sums, totals)
   mean = {name: float(sums[name]) / float(totals[name]) for name in sums}
   assert float(loss) == pytest.approx(
     mean['masked'] + 0.7 * mean['pairs'] + 2 * mean['boundary'], rel=1e-6
@@ -128,8 +137,8 @@ def uneven():
 @pytest.mark.parametrize(
   'division',
   (
-    dict(grad_accumulation_steps=4),
     dict(mesh=dict(mesh__fsdp=2), grad_accumulation_steps=2),
+    pytest.param(dict(grad_accumulation_steps=4), marks=pytest.mark.slow),
     pytest.param(dict(mesh=dict(mesh__tensor=2)), marks=pytest.mark.slow),
   ),
 )
@@ -187,11 +196,11 @@ def test_pairs_are_learned_above_chance():
 
 
 def test_rows_without_pairs_give_no_loss_of_pairs():
-  objective = toys.objective(**PAIRS)
+  objective = both()
   batch = toys.pair_batch()
   batch.pairs_BS[:] = 0
   params = toys.start(objective)
-  _, weights, sums, found, *_ = toys.scored(objective, params, masking.make(toys.table()), batch)
+  _, weights, sums, found, *_ = toys.scored(objective, params, words(), batch)
   assert sums['pairs'] == weights['pairs'] == 0
   assert np.isfinite(step_lib.combine(objective.coefficients, sums, weights))
   assert 'pairs_loss' not in metrics.means(found)
@@ -233,6 +242,7 @@ def train(folder):
     objective__predict_all=True,
     masking__unit='word',
     model__layers=1,
+    mesh__devices=1,
     total_steps=4,
     evaluation__every=4,
     checkpoint__every=4,

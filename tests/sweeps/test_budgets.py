@@ -137,7 +137,9 @@ def spent(config):
   return np.array([sums[2], flops.training(architecture, *sums)]) * config.total_steps / LOOKED_AT
 
 
-@pytest.mark.parametrize('number, budget', ((0, 'predictions'), (1, 'flops')))
+@pytest.mark.parametrize(
+  'number, budget', (pytest.param(0, 'predictions', marks=pytest.mark.slow), (1, 'flops'))
+)
 def test_arms_spend_the_same_as_the_objective_counts(prepared, number, budget):
   plan = plan_with(budget, prepared)
   found = [spent(run.config)[number] for run in plan.runs]

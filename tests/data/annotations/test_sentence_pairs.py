@@ -21,6 +21,7 @@ from mlm_jax.data import prepare as prepare_lib
 from mlm_jax.data import rows as rows_lib
 from mlm_jax.data import store
 from mlm_jax.data.annotations import sentence_pairs
+from tests import toys
 from tests.data.invented import settings
 from tests.data.invented import stories
 
@@ -295,20 +296,29 @@ def test_batches_carry_the_labels_of_their_rows(prepared):
   assert np.array_equal(last.pairs_BS > 0, last.starts_BS >= 0) and not last.pairs_BS[-1].any()
 
 
-def test_no_collocation_and_no_unit_reaches_from_one_sentence_of_a_pair_into_the_other(prepared):
+@pytest.mark.parametrize(
+  'unit',
+  [
+    'word',
+    'collocation',
+    pytest.param('span', marks=pytest.mark.slow),
+    pytest.param('sentence', marks=pytest.mark.slow),
+  ],
+)
+def test_no_collocation_and_no_unit_reaches_from_one_sentence_of_a_pair_into_the_other(
+  unit, prepared
+):
   batch = loader_lib.Loader(prepared, 'train', 16, seed=1).batch(0)
   part_BL = np.cumsum(
     np.isin(batch.tokens_BL, (prepared.tokenizer.cls_id, prepared.tokenizer.sep_id)), axis=1
   )
   joins_BL = batch.columns['joins_BL']
   assert joins_BL.any() and not (joins_BL[:, 1:] & (part_BL[:, 1:] != part_BL[:, :-1])).any()
-  mask = jax.jit(masking.mask_batch)
-  for unit in ('word', 'span', 'collocation', 'sentence'):
-    policy = masking.make(prepared.table, unit=unit)
-    units_BL = np.asarray(mask(policy, rng.root_key(0), batch).units_BL)
-    inside_BL = units_BL >= 0
-    first_BL = np.take_along_axis(part_BL, np.maximum(units_BL, 0), axis=1)
-    assert (first_BL == part_BL)[inside_BL].all() and inside_BL.any()
+  policy = masking.make(prepared.table, unit=unit)
+  units_BL = np.asarray(toys.mask(policy, rng.root_key(0), batch).units_BL)
+  inside_BL = units_BL >= 0
+  first_BL = np.take_along_axis(part_BL, np.maximum(units_BL, 0), axis=1)
+  assert (first_BL == part_BL)[inside_BL].all() and inside_BL.any()
 
 
 def test_classes_are_those_of_the_pieces_of_pairs(folder):

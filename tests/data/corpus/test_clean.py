@@ -17,7 +17,7 @@ def odd_texts(n):
   return [''.join(draw.choices(ODD, k=draw.randint(0, 30))) for _ in range(n)]
 
 
-@pytest.mark.parametrize('form', ['NFC', 'NFKC', 'none'])
+@pytest.mark.parametrize('form', [pytest.param('NFC', marks=pytest.mark.slow), 'NFKC', 'none'])
 @pytest.mark.parametrize('control', ['remove', 'keep'])
 @pytest.mark.parametrize('space', ['collapse', 'keep'])
 def test_cleaning_again_changes_nothing(form, control, space):

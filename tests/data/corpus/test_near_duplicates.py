@@ -83,7 +83,16 @@ def decided(pairs, similarity):
 
 
 @pytest.mark.parametrize('threshold', [0.6, 0.8])
-@pytest.mark.parametrize('edits', [(2, 3), (5, 6), (8, 9), (14, 15), (26, 28)])
+@pytest.mark.parametrize(
+  'edits',
+  [
+    (2, 3),
+    pytest.param((5, 6), marks=pytest.mark.slow),
+    (8, 9),
+    pytest.param((14, 15), marks=pytest.mark.slow),
+    (26, 28),
+  ],
+)
 def test_as_many_are_dropped_as_the_closed_form_says(threshold, edits):
   """Of 300 pairs at known similarities: the binomial tail, less what all bands miss, +- 5.4
   deviations.
