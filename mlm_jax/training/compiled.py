@@ -99,7 +99,9 @@ def compile_problem(problem: problem_lib.Problem, config: Any, mesh: jax.shardin
   places, whole = sharding.by_rules(mesh, state), sharding.replicated(mesh)
   # On the devices once: a step would carry them over again each time.
   hparams = [jax.device_put(stage.hparams, whole) for stage in problem.stages]
-  jitted = [optimizer_step(each.objective, each.config, mesh, state) for each in problem.stages]
+  jitted: list[Any] = [
+    optimizer_step(each.objective, each.config, mesh, state) for each in problem.stages
+  ]
   placed = jax.tree.map(_placed, state, places)
 
   def batch(number: int) -> PyTree:
