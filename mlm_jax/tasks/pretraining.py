@@ -337,8 +337,10 @@ def _init_params(
   if not _same_structure(ours, given):
     theirs = _objective(model.config, tokenizer, head_rows=1)
     given = theirs.encoder_params(given)
-    if model.config.objective.name != config.objective.name:
-      given = {name: each for name, each in given.items() if name != 'head'}
+    # A generator is a model of its own, and heads of different objectives mean different things.
+    same = model.config.objective.name == config.objective.name
+    left_out = ('generator',) if same else ('generator', 'head')
+    given = {name: each for name, each in given.items() if name not in left_out}
   encoder = jax.eval_shape(objective.encoder.init, rng.root_key(0))
   # Without all of the encoder the run would start from a mixture of trained and random layers.
   needed = tuple(name for name in encoder if name != 'head')

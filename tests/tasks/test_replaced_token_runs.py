@@ -93,7 +93,7 @@ def test_a_run_may_start_from_anothers_parameters(workdir, corpus, tmp_path):
     config_lib.UserError, match='config.init_from = .* has another model: .* take its settings with'
   ):
     pretraining.run(
-      toys.training_config(corpus, **settings | dict(objective__sharing='none')),
+      toys.training_config(corpus, **settings | dict(model__feed_forward=96)),
       tmp_path / 'other',
       lambda line: None,
     )
