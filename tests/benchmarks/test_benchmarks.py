@@ -194,6 +194,7 @@ def test_the_report_begins_with_ratios_and_counts_useful_tokens():
   assert ours[4:] == ['100', '7']
 
 
+@pytest.mark.slow
 def test_bench_step_measures_ours_and_names_what_it_cannot_measure(capsys, monkeypatch):
   monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', shared_runs.compilation_cache())
   monkeypatch.setenv('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')

@@ -135,7 +135,11 @@ def config(tmp_path_factory):
   folder = tmp_path_factory.mktemp('adaptive')
   corpus = toys.write_corpus(folder / 'corpus.txt')
   config = toys.training_config(
-    corpus, data__prepared=str(folder / 'data'), masking__selection='accuracy', masking__rate=0.3
+    corpus,
+    data__prepared=str(folder / 'data'),
+    masking__selection='accuracy',
+    masking__rate=0.3,
+    model__layers=1,
   )
   pretraining.prepare_data(config, None, lambda line: None)
   return config

@@ -25,7 +25,12 @@ def test_a_classification_task_is_a_short_file():
 
 def test_it_learns_and_resumes_to_the_same_bits(tmp_path, monkeypatch):
   config = toys.config(
-    total_steps=60, batch_size=32, evaluation__every=20, checkpoint__every=20, log__every=20
+    model__layers=1,
+    total_steps=60,
+    batch_size=32,
+    evaluation__every=20,
+    checkpoint__every=20,
+    log__every=20,
   )
   train = lambda name: classification.run(
     config, tmp_path / name, data(512, 0), data(256, 1), toy.silent

@@ -122,8 +122,8 @@ def assert_identical(a, b):
   jax.tree.map(np.testing.assert_array_equal, *models)
 
 
+@pytest.mark.slow
 def test_two_runs_that_differ_in_every_number_equal_their_runs_alone(arms, tmp_path):
-  """Four arms, stops, divergence and two devices: in the slow part, and on the toy in training."""
   two = {name: arms[name] for name in (list(arms)[0], list(arms)[-1])}
   assert {each.state for each in run(two, tmp_path / 'together').values()} == {'done'}
   for name, c in two.items():

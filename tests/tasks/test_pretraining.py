@@ -46,7 +46,8 @@ def prepared(tmp_path_factory, corpus):
 @pytest.fixture
 def config(corpus, prepared):
   def make(**settings):
-    return toys.training_config(corpus, **{'data__prepared': str(prepared), **settings})
+    own = {'data__prepared': str(prepared), 'model__layers': 1}
+    return toys.training_config(corpus, **own | settings)
 
   return make
 
@@ -55,7 +56,9 @@ def config(corpus, prepared):
 def whole_run(tmp_path_factory, corpus, prepared):
   """(the folder of a run of the plain config, what it said)"""
   folder, lines = tmp_path_factory.mktemp('whole') / 'run', []
-  c = toys.training_config(corpus, data__prepared=str(prepared), log__tensorboard=True)
+  c = toys.training_config(
+    corpus, data__prepared=str(prepared), model__layers=1, log__tensorboard=True
+  )
   assert pretraining.run(c, folder, lines.append)
   return folder, lines
 

@@ -115,7 +115,7 @@ DISENTANGLED = toys.FAMILIES['deberta_v3'] | dict(
 @pytest.mark.parametrize(
   'settings',
   (
-    pytest.param(dict(objective__name='rtd'), id='replaced'),
+    pytest.param(dict(objective__name='rtd'), id='replaced', marks=pytest.mark.slow),
     *(
       pytest.param(settings, id=name, marks=pytest.mark.slow)
       for name, settings in {
