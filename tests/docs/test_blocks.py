@@ -28,7 +28,6 @@ INSTEAD = {'--jobs=2': '--population'}
 # Blocks of Python that need a library that `make test` does without; `make parity` has it.
 NEEDS = {'import torch': 'torch'}
 SMALL = {
-  'data.validation_fraction': 0.1,
   'total_steps': 4,
   'batch_size': 4,
   'stages': (),
