@@ -33,7 +33,8 @@ _DTYPES = ('float32', 'float16', 'bfloat16')
 # Tensors that may be there and have no place in a run: poolers, other heads, buffers.
 _BESIDE = re.compile(
   r'(\w+\.)?pooler\..*|cls\.seq_relationship\..*|discriminator_predictions\..*|mask_predictions\..*'
-  r'|deberta\.embeddings\.position_embeddings\.weight|.*\.(position_ids|token_type_ids)|.*rotary_emb\..*inv_freq'
+  r'|deberta\.embeddings\.position_embeddings\.weight|.*\.(position_ids|token_type_ids)'
+  r'|.*rotary_emb\..*inv_freq'
 )
 
 

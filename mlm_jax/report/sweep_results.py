@@ -197,7 +197,7 @@ def _run(folder: pathlib.Path, entry: Mapping[str, Any], status: Mapping[str, An
   if has_started or (place / 'config.json').exists():
     config = workdir_lib.read_config(place)
     # Up to the evaluation, not to the newest step: cost and loss must belong together.
-    values |= costs.spent(place, config, newest.get('step', 0))
+    values |= costs.spent(place, config, newest['step'] if newest else 0)
   bits = slices.get('reference', {}).get('bits_per_character')
   values |= {'bits_per_character': bits} if bits is not None else {}
   # The other states of status.json are those of the moment in which it was written.

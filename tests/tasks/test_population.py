@@ -1,8 +1,6 @@
 """Populations: each replica is the run that it would have been alone."""
 
 import json
-import os
-import signal
 
 import jax
 import numpy as np
@@ -17,6 +15,8 @@ from mlm_jax.training import logs
 from mlm_jax.training import loop
 from mlm_jax.training import workdir as workdir_lib
 from tests import toys
+from tests.tasks.test_pretraining import train_until
+from tests.training import toy
 
 SILENT = lambda line: None
 
@@ -100,20 +100,6 @@ def assert_same_run(a, b):
   jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=1e-5), model, other)
 
 
-def interrupted(monkeypatch, step, train_them):
-  """Calls a function in which training is stopped at a step, as by SIGTERM."""
-  advance = loop._Loop.advance
-
-  def stopped(self, at, *rest):
-    if at == step:
-      os.kill(os.getpid(), signal.SIGTERM)
-    return advance(self, at, *rest)
-
-  with monkeypatch.context() as patch:
-    patch.setattr(loop._Loop, 'advance', stopped)
-    return train_them()
-
-
 def assert_identical(a, b):
   """Bit for bit."""
   for name in ('metrics.jsonl', 'evaluations.jsonl', 'spikes.jsonl'):
@@ -159,7 +145,8 @@ def test_each_replica_leaves_an_ordinary_run(arms, alone, together):
 def test_a_population_stopped_and_resumed_equals_one_never_stopped(
   arms, together, tmp_path, monkeypatch
 ):
-  outcomes = interrupted(monkeypatch, 3, lambda: run(arms, tmp_path))
+  with toy.stopped_at(3, monkeypatch):
+    outcomes = run(arms, tmp_path)
   assert {each.state for each in outcomes.values()} == {'stopped'}
   assert [checkpoint.steps(tmp_path / name / 'checkpoints')[-1] for name in arms] == [3] * 4
   assert {each.state for each in run(arms, tmp_path).values()} == {'done'}
@@ -172,11 +159,10 @@ def test_runs_of_a_population_and_runs_alone_resume_from_each_other(
   arms, alone, tmp_path, monkeypatch
 ):
   ahead, *others = arms
-  assert not interrupted(
-    monkeypatch, 4, lambda: pretraining.run(arms[ahead], tmp_path / ahead, SILENT)
-  )
+  train_until(arms[ahead], tmp_path / ahead, 4, monkeypatch)
   lines = []
-  outcomes = interrupted(monkeypatch, 5, lambda: run(arms, tmp_path, lines.append))
+  with toy.stopped_at(5, monkeypatch):
+    outcomes = run(arms, tmp_path, lines.append)
   assert {each.state for each in outcomes.values()} == {'stopped'}
   assert [line for line in lines if 'train as one' in line] == [
     f'3 runs train as one from step 0 to 4: {", ".join(others)}',

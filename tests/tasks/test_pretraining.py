@@ -5,7 +5,6 @@ What holds for every task is tested on a problem without text, in tests/training
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -20,7 +19,6 @@ from mlm_jax.models import flops
 from mlm_jax.tasks import pretraining
 from mlm_jax.training import checkpoint
 from mlm_jax.training import logs
-from mlm_jax.training import loop
 from mlm_jax.training import sharding
 from mlm_jax.training import workdir as workdir_lib
 from tests import shared_runs
@@ -63,18 +61,9 @@ def whole_run(tmp_path_factory, corpus, prepared):
   return folder, lines
 
 
-def train_until(config, workdir, step, monkeypatch):
-  """Trains and stops as SIGTERM at a step would, by a real signal."""
-  advance = loop._Loop.advance
-
-  def stopped(self, at, *rest):
-    if at == step:
-      os.kill(os.getpid(), signal.SIGTERM)
-    return advance(self, at, *rest)
-
-  with monkeypatch.context() as patch:
-    patch.setattr(loop._Loop, 'advance', stopped)
-    return pretraining.run(config, workdir, toy.silent)
+def train_until(config, workdir, step, monkeypatch, log=toy.silent):
+  with toy.stopped_at(step, monkeypatch):
+    assert not pretraining.run(config, workdir, log)
 
 
 def test_a_run_leaves_what_it_says(config, whole_run):
@@ -151,7 +140,7 @@ def test_a_run_stopped_anywhere_and_resumed_equals_one_never_stopped(
   c = config(checkpoint__every=4, **settings)
   assert pretraining.run(c, tmp_path / 'whole', toy.silent)
   for step in (3, 5):
-    assert not train_until(c, tmp_path / 'stopped', step, monkeypatch)
+    train_until(c, tmp_path / 'stopped', step, monkeypatch)
     assert checkpoint.steps(tmp_path / 'stopped' / 'checkpoints')[-1] == step
   assert pretraining.run(c, tmp_path / 'stopped', toy.silent)
   toy.assert_equal_runs(tmp_path / 'whole', tmp_path / 'stopped')

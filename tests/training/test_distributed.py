@@ -15,6 +15,7 @@ from mlm_jax.training import checkpoint
 from mlm_jax.training import distributed
 from tests import shared_runs
 from tests import toys
+from tests.tasks.test_pretraining import train_until
 from tests.training import toy
 
 _PROGRAM = (
@@ -153,12 +154,6 @@ def test_when_a_process_dies_the_other_ends_with_a_line_and_the_run_can_be_resum
   assert any('resumes at step' in line for line in lines)
   train_until(c, tmp_path / 'one', newest + 6, monkeypatch)
   assert_equal_runs(tmp_path / 'one', tmp_path / 'two')
-
-
-def train_until(config, workdir, step, monkeypatch, log=toy.silent):
-  """Trains and stops as SIGTERM at a step would."""
-  with toy.stopped_at(step, monkeypatch):
-    assert not pretraining.run(config, workdir, log)
 
 
 @pytest.mark.slow
