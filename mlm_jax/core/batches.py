@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mlm_jax.core import trees
+
 Array = Any  # a jax.Array on the devices, a numpy array on the host
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Batch:
   """Rows of packed segments.
 

@@ -3,14 +3,13 @@
 from collections.abc import Iterable
 import dataclasses
 
-import jax
 import numpy as np
 
 from mlm_jax.core import batches
+from mlm_jax.core import trees
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Table:
   """A vocabulary as arrays.
 

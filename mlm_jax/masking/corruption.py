@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlm_jax.core import batches
+from mlm_jax.core import trees
 from mlm_jax.core import vocabulary
 from mlm_jax.masking import random_words
 
 NONE, MASK, RANDOM, KEEP = 0, 1, 2, 3
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Corruption:
   """What is seen instead of the chosen.
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from mlm_jax import config as config_lib
+from mlm_jax.core import trees
 from mlm_jax.core import vocabulary
 from mlm_jax.masking import selections
 
@@ -29,8 +30,7 @@ class Row(typing.NamedTuple):
   classes_L: jax.Array
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Own(selections.Selection):
   """Weighs as somebody's Class(table).weights(row) -> weight_L says, row a `Row`, under jax.jit.
 

@@ -11,6 +11,7 @@ import numpy as np
 from mlm_jax import config as config_lib
 from mlm_jax.core import batches
 from mlm_jax.core import rng
+from mlm_jax.core import trees
 from mlm_jax.core import vocabulary
 from mlm_jax.masking import corruption as corruption_lib
 from mlm_jax.masking import own_selection
@@ -22,8 +23,7 @@ from mlm_jax.masking import selections
 from mlm_jax.masking import units
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Policy:
   """Unit x selection x schedule x corruption; numbers are leaves, structure is static.
 
@@ -117,8 +117,7 @@ class Policy:
     return min(8 * math.ceil(room / 8), tokens)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Masked:
   """A masked batch.
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlm_jax import config as config_lib
+from mlm_jax.core import trees
 from mlm_jax.core.batches import Array
 from mlm_jax.masking import registry
 
@@ -76,8 +77,7 @@ class Schedule:
     return float(np.float64(self.rate) + (self.final_rate - self.rate) * self.mean_share())
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Constant(Schedule):
   """a."""
 
@@ -92,8 +92,7 @@ class Constant(Schedule):
     return float(self.rate)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Linear(Schedule):
   """a + (b - a) t."""
 
@@ -101,8 +100,7 @@ class Linear(Schedule):
     return t
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Cosine(Schedule):
   """b + (a - b) (1 + cos(pi t)) / 2."""
 
@@ -110,8 +108,7 @@ class Cosine(Schedule):
     return (1 - jnp.cos(jnp.pi * t)) / 2
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Polynomial(Schedule):
   """a + (b - a) t ** rate_power, slow at first."""
 
@@ -126,8 +123,7 @@ class Polynomial(Schedule):
     return 1 / (self.rate_power + 1)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class EarlyPolynomial(Schedule):
   """b + (a - b) (1 - t) ** rate_power, fast at first."""
 
@@ -142,8 +138,7 @@ class EarlyPolynomial(Schedule):
     return self.rate_power / (self.rate_power + 1)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Step(Schedule):
   """a in the first half, b in the second."""
 
@@ -151,8 +146,7 @@ class Step(Schedule):
     return (t >= 0.5).astype(jnp.float32)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Row(Schedule):
   """Each row at each visit has its own rate, uniform between a and b."""
 

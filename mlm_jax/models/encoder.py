@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mlm_jax.core import trees
 from mlm_jax.models import attention
 from mlm_jax.models import embeddings
 from mlm_jax.models import heads
@@ -20,8 +21,7 @@ from mlm_jax.models import layers
 from mlm_jax.models.architecture import Architecture
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Encoded:
   """What an encoder gives, in the compute dtype.
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from mlm_jax import masking
 from mlm_jax.core import batches
 from mlm_jax.core import rng
+from mlm_jax.core import trees
 from mlm_jax.masking import corruption
 from mlm_jax.models import Encoded
 from mlm_jax.models import Model
@@ -26,8 +27,7 @@ Sums = dict[str, jax.Array]  # {term: sum of its losses}
 Metrics = dict[str, tuple[jax.Array, jax.Array]]  # {metric: (sum, weight)}, see core/metrics.py
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Inputs:
   """Masked rows and, in G groups of rows, their P predicted positions.
 

@@ -18,6 +18,7 @@ import optax
 from mlm_jax import masking
 from mlm_jax.core import batches
 from mlm_jax.core import rng
+from mlm_jax.core import trees
 from mlm_jax.models import Model
 from mlm_jax.objectives import masked
 from mlm_jax.objectives.masked import Metrics
@@ -28,8 +29,7 @@ from mlm_jax.objectives.masked import sum_and_weight
 _COLUMNS = 128  # of a block of the vocabulary; divides the padded vocabulary of every head
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Inputs:
   """What the generator is given, and what its samples depend on.
 

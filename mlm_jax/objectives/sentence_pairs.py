@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from mlm_jax import masking
 from mlm_jax.core import batches
+from mlm_jax.core import trees
 from mlm_jax.data.annotations import sentence_pairs
 from mlm_jax.models import Encoded
 from mlm_jax.models import heads
@@ -19,8 +20,7 @@ from mlm_jax.models.architecture import Architecture
 from mlm_jax.objectives import masked as masked_objective
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Inputs:
   """The pairs of each row.
 

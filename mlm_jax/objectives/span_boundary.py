@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from mlm_jax import masking
 from mlm_jax.core import batches
+from mlm_jax.core import trees
 from mlm_jax.models import Encoded
 from mlm_jax.models import Model
 from mlm_jax.models import heads
@@ -21,8 +22,7 @@ from mlm_jax.objectives import masked as masked_objective
 _PLACES = 32  # of a token in its span that are distinguished
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Inputs:
   """Of each of the P predictions of G groups, its span.
 

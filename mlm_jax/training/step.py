@@ -10,14 +10,14 @@ import optax
 
 from mlm_jax.core import metrics as metrics_lib
 from mlm_jax.core import rng
+from mlm_jax.core import trees
 from mlm_jax.training import problem as problem_lib
 from mlm_jax.training import sharding
 
 PyTree = Any
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class TrainState:
   """Everything that a step changes.
 

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import json
 import pathlib
 
@@ -60,6 +61,13 @@ def take(tree, rows):
 
 def assert_equal(ours, theirs):
   jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_two_kinds_never_share_a_program(table):
+  """`jax.jit` looks a program up by the structure of its arguments."""
+  structures = {kind: jax.tree.structure(make(table, kind)) for kind in KINDS}
+  for (one, a), (other, b) in itertools.combinations(structures.items(), 2):
+    assert a != b, (one, other)
 
 
 @every_kind

@@ -27,8 +27,7 @@ from mlm_jax.masking import boundaries
 from mlm_jax.masking import units
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class PairOfTokens(units.Unit):
   """The first two tokens of a row's every four make a unit, the others one each."""
 
@@ -49,8 +48,7 @@ import jax.numpy as jnp
 from mlm_jax.masking import selections
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Even(selections.Selection):
   """An even id weighs 1, an odd one as `function_weight` says."""
 

@@ -153,9 +153,10 @@ def test_prepare_makes_the_rows_of_every_stage(data, tmp_path):
     '  c.optim.warmup_steps = 1\n'
     '  return c\n'
   )
-  __main__.main(['prepare', f'--config={recipe}', f'--workdir={tmp_path}', '--verify', '--inspect'])
-  assert {each.name for each in tmp_path.iterdir()} == {'recipe.py', 'data', 'data_32'}
-  assert store.open_prepared(tmp_path / 'data_32').row_length == 32
+  workdir = tmp_path / 'prepared'
+  __main__.main(['prepare', f'--config={recipe}', f'--workdir={workdir}', '--verify', '--inspect'])
+  assert {each.name for each in workdir.iterdir()} == {'data', 'data_32'}
+  assert store.open_prepared(workdir / 'data_32').row_length == 32
 
 
 def test_the_same_stages_given_as_lists_are_the_same_config(config):

@@ -1,6 +1,5 @@
 """What was lately guessed wrong before what was guessed right."""
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlm_jax.core import batches
+from mlm_jax.core import trees
 from mlm_jax.core import vocabulary
 from mlm_jax.masking import selections
 
@@ -16,8 +16,7 @@ _KEPT = 0.2  # of a weight when it changes
 _LEAST = 0.005  # weight of a vocabulary entry: what is always right must still be tried at times
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Accuracy(selections.Selection):
   """A piece weighs by how often it was guessed wrong lately (adaptive masking, AMLM).
 

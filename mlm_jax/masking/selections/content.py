@@ -1,6 +1,5 @@
 """Content words before function words, without a tagger."""
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -8,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlm_jax.core import batches
+from mlm_jax.core import trees
 from mlm_jax.core import vocabulary
 from mlm_jax.masking import selections
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Content(selections.Selection):
   """The most frequent pieces, which make up half of the text, weigh less than the others.
 

@@ -1,6 +1,5 @@
 """Rare pieces before frequent ones."""
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -8,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlm_jax.core import batches
+from mlm_jax.core import trees
 from mlm_jax.core import vocabulary
 from mlm_jax.masking import selections
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Frequency(selections.Selection):
   """A piece weighs (count + 1) to minus a power.
 

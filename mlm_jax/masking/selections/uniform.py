@@ -1,16 +1,14 @@
 """All units alike."""
 
-import dataclasses
-
 import jax
 
 from mlm_jax.core import batches
+from mlm_jax.core import trees
 from mlm_jax.core import vocabulary
 from mlm_jax.masking import selections
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Uniform(selections.Selection):
   """All units weigh the same."""
 

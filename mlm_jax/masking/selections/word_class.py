@@ -1,6 +1,5 @@
 """Some classes of words before others: by fixed weights, or by how hard they are to predict."""
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -9,6 +8,7 @@ import numpy as np
 
 from mlm_jax import config as config_lib
 from mlm_jax.core import batches
+from mlm_jax.core import trees
 from mlm_jax.core import vocabulary
 from mlm_jax.masking import selections
 
@@ -16,8 +16,7 @@ _DECAY = 0.999  # of a class's loss, at each step that has predictions of the cl
 _STEEPNESS = 2.0  # of the sigmoid that turns standard deviations into weights
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Class(selections.Selection):
   """A token weighs as the class of its word: fixed, or by the class's running loss.
 

@@ -1,10 +1,9 @@
 """The words of one collocation together."""
 
-import dataclasses
-
 import jax
 
 from mlm_jax.core import batches
+from mlm_jax.core import trees
 from mlm_jax.core import vocabulary
 from mlm_jax.masking import boundaries
 from mlm_jax.masking import units
@@ -12,8 +11,7 @@ from mlm_jax.masking import units
 _LONGEST = 5 * boundaries.WORD_TOKENS  # a collocation has at most five words
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Collocation(units.Unit):
   """What was found to belong together when the data was prepared; other words by themselves.
 

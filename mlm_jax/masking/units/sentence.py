@@ -1,18 +1,16 @@
 """The tokens of one sentence together."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 
 from mlm_jax.core import batches
+from mlm_jax.core import trees
 from mlm_jax.core import vocabulary
 from mlm_jax.masking import boundaries
 from mlm_jax.masking import units
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Sentence(units.Unit):
   """Up to a piece that closes a sentence (. ! ? and the like) and the punctuation after it.
 

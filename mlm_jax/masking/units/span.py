@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlm_jax.core import batches
+from mlm_jax.core import trees
 from mlm_jax.core import vocabulary
 from mlm_jax.masking import boundaries
 from mlm_jax.masking import units
@@ -15,8 +16,7 @@ from mlm_jax.masking import units
 _UNROLLED = 16  # steps of the walk along a row that are compiled as one
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Span(units.Unit):
   """The text of a document, tiled from its beginning by runs of words (or tokens).
 

@@ -1,17 +1,15 @@
 """Each token by itself."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 
 from mlm_jax.core import batches
+from mlm_jax.core import trees
 from mlm_jax.core import vocabulary
 from mlm_jax.masking import units
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Token(units.Unit):
   """Each token is its own unit."""
 

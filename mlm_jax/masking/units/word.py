@@ -1,10 +1,9 @@
 """The tokens of one word together."""
 
-import dataclasses
-
 import jax
 
 from mlm_jax.core import batches
+from mlm_jax.core import trees
 from mlm_jax.core import vocabulary
 from mlm_jax.masking import boundaries
 from mlm_jax.masking import units
@@ -13,8 +12,7 @@ from mlm_jax.masking import units
 _LONGEST, _CLUSTERING = 8, 3  # tokens, see units.Unit.lengths
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Word(units.Unit):
   """Words by the vocabulary's starts and ends; a punctuation mark is a word of its own.
 

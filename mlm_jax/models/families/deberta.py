@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from mlm_jax import config as config_lib
+from mlm_jax.core import trees
 from mlm_jax.models import architecture
 from mlm_jax.models import attention
 from mlm_jax.models import disentangled
@@ -102,8 +103,7 @@ def module(config: Any, vocab_size: int) -> 'Deberta':
   return kind(make_architecture(config, vocab_size))
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Context:
   """What every block is given.
 

@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mlm_jax.core import trees
 from mlm_jax.models import architecture
 from mlm_jax.models import attention
 from mlm_jax.models import embeddings
@@ -78,8 +79,7 @@ def module(config: Any, vocab_size: int) -> 'ModernBert':
   )
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@trees.dataclass
 class Context:
   """What every block is given.
 
