@@ -18,11 +18,10 @@ from mlm_jax.masking import units
 
 PAIRS = '''"""Two tokens at a time."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 
+from mlm_jax.core import trees
 from mlm_jax.masking import boundaries
 from mlm_jax.masking import units
 
@@ -40,11 +39,10 @@ class PairOfTokens(units.Unit):
 '''
 EVEN = '''"""Even ids before odd ones."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 
+from mlm_jax.core import trees
 from mlm_jax.masking import selections
 
 
