@@ -41,6 +41,8 @@ def assemble(
   config, R = configs[0], len(configs)
   mesh = sharding.largest_mesh(R, config.mesh.devices or config.mesh.data)
   whole, divided = (NamedSharding(mesh, spec) for spec in (PartitionSpec(), _DIVIDED))
+  # What a run is saved and reported from lies where the run alone has it.
+  alone = sharding.replicated(sharding.largest_mesh(1))
   # The order of the data and all keys depend on the seed alone: S of each serve R runs.
   seeds = sorted({each.seed for each in configs})
   stage = problems[0].stages[0]
@@ -82,7 +84,7 @@ def assemble(
     steps_ahead=compiled.steps_ahead,
     peak=compiled.peak and compiled.peak * mesh.devices.size,
     runs=R,
-    part=lambda tree, r: part(tree, np.int32(r)),
+    part=lambda tree, r: jax.device_put(part(tree, np.int32(r)), alone),
     parts=lambda tree: [jax.tree.map(lambda x: x[r], tree) for r in range(R)],
   )
   return together, jax.device_put(jnp.stack([rng.root_key(seed) for seed in seeds]), whole)
