@@ -16,6 +16,7 @@ from mlm_jax import models
 from mlm_jax.core import batches
 from mlm_jax.core import rng
 from mlm_jax.core import trees
+from mlm_jax.huggingface import kinds
 from mlm_jax.huggingface import names
 from tests import toys
 
@@ -182,7 +183,7 @@ def gradients(variant):
     )
   )
   family, a = config(variant).family, encoder.architecture
-  return *outputs, names.to_theirs(names.rules(family, a), gradient, a)
+  return *outputs, names.to_theirs(kinds.rules(family, a), gradient, a)
 
 
 def _run(encoder, params, pad, tokens_BL, types_BL, targets_BL, starts_BS):
