@@ -67,6 +67,6 @@ def counted(positions_BL: jax.Array, is_skipped_BL: jax.Array) -> jax.Array:
   """
   before_BL = jnp.cumsum(is_skipped_BL, axis=1) - is_skipped_BL
   # A document begins as many places back as the position says.
-  first_BL = jnp.maximum(jnp.arange(positions_BL.shape[1]) - positions_BL, 0)
+  first_BL = jnp.maximum(jnp.arange(positions_BL.shape[1])[None] - positions_BL, 0)
   inside_BL = before_BL - jnp.take_along_axis(before_BL, first_BL, axis=1)
   return jnp.where(is_skipped_BL, -1, positions_BL - inside_BL)
