@@ -2,7 +2,9 @@
 
 import jax
 import numpy as np
+import pytest
 
+from mlm_jax import config as config_lib
 from mlm_jax.core import batches
 from mlm_jax.models import embeddings
 from tests import toys
@@ -31,3 +33,9 @@ def test_a_token_that_is_not_counted_has_the_row_before_the_first():
   used_P = np.abs(gradient['embeddings']['position']['embedding']).max(1) > 0
   # Rows 2, 3 and 4 are of the three that are counted, row 1 is of the one that is not.
   assert used_P.nonzero()[0].tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize('family', ('bert', 'deberta', 'modernbert'))
+def test_a_token_without_a_position_needs_a_row_before_the_first(family):
+  with pytest.raises(config_lib.UserError, match='uncounted_id = 3: must be -1 unless'):
+    toys.config(**toys.FAMILIES[family] | {'model__uncounted_id': 3})
