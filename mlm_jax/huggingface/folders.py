@@ -75,22 +75,22 @@ def _download(name: str, log: Callable[[str], None]) -> pathlib.Path:
     ) from None
 
 
-def is_there(path: pathlib.Path) -> bool:
-  """Whether something is at a path; UserError where it is a link that leads nowhere.
+def check_links(folder: pathlib.Path) -> None:
+  """Raises UserError where a file that may be read is a link that leads nowhere.
 
   The hub's cache links to its files, and one that was not downloaded whole leaves such links.
   """
-  if path.is_symlink() and not path.exists():
-    raise config_lib.UserError(
-      f'{path} is a link to {os.readlink(path)}, which is not there; download it again'
-    )
-  return path.exists()
+  for path in sorted(each for pattern in _WANTED for each in folder.glob(pattern)):
+    if path.is_symlink() and not path.exists():
+      raise config_lib.UserError(
+        f'{path} is a link to {os.readlink(path)}, which is not there; download it again'
+      )
 
 
 def read_config(folder: pathlib.Path) -> dict[str, Any]:
   """Returns what config.json holds; UserError where it is missing or damaged."""
   path = folder / CONFIG
-  if not is_there(path):
+  if not path.exists():
     raise config_lib.UserError(
       f'{folder} has no {CONFIG}; give a folder that save_pretrained has written'
     )

@@ -126,6 +126,7 @@ def read(folder: pathlib.Path) -> Imported:
     UserError: a model or variant that is not supported; tensors that are missing, unexpected
       or of another shape; a tokenizer that does not fit; see also `folders` and `weights`.
   """
+  folders.check_links(folder)
   theirs = folders.read_config(folder)
   config = _config(*settings.to_ours(theirs))
   headers = weights.headers(folder)

@@ -24,7 +24,7 @@ def to_ours(theirs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
   of = kinds.of_config(theirs)
   for name, supported in of.needs.items():
     if theirs.get(name) not in supported:
-      shown = config_lib.one_line(repr(theirs.get(name)), 60)
+      shown = values.shown(theirs.get(name), repr)
       allowed = ' or '.join(repr(each) for each in supported if each is not None)
       raise config_lib.UserError(
         f'{theirs["model_type"]} with {name} = {shown} is not supported; it must be {allowed}'

@@ -4,6 +4,7 @@ They come from outside, and sizes decide what is allocated, so nothing is used b
 by what is here.
 """
 
+from collections.abc import Callable
 from collections.abc import Mapping
 import dataclasses
 import json
@@ -72,9 +73,16 @@ def choice(theirs: Mapping[str, Any], name: str, choices: Mapping[str, Any], def
 
 def refuse(theirs: Mapping[str, Any], name: str, allowed: str) -> NoReturn:
   """Raises UserError: the value of a setting cannot be."""
-  shown = json.dumps(theirs.get(name))
-  shown = shown if len(shown) <= _SHOWN else f'{shown[:_SHOWN]}...'
-  raise config_lib.UserError(f'config.json: {name} = {shown}: must be {allowed}')
+  raise config_lib.UserError(f'config.json: {name} = {shown(theirs.get(name))}: must be {allowed}')
+
+
+def shown(value: object, spell: Callable[[object], str] = json.dumps) -> str:
+  """Returns a value as config.json has it, or as `spell` has it, cut where it is long."""
+  try:
+    text = spell(value)
+  except RecursionError:
+    text = 'something deeply nested'
+  return text if len(text) <= _SHOWN else f'{text[:_SHOWN]}...'
 
 
 def _plain(number: float) -> str:

@@ -59,9 +59,9 @@ def headers(folder: pathlib.Path) -> dict[str, Header]:
       their index says.
   """
   single, index = folder / folders.TENSORS, folder / folders.INDEX
-  if folders.is_there(single):
+  if single.exists():
     return _headers([single])
-  if not folders.is_there(index):
+  if not index.exists():
     raise config_lib.UserError(_nothing(folder))
   places = folders.read_object(index).get('weight_map')
   if not isinstance(places, dict) or not all(isinstance(each, str) for each in places.values()):
@@ -128,7 +128,6 @@ def listed(names: list[str], most: int = 8) -> str:
 def _opened(path: pathlib.Path) -> Iterator[Any]:
   """Yields a safetensors file; what is wrong with it is a UserError."""
   try:
-    folders.is_there(path)
     with safetensors.safe_open(path, 'numpy') as file:
       yield file
   except (OSError, TypeError, ValueError, safetensors.SafetensorError) as error:

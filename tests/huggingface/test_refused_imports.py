@@ -242,6 +242,10 @@ def _replace_vocabulary(folder, was, now):
     (lambda folder: _link(folder, 'config.json', 'config.json'), 'config.json is a link to'),
     (lambda folder: _link(folder, 'config.json', '../../blobs/a'), 'link to ../../blobs/a, which'),
     (
+      lambda folder: _link(folder, 'vocab.txt', '../../blobs/a'),
+      'vocab.txt is a link to ../../blobs/a, which is not there; download it again',
+    ),
+    (
       lambda folder: _link(folder, 'model.safetensors', '../../blobs/a'),
       'model.safetensors is a link to ../../blobs/a, which is not there; download it again',
     ),

@@ -66,6 +66,12 @@ def test_a_setting_that_cannot_be_is_refused_by_name(case, name, values):
     assert name in refusal(case, {name: value})
 
 
+@pytest.mark.parametrize('name', ('hidden_size', 'model_type', 'is_decoder', 'hidden_act'))
+def test_what_is_deeply_nested_is_refused_by_name(name):
+  depth = 900
+  assert name in refusal('bert', {name: json.loads('[' * depth + ']' * depth)})
+
+
 @pytest.mark.parametrize('value', (0, -1, 2.5, '3', True, 10**12))
 def test_a_period_of_global_layers_that_cannot_be_is_refused_by_name(value):
   changes = {'layer_types': None, 'global_attn_every_n_layers': value}

@@ -96,6 +96,7 @@ def test_weights_are_dropped_before_the_sum():
   random = np.random.default_rng(0)
   arrays = [random.normal(size=(2, 40, 2, 8)).astype(np.float32) for _ in range(3)]
   segments_BL = jnp.ones((2, 40), jnp.int32)
-  whole = sliding_window.attend(*arrays, segments_BL, 3)
-  halved = sliding_window.attend(*arrays, segments_BL, 3, lambda weights: weights / 2)
+  query, key, value = arrays
+  whole = sliding_window.attend(query, key, value, segments_BL, 3)
+  halved = sliding_window.attend(query, key, value, segments_BL, 3, lambda weights: weights / 2)
   np.testing.assert_allclose(halved, whole / 2, rtol=1e-6)

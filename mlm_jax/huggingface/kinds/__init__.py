@@ -11,6 +11,7 @@ import pkgutil
 from typing import Any
 
 from mlm_jax import config as config_lib
+from mlm_jax.huggingface import values
 from mlm_jax.huggingface.kind import Kind
 from mlm_jax.huggingface.names import Rule
 from mlm_jax.models.architecture import Architecture
@@ -51,8 +52,7 @@ def of_config(theirs: Mapping[str, Any]) -> Kind:
   if isinstance(name, str) and name in _INSTEAD:
     raise config_lib.UserError(f'model_type {name!r} is not supported: {_INSTEAD[name]}')
   raise config_lib.UserError(
-    f'model_type {config_lib.one_line(repr(name), 60)} is not known here; there are '
-    f'{", ".join(known())}'
+    f'model_type {values.shown(name, repr)} is not known here; there are {", ".join(known())}'
   )
 
 
