@@ -5,8 +5,8 @@ Example:
   mlm-jax import --from=answerdotai/ModernBERT-base --workdir=runs/modernbert   # needs a network
 
 BERT, RoBERTa (also as XLM-R and CamemBERT), DistilBERT, ELECTRA, DeBERTa v1 to v3 and ModernBERT,
-with or without a masked-language-model head, from safetensors. The run fills masks, embeds texts, and
-another run can start from it:
+with or without a masked-language-model head, from safetensors. The run fills masks, embeds texts,
+and another run can start from it:
 
   mlm-jax train --config=runs/bert/config.json --config.init_from=runs/bert --workdir=runs/more \\
     --config.data.source=text:mine.txt --config.data.tokenizer=runs/bert/tokenizer/tokenizer.model
