@@ -30,7 +30,7 @@ def get_config(variant: str | None = None) -> Any:
   c.total_steps = 1_000_000
   c.stages = ({'steps': 900_000, 'data.row_length': 128}, {'steps': 100_000})
   c.masking.update(unit='token', rate=0.15, corruption_probs=(0.8, 0.1, 0.1), static_copies=10)
-  c.model.update(family='bert', size='base', dropout=0.1, dtype='bfloat16')
+  c.model.update(family='bert', size='base', dropout=0.1, attention_dropout=0.1, dtype='bfloat16')
   c.optim.update(
     learning_rate=1e-4,
     beta2=0.999,

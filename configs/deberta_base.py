@@ -23,7 +23,9 @@ def get_config(variant: str | None = None) -> Any:
   )
   c.batch_size, c.total_steps = 256, 1_000_000
   c.masking.update(config.masking(config.preset_settings('deberta_ngram')))
-  c.model.update(family='deberta', size='base', dropout=0.1, dtype='bfloat16')
+  c.model.update(
+    family='deberta', size='base', dropout=0.1, attention_dropout=0.1, dtype='bfloat16'
+  )
   c.model.deberta.decoder = 'enhanced'
   c.optim.update(
     learning_rate=1e-4,

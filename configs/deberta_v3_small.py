@@ -23,7 +23,9 @@ def get_config(variant: str | None = None) -> Any:
   c.data.update(source='text:corpus/*.txt.zst', vocab_size=128_000, row_length=512)
   c.batch_size, c.total_steps = 8192, 500_000
   c.masking.update(unit='token', rate=0.15, corruption_probs=(1.0, 0.0, 0.0))
-  c.model.update(family='deberta_v3', size='small', dropout=0.1, dtype='bfloat16')
+  c.model.update(
+    family='deberta_v3', size='small', dropout=0.1, attention_dropout=0.1, dtype='bfloat16'
+  )
   c.objective.update(name='rtd', sharing='gdes', generator_layers=0.5, generator_width=1.0)
   c.optim.update(
     learning_rate=6e-4,

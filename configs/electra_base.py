@@ -21,7 +21,9 @@ def get_config(variant: str | None = None) -> Any:
   )
   c.batch_size, c.total_steps = 256, 766_000
   c.masking.update(unit='token', rate=0.15, corruption_probs=(0.85, 0.0, 0.15))
-  c.model.update(family='electra', size='base', dropout=0.1, dtype='bfloat16')
+  c.model.update(
+    family='electra', size='base', dropout=0.1, attention_dropout=0.1, dtype='bfloat16'
+  )
   c.objective.update(name='rtd', sharing='tied', generator_width=1 / 3)
   c.optim.update(
     learning_rate=2e-4,

@@ -24,7 +24,9 @@ def get_config(variant: str | None = None) -> Any:
   )
   c.batch_size, c.total_steps = 128, 1_000_000
   c.masking.update(unit='token', rate=0.15, corruption_probs=(0.85, 0.0, 0.15))
-  c.model.update(family='electra', size='small', dropout=0.1, dtype='bfloat16')
+  c.model.update(
+    family='electra', size='small', dropout=0.1, attention_dropout=0.1, dtype='bfloat16'
+  )
   c.objective.update(name='rtd', sharing='tied', generator_width=0.25)
   c.optim.update(
     learning_rate=5e-4,

@@ -25,7 +25,9 @@ def get_config(variant: str | None = None) -> Any:
   c.batch_size = 8192
   c.total_steps = 500_000
   c.masking.update(unit='token', rate=0.15, corruption_probs=(0.8, 0.1, 0.1))
-  c.model.update(family='roberta', size='large', dropout=0.1, dtype='bfloat16')
+  c.model.update(
+    family='roberta', size='large', dropout=0.1, attention_dropout=0.1, dtype='bfloat16'
+  )
   c.optim.update(
     learning_rate=4e-4,
     beta2=0.98,

@@ -126,6 +126,7 @@ _DEBERTA = {'model__family': 'deberta_v2', 'model__size': 'xlarge', 'model__debe
 FAMILIES = {
   'bert': {},
   'roberta': {'model__family': 'roberta'},
+  'distilbert': {'model__family': 'distilbert', 'model__size': 'base'},
   'electra': {'model__family': 'electra', 'model__embedding_width': 16},
   'deberta': {'model__family': 'deberta', 'model__size': 'base'},
   'deberta_v2': _DEBERTA,

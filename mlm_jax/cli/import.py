@@ -4,8 +4,9 @@ Example:
   mlm-jax import --from=downloads/bert-base-uncased --workdir=runs/bert
   mlm-jax import --from=answerdotai/ModernBERT-base --workdir=runs/modernbert   # needs a network
 
-BERT, RoBERTa, ELECTRA, DeBERTa v1 to v3 and ModernBERT, with or without a masked-language-model
-head, from safetensors. The run fills masks, embeds texts, and another run can start from it:
+BERT, RoBERTa (also as XLM-R and CamemBERT), DistilBERT, ELECTRA, DeBERTa v1 to v3 and ModernBERT,
+with or without a masked-language-model head, from safetensors. The run fills masks, embeds texts,
+and another run can start from it:
 
   mlm-jax train --config=runs/bert/config.json --config.init_from=runs/bert --workdir=runs/more \\
     --config.data.source=text:mine.txt --config.data.tokenizer=runs/bert/tokenizer/tokenizer.model

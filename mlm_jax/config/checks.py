@@ -110,9 +110,11 @@ def _check_ranges(flat: _Flat) -> None:
   for key in limits.ABOVE_0:
     if not flat[key] > 0:
       _refuse(flat, key, 'above 0')
-  # Dropout is drawn in 8 bits: more than 255/256 rounds to 1.
-  if flat['model.dropout'] > 255 / 256:
-    _refuse(flat, 'model.dropout', 'at most 255/256: nothing would be kept')
+  for key in limits.DROPOUTS:
+    if flat[key] > 255 / 256:
+      _refuse(flat, key, 'at most 255/256: nothing would be kept')
+  if flat['model.attention_dropout'] < 0 and flat['model.attention_dropout'] != -1:
+    _refuse(flat, 'model.attention_dropout', 'between 0 and 1, or -1 for that of model.dropout')
   if not 0 <= flat['seed'] < 2**32:
     _refuse(flat, 'seed', 'between 0 and 2**32 - 1 (larger seeds would collide silently)')
 

@@ -141,8 +141,8 @@ def base() -> Config:
   masking.static_copies = 0
 
   c.model = model = ml_collections.ConfigDict()
-  # bert, roberta, electra, deberta, deberta_v2, deberta_v3 or modernbert: the files of
-  # models/families
+  # bert, roberta, distilbert, electra, deberta, deberta_v2, deberta_v3 or modernbert: the files
+  # of models/families
   model.family = 'bert'
   # a named size; sets those of the five below that are 0
   model.size = 'small'
@@ -160,6 +160,9 @@ def base() -> Config:
   model.types = -1
   # rows at the start of the position table that are unused; -1 = the family's own
   model.position_offset = -1
+  # a token that takes no position, as RoBERTa's padding: it has the row before the first used one;
+  # -1 = none (imported models set it where config.json and tokenizer name other padding)
+  model.uncounted_id = -1
   # of the layer norms; 0 = the family's own
   model.norm_epsilon = 0.0
   # normal, or neighbours (see models/neighbour_init.py)
@@ -168,6 +171,14 @@ def base() -> Config:
   model.init_std = 0.02
   # drawn in 8 bits: rounded to a multiple of 1/256
   model.dropout = 0.1
+  # of the attention weights; -1 = as model.dropout, in modernbert 0
+  model.attention_dropout = -1.0
+  # of the feed-forward layers: gelu, gelu_tanh (its approximation), relu, silu or tanh
+  model.activation = 'gelu'
+  # of the masked head; '' = the family's own, mostly as model.activation
+  model.head_activation = ''
+  # the masked head scores against the token embedding; False = against a table of its own
+  model.tied_head = True
   # of the computation: float32 or bfloat16
   model.dtype = 'float32'
   # one compiled layer for all: compiles faster, runs slower
@@ -189,7 +200,7 @@ def base() -> Config:
   deberta.relative_norm = ''
   # tokens of the kernel beside the first layer; 0 = no convolution
   deberta.convolution = -1
-  # gelu or tanh, of its output
+  # of its output: see model.activation
   deberta.convolution_act = 'gelu'
   # plain, or enhanced: absolute positions enter before the head
   deberta.decoder = 'plain'
@@ -203,6 +214,9 @@ def base() -> Config:
   # base of the rotary positions' wavelengths
   modernbert.global_theta = 160_000.0
   modernbert.local_theta = 10_000.0
+  # of the embeddings, and inside the feed-forward layers; model.dropout is of attention's output
+  modernbert.embedding_dropout = 0.0
+  modernbert.mlp_dropout = 0.0
 
   c.objective = objective = ml_collections.ConfigDict()
   # masked, or rtd (replaced-token detection: a discriminator finds the tokens that a small

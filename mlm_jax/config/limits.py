@@ -8,6 +8,9 @@ import pathlib
 # A family is a file of this folder. Listed and not imported: config must not import models.
 _FAMILIES = pathlib.Path(__file__).parents[1] / 'models' / 'families'
 
+# As models/layers.py has them.
+_ACTIVATIONS = ('gelu', 'gelu_tanh', 'relu', 'silu', 'tanh')
+
 # The allowed texts. An optimizer and so on is added here and where it is made.
 CHOICES: dict[str, tuple[str, ...]] = {
   'data.document': ('file', 'lines', 'blocks', 'regex'),
@@ -24,7 +27,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
   'model.family': tuple(sorted(path.stem for path in _FAMILIES.glob('[!_]*.py'))),
   'model.deberta.projections': ('', 'shared', 'own'),
   'model.deberta.relative_norm': ('', 'none', 'layer_norm'),
-  'model.deberta.convolution_act': ('gelu', 'tanh'),
+  'model.activation': _ACTIVATIONS,
+  'model.head_activation': ('', *_ACTIVATIONS),
+  'model.deberta.convolution_act': _ACTIVATIONS,
   'model.deberta.decoder': ('plain', 'enhanced'),
   'model.init': ('normal', 'neighbours'),
   'model.dtype': ('float32', 'bfloat16'),
@@ -61,6 +66,7 @@ AT_LEAST: dict[str, float] = {
   'model.embedding_width': 0,
   'model.types': -1,
   'model.position_offset': -1,
+  'model.uncounted_id': -1,
   'model.norm_epsilon': 0,
   'model.deberta.span': 0,
   'model.deberta.buckets': -1,
@@ -140,6 +146,8 @@ FRACTIONS = (
   'masking.function_weight',
   'masking.predict_fraction',
   'model.dropout',
+  'model.modernbert.embedding_dropout',
+  'model.modernbert.mlp_dropout',
   'optim.final_lr_ratio',
   'optim.layerwise_lr_decay',
   'data.sampling_alpha',
@@ -148,6 +156,9 @@ FRACTIONS = (
   'data.near_duplicates',
   *BELOW_1,
 )
+
+# Drawn in 8 bits: more than 255/256 rounds to 1.
+DROPOUTS = tuple(key for key in FRACTIONS if key.endswith('dropout')) + ('model.attention_dropout',)
 
 # What the data must be prepared with for some choices of masking.
 PREPARED: dict[str, str] = {

@@ -17,6 +17,7 @@ from mlm_jax.core import rng
 from mlm_jax.core import trees
 from mlm_jax.huggingface import card
 from mlm_jax.huggingface import folders
+from mlm_jax.huggingface import kinds
 from mlm_jax.huggingface import names
 from mlm_jax.huggingface import origin
 from mlm_jax.huggingface import settings
@@ -30,8 +31,6 @@ _CLASSES = {
   'discriminator': 'ForPreTraining',
   'encoder': 'Model',
 }
-# Families whose encoder classes have a pooler, which masked-language modelling does not train.
-_WITH_POOLER = ('bert', 'roberta')
 
 
 def run(
@@ -93,7 +92,10 @@ def run(
       _write_sentence_transformer(partial, model)
     # A folder that was imported may name another class than ours would, such as XLM-RoBERTa.
     theirs = json.loads(config)
-    name = theirs.get('architectures', [_class(model.family, part)])[0]
+    name = _class(model.family, part)
+    match theirs.get('architectures'):
+      case [str() as said, *_]:
+        name = said
     text = card.text(trained, tokenizer, name, theirs['model_type'], sentences, facts)
     (partial / 'README.md').write_text(text, encoding='utf-8')
   log(f'{folder}: {name}, {sum(x.size for x in tensors.values()):,} parameters')
@@ -126,6 +128,11 @@ def _check(config: Any, part: str, sentences: bool) -> None:
       'config.model.deberta.decoder = enhanced: the classes there have no such decoder and '
       'would fill masks with something else; say --part=encoder'
     )
+  if part in ('', 'generator') and not settings.has_head(config.model, kinds.of_family(family)[1]):
+    raise config_lib.UserError(
+      f'config.model.head_activation = {config.model.head_activation}: {_class(family, part)} has '
+      'no setting for it; say --part=encoder'
+    )
 
 
 def _part(
@@ -147,7 +154,8 @@ def _tensors(model: Any, params: dict[str, Any], part: str, pad_id: int) -> dict
   """Returns {name there: array} of a part of a run."""
   make = models.make_discriminator if part == 'discriminator' else models.make
   made = make(model, model.vocab_size)
-  rules = names.rules(model.family, made.architecture)
+  of = kinds.of_family(model.family)[1]
+  rules = of.rules(made.architecture)
   if part in ('encoder', 'discriminator'):
     rules = [rule for rule in rules if not rule.is_of_head]
   if part == 'discriminator':
@@ -167,8 +175,8 @@ def _tensors(model: Any, params: dict[str, Any], part: str, pad_id: int) -> dict
     )
   tensors = names.to_theirs(rules, params, made.architecture)
   # One type of zeros adds nothing to the embeddings, as if there were none.
-  if model.family in settings.WITH_TYPES and not model.types:
-    name = f'{settings.KINDS[model.family].prefix}.embeddings.token_type_embeddings.weight'
+  if of.always_has_types and not model.types:
+    name = f'{of.prefix}.embeddings.token_type_embeddings.weight'
     tensors[name] = np.zeros((1, made.architecture.embedding_width), np.float32)
   return {
     name: _moved(array, model, pad_id) if name.endswith('.position_embeddings.weight') else array
@@ -179,19 +187,19 @@ def _tensors(model: Any, params: dict[str, Any], part: str, pad_id: int) -> dict
 def _moved(table: np.ndarray, model: Any, pad_id: int) -> np.ndarray:
   """Returns a position table that begins where the class there begins to use it."""
   # RoBERTa's offset follows the padding id there, and ours is a setting.
-  before = settings.first_position(model.family, pad_id)
-  unused = np.zeros((before, table.shape[1]), table.dtype)
-  return (
-    table
-    if before == model.position_offset
-    else np.concatenate([unused, table[model.position_offset :]])
-  )
+  of, offset = kinds.of_family(model.family)[1], model.position_offset
+  before = of.first_position(settings.padding(model, of, pad_id))
+  if before == offset:
+    return table
+  # The row before the first is that of the token that takes no position.
+  kept = min(before, offset, 1)
+  unused = np.zeros((before - kept, table.shape[1]), table.dtype)
+  return np.concatenate([unused, table[offset - kept :]])
 
 
 def _class(family: str, part: str) -> str:
   """Returns the name of the class in `transformers`."""
-  masked = next(each.masked for each in settings.KINDS.values() if family in each.families)
-  return masked.replace('ForMaskedLM', _CLASSES[part])
+  return kinds.of_family(family)[1].masked.replace('ForMaskedLM', _CLASSES[part])
 
 
 def _config(model: Any, part: str, tokenizer: Any) -> dict[str, Any]:
@@ -214,9 +222,10 @@ def _pooler(
   It is the one that was imported, or else an identity matrix, after which the class's tanh only
   bounds the hidden state of [CLS].
   """
-  if part != 'encoder' or model.family not in _WITH_POOLER:
+  of = kinds.of_family(model.family)[1]
+  if part != 'encoder' or not of.has_pooler:
     return {}, {}
-  prefix, rest = settings.KINDS[model.family].prefix, origin.rest(workdir)
+  prefix, rest = of.prefix, origin.rest(workdir)
   kept = {
     name: array.astype(np.float32)
     for was, array in rest.items()

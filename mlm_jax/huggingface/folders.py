@@ -1,26 +1,22 @@
-"""Folders of the Hugging Face ecosystem: finding one, its config and its tensors, making one.
-
-Weights are read from safetensors alone. A pickle can run any program, so none is opened.
-"""
+"""Folders of the Hugging Face ecosystem: finding one, reading its JSON, making one."""
 
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import json
+import math
 import os
 import pathlib
 import re
 import shutil
 from typing import Any
 
-import numpy as np
 import safetensors
 
 from mlm_jax import config as config_lib
 
 CONFIG, TENSORS = 'config.json', 'model.safetensors'
-_INDEX = 'model.safetensors.index.json'
-_PICKLES = re.compile(r'.*\.(bin|pt|pth|pkl|ckpt|bin\.index\.json)')
+INDEX = 'model.safetensors.index.json'
 # No pickles: nothing here would read them.
 _WANTED = ['*.json', '*.safetensors', '*.txt', '*.model']
 
@@ -37,10 +33,15 @@ def find(place: str | os.PathLike, log: Callable[[str], None] = print) -> pathli
     UserError: it is neither, or cannot be downloaded.
   """
   folder = pathlib.Path(place)
-  if (folder / 'snapshots').is_dir():
-    return _snapshot(folder)
-  if folder.is_dir():
-    return folder
+  try:
+    if (folder / 'snapshots').is_dir():
+      return _snapshot(folder)
+    if folder.is_dir():
+      list(folder.iterdir())  # a folder that may not be read says so here
+      return folder
+  except OSError as error:
+    shown = config_lib.one_line(place)
+    raise config_lib.UserError(f'cannot read {shown}: {error.strerror}') from None
   # NAME or OWNER/NAME; what looks like a path, or is a file, is not asked of the hub.
   if not re.fullmatch(r'[\w-][\w.-]*(/[\w-][\w.-]*)?', str(place)) or folder.exists():
     raise config_lib.UserError(f'{place} is not a folder with {CONFIG} and {TENSORS}')
@@ -52,13 +53,13 @@ def _snapshot(folder: pathlib.Path) -> pathlib.Path:
   reference = folder / 'refs' / 'main'
   if reference.is_file():
     # The cache names its snapshots by commit; a reference names one of them.
-    found = folder / 'snapshots' / reference.read_text().strip()
+    found = folder / 'snapshots' / reference.read_text(errors='replace').strip()
     if found.is_dir():
       return found
-  snapshots = sorted((folder / 'snapshots').iterdir(), key=lambda each: each.stat().st_mtime)
+  snapshots = [each for each in (folder / 'snapshots').iterdir() if each.is_dir()]
   if not snapshots:
     raise config_lib.UserError(f'{folder} has no snapshot; download the model again')
-  return snapshots[-1]
+  return max(snapshots, key=lambda each: each.stat().st_mtime)
 
 
 def _download(name: str, log: Callable[[str], None]) -> pathlib.Path:
@@ -74,72 +75,47 @@ def _download(name: str, log: Callable[[str], None]) -> pathlib.Path:
     ) from None
 
 
+def check_links(folder: pathlib.Path) -> None:
+  """Raises UserError where a file that may be read is a link that leads nowhere.
+
+  The hub's cache links to its files, and one that was not downloaded whole leaves such links.
+  """
+  for path in sorted(each for pattern in _WANTED for each in folder.glob(pattern)):
+    if path.is_symlink() and not path.exists():
+      raise config_lib.UserError(
+        f'{path} is a link to {os.readlink(path)}, which is not there; download it again'
+      )
+
+
 def read_config(folder: pathlib.Path) -> dict[str, Any]:
   """Returns what config.json holds; UserError where it is missing or damaged."""
   path = folder / CONFIG
+  if not path.exists():
+    raise config_lib.UserError(
+      f'{folder} has no {CONFIG}; give a folder that save_pretrained has written'
+    )
+  return read_object(path)
+
+
+def read_object(path: pathlib.Path) -> dict[str, Any]:
+  """Returns the object in a JSON file; UserError where it cannot be read or holds no such."""
   try:
-    theirs = json.loads(path.read_bytes())
+    found = json.loads(path.read_bytes(), parse_constant=_refuse_constant, parse_float=_finite)
   except OSError as error:
-    raise config_lib.UserError(
-      f'{folder} has no {CONFIG} ({error.strerror}); give a folder that save_pretrained has written'
-    ) from None
-  except ValueError as error:
-    raise config_lib.UserError(f'{path} is damaged: {error}') from None
-  if not isinstance(theirs, dict):
+    raise config_lib.UserError(f'cannot read {path}: {error.strerror}') from None
+  except (ValueError, RecursionError) as error:
+    raise config_lib.UserError(f'{path} is damaged: {config_lib.one_line(error)}') from None
+  if not isinstance(found, dict):
     raise config_lib.UserError(f'{path} is damaged: it must hold an object')
-  return theirs
+  return found
 
 
-def read_tensors(folder: pathlib.Path) -> dict[str, np.ndarray]:
-  """Returns {name: array as it is there} of model.safetensors or its shards.
-
-  Raises:
-    UserError: there is none, only a pickle, or a file that is cut short.
-  """
-  tensors = {}
-  for path in _files(folder):
-    try:
-      with safetensors.safe_open(path, 'numpy') as file:
-        tensors |= {name: file.get_tensor(name) for name in file.keys()}
-    except (OSError, TypeError, safetensors.SafetensorError) as error:
-      raise config_lib.UserError(
-        f'{path} is missing, damaged or cut short ({config_lib.one_line(error)}); download it again'
-      ) from None
-  return tensors
+def _refuse_constant(text: str) -> Any:
+  raise ValueError(f'{text} is no number')
 
 
-def _files(folder: pathlib.Path) -> list[pathlib.Path]:
-  """Returns the paths of the safetensors files of a folder."""
-  single, index = folder / TENSORS, folder / _INDEX
-  if single.exists():
-    return [single]
-  if index.exists():
-    try:
-      # The index comes from outside and must not lead outside: a name with a folder in it could.
-      names = sorted(set(json.loads(index.read_bytes())['weight_map'].values()))
-      is_inside = all(pathlib.PurePath(name).name == name for name in names)
-    except (ValueError, KeyError, AttributeError, TypeError):
-      raise config_lib.UserError(f'{index} is damaged; download it again') from None
-    if not is_inside:
-      raise config_lib.UserError(f'{index} names files outside its folder; download it again')
-    return [folder / name for name in names]
-  pickles = sorted(each.name for each in folder.iterdir() if _PICKLES.fullmatch(each.name))
-  if pickles:
-    # A model in several pickles needs all of them in one command.
-    pattern = folder / (
-      'pytorch_model*.bin' if pickles[0].startswith('pytorch_model') else pickles[0]
-    )
-    raise config_lib.UserError(
-      f'{folder / pickles[0]} is a pickle, which can run any program and is not opened; convert '
-      'it: python -c '
-      f'"import glob, torch, safetensors.torch as s; s.save_file({{n: t.clone() for f in '
-      f"glob.glob('{pattern}') for "
-      f"n, t in torch.load(f, weights_only=True).items()}}, '{single}')\""
-    )
-  raise config_lib.UserError(
-    f'{folder} has no {TENSORS}; where there is only a pickle, such as pytorch_model.bin, put '
-    'it there, and this command says how to convert it'
-  )
+def _finite(text: str) -> float:
+  return float(text) if math.isfinite(float(text)) else _refuse_constant(text[:20])
 
 
 @contextlib.contextmanager

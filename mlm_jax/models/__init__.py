@@ -59,6 +59,15 @@ def resolve(config: Any) -> None:
     # What still has its default was left open; what differs from it was set on purpose.
     if ours[key] == theirs[key]:
       ours[key] = value
+  # What the family leaves open too is as it is elsewhere in the model.
+  if config.attention_dropout == unset.attention_dropout:
+    config.attention_dropout = config.dropout
+  config.head_activation = config.head_activation or config.activation
+  if config.uncounted_id >= 0 and config.position_offset < 1:
+    raise config_lib.UserError(
+      f'config.model.uncounted_id = {config.uncounted_id}: must be -1 unless '
+      'config.model.position_offset is at least 1: the row before it is that of this token'
+    )
 
 
 def _refuse_settings_of_others(config: Any, own: str, unset: Any) -> None:

@@ -14,6 +14,7 @@ class Architecture:
   vocab_size: int
   max_positions: int
   position_offset: int
+  uncounted_id: int
   types: int  # 0: the family has none
   embedding_width: int
   layers: int
@@ -23,6 +24,10 @@ class Architecture:
   norm_epsilon: float
   init_std: float
   dropout: float
+  attention_dropout: float
+  activation: str  # of layers.ACTIVATIONS
+  head_activation: str
+  tied_head: bool
   dtype: Any  # of the computation; parameters are float32
   scan_layers: bool
   remat: bool

@@ -90,5 +90,7 @@ class SelfAttention(nn.Module):
     query_BLHK, key_BLHK, value_BLHK = project('query'), project('key'), project('value')
     # Scaling the query instead of the scores touches L x K numbers, not L x L.
     scores_BHLL = scores(query_BLHK * (config.width // config.heads) ** -0.5, key_BLHK)
-    mixed_BLD = attend(self, config.dropout, scores_BHLL, visible_B1LL, value_BLHK, deterministic)
+    mixed_BLD = attend(
+      self, config.attention_dropout, scores_BHLL, visible_B1LL, value_BLHK, deterministic
+    )
     return layers.dense(config.width, config, 'out')(mixed_BLD)

@@ -1,6 +1,7 @@
 """Heads on an encoder: the masked-language-model head, a discriminator's, and two auxiliary ones.
 
-All that score tokens do so against the input embedding (tied weights).
+All that score tokens do so against the input embedding (tied weights); only the masked head may
+have a table of its own.
 """
 
 import flax.linen as nn
@@ -24,10 +25,13 @@ class MaskedHead(nn.Module):
   @nn.compact
   def __call__(self, hidden_PD: jax.Array, embedding_VE: jax.Array) -> jax.Array:
     """Returns float32 logits_PV."""
-    config = self.config
+    config, act = self.config, layers.ACTIVATIONS[self.config.head_activation]
     # To the width of the table, which may be narrower than the layers.
     hidden_PE = layers.dense(config.embedding_width, config, 'transform', self.use_bias)(hidden_PD)
-    hidden_PE = layers.layer_norm(config, use_bias=self.use_bias)(layers.gelu(hidden_PE))
+    hidden_PE = layers.layer_norm(config, use_bias=self.use_bias)(act(hidden_PE))
+    if not config.tied_head:
+      init = nn.initializers.truncated_normal(config.init_std)
+      embedding_VE = self.param('table', init, embedding_VE.shape, jnp.float32)
     return _vocabulary_logits(self, config, hidden_PE, embedding_VE)
 
 
@@ -61,7 +65,8 @@ class DiscriminatorHead(nn.Module):
   @nn.compact
   def __call__(self, hidden_PD: jax.Array, embedding_VE: jax.Array) -> jax.Array:
     """Returns logits_P, float32 at least; above 0 means replaced. The embeddings are not used."""
-    hidden_PD = layers.gelu(layers.dense(self.config.width, self.config, 'transform')(hidden_PD))
+    hidden_PD = layers.dense(self.config.width, self.config, 'transform')(hidden_PD)
+    hidden_PD = layers.ACTIVATIONS[self.config.activation](hidden_PD)
     logits_P1 = layers.dense(1, self.config, 'out')(hidden_PD)
     return logits_P1[:, 0].astype(layers.at_least_float32(self.config.dtype))
 

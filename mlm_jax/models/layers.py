@@ -1,5 +1,7 @@
 """The small parts of an encoder."""
 
+from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -51,6 +53,21 @@ def gelu(x: jax.Array) -> jax.Array:
   return (0.5 * wide * (1 + jax.lax.erf(wide * 0.5**0.5))).astype(x.dtype)
 
 
+def gelu_tanh(x: jax.Array) -> jax.Array:
+  """Returns GELU's approximation by tanh (arXiv:1606.08415), computed in float32 at least."""
+  return jax.nn.gelu(x.astype(at_least_float32(x.dtype)), approximate=True).astype(x.dtype)
+
+
+# By the names that config.model.activation takes.
+ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
+  'gelu': gelu,
+  'gelu_tanh': gelu_tanh,
+  'relu': jax.nn.relu,
+  'silu': jax.nn.silu,
+  'tanh': jnp.tanh,
+}
+
+
 def layer_norm(
   config: Architecture, name: str | None = 'norm', use_bias: bool = True
 ) -> nn.LayerNorm:
@@ -90,32 +107,44 @@ def normalise(
   return normal
 
 
-class Dropout(nn.Module):
-  """Dropout whose draws cost 8 bits an element instead of 32.
+def drop(x: jax.Array, rate: float, key: jax.Array) -> jax.Array:
+  """Returns x with elements dropped, whose draws cost 8 bits an element instead of 32.
 
   The rate is therefore a multiple of 1/256: .1 becomes 26/256 = .1016, and the
   kept elements are scaled by the inverse of the share that is in fact kept.
   """
+  kept_of_256 = _kept_of_256(rate)
+  if kept_of_256 == 0:
+    return jnp.zeros_like(x)
+  # Four draws share a word along the last axis, so that no draw crosses rows.
+  *lead, last = x.shape
+  words = jax.random.bits(key, (*lead, -(-last // 4)), jnp.uint32)
+  draws = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(*lead, -1)[..., :last]
+  # Kept with probability kept_of_256 / 256, exactly: a draw is uniform over 0 ... 255.
+  return jnp.where(draws < kept_of_256, x * jnp.asarray(256 / kept_of_256, x.dtype), 0)
+
+
+def _kept_of_256(rate: float) -> int:
+  return round(256 * (1 - rate))
+
+
+def drops(rate: float, deterministic: bool) -> bool:
+  """Whether anything is dropped: a rate may round to 0."""
+  return not deterministic and _kept_of_256(rate) < 256
+
+
+class Dropout(nn.Module):
+  """Dropout by `drop`, with a key of the module's own."""
 
   rate: float
 
   @nn.compact
   def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
-    kept_of_256 = round(256 * (1 - self.rate))
-    if deterministic or kept_of_256 == 256:
-      return x
-    if kept_of_256 == 0:
-      return jnp.zeros_like(x)
-    # Four draws share a word along the last axis, so that no draw crosses rows.
-    *lead, last = x.shape
-    words = jax.random.bits(self.make_rng('dropout'), (*lead, -(-last // 4)), jnp.uint32)
-    draws = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(*lead, -1)[..., :last]
-    # Kept with probability kept_of_256 / 256, exactly: a draw is uniform over 0 ... 255.
-    return jnp.where(draws < kept_of_256, x * jnp.asarray(256 / kept_of_256, x.dtype), 0)
+    return drop(x, self.rate, self.make_rng('dropout')) if drops(self.rate, deterministic) else x
 
 
 class FeedForward(nn.Module):
-  """Two linear layers around an exact (erf) GELU."""
+  """Two linear layers around an activation."""
 
   config: Architecture
 
@@ -123,4 +152,5 @@ class FeedForward(nn.Module):
   def __call__(self, hidden_BLD: jax.Array) -> jax.Array:
     # The widest arrays that grow with the tokens alone.
     inner_BLF = dense(self.config.feed_forward, self.config, 'in')(hidden_BLD)
-    return dense(self.config.width, self.config, 'out')(gelu(inner_BLF))
+    inner_BLF = ACTIVATIONS[self.config.activation](inner_BLF)
+    return dense(self.config.width, self.config, 'out')(inner_BLF)

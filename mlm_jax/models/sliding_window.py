@@ -4,6 +4,8 @@ The row is cut into blocks of at least `reach` positions. All that a block's que
 in the block itself and in the two beside it, so each block needs one product with 3 blocks of keys.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -24,6 +26,7 @@ def attend(
   value_BLHK: jax.Array,
   segments_BL: jax.Array,
   reach: int,
+  drop: Callable[[jax.Array], jax.Array] = lambda weights: weights,
 ) -> jax.Array:
   """Returns [B, L, H x K]: attention inside a document to positions at most `reach` away.
 
@@ -32,6 +35,7 @@ def attend(
     key_BLHK, value_BLHK: in the compute dtype.
     segments_BL: as batches.segments gives them; padding sees padding.
     reach: positions to either side.
+    drop: of the attention weights.
   """
   B, L, H, K = query_BLHK.shape
   Q = max(reach, _LEAST_BLOCK)  # positions of a block
@@ -62,5 +66,7 @@ def attend(
   )
   scores_BHNQM = jnp.where(visible_BNQM[:, None], scores_BHNQM, jnp.finfo(scores_BHNQM.dtype).min)
   weights_BHNQM = jax.nn.softmax(scores_BHNQM, axis=-1).astype(value_BLHK.dtype)
-  mixed_BNQHK = jnp.einsum('BHNQM,BNMHK->BNQHK', weights_BHNQM, with_neighbours(blocks(value_BLHK)))
+  mixed_BNQHK = jnp.einsum(
+    'BHNQM,BNMHK->BNQHK', drop(weights_BHNQM), with_neighbours(blocks(value_BLHK))
+  )
   return mixed_BNQHK.reshape(B, N * Q, H * K)[:, :L]

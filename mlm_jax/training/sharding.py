@@ -27,7 +27,7 @@ PyTree = Any
 # devices of `tensor` need one sum for each pair of them (arXiv:1909.08053, section 3).
 # The optimizer's moments lie where their parameters do: their paths end alike.
 _RULES = (
-  (r'.*token/embedding', ('tensor', 'fsdp')),
+  (r'.*(token/embedding|head/table)', ('tensor', 'fsdp')),
   (r'.*(query|key|value|feed_forward/(in|gate))/kernel', (None, 'fsdp', 'tensor')),
   (r'.*(query|key|value|feed_forward/in)/bias', (None, 'tensor')),
   (r'.*(attention|feed_forward)/out/kernel', (None, 'tensor', 'fsdp')),

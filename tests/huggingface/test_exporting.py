@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -20,11 +21,12 @@ from tests.huggingface import builders
 
 QUIET = dict(log=lambda line: None)
 FAMILIES = [name for name in toys.FAMILIES if not name.endswith('enhanced')]
-VARIANTS = ('deberta_v2_own', 'deberta_v3')  # of the others, but for a few names
+VARIANTS = ('deberta_v2_own', 'deberta_v3', 'distilbert')  # of the others, but for a few names
 # The case of published.json whose names a family's run has, where it has as many layers.
 CASES = {
   'bert': 'bert',
   'roberta': 'roberta',
+  'distilbert': 'distilbert',
   'electra': 'electra',
   'deberta': 'deberta',
   'deberta_v2': 'deberta_v2',
@@ -124,6 +126,40 @@ def test_a_modernbert_says_which_layers_are_global_in_the_words_of_old_and_new_c
   config = read(tmp_path / 'to')
   assert config['global_attn_every_n_layers'] == 2
   assert config['layer_types'] == ['full_attention', 'sliding_attention'] * 2
+
+
+@pytest.mark.parametrize(
+  'family, rates',
+  (
+    ('bert', {'hidden_dropout_prob': 0.25, 'attention_probs_dropout_prob': 0.125}),
+    ('distilbert', {'dropout': 0.25, 'attention_dropout': 0.125}),
+    (
+      'modernbert',
+      {'attention_dropout': 0.125, 'embedding_dropout': 0.25, 'mlp_dropout': 0.5},
+    ),
+  ),
+)
+def test_every_rate_of_dropout_is_kept_both_ways(family, rates, tmp_path):
+  builders.write_published(tmp_path / 'theirs', family, **rates)
+  importing.run(tmp_path / 'theirs', tmp_path / 'run', **QUIET)
+  model = mlm_jax.open_run(tmp_path / 'run').config.model
+  if family == 'modernbert':
+    assert (model.dropout, model.attention_dropout) == (0.125, 0.125)
+    assert (model.modernbert.embedding_dropout, model.modernbert.mlp_dropout) == (0.25, 0.5)
+  else:
+    assert (model.dropout, model.attention_dropout) == (0.25, 0.125)
+  # Without what was kept of the folder, as of a run that was trained on: from the config alone.
+  shutil.rmtree(tmp_path / 'run' / 'huggingface')
+  exporting.run(tmp_path / 'run', tmp_path / 'to', **QUIET)
+  written = read(tmp_path / 'to')
+  assert {name: written[name] for name in rates} == rates
+
+
+def test_a_head_that_no_class_has_is_refused(tmp_path):
+  builders.write_run(tmp_path / 'run', model__head_activation='relu')
+  with pytest.raises(config_lib.UserError, match='head_activation = relu: BertForMaskedLM has no'):
+    exporting.run(tmp_path / 'run', tmp_path / 'to', **QUIET)
+  exporting.run(tmp_path / 'run', tmp_path / 'to', part='encoder', **QUIET)
 
 
 @pytest.mark.parametrize('names, before', [(builders.NAMES, 1), (builders.PAD_SECOND, 2)])

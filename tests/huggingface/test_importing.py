@@ -44,7 +44,16 @@ def refusal(folder, tmp_path):
 
 
 # A case of each family; the others are their heads and variants.
-FAMILIES = ('bert_pairs', 'roberta', 'electra', 'deberta', 'deberta_v2', 'deberta_v3', 'modernbert')
+FAMILIES = (
+  'bert_pairs',
+  'roberta',
+  'distilbert',
+  'electra',
+  'deberta',
+  'deberta_v2',
+  'deberta_v3',
+  'modernbert',
+)
 
 
 @pytest.mark.parametrize(
@@ -79,21 +88,22 @@ def test_each_number_of_theirs_is_where_ours_reads_it(tmp_path):
   )
 
 
-def bert(tensors, ids):
+def bert(tensors, ids, positions=None, epsilon=1e-12):
   """Returns hidden_LD of a BERT in float64, straight from the paper (arXiv:1810.04805)."""
-  x = {name.removeprefix('bert.'): array.astype(np.float64) for name, array in tensors.items()}
+  x = {name.partition('.')[2]: array.astype(np.float64) for name, array in tensors.items()}
   dense = lambda h, name: h @ x[f'{name}.weight'].T + x[f'{name}.bias']
 
   def norm(h, name):
     h = h - h.mean(-1, keepdims=True)
     return (
-      h / np.sqrt((h**2).mean(-1, keepdims=True) + 1e-12) * x[f'{name}.weight'] + x[f'{name}.bias']
+      h / np.sqrt((h**2).mean(-1, keepdims=True) + epsilon) * x[f'{name}.weight']
+      + x[f'{name}.bias']
     )
 
   L = len(ids)
   h = norm(
     x['embeddings.word_embeddings.weight'][ids]
-    + x['embeddings.position_embeddings.weight'][:L]
+    + x['embeddings.position_embeddings.weight'][range(L) if positions is None else positions]
     + x['embeddings.token_type_embeddings.weight'][:1],
     'embeddings.LayerNorm',
   )
@@ -112,6 +122,84 @@ def bert(tensors, ids):
     inner = inner * 0.5 * (1 + np.vectorize(math.erf)(inner / np.sqrt(2)))
     h = norm(h + dense(inner, f'{layer}.output.dense'), f'{layer}.output.LayerNorm')
   return h
+
+
+def test_padding_that_only_the_config_names_takes_no_position(tmp_path):
+  # The tokenizer pads with 1; for the model 7 is padding, which a text may have.
+  theirs = builders.write_published(tmp_path / 'theirs', 'roberta', pad_token_id=7)
+  importing.run(tmp_path / 'theirs', tmp_path / 'run', **QUIET)
+  run = mlm_jax.open_run(tmp_path / 'run')
+  ids = np.array([2, 7, 9, 8, 7, 7, 6, 3])
+  # As RoBERTa's published code counts: from behind that id, which is itself at its own row.
+  positions = np.where(ids == 7, 7, 7 + np.cumsum(ids != 7))
+  np.testing.assert_allclose(
+    toys.apply(
+      run.model, run.params, ids[None], np.ones((1, 8), int), np.arange(8)[None]
+    ).hidden_BLD[0],
+    bert(theirs, ids, positions, epsilon=run.config.model.norm_epsilon),
+    atol=2e-6,
+  )
+  assert_back(tmp_path / 'theirs', tmp_path / 'run')
+  # What is trained further is written from the run's own numbers, and they name that padding too.
+  assert run.config.model.uncounted_id == 7 and run.config.model.max_positions == 42 - 8
+  shutil.rmtree(tmp_path / 'run' / 'huggingface')
+  exporting.run(tmp_path / 'run', tmp_path / 'more', **QUIET)
+  tensors, config = builders.read_tensors(tmp_path / 'more'), read(tmp_path / 'more')
+  assert (config['pad_token_id'], config['max_position_embeddings']) == (7, 42)
+  name = 'roberta.embeddings.position_embeddings.weight'
+  np.testing.assert_array_equal(tensors[name], theirs[name])
+
+
+def read(folder):
+  return json.loads((folder / 'config.json').read_text())
+
+
+def test_a_head_that_is_no_copy_of_the_tokens_is_a_table_of_its_own(tmp_path):
+  tensors = builders.write_published(tmp_path / 'theirs', 'bert')
+  table = builders.random_tensors({'cls.predictions.decoder.weight': (50, 32)}, seed=1)
+  # The first name of the biases is unused where the second says something else.
+  biases = builders.random_tensors({'cls.predictions.decoder.bias': (50,)}, seed=1)
+  builders.write_tensors(tmp_path / 'theirs', tensors | table | biases)
+  importing.run(tmp_path / 'theirs', tmp_path / 'run', **QUIET)
+  run = mlm_jax.open_run(tmp_path / 'run')
+  assert not run.config.model.tied_head
+  head = run.params['head']
+  np.testing.assert_array_equal(head['table'][:50], *table.values())
+  np.testing.assert_array_equal(head['bias'][:50], *biases.values())
+  assert_back(tmp_path / 'theirs', tmp_path / 'run')
+  shutil.rmtree(tmp_path / 'run' / 'huggingface')
+  exporting.run(tmp_path / 'run', tmp_path / 'more', **QUIET)
+  assert read(tmp_path / 'more')['tie_word_embeddings'] is False
+  more = builders.read_tensors(tmp_path / 'more')
+  for name, array in (table | biases).items():
+    np.testing.assert_array_equal(more[name], array)
+  assert np.array_equal(more['cls.predictions.bias'], more['cls.predictions.decoder.bias'])
+
+
+@pytest.mark.parametrize(
+  'case, heads',
+  (
+    ('bert_encoder', {'classifier.weight': (2, 32), 'classifier.bias': (2,)}),
+    pytest.param('bert', {'qa_outputs.weight': (2, 32)}, marks=pytest.mark.slow),
+    ('modernbert', {'classifier.weight': (2, 32)}),
+  ),
+)
+def test_heads_of_other_tasks_are_left_out_by_name_and_go_back(case, heads, tmp_path):
+  tensors = builders.write_published(tmp_path / 'theirs', case)
+  if case == 'bert_encoder':  # as its classes with a head name them
+    tensors = {f'bert.{name}': array for name, array in tensors.items()}
+  if case == 'modernbert':  # a classifier has parts of the masked head, without the last
+    del tensors['decoder.bias']
+  builders.write_tensors(tmp_path / 'theirs', tensors | builders.random_tensors(heads))
+  lines = []
+  importing.run(tmp_path / 'theirs', tmp_path / 'run', lines.append)
+  said = next(line for line in lines if line.startswith('left out, since they are heads of other'))
+  assert all(name in said for name in heads)
+  assert ('head.dense.weight' in said) == (case == 'modernbert')
+  has_new = any('a new one is initialised at random' in line for line in lines)
+  assert has_new == (case != 'bert')
+  assert mlm_jax.open_run(tmp_path / 'run').params['head']['bias'].shape == (128,)
+  assert_back(tmp_path / 'theirs', tmp_path / 'run')
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 import json
 
+import ml_dtypes
 import numpy as np
 import pytest
+import safetensors.numpy
 
 import mlm_jax
 from mlm_jax import config as config_lib
@@ -28,21 +30,27 @@ def change(folder, edit):
   (
     (
       {'model_type': 'gpt2'},
-      ("'gpt2' is not known here", 'bert, roberta, xlm-roberta, electra, deberta'),
+      (
+        "'gpt2' is not known here",
+        'distilbert, electra, modernbert, roberta, xlm-roberta, camembert',
+      ),
     ),
     ({'model_type': None}, ('model_type None is not known',)),
-    (
-      {'hidden_act': 'gelu_new'},
-      ("bert with hidden_act = 'gelu_new' is not supported; it must be 'gelu'",),
-    ),
+    ({'model_type': ['bert']}, ("model_type ['bert'] is not known here",)),
+    ({'model_type': 'mpnet'}, ("'mpnet' is not supported", 'sentence-transformers/all-MiniLM')),
+    ({'model_type': 'albert'}, ("'albert' is not supported", 'google/electra-small')),
+    ({'hidden_act': 'mish'}, ('hidden_act = "mish": must be one of gelu, ', 'relu, silu')),
     ({'position_embedding_type': 'relative_key'}, ("it must be 'absolute'",)),
     ({'is_decoder': True}, ('bert with is_decoder = True is not supported',)),
-    ({'tie_word_embeddings': False}, ('tie_word_embeddings = False is not supported',)),
+    (
+      {'tie_word_embeddings': False},
+      ('missing tensors (1): cls.predictions.decoder.weight',),
+    ),
     ({'hidden_size': None}, ('config.json lacks hidden_size',)),
     ({'vocab_size': None}, ('config.json lacks vocab_size',)),
-    ({'hidden_size': 'wide'}, ('config.json is damaged: a value has the wrong type',)),
-    ({'layer_norm_eps': 'small'}, ("'small' is not a value for config.model.norm_epsilon",)),
-    ({'hidden_dropout_prob': 2}, ('config.model.dropout = 2.0: must be between 0 and 1',)),
+    ({'hidden_size': 'wide'}, ('hidden_size = "wide": must be a whole number from 1 to 65,536',)),
+    ({'layer_norm_eps': 'small'}, ('layer_norm_eps = "small": must be a number from 1e-20',)),
+    ({'hidden_dropout_prob': 2}, ('hidden_dropout_prob = 2: must be a number from 0 to 0.996094',)),
     ({'num_attention_heads': 5}, ('num_attention_heads = 5 does not divide hidden_size = 32',)),
     (
       {'num_hidden_layers': 3},
@@ -77,7 +85,7 @@ def test_a_config_that_does_not_fit_is_refused(theirs, changes, says, tmp_path):
     (
       'deberta',
       {'pos_att_type': ['c2p']},
-      "pos_att_type = ['c2p'] is not supported; it must be c2p and p2c",
+      'pos_att_type = ["c2p"]: must be c2p and p2c',
     ),
     ('deberta', {'relative_attention': False}, 'relative_attention = False is not supported'),
     ('deberta', {'position_biased_input': True}, 'position_biased_input = True is not supported'),
@@ -85,21 +93,24 @@ def test_a_config_that_does_not_fit_is_refused(theirs, changes, says, tmp_path):
     (
       'deberta_v2',
       {'attention_head_size': 16},
-      'attention_head_size = 16 is not supported; it must be 8',
+      'attention_head_size = 16: must be 8',
     ),
-    ('deberta_v2', {'conv_act': 'relu'}, 'config.model.deberta.convolution_act'),
+    ('deberta_v2', {'conv_act': 'mish'}, 'conv_act = "mish": must be one of gelu'),
+    ('deberta_v2', {'conv_kernel_size': 4}, 'conv_kernel_size = 4: must be odd'),
     ('modernbert', {'norm_bias': True}, 'norm_bias = True is not supported'),
     (
       'modernbert',
       {'layer_types': ['full_attention'] * 2 + ['sliding_attention'] * 3},
-      'these layer_types',
+      'must be full_attention for layers 0, n, 2 n, ...',
     ),
     (
       'modernbert',
       {'rope_parameters': {'full_attention': {'rope_type': 'yarn'}}},
       'rope_type must be default',
     ),
-    ('modernbert', {'rope_parameters': 7}, 'config.json is damaged'),
+    ('modernbert', {'rope_parameters': 7}, 'rope_parameters = 7: must be an object'),
+    ('modernbert', {'rope_scaling': {'factor': 2}}, 'rope_type must be default'),
+    ('modernbert', {'num_attention_heads': 32}, 'heads have an even size'),
     ('modernbert', {'layer_types': 'all'}, 'layer_types'),
   ),
   ids=str,
@@ -114,8 +125,8 @@ def _misshape(tensors):
   tensors['bert.embeddings.LayerNorm.bias'] = np.zeros(33, np.float32)
 
 
-def _untie(tensors):
-  tensors['cls.predictions.decoder.weight'] = tensors['bert.embeddings.word_embeddings.weight'] + 1
+def _rename_twice(tensors):
+  tensors['bert.embeddings.LayerNorm.gamma'] = tensors['bert.embeddings.LayerNorm.weight'] + 1
 
 
 @pytest.mark.parametrize(
@@ -130,8 +141,8 @@ def _untie(tensors):
       'missing tensors (1): cls.predictions.bias',
     ),
     (
-      lambda tensors: tensors.update({'classifier.weight': np.zeros(3, np.float32)}),
-      'unexpected tensors (1): classifier.weight',
+      lambda tensors: tensors.update({'bert.adapter.weight': np.zeros(3, np.float32)}),
+      'unexpected tensors (1): bert.adapter.weight',
     ),
     (
       _misshape,
@@ -144,8 +155,22 @@ def _untie(tensors):
       'of a type that is not float32 or float16 or bfloat16 (1): cls.predictions.bias int8',
     ),
     (
-      _untie,
-      'cls.predictions.decoder.weight is not a copy of bert.embeddings.word_embeddings.weight',
+      _rename_twice,
+      'bert.embeddings.LayerNorm.gamma is not a copy of bert.embeddings.LayerNorm.weight',
+    ),
+    (
+      lambda tensors: tensors['bert.encoder.layer.0.output.dense.bias'].fill(np.nan),
+      'tensors that hold NaN or infinity (1): bert.encoder.layer.0.output.dense.bias',
+    ),
+    (
+      lambda tensors: tensors.update({'cls.predictions.bias': np.full(50, -np.inf, np.float16)}),
+      'tensors that hold NaN or infinity (1): cls.predictions.bias',
+    ),
+    (
+      lambda tensors: tensors.update(
+        {'bert.pooler.dense.bias': np.full(32, np.nan, ml_dtypes.bfloat16)}
+      ),
+      'tensors that hold NaN or infinity (1): bert.pooler.dense.bias',
     ),
   ),
 )
@@ -157,6 +182,20 @@ def test_tensors_that_do_not_fit_are_listed(theirs, edit, says, tmp_path):
 
 def _cut(folder, file, keep):
   (folder / file).write_bytes((folder / file).read_bytes()[:keep])
+
+
+def _replace(folder, file, text):
+  (folder / file).write_text(text)
+
+
+def _make_folder(folder, file):
+  (folder / file).unlink()
+  (folder / file).mkdir()
+
+
+def _link(folder, file, to):
+  (folder / file).unlink()
+  (folder / file).symlink_to(to)
 
 
 def _rename(folder, was, now):
@@ -195,6 +234,25 @@ def _replace_vocabulary(folder, was, now):
     ),
     (lambda folder: (folder / 'config.json').unlink(), 'has no config.json'),
     (lambda folder: _cut(folder, 'config.json', -3), 'config.json is damaged'),
+    (lambda folder: _replace(folder, 'config.json', '{"a": 1' + 9999 * '0'), 'is damaged'),
+    (lambda folder: _replace(folder, 'config.json', '[' * 100_000), 'config.json is damaged'),
+    (lambda folder: _replace(folder, 'config.json', '{"a": NaN}'), 'damaged: NaN is no number'),
+    (lambda folder: _replace(folder, 'config.json', '{"a": 1e999}'), 'damaged: 1e999 is no number'),
+    (lambda folder: _make_folder(folder, 'config.json'), 'config.json: Is a directory'),
+    (lambda folder: _link(folder, 'config.json', 'config.json'), 'config.json is a link to'),
+    (lambda folder: _link(folder, 'config.json', '../../blobs/a'), 'link to ../../blobs/a, which'),
+    (
+      lambda folder: _link(folder, 'vocab.txt', '../../blobs/a'),
+      'vocab.txt is a link to ../../blobs/a, which is not there; download it again',
+    ),
+    (
+      lambda folder: _link(folder, 'model.safetensors', '../../blobs/a'),
+      'model.safetensors is a link to ../../blobs/a, which is not there; download it again',
+    ),
+    (
+      lambda folder: _make_folder(folder, 'model.safetensors'),
+      'model.safetensors is missing, damaged or cut short',
+    ),
     (
       lambda folder: (folder / 'config.json').write_text('[]'),
       'config.json is damaged: it must hold an object',
@@ -230,11 +288,50 @@ def test_a_damaged_index_of_shards_is_refused(theirs, index, tmp_path):
   assert 'model.safetensors.index.json' in refusal(folder, tmp_path)
 
 
+def test_shards_hold_what_their_index_says_and_nothing_twice(theirs, tmp_path):
+  folder = copy(theirs, tmp_path)
+  _rename(folder, 'model.safetensors', 'a.safetensors')
+  tensors = list(safetensors.numpy.load_file(folder / 'a.safetensors'))
+  index = folder / 'model.safetensors.index.json'
+  write = lambda places: index.write_text(json.dumps({'weight_map': places}))
+  write(dict.fromkeys([*tensors, 'bert.more', 'bert.most'], 'a.safetensors'))
+  message = refusal(folder, tmp_path)
+  assert 'index.json names tensors that no shard holds (2): bert.more, bert.most' in message
+  builders.write_tensors(folder, {tensors[0]: np.zeros(3, np.float32)}, 'b.safetensors')
+  write(dict.fromkeys(tensors, 'a.safetensors') | {tensors[0]: 'b.safetensors'})
+  assert f'{tensors[0]} is both in ' in refusal(folder, tmp_path)
+  # A tensor that the index lacks is read all the same, as `transformers` does.
+  (folder / 'b.safetensors').unlink()
+  write(dict.fromkeys(tensors[1:], 'a.safetensors'))
+  importing.run(folder, tmp_path / 'run', **QUIET)
+
+
+@pytest.mark.parametrize('dtype', ['F8_E4M3', 'F8_E5M2', 'F4', 'C64'])
+def test_a_type_that_no_array_here_holds_is_named(theirs, dtype, tmp_path):
+  folder = copy(theirs, tmp_path)
+  data = (folder / 'model.safetensors').read_bytes()
+  length = int.from_bytes(data[:8], 'little')
+  header = json.loads(data[8 : 8 + length])
+  name, more = 'bert.pooler.extra', len(data) - 8 - length
+  header[name] = {'dtype': dtype, 'shape': [8], 'data_offsets': [more, more + 8]}
+  if dtype == 'F4':
+    header[name]['shape'] = [16]
+  if dtype == 'C64':
+    header[name]['shape'] = [1]
+  text = json.dumps(header).encode()
+  (folder / 'model.safetensors').write_bytes(
+    len(text).to_bytes(8, 'little') + text + data[8 + length :] + bytes(8)
+  )
+  message = refusal(folder, tmp_path)
+  assert f'(1): {name} {dtype}' in message or 'is missing, damaged or cut short' in message
+
+
 def test_what_is_neither_a_folder_nor_a_name_is_refused(tmp_path):
   assert 'is not a folder with config.json' in refusal(tmp_path / 'absent', tmp_path)
   (tmp_path / 'models--a').mkdir()
   (tmp_path / 'models--a' / 'snapshots').mkdir()
   assert 'has no snapshot' in refusal(tmp_path / 'models--a', tmp_path)
+  assert 'cannot read aaaa' in refusal(300 * 'a', tmp_path)
 
 
 def test_a_name_that_the_hub_does_not_give_is_one_line(tmp_path, monkeypatch):

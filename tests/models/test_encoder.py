@@ -105,7 +105,10 @@ def test_scanned_unrolled_and_rematerialised_layers_agree(family, ways):
   results = []
   for settings in ({'scan_layers': False}, *ways):
     model = toys.model(
-      **toys.FAMILIES[family], model__dropout=0.1, **{f'model__{k}': v for k, v in settings.items()}
+      **toys.FAMILIES[family],
+      model__dropout=0.1,
+      model__attention_dropout=0.1,
+      **{f'model__{k}': v for k, v in settings.items()},
     )
     params = toys.start(model)
     loss = lambda params: (encode_whole(model, params, batch, key).decoded_BLD ** 3).sum()

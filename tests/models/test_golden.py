@@ -11,7 +11,15 @@ from tests.models import variants
 
 FLOAT32, GRADIENTS = 5e-5, 1e-4  # as in test_families.py
 # One of each family.
-QUICK = ('bert', 'electra_wide', 'deberta', 'deberta_v2', 'deberta_v3_own', 'modernbert')
+QUICK = (
+  'bert',
+  'distilbert_untied',
+  'electra_wide',
+  'deberta',
+  'deberta_v2',
+  'deberta_v3_own',
+  'modernbert',
+)
 EVERY = pytest.mark.parametrize(
   'variant',
   [

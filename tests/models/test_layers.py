@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
+from mlm_jax.config import limits
 from mlm_jax.core import rng
 from mlm_jax.models import layers
 from tests import toys
@@ -44,3 +45,19 @@ def test_a_linear_layer_is_the_same_on_any_leading_axes():
   np.testing.assert_allclose(
     dense.apply(params, x)[1], dense.apply(params, x[1]), rtol=2e-6, atol=2e-7
   )
+
+
+def test_activations_are_what_their_papers_say():
+  x = np.linspace(-6, 6, 1001)
+  expected = {
+    'gelu': x * scipy.stats.norm.cdf(x),
+    'gelu_tanh': 0.5 * x * (1 + np.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3))),
+    'relu': np.where(x > 0, x, 0),
+    'silu': x / (1 + np.exp(-x)),
+    'tanh': np.tanh(x),
+  }
+  assert set(expected) == set(layers.ACTIVATIONS) == set(limits.CHOICES['model.activation'])
+  for name, values in expected.items():
+    found = layers.ACTIVATIONS[name](jnp.asarray(x, jnp.float32))
+    np.testing.assert_allclose(found, values, rtol=0, atol=2e-6)
+    assert layers.ACTIVATIONS[name](jnp.ones(2, jnp.bfloat16)).dtype == jnp.bfloat16

@@ -90,3 +90,13 @@ def test_unrolled_layers_compile_without_a_branch():
     jax.jit(jax.grad(loss)).lower(jax.eval_shape(model.init, jax.random.key(0))).compile().as_text()
   )
   assert text and 'conditional' not in text
+
+
+def test_weights_are_dropped_before_the_sum():
+  random = np.random.default_rng(0)
+  arrays = [random.normal(size=(2, 40, 2, 8)).astype(np.float32) for _ in range(3)]
+  segments_BL = jnp.ones((2, 40), jnp.int32)
+  query, key, value = arrays
+  whole = sliding_window.attend(query, key, value, segments_BL, 3)
+  halved = sliding_window.attend(query, key, value, segments_BL, 3, lambda weights: weights / 2)
+  np.testing.assert_allclose(halved, whole / 2, rtol=1e-6)

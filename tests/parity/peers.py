@@ -11,6 +11,7 @@ from transformers.models.deberta import modeling_deberta
 from transformers.models.deberta_v2 import modeling_deberta_v2
 from transformers.models.modernbert import modeling_modernbert
 
+from mlm_jax.huggingface import kinds
 from mlm_jax.huggingface import names
 from mlm_jax.huggingface import settings
 from mlm_jax.models import rotary
@@ -44,7 +45,7 @@ def make(config, pad_id, params, architecture, kind='MaskedLM', rules=None, dtyp
     transformers.AutoConfig.for_model(**theirs), dtype=dtype, attn_implementation='eager'
   )
   model.eval()
-  rules = rules or names.rules(config.family, architecture)
+  rules = rules or kinds.rules(config.family, architecture)
   named = names.to_theirs(rules, params, architecture)
   found = model.load_state_dict(
     {name: torch.tensor(x, dtype=dtype) for name, x in named.items()}, strict=False

@@ -13,6 +13,7 @@ import pytest
 import torch
 from transformers.models.deberta_v2 import modeling_deberta_v2
 
+from mlm_jax.huggingface import kinds
 from mlm_jax.huggingface import names
 from mlm_jax.models import disentangled
 from tests.models import variants
@@ -144,7 +145,7 @@ def test_the_gradient_of_every_parameter_agrees(variant):
 @EVERY
 def test_names_lose_no_bit_there_and_back(variant):
   a = variants.model(variant).architecture
-  rules = names.rules(variants.config(variant).family, a)
+  rules = kinds.rules(variants.config(variant).family, a)
   theirs = peers.state(their_model(variant))
   back = names.to_theirs(rules, names.to_ours(rules, theirs, a), a)
   assert all(

@@ -14,6 +14,7 @@ import torch
 
 from mlm_jax import objectives
 from mlm_jax.core import rng
+from mlm_jax.huggingface import kinds
 from mlm_jax.huggingface import names
 from mlm_jax.objectives import replaced_token
 from tests.models import variants
@@ -64,7 +65,7 @@ def rules():
   """Returns the Rules of the discriminator, and of the generator without what it shares with the
   discriminator.
   """
-  encoder = lambda model: names.rules('electra', model.architecture)
+  encoder = lambda model: kinds.rules('electra', model.architecture)
   without = lambda rules, part: [rule for rule in rules if not rule.ours[0].startswith(part)]
   return (
     without(encoder(objective().discriminator), 'head/') + names.discriminator(),

@@ -13,6 +13,7 @@ import torch
 
 from mlm_jax import models
 from mlm_jax.core import batches
+from mlm_jax.huggingface import kinds
 from mlm_jax.huggingface import names
 from mlm_jax.objectives import masked as masked_objective
 from tests.models import variants
@@ -81,7 +82,7 @@ def our_gradient(family, batch):
   """Returns (loss, {name there: gradient})."""
   metrics, gradient = training.our_gradient(objective(family), config(family), start(family), batch)
   a = our_model(family).architecture
-  return metrics['loss'], names.to_theirs(names.rules(family, a), gradient, a)
+  return metrics['loss'], names.to_theirs(kinds.rules(family, a), gradient, a)
 
 
 @functools.cache

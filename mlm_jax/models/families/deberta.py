@@ -49,7 +49,7 @@ class Architecture(architecture.Architecture):
     shared_projections: whether relative positions are projected as contents are.
     relative_norm: whether the table is normalised.
     convolution: tokens of the kernel beside the first layer, 0 for none.
-    convolution_act: its activation, 'gelu' or 'tanh'.
+    convolution_act: its activation, of layers.ACTIVATIONS.
   """
 
   span: int
@@ -178,7 +178,7 @@ class DisentangledAttention(nn.Module):
     scores_BHLL += disentangled.scores(query_BLHK, position_key_SHK, row_of, sign=1)
     scores_BHLL += disentangled.scores(key_BLHK, position_query_SHK, row_of, sign=-1).swapaxes(2, 3)
     mixed_BLD = attention.attend(
-      self, config.dropout, scores_BHLL, context.visible_B1LL, value_BLHK, deterministic
+      self, config.attention_dropout, scores_BHLL, context.visible_B1LL, value_BLHK, deterministic
     )
     return layers.dense(config.width, config, 'out')(mixed_BLD)
 

@@ -98,7 +98,7 @@ class Convolution(nn.Module):
     )
     convolved_BLD = layers.dense(config.width, config, 'kernel')(window_BLX)
     # gelu in published checkpoints, tanh where a config.json does not say.
-    act = {'gelu': layers.gelu, 'tanh': jnp.tanh}[config.convolution_act]
+    act = layers.ACTIVATIONS[config.convolution_act]
     convolved_BLD = act(layers.Dropout(config.dropout)(convolved_BLD, deterministic))
     # The norm itself is applied in the first block, after the sum.
     return convolved_BLD, *layers.NormParameters(config, name='norm')()

@@ -7,6 +7,7 @@ SIZES = {
   'base': dict(layers=12, width=768, heads=12, feed_forward=3072),
   'large': dict(layers=24, width=1024, heads=16, feed_forward=4096),
 }
-DEFAULTS = bert.DEFAULTS
+# Its generator's head has a GELU whatever the layers have.
+DEFAULTS = bert.DEFAULTS | dict(head_activation='gelu')
 GROUP = ''
 module = bert.module

@@ -1,7 +1,7 @@
 """ModernBERT (arXiv:2412.13663): pre-norm, rotary positions, GeGLU, mostly local attention.
 
 No layer has a bias. Every third layer sees whole documents, the others a window; the two kinds
-rotate queries and keys by different wavelengths. Dropout is on the attention's output alone.
+rotate queries and keys by different wavelengths. Dropout was on the attention's output alone.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ SIZES = {
   'base': dict(layers=22, width=768, heads=12, feed_forward=1152),
   'large': dict(layers=28, width=1024, heads=16, feed_forward=2624),
 }
-DEFAULTS = dict(types=0, position_offset=0, norm_epsilon=1e-5)
+DEFAULTS = dict(types=0, position_offset=0, norm_epsilon=1e-5, attention_dropout=0.0)
 GROUP = 'modernbert'
 
 
@@ -39,12 +39,15 @@ class Architecture(architecture.Architecture):
     reach: positions that a local layer sees to either side.
     global_every: the layers 0, global_every, ... see whole documents.
     global_theta, local_theta: bases of the wavelengths of rotary positions.
+    embedding_dropout, mlp_dropout: of the embeddings, and of the gated feed-forward layer.
   """
 
   reach: int
   global_every: int
   global_theta: float
   local_theta: float
+  embedding_dropout: float
+  mlp_dropout: float
 
   def pairs(self, positions: Any) -> Any:
     """Returns how many (query, key) pairs each token adds, on average over the layers."""
@@ -75,6 +78,8 @@ def module(config: Any, vocab_size: int) -> 'ModernBert':
       global_every=own.global_every,
       global_theta=own.global_theta,
       local_theta=own.local_theta,
+      embedding_dropout=own.embedding_dropout,
+      mlp_dropout=own.mlp_dropout,
     )
   )
 
@@ -126,15 +131,20 @@ class Attention(nn.Module):
         ),
       )
 
+    # The key is drawn out here, since a branch of a condition cannot ask the module for it.
+    rate = config.attention_dropout
+    key = self.make_rng('dropout') if layers.drops(rate, deterministic) else None
+    drop = lambda weights: weights if key is None else layers.drop(weights, rate, key)
+
     def whole() -> jax.Array:
       weights_BHLL = attention.softmax(
         attention.scores(query_BLHK, key_BLHK), same_B1LL, config.dtype
       )
-      return attention.weighted_sum(weights_BHLL, value_BLHK)
+      return attention.weighted_sum(drop(weights_BHLL), value_BLHK)
 
     def window() -> jax.Array:
       return sliding_window.attend(
-        query_BLHK, key_BLHK, value_BLHK, context.segments_BL, config.reach
+        query_BLHK, key_BLHK, value_BLHK, context.segments_BL, config.reach, drop
       )
 
     # Only one of the two is run: a local layer never makes L x L scores.
@@ -160,12 +170,15 @@ class GatedFeedForward(nn.Module):
   config: Architecture
 
   @nn.compact
-  def __call__(self, hidden_BLD: jax.Array) -> jax.Array:
+  def __call__(self, hidden_BLD: jax.Array, deterministic: bool) -> jax.Array:
     config = self.config
     project = lambda width, name: layers.dense(width, config, name, use_bias=False)
     # Two products here, one of twice the width in the published code: the same numbers.
-    inner_BLF = layers.gelu(project(config.feed_forward, 'in')(hidden_BLD))
+    inner_BLF = layers.ACTIVATIONS[config.activation](
+      project(config.feed_forward, 'in')(hidden_BLD)
+    )
     inner_BLF *= project(config.feed_forward, 'gate')(hidden_BLD)
+    inner_BLF = layers.Dropout(config.mlp_dropout)(inner_BLF, deterministic)
     return project(config.width, 'out')(inner_BLF)
 
 
@@ -187,7 +200,7 @@ class Block(nn.Module):
       normal_BLD, layer, context, deterministic
     )
     normal_BLD = layers.layer_norm(self.config, 'feed_forward_norm', use_bias=False)(hidden_BLD)
-    hidden_BLD += GatedFeedForward(self.config, name='feed_forward')(normal_BLD)
+    hidden_BLD += GatedFeedForward(self.config, name='feed_forward')(normal_BLD, deterministic)
     self.sow(attention.DETAILS, 'hidden_BLD', hidden_BLD)
     return hidden_BLD, None
 
@@ -200,6 +213,7 @@ class Embeddings(nn.Module):
   def setup(self) -> None:
     self.token = embeddings.table(self.config.padded_vocab_size, self.config)
     self.norm = layers.layer_norm(self.config, name=None, use_bias=False)
+    self.drop = layers.Dropout(self.config.embedding_dropout)
 
   def __call__(
     self,
@@ -209,7 +223,7 @@ class Embeddings(nn.Module):
     deterministic: bool,
   ) -> jax.Array:
     """Returns hidden_BLD; only the tokens are used."""
-    return self.norm(self.token(tokens_BL).astype(self.config.dtype))
+    return self.drop(self.norm(self.token(tokens_BL).astype(self.config.dtype)), deterministic)
 
 
 class ModernBert(encoder.Encoder):

@@ -4,6 +4,7 @@ from mlm_jax.models.families import bert
 
 SIZES = bert.SIZES
 # Positions 0 and 1 belong to padding in the published code (see embeddings.Embeddings).
-DEFAULTS = dict(types=0, position_offset=2, norm_epsilon=1e-5)
+# Its head has a GELU whatever the layers have.
+DEFAULTS = dict(types=0, position_offset=2, norm_epsilon=1e-5, head_activation='gelu')
 GROUP = ''
 module = bert.module
