@@ -1,7 +1,7 @@
 """Trains the runs of a plan, each by itself: resumed where it was stopped, tried again on a crash.
 
-A run whose process outlived an earlier sweep is not started a second time: it occupies its slot
-until that process has ended.
+A run whose process is still at work, as for some seconds after its sweep was killed, is not started
+a second time: it occupies its slot until that process has ended.
 """
 
 import collections
