@@ -9,6 +9,7 @@ import urllib.parse
 import matplotlib
 import matplotlib.colors
 
+from mlm_jax.report import cross_table
 from mlm_jax.report import figures
 from mlm_jax.report import findings as findings_lib
 from mlm_jax.report import sections
@@ -53,6 +54,7 @@ def render(sweep: Sweep, findings: findings_lib.Findings, folder: pathlib.Path) 
     _curves(sweep, findings),
     _response(sweep, findings),
     sections.differences(sweep, findings),
+    cross_table.section(sweep, findings),
     sections.finals(sweep, findings),
     sections.slices(sweep, findings),
     sections.costs(sweep),
@@ -178,5 +180,10 @@ def _response(sweep: Sweep, findings: findings_lib.Findings) -> str:
   }
   if key is None or not drawn:
     return ''
-  note = 'Final held-out loss under the reference masks: a dot per run, the line through the means.'
-  return join([tag('h2', f'Loss by {findings_lib.last_part(key)}'), _figure(drawn, '', note)])
+  note = f'Final {sweep.metric.replace("_", " ")}: a dot per run, the line through the means.'
+  return join(
+    [
+      tag('h2', f'{sweep.score.capitalize()} by {findings_lib.last_part(key)}'),
+      _figure(drawn, '', note),
+    ]
+  )

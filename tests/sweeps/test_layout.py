@@ -31,6 +31,10 @@ def test_the_folder_says_what_was_swept(tmp_path):
     'budget': 'tokens',
     'baseline': 'rate=0.15_corruption_probs=1.0-0.0-0.0',
     'negative_control': 'batch_size=4',
+    'metric': 'reference_loss',
+    'direction': 'min',
+    # The arm of all [MASK] has the reference policy, under which every run is scored anyway.
+    'policies': {'base': json.loads(config_lib.to_json(toys.config()))['masking']},
   }
   assert runs[3] == {
     'name': 'batch_size=4_seed=1',

@@ -9,6 +9,7 @@ from mlm_jax import config as config_lib
 from mlm_jax import sweeps
 from mlm_jax.sweeps import layout
 from mlm_jax.sweeps import planning
+from mlm_jax.sweeps import scoring
 from mlm_jax.sweeps import vectorized_runner
 from mlm_jax.tasks import population
 from mlm_jax.training import loop
@@ -44,6 +45,7 @@ def made(monkeypatch):
   acts = []
   monkeypatch.setattr(population, 'run', run)
   monkeypatch.setattr(planning, 'prepare_data', lambda runs, log: None)
+  monkeypatch.setattr(scoring, 'score', lambda *unused: True)
   return made, acts
 
 

@@ -1,0 +1,79 @@
+"""Scores the finished runs of a sweep under the policies of all its arms.
+
+In this process, once no run is training any more: so the accelerators are free, and runs of one
+model share their compiled programs. What has been scored is in the folder of its run (see
+evaluation/cross_scores.py) and is not scored again, so a sweep may be killed here too.
+"""
+
+from collections.abc import Callable
+import os
+import pathlib
+from typing import Any
+
+from mlm_jax import config as config_lib
+from mlm_jax.evaluation import cross_scores
+from mlm_jax.inference import evaluate
+from mlm_jax.sweeps import layout
+from mlm_jax.sweeps import planning
+from mlm_jax.sweeps import policies as policies_lib
+from mlm_jax.training import workdir as workdir_lib
+
+Policies = dict[str, dict[str, Any]]
+
+
+def left(
+  plan: planning.Plan, workdir: str | os.PathLike[str]
+) -> list[tuple[planning.Run, Policies]]:
+  """Returns the finished runs, each with the policies that it has not been scored under yet.
+
+  Raises:
+    UserError: the scores of a run are damaged.
+  """
+  found = []
+  wanted = policies_lib.differing(plan.runs)
+  for run in plan.runs if wanted else ():
+    folder = layout.run_folder(workdir, run)
+    outcome = workdir_lib.finished(folder)
+    if outcome is None:
+      continue
+    entries = cross_scores.read(folder, outcome['step'])
+    missing = {
+      name: settings
+      for name, settings in wanted.items()
+      if cross_scores.find(entries, settings) is None
+    }
+    found += [(run, missing)] if missing else []
+  return found
+
+
+def score(
+  plan: planning.Plan, workdir: str | os.PathLike[str], log: Callable[[str], None] = print
+) -> bool:
+  """Scores what `left` tells; returns whether each run could be opened for that.
+
+  One that cannot be is named, and the others are scored.
+  """
+  todo, done = left(plan, workdir), True
+  for number, (run, policies) in enumerate(todo, 1):
+    log(f'scores run {number} of {len(todo)} under {len(policies)} policies: {run.name}')
+    try:
+      _score(layout.run_folder(workdir, run), policies, log)
+    except config_lib.UserError as error:
+      log(f'{run.name} cannot be scored: {error}')
+      done = False
+  return done
+
+
+def _score(folder: pathlib.Path, policies: Policies, log: Callable[[str], None]) -> None:
+  """Scores one run and writes what came out, one policy after another."""
+  outcome = workdir_lib.finished(folder)
+  assert outcome is not None  # as `left` has seen
+  opened = evaluate.open_checkpoint(folder, outcome['step'])
+  for name, settings in policies.items():
+    try:
+      # Policies with a schedule are as at the end of the training, for every run alike.
+      values = opened.under(settings, progress=1.0)
+    except config_lib.UserError as error:  # the data of this arm lack what the policy asks for
+      log(f'{folder.name} is not scored under {name}: {error}')
+      continue
+    cross_scores.add(folder, outcome['step'], settings, values)
