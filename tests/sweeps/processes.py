@@ -75,7 +75,8 @@ def process_of(workdir, name):
 
 def assert_equal_sweeps(one, other, names=experiments.NAMES, steps=400):
   for name in names:
-    for log in ('metrics.jsonl', 'evaluations.jsonl'):
+    scored = ['scores.json'] if (one / 'runs' / name / 'scores.json').exists() else []
+    for log in ('metrics.jsonl', 'evaluations.jsonl', *scored):
       assert (one / 'runs' / name / log).read_bytes() == (
         other / 'runs' / name / log
       ).read_bytes(), name

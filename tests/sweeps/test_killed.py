@@ -34,6 +34,7 @@ def test_a_sweep_that_is_killed_and_stopped_ends_with_the_bytes_of_an_unbroken_o
   out, _ = again.communicate(timeout=600)
   assert again.returncode == 0 and '4 of 4 runs are done' in out, out
   processes.assert_equal_sweeps(whole, broken)
+  assert (whole / 'runs' / NAMES[0] / 'scores.json').exists()
 
 
 @pytest.mark.slow

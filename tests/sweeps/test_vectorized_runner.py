@@ -110,11 +110,14 @@ def test_a_process_that_outlived_its_sweep_is_waited_for(made, tmp_path, monkeyp
   assert sum('rate=0.15_seed=1: a process that outlived' in line for line in said) == 1
 
 
-def test_a_signal_ends_the_sweep(made, tmp_path):
+def test_a_signal_ends_the_sweep(made, tmp_path, monkeypatch):
   made[1].append('stopped')
   plan = experiments.plan(tmp_path, _RUNS)
+  scored = []
+  monkeypatch.setattr(scoring, 'score', lambda *unused: scored.append(len(made[0])) or True)
   assert not vectorized_runner.run(plan, tmp_path, log=experiments.QUIET)
-  assert len(made[0]) == 1 and set(states(tmp_path).values()) == {'waiting'}
+  assert len(made[0]) == 1 and set(states(tmp_path).values()) == {'waiting'} and not scored
+  assert vectorized_runner.run(plan, tmp_path, log=experiments.QUIET) and scored == [3]
 
 
 def test_a_population_whose_runs_differ_in_no_number_is_refused(made, tmp_path):
