@@ -367,6 +367,7 @@ def protocol(sweep: Sweep) -> Markup:
     'Seeds': ', '.join(map(str, sweep.seeds)),
     'Pairing': 'runs of one seed share initialisation and data order',
     'Reference masks': _REFERENCE,
+    'Scored under': ', '.join(['the reference masks', *sweep.policies]),
     'Negative control': sweep.negative_control or 'none',
   }
   # Of one run of the baseline: all compared runs have the same. Hashes are shortened, counts not.

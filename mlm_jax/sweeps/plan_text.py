@@ -64,16 +64,15 @@ def _scoring(
   if not policies:
     return []
   run = plan.runs[0]
-  # The baseline's rows and encoder stand for all.
-  each = [budgets.scoring(run.config, settings) for settings in policies.values()]
-  flops = sum(value for value in each if value is not None)
+  # The rows and the encoder of the first run stand for all.
+  known = [budgets.scoring(run.config, settings) for settings in policies.values()]
+  flops = sum(value for value in known if value is not None)
   cost = f', {flops:.2g} FLOPs ({flops / costs[run.arm]["flops"]:.2%} of its training)'
-  done = [run for run in plan.runs if layout.is_done(workdir, run)]
-  left = len(scoring.left(plan, workdir))
+  scored = sum(not each.left for each in scoring.finished(plan, workdir))
   return [
     'The arms hide different things (config.masking), so each run is scored under the policies of '
     f'all when it is done: {", ".join(policies)}{cost if flops else ""}; '
-    f'{len(done) - left} of {len(plan.runs)} are'
+    f'{scored} of {len(plan.runs)} are'
   ]
 
 

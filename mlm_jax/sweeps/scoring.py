@@ -8,6 +8,7 @@ evaluation/cross_scores.py) and is not scored again, so a sweep may be killed he
 from collections.abc import Callable
 import os
 import pathlib
+import typing
 from typing import Any
 
 from mlm_jax import config as config_lib
@@ -18,13 +19,17 @@ from mlm_jax.sweeps import planning
 from mlm_jax.sweeps import policies as policies_lib
 from mlm_jax.training import workdir as workdir_lib
 
-Policies = dict[str, dict[str, Any]]
+
+class Finished(typing.NamedTuple):
+  """A finished run, its last step, and the policies that it has not been scored under yet."""
+
+  run: planning.Run
+  step: int
+  left: dict[str, dict[str, Any]]
 
 
-def left(
-  plan: planning.Plan, workdir: str | os.PathLike[str]
-) -> list[tuple[planning.Run, Policies]]:
-  """Returns the finished runs, each with the policies that it has not been scored under yet.
+def finished(plan: planning.Plan, workdir: str | os.PathLike[str]) -> list[Finished]:
+  """Returns the finished runs of a plan; [] where its arms hide the same, so none is scored.
 
   Raises:
     UserError: the scores of a run are damaged.
@@ -34,46 +39,44 @@ def left(
   for run in plan.runs if wanted else ():
     folder = layout.run_folder(workdir, run)
     outcome = workdir_lib.finished(folder)
-    if outcome is None:
-      continue
-    entries = cross_scores.read(folder, outcome['step'])
-    missing = {
-      name: settings
-      for name, settings in wanted.items()
-      if cross_scores.find(entries, settings) is None
-    }
-    found += [(run, missing)] if missing else []
+    if outcome is not None:
+      entries = cross_scores.read(folder, outcome['step'])
+      left = {
+        name: settings
+        for name, settings in wanted.items()
+        if cross_scores.find(entries, settings) is None
+      }
+      found.append(Finished(run, outcome['step'], left))
   return found
 
 
 def score(
   plan: planning.Plan, workdir: str | os.PathLike[str], log: Callable[[str], None] = print
 ) -> bool:
-  """Scores what `left` tells; returns whether each run could be opened for that.
+  """Scores what is left of the finished runs; returns whether each could be opened for that.
 
   One that cannot be is named, and the others are scored.
   """
-  todo, done = left(plan, workdir), True
-  for number, (run, policies) in enumerate(todo, 1):
-    log(f'scores run {number} of {len(todo)} under {len(policies)} policies: {run.name}')
+  todo, done = [each for each in finished(plan, workdir) if each.left], True
+  for number, each in enumerate(todo, 1):
+    name = each.run.name
+    log(f'scores run {number} of {len(todo)} under {len(each.left)} policies: {name}')
     try:
-      _score(layout.run_folder(workdir, run), policies, log)
+      _score(layout.run_folder(workdir, each.run), each, log)
     except config_lib.UserError as error:
-      log(f'{run.name} cannot be scored: {error}')
+      log(f'{name} cannot be scored: {error}')
       done = False
   return done
 
 
-def _score(folder: pathlib.Path, policies: Policies, log: Callable[[str], None]) -> None:
+def _score(folder: pathlib.Path, each: Finished, log: Callable[[str], None]) -> None:
   """Scores one run and writes what came out, one policy after another."""
-  outcome = workdir_lib.finished(folder)
-  assert outcome is not None  # as `left` has seen
-  opened = evaluate.open_checkpoint(folder, outcome['step'])
-  for name, settings in policies.items():
+  opened = evaluate.open_checkpoint(folder, each.step)
+  for name, settings in each.left.items():
     try:
       # Policies with a schedule are as at the end of the training, for every run alike.
       values = opened.under(settings, progress=1.0)
     except config_lib.UserError as error:  # the data of this arm lack what the policy asks for
       log(f'{folder.name} is not scored under {name}: {error}')
       continue
-    cross_scores.add(folder, outcome['step'], settings, values)
+    cross_scores.add(folder, each.step, settings, values)

@@ -151,5 +151,5 @@ def test_arms_that_hide_the_same_are_scored_under_no_other_masks(sweep):
   _, folder = sweep
   base = workdir_lib.read_config(folder / 'runs' / _NAMES[0])
   plan = experiments.plan(folder, sweeps.param('optim.learning_rate', [1e-3, 2e-3]), base)
-  assert scoring.left(plan, folder) == []
+  assert scoring.finished(plan, folder) == []
   assert 'scored under' not in ' '.join(plan_text.lines(plan, folder))
