@@ -10,7 +10,8 @@ answer         the answer in words
 cross_table    arms, as trained, by the policies that they are scored under
 tables         results.csv, table.tex and lines for a terminal
 figures        figures as SVG
-sections       the tables of the page
+sections       tables of the page
+slice_tables   its tables of scores by slices of the masked tokens
 page           report.html
 markup         HTML and SVG elements as text
 picture        a sweep as one PNG

@@ -13,6 +13,7 @@ from mlm_jax.report import cross_table
 from mlm_jax.report import figures
 from mlm_jax.report import findings as findings_lib
 from mlm_jax.report import sections
+from mlm_jax.report import slice_tables
 from mlm_jax.report import tables
 from mlm_jax.report.markup import Markup
 from mlm_jax.report.markup import join
@@ -56,7 +57,7 @@ def render(sweep: Sweep, findings: findings_lib.Findings, folder: pathlib.Path) 
     sections.differences(sweep, findings),
     cross_table.section(sweep, findings),
     sections.finals(sweep, findings),
-    sections.slices(sweep, findings),
+    slice_tables.section(sweep, findings),
     sections.costs(sweep),
     sections.runs(sweep, lambda run: _link(run, folder)),
     sections.protocol(sweep),
