@@ -18,8 +18,15 @@ from typing import Any
 
 from mlm_jax import config as config_lib
 from mlm_jax.core import files
+from mlm_jax.evaluation import heldout
 
 FILE = 'scores.json'
+
+
+def beside_reference(policies: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+  """Returns {name: settings} without the reference policy, which every run is evaluated under."""
+  reference = _plain(heldout.reference_settings())
+  return {name: each for name, each in policies.items() if _plain(each) != reference}
 
 
 def read(workdir: str | os.PathLike[str], step: int) -> list[dict[str, Any]]:

@@ -49,9 +49,11 @@ def verdict(sweep: Sweep, difference: statistics.Difference) -> str:
   return {'lower': less, 'higher': more}.get(difference.verdict, difference.verdict)
 
 
-def under(policy: str) -> str:
+def under(sweep: Sweep, policy: str) -> str:
   """Returns the masks of a policy in words."""
-  return 'the reference masks' if policy == REFERENCE else f'the masks of {policy}'
+  if policy != REFERENCE:
+    return f'the masks of {policy}'
+  return 'the reference masks' + (f' of {sweep.reference}' if sweep.reference else '')
 
 
 def unit(sweep: Sweep) -> str:
@@ -98,13 +100,16 @@ def _under_each(sweep: Sweep, cross: Cross) -> list[str]:
     if list(by) == ['untested']:
       nothing[arm] = of_arm[by['untested'][0]].reason
       continue
+    # All are named: to leave one out would claim more than there is.
+    named = {name: f'{under(sweep, name)} ({_mean(each)})' for name, each in of_arm.items()}
     parts = [
-      f'{each} under {joined((f"{under(name)} ({_mean(of_arm[name])})" for name in by[each]), 99)}'
+      f'{each} under {joined((named[name] for name in by[each]), len(named))}'
       for each in ('better', 'worse', 'undecided')
       if each in by
     ]
     parts += [
-      f'no claim under {under(name)} ({of_arm[name].reason})' for name in by.get('untested', ())
+      f'no claim under {under(sweep, name)} ({of_arm[name].reason})'
+      for name in by.get('untested', ())
     ]
     split += [arm] if {'better', 'worse'} <= set(by) else []
     found.append(f'{arm} against {sweep.baseline}, in {unit(sweep)}: {"; ".join(parts)}.')
@@ -138,7 +143,7 @@ def _control(
   if not arm:
     return ''
   # It must be worse where all are compared, whatever it is under its own masks.
-  where = f' under {under(REFERENCE)}' if sweep.hides_differently else ''
+  where = f' under {under(sweep, REFERENCE)}' if sweep.hides_differently else ''
   if arm in refused or differences[arm].verdict == 'untested':
     return f'Whether the negative control {arm} is worse{where}, as it must be, is not known.'
   if verdict(sweep, differences[arm]) == 'worse':

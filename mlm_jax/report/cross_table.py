@@ -46,7 +46,9 @@ def section(sweep: Sweep, findings: findings_lib.Findings) -> Markup | str:
     [
       tag('h2', 'Trained with, scored under'),
       tag('p', _NOTE.format(sweep.score.replace('_', ' ')), class_='note'),
-      sections.table(['trained with', *map(answer.under, findings.cross)], rows),
+      sections.table(
+        ['trained with', *(answer.under(sweep, policy) for policy in findings.cross)], rows
+      ),
     ]
   )
 
@@ -73,7 +75,7 @@ def lines(sweep: Sweep, findings: findings_lib.Findings) -> list[str]:
   if not sweep.policies or not findings.differences:
     return []
   arms = [arm for arm in sweep.arms if arm not in findings.refused]
-  names = {policy: answer.under(policy).removeprefix('the ') for policy in findings.cross}
+  names = {policy: answer.under(sweep, policy).removeprefix('the ') for policy in findings.cross}
   wide, narrow = max(map(len, names.values())), max(map(len, ['trained with', *arms]))
   shown = [
     f'{"scored under":<{wide}}  {"trained with":<{narrow}}  {sweep.score:>8}  '

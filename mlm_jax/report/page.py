@@ -60,7 +60,7 @@ def render(sweep: Sweep, findings: findings_lib.Findings, folder: pathlib.Path) 
     slice_tables.section(sweep, findings),
     sections.costs(sweep),
     sections.runs(sweep, lambda run: _link(run, folder)),
-    sections.protocol(sweep),
+    sections.protocol(sweep, findings),
   )
   body = tag('body', main, tag('script', Markup(_file('report.js'))))
   return '<!DOCTYPE html>\n' + tag('html', head, body, lang='en') + '\n'

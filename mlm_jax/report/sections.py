@@ -274,7 +274,7 @@ def runs(sweep: Sweep, link: Callable[[Run], str]) -> Markup:
   )
 
 
-def protocol(sweep: Sweep) -> Markup:
+def protocol(sweep: Sweep, findings: findings_lib.Findings) -> Markup:
   """Returns the section that says how the comparison was made."""
   fingerprints = [run.fingerprints for run in sweep.of(sweep.baseline) if run.fingerprints][:1]
   budget = (
@@ -287,7 +287,7 @@ def protocol(sweep: Sweep) -> Markup:
     'Seeds': ', '.join(map(str, sweep.seeds)),
     'Pairing': 'runs of one seed share initialisation and data order',
     'Reference masks': _REFERENCE,
-    'Scored under': ', '.join(['the reference masks', *sweep.policies]),
+    'Scored under': ', '.join(answer.under(sweep, each) for each in findings.cross),
     'Negative control': sweep.negative_control or 'none',
   }
   # Of one run of the baseline: all compared runs have the same. Hashes are shortened, counts not.

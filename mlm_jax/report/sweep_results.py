@@ -65,6 +65,7 @@ class Sweep:
       else 'max'.
     policies: {policy: its settings} of those that the arms train with and every run is scored
       under, beside the reference policy; {} where all arms train with one.
+    reference: the name of the policy of an arm that is the reference policy, '' for none.
     runs: tuple of Run.
     base: {dotted key: value} of the config that the settings of runs differ from.
   """
@@ -78,6 +79,7 @@ class Sweep:
   metric: str
   direction: str
   policies: dict[str, dict[str, Any]]
+  reference: str
   runs: tuple[Run, ...]
   base: dict[str, Any]
 
@@ -140,7 +142,8 @@ def read(folder: str | os.PathLike[str]) -> Sweep:
   states = _json(folder / 'status.json') if (folder / 'status.json').exists() else {}
   base = _json(folder / 'base.json') if (folder / 'base.json').exists() else {}
   try:
-    policies = {str(name): dict(each) for name, each in plan.get('policies', {}).items()}
+    named = {str(name): dict(each) for name, each in plan.get('policies', {}).items()}
+    policies = cross_scores.beside_reference(named)
     runs = tuple(
       _run(folder, entry, states.get(entry['name']) or {}, policies) for entry in plan['runs']
     )
@@ -155,6 +158,7 @@ def read(folder: str | os.PathLike[str]) -> Sweep:
       metric=str(plan.get('metric', 'reference_loss')),
       direction=str(plan.get('direction', 'min')),
       policies=policies,
+      reference=next((name for name in named if name not in policies), ''),
       runs=runs,
       base=config_lib.flatten(base),
     )

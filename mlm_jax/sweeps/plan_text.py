@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import os
 
+from mlm_jax.evaluation import cross_scores
 from mlm_jax.sweeps import budgets
 from mlm_jax.sweeps import layout
 from mlm_jax.sweeps import planning
@@ -65,7 +66,10 @@ def _scoring(
     return []
   run = plan.runs[0]
   # The rows and the encoder of the first run stand for all.
-  known = [budgets.scoring(run.config, settings) for settings in policies.values()]
+  known = [
+    budgets.scoring(run.config, settings)
+    for settings in cross_scores.beside_reference(policies).values()
+  ]
   flops = sum(value for value in known if value is not None)
   cost = f', {flops:.2g} FLOPs ({flops / costs[run.arm]["flops"]:.2%} of its training)'
   scored = sum(not each.left for each in scoring.finished(plan, workdir))

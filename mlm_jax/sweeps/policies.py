@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlm_jax import config as config_lib
-from mlm_jax.evaluation import heldout
 from mlm_jax.sweeps import names
 from mlm_jax.sweeps import planning
 
@@ -13,8 +12,7 @@ def differing(runs: Sequence[planning.Run]) -> dict[str, dict[str, Any]]:
   """Returns {name: the group `masking` as a dict} of the policies that the runs train with.
 
   Empty where all runs train with one policy, whatever else they differ in. Policies are different
-  where any setting of config.masking is. One that is the reference policy, under which every run is
-  scored anyway, is left out. A policy is named by what the sweep sets of `masking`.
+  where any setting of config.masking is. A policy is named by what the sweep sets of `masking`.
   """
   keys = list(dict.fromkeys(key for run in runs for key in run.settings))
   found: dict[str, dict[str, Any]] = {}
@@ -28,10 +26,7 @@ def differing(runs: Sequence[planning.Run]) -> dict[str, dict[str, Any]]:
       name = _name(run, keys) + stage
       # Runs that differ in their stages alone have one such name, but arms of their own.
       found[run.arm + stage if name in found else name] = settings
-  reference = heldout.reference_settings()
-  return {
-    name: settings for name, settings in found.items() if len(found) > 1 and settings != reference
-  }
+  return found if len(found) > 1 else {}
 
 
 def _name(run: planning.Run, keys: Sequence[str]) -> str:

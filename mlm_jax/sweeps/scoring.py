@@ -35,7 +35,7 @@ def finished(plan: planning.Plan, workdir: str | os.PathLike[str]) -> list[Finis
     UserError: the scores of a run are damaged.
   """
   found = []
-  wanted = policies_lib.differing(plan.runs)
+  wanted = cross_scores.beside_reference(policies_lib.differing(plan.runs))
   for run in plan.runs if wanted else ():
     folder = layout.run_folder(workdir, run)
     outcome = workdir_lib.finished(folder)

@@ -133,3 +133,12 @@ def test_losses_of_another_objective_are_not_compared(folder):
   assert any(
     'reference_loss is of the generators of rtd' in each for each in fake.find(folder).warnings
   )
+
+
+def test_the_policy_of_an_arm_that_is_the_reference_policy_names_it(folder):
+  policies = json.loads((folder / 'sweep.json').read_text())['policies']
+  policies['rate=0.15']['corruption_probs'] = [1.0, 0.0, 0.0]
+  fake.change(folder / 'sweep.json', policies=policies)
+  found = fake.find(folder)
+  assert list(found.cross) == ['', 'rate=0.3', 'rate=0.8']
+  assert 'better under the reference masks of rate=0.15 (-0.099)' in found.answer[0]

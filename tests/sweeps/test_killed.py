@@ -39,7 +39,7 @@ def test_a_sweep_that_is_killed_and_stopped_ends_with_the_bytes_of_an_unbroken_o
 
 @pytest.mark.slow
 def test_the_run_of_a_killed_sweep_saves_and_ends_and_the_next_sweep_resumes_it(tmp_path):
-  steps = 3000  # longer than a second, after which the run learns that it is alone
+  steps = 1500  # longer than a second, after which the run learns that it is alone
   experiment = processes.write_experiment(tmp_path, [0.15], 1, steps)
   whole, broken = tmp_path / 'whole', tmp_path / 'broken'
   unbroken = processes.sweep_command(experiment, whole)

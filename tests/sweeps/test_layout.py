@@ -25,6 +25,7 @@ def test_the_folder_says_what_was_swept(tmp_path):
   make(tmp_path, Actor(), runs, negative_control='batch_size=4')
   written = json.loads((tmp_path / 'sweep.json').read_text())
   runs = written.pop('runs')
+  masking = lambda **settings: json.loads(config_lib.to_json(toys.config(**settings)))['masking']
   assert written == {
     'question': 'Does the rate matter?',
     'experiment': 'experiments/rate',
@@ -33,8 +34,10 @@ def test_the_folder_says_what_was_swept(tmp_path):
     'negative_control': 'batch_size=4',
     'metric': 'reference_loss',
     'direction': 'min',
-    # The arm of all [MASK] has the reference policy, under which every run is scored anyway.
-    'policies': {'base': json.loads(config_lib.to_json(toys.config()))['masking']},
+    'policies': {
+      'rate=0.15_corruption_probs=1.0-0.0-0.0': masking(masking__corruption_probs=(1.0, 0.0, 0.0)),
+      'base': masking(),
+    },
   }
   assert runs[3] == {
     'name': 'batch_size=4_seed=1',
