@@ -107,8 +107,8 @@ def _serve(
     while True:
       function, arguments = pipe.recv()
       pipe.send((True, function(task, *arguments)))
-  except EOFError:
-    pass  # the other side has closed the pipe
+  except (EOFError, BrokenPipeError):
+    pass  # the other side has closed the pipe, or was killed
   except Exception as error:  # of any framework; the report says it in one line
     lines = str(error).strip().splitlines() or ['']
     pipe.send((False, f'{type(error).__name__}: {lines[0][:200]}'))

@@ -7,10 +7,13 @@ Example:
 An experiment is a folder with a sweep.py, whose get_sweep() says which runs answer its question
 (see mlm_jax/sweeps). The data is prepared once; each run is stored in DIR/runs/NAME, a folder like
 that of `mlm-jax train`, with what it printed in output.log. The same command resumes a stopped
-sweep: finished runs are skipped, the others continue from their newest checkpoints; a run whose
-process has outlived a killed sweep is waited for. A run that crashes is started again, at most
-twice; one that diverges is not (remove its folder to start it from the beginning). The others
-continue meanwhile, and the exit status is 1 in the end.
+sweep: finished runs are skipped, the others continue from their newest checkpoints. The runs of a
+sweep that is killed save and end, and the next one waits for them. A run that crashes is started
+again, at most twice; one that diverges is not (remove its folder to start it from the beginning).
+The others continue meanwhile, and the exit status is 1 in the end.
+
+Where the arms hide different things (config.masking), each run is scored under the policies of all
+when no run trains any more: --plan says what that costs. What is scored is not scored again.
 
 With --launcher=ray the runs are tasks of a running Ray cluster (ray start; RAY_ADDRESS). DIR, the
 working directory and the installed mlm_jax must be the same on all nodes.

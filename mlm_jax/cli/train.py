@@ -20,6 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--profile', action='store_true', help='write a trace of five steps to WORKDIR/profile'
   )
+  parser.add_argument(
+    '--stop-with',
+    metavar='PID',
+    type=int,
+    help='save and end when the process that starts this one, whose id this is, has ended',
+  )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -27,7 +33,10 @@ def run(args: argparse.Namespace) -> None:
   # Imports JAX, which takes seconds: only now that the config is known to be right.
   from mlm_jax.tasks import pretraining
   from mlm_jax.training import distributed
+  from mlm_jax.training import signals
 
+  if args.stop_with is not None:
+    signals.stop_with(args.stop_with)
   distributed.start()  # before anything asks JAX for its devices
   if not pretraining.run(config, args.workdir, profile=args.profile):
     sys.exit(1)

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 
+from mlm_jax import config as config_lib
 from mlm_jax import masking
 from mlm_jax.core import batches
 from mlm_jax.core import metrics
@@ -22,9 +23,17 @@ from mlm_jax.core import vocabulary
 Sums = dict[str, tuple[jax.Array, jax.Array]]
 
 
+_REFERENCE = {'rate': 0.15, 'corruption_probs': (1.0, 0.0, 0.0)}
+
+
 def reference_policy(table: vocabulary.Table) -> masking.Policy:
   """Returns the policy under which every run is scored."""
-  return masking.make(table, rate=0.15, corruption_probs=(1.0, 0.0, 0.0))
+  return masking.make(table, **_REFERENCE)
+
+
+def reference_settings() -> dict[str, Any]:
+  """Returns the reference policy as the group `masking` of a config."""
+  return config_lib.masking(_REFERENCE).to_dict()
 
 
 def reference_key() -> jax.Array:

@@ -1,6 +1,7 @@
 """A checkpoint scored on held-out text."""
 
 import dataclasses
+import functools
 import math
 import pathlib
 from typing import Any
@@ -14,10 +15,77 @@ from mlm_jax.data import loader as loader_lib
 from mlm_jax.data import store
 from mlm_jax.evaluation import baselines
 from mlm_jax.evaluation import bayes_optimal
+from mlm_jax.evaluation import heldout
 from mlm_jax.evaluation import score_run
 from mlm_jax.inference import predictor
 from mlm_jax.training import sharding
 from mlm_jax.training import step as step_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+  """A checkpoint, and the held-out rows that it is scored on, on the devices.
+
+  Attributes:
+    config: of the run's last stage.
+    step: of the checkpoint.
+    progress: share of the training done.
+    evaluators: {name: heldout.Evaluator}, see score_run.HeldOut.
+    held_out: score_run.HeldOut.
+    params, aux: the model's, see step.TrainState.
+  """
+
+  config: Any
+  step: int
+  progress: float
+  evaluators: dict[str, heldout.Evaluator]
+  held_out: score_run.HeldOut
+  params: Any
+  aux: Any
+
+  def under(self, settings: dict[str, Any], progress: float) -> dict[str, float]:
+    """Returns {metric: value} under the masks of a policy that is not the run's.
+
+    Args:
+      settings: of the policy, the group `masking` of a config as a dict.
+      progress: share of the training that its schedule is at.
+
+    Raises:
+      UserError: the data lack what it asks for.
+    """
+    policy = self.held_out.under(settings)
+    evaluator = dataclasses.replace(self.evaluators[score_run.OWN], hparams=policy)
+    # What another policy would have learned is not known: it is as before the first step.
+    return evaluator(self.params, policy.learned, progress)
+
+
+def open_checkpoint(
+  workdir: str | pathlib.Path, step: int | None = None, data: str | pathlib.Path | None = None
+) -> Opened:
+  """Returns a checkpoint Opened, on as many of the devices as divide the evaluation batch.
+
+  See `evaluate` for the arguments and the errors.
+  """
+  opened = predictor.open_run(workdir, step)
+  config = config_lib.final_stage(opened.config)
+  # The last stage's data and policy, by which the run was evaluated while it trained.
+  folder = pathlib.Path(data or folder_lib.of_stage(opened.config, workdir, config))
+  if not folder.exists():
+    raise config_lib.UserError(f'the held-out text is not in {folder}: say with --data where it is')
+  prepared = store.open_prepared(folder)
+  score_run.check(config, prepared, opened.tokenizer.sha256, workdir)
+  placement = sharding.Placement(
+    sharding.largest_mesh(config.evaluation.batch_size), config.evaluation.batch_size
+  )
+  held_out = score_run.held_out(
+    config, prepared, _objective(config, prepared, placement), placement
+  )
+  # `trained` and not the encoder alone: a generator, if there is one, predicts the masked tokens.
+  params, aux = jax.device_put((opened.trained, opened.aux), placement.whole)
+  evaluators = held_out.evaluators(_eval_step(held_out.objective))
+  # Progress is that of the checkpoint, so that a policy with a schedule masks as it did then.
+  progress = opened.step / config.total_steps
+  return Opened(config, opened.step, progress, evaluators, held_out, params, aux)
 
 
 def evaluate(
@@ -45,43 +113,28 @@ def evaluate(
     UserError: no run, checkpoint or data there; data made with another tokenizer or
       with rows beyond the model's positions; a loss that is not finite.
   """
-  opened = predictor.open_run(workdir, step)
-  config = config_lib.final_stage(opened.config)
-  # The last stage's data and policy, by which the run was evaluated while it trained.
-  folder = pathlib.Path(data or folder_lib.of_stage(opened.config, workdir, config))
-  if not folder.exists():
-    raise config_lib.UserError(f'the held-out text is not in {folder}: say with --data where it is')
-  prepared = store.open_prepared(folder)
-  score_run.check(config, prepared, opened.tokenizer.sha256, workdir)
+  opened = open_checkpoint(workdir, step, data)
   # First, since they may refuse.
-  baseline_scores = _baselines(config, prepared) if with_baselines else {}
-  placement = sharding.Placement(
-    sharding.largest_mesh(config.evaluation.batch_size), config.evaluation.batch_size
-  )
-  held_out = score_run.held_out(
-    config, prepared, _objective(config, prepared, placement), placement
-  )
-  evaluators: dict[str, Any] = held_out.evaluators(step_lib.make_eval_step(held_out.objective))
-  # `trained` and not the encoder alone: a generator, if there is one, predicts the masked tokens.
-  params, aux = jax.device_put((opened.trained, opened.aux), placement.whole)
+  baseline_scores = _baselines(opened.config, opened.held_out.prepared) if with_baselines else {}
+  results = {
+    name: evaluator(opened.params, opened.aux, opened.progress)
+    for name, evaluator in opened.evaluators.items()
+  }
   if other:
-    # What another policy would have learned is not known: it is as before the first step.
-    policy = held_out.under(other)
-    with_other = dataclasses.replace(evaluators[score_run.OWN], hparams=policy)
-    evaluators['other'] = lambda params, aux, progress: with_other(params, policy.learned, progress)
-  # Progress is that of the checkpoint, so that a policy with a schedule masks as it did then.
-  scores = {'step': opened.step}
-  for name, evaluator in evaluators.items():
-    values = evaluator(params, aux, opened.step / config.total_steps)
+    results['other'] = opened.under(other, opened.progress)
+  for name, values in results.items():
     # A set without a masked token has no loss at all, which is refused like a NaN.
     if not math.isfinite(values.get('loss', math.nan)):
       raise config_lib.UserError(f'the {name} loss of step {opened.step} is not a number')
-    scores |= {f'{name}_{metric}': value for metric, value in values.items()}
-  return scores | {
+  return {'step': opened.step} | {
     f'{name}_{metric}': value
-    for name, values in baseline_scores.items()
+    for name, values in (results | baseline_scores).items()
     for metric, value in values.items()
   }
+
+
+# One function for equal objectives: JAX compiles once for all runs of a sweep.
+_eval_step = functools.cache(step_lib.make_eval_step)
 
 
 def _objective(

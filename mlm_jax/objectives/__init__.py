@@ -61,6 +61,22 @@ def make(
   )
 
 
+def scores(own: Any) -> dict[str, str]:
+  """Returns {metric: 'min' or 'max', which is better} of those that say how good a model is.
+
+  The other metrics of an objective describe what was masked and packed.
+
+  Args:
+    own: the config's group `objective`.
+  """
+  found = {'loss': 'min', 'accuracy': 'max', 'top5_accuracy': 'max'}
+  if own.name == 'rtd':
+    return found | {'rtd_loss': 'min', 'rtd_accuracy': 'max'}
+  for name, weight in zip(AUXILIARY, (own.pairs_weight, own.sbo_weight), strict=True):
+    found |= {f'{name}_loss': 'min', f'{name}_accuracy': 'max'} if weight else {}
+  return found
+
+
 def _auxiliary(own: Any, model: models.Model) -> tuple[masked.AuxiliaryLoss, ...]:
   """Returns the auxiliary losses that a config (the group `objective`) asks for."""
   losses = (

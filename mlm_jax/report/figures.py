@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 import math
 
-from mlm_jax.report import findings as findings_lib
 from mlm_jax.report import statistics
 from mlm_jax.report.markup import Markup
 from mlm_jax.report.markup import tag
@@ -171,7 +170,7 @@ def numeric_setting(sweep: Sweep) -> str | None:
 
 
 def response(sweep: Sweep, width: int, arms: Sequence[str]) -> Markup | None:
-  """Returns the figure of the final loss by the varied number, or None without three of them.
+  """Returns the figure of the final score by the varied number, or None without three of them.
 
   `arms` are those whose losses can be compared.
   """
@@ -181,9 +180,9 @@ def response(sweep: Sweep, width: int, arms: Sequence[str]) -> Markup | None:
     return None
   seeds = {
     arm: [
-      (sweep.setting(run, key), run.values[findings_lib.METRIC])
+      (sweep.setting(run, key), run.values[sweep.metric])
       for run in sweep.of(arm, 'done')
-      if statistics.is_finite(run.values.get(findings_lib.METRIC))
+      if statistics.is_finite(run.values.get(sweep.metric))
     ]
     for arm in arms
   }
@@ -191,7 +190,9 @@ def response(sweep: Sweep, width: int, arms: Sequence[str]) -> Markup | None:
   if len({x for x, _ in points}) < 3:
     return None
   xs, ys = zip(*points)
-  frame = Frame(f'response{width}', width, (min(xs), max(xs)), (min(ys), max(ys)), (key, 'loss'))
+  frame = Frame(
+    f'response{width}', width, (min(xs), max(xs)), (min(ys), max(ys)), (key, sweep.score)
+  )
   means = sorted(
     (of_arm[0][0], sum(y for _, y in of_arm) / len(of_arm)) for of_arm in seeds.values() if of_arm
   )
@@ -199,7 +200,7 @@ def response(sweep: Sweep, width: int, arms: Sequence[str]) -> Markup | None:
   for arm, of_arm in seeds.items():
     dots = [_dot(frame, x, y, 4, f'{arm}: {y:.4f}') for x, y in of_arm]
     drawn.append(tag('g', *dots, class_='arm', data_arm=sweep.arms.index(arm)))
-  return frame.svg(f'Final held-out reference loss by {key}', *drawn)
+  return frame.svg(f'Final {sweep.metric.replace("_", " ")} by {key}', *drawn)
 
 
 class Intervals:

@@ -1,10 +1,12 @@
 """What a sweep shows: which arms can be compared, how they differ, and the answer in words.
 
-Arms are compared by the held-out loss under the reference masks. That is a mean over masked
-tokens, so it can be compared only with losses of the same tokens: an arm with another
-tokenizer, row length, held-out text or number of held-out rows than the baseline is not
-compared. Its bits per character of masked text are shown instead, without a claim, since
-other text is masked there.
+Arms are compared by the sweep's metric, the held-out loss under the reference masks unless it says
+otherwise, and where they hide different things also under the policies of all arms. A loss is a
+mean over masked tokens, so it can be compared only with losses of the same tokens: an arm with
+another tokenizer, row length, held-out text or number of held-out rows than the baseline is not
+compared. Its bits per character of masked text are shown instead, without a claim, since other text
+is masked there. Nor is an arm with another objective: the masked loss of replaced-token detection
+is that of a generator, not of the encoder that is kept.
 """
 
 import collections
@@ -15,14 +17,15 @@ import dataclasses
 import math
 from typing import Any
 
+from mlm_jax.report import answer as answer_lib
 from mlm_jax.report import statistics
 from mlm_jax.report import sweep_results
+from mlm_jax.report.answer import joined
 from mlm_jax.report.sweep_results import Sweep
 
-METRIC = 'reference_loss'
 _BUDGETS = {'tokens': 'tokens', 'predictions': 'predictions', 'flops': 'FLOPs'}
+OTHER_OBJECTIVE = 'another objective'
 _BUDGET_TOLERANCE = 0.01  # steps are whole numbers, so budgets differ a little
-_FAILS = 'The negative control fails'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,47 +33,62 @@ class Findings:
   """What a sweep shows.
 
   Attributes:
-    differences: {arm: statistics.Difference} to the baseline in METRIC, of comparable arms.
+    cross: {policy: {arm: statistics.Difference to the baseline}} in the sweep's metric, of
+      comparable arms; answer.REFERENCE is the reference policy, and is the only one where all
+      arms hide the same. All differences are tested together.
     refused: {arm: what differs from the baseline, in words} of the arms that are not comparable.
     answer: sentences that answer the sweep's question.
     warnings: sentences that a reader must see before trusting the answer.
     missing: a sentence that names the runs that are not done, or ''.
   """
 
-  differences: dict[str, statistics.Difference]
+  cross: dict[str, dict[str, statistics.Difference]]
   refused: dict[str, str]
   answer: list[str]
   warnings: list[str]
   missing: str
+
+  @property
+  def differences(self) -> dict[str, statistics.Difference]:
+    """{arm: statistics.Difference} under the reference masks."""
+    return self.cross[answer_lib.REFERENCE]
 
 
 def find(sweep: Sweep) -> Findings:
   """Returns the Findings of a Sweep."""
   refused = _refused(sweep)
   # Refused arms are left out before the statistics, whose corrections count the arms compared.
-  final = {
-    arm: {run.seed: _final(run) for run in sweep.of(arm)}
-    for arm in sweep.arms
-    if arm not in refused
+  arms = [arm for arm in sweep.arms if arm not in refused]
+  tables = {
+    policy: {arm: {run.seed: final(sweep, run, policy) for run in sweep.of(arm)} for arm in arms}
+    for policy in (answer_lib.REFERENCE, *sweep.policies)
   }
-  differences = statistics.differences(final, sweep.baseline)
-  missing = _missing(sweep)
-  control = _control(sweep, differences, refused)
-  answer = _answer(sweep, differences)
-  if control:  # first where it fails, since all else is then doubtful
-    answer.insert(0 if control.startswith(_FAILS) else len(answer), control)
-  if differences and any(run.state not in ('done', 'diverged') for run in sweep.runs):
-    answer.append('This is provisional: not every run is done.')
-  warnings = _refusals(sweep, refused) + _other_masks(sweep, refused) + _unmatched(sweep)
-  return Findings(differences, refused, answer, warnings, missing)
+  cross = statistics.differences_under(tables, sweep.baseline)
+  warnings = _refusals(sweep, refused) + _generators(sweep, refused)
+  return Findings(
+    cross,
+    refused,
+    answer_lib.sentences(sweep, cross, refused),
+    warnings + _unscored(sweep, arms) + _unmatched(sweep),
+    _missing(sweep),
+  )
 
 
-def _final(run: sweep_results.Run) -> float | None:
-  """Returns a run's final loss: None while there is none, NaN where there will be none."""
-  # The last loss of a run that diverged must not count: it was evaluated before it did.
+def final(sweep: Sweep, run: sweep_results.Run, policy: str) -> float | None:
+  """Returns a run's final score under a policy.
+
+  None while there is none, NaN where there will be none.
+  """
+  # The last score of a run that diverged must not count: it was evaluated before it did.
   if run.state in ('failed', 'diverged'):
     return math.nan
-  return run.values.get(METRIC) if run.state == 'done' else None
+  if run.state != 'done':
+    return None
+  value = run.values.get(sweep.metric)
+  # Of a run that ended with a NaN no other score counts either.
+  if policy == answer_lib.REFERENCE or (value is not None and not math.isfinite(value)):
+    return value
+  return run.scores.get(policy, {}).get(sweep.score)
 
 
 def estimates(sweep: Sweep, metric: str) -> dict[str, statistics.Estimate]:
@@ -91,14 +109,6 @@ def mean_of(sweep: Sweep, arm: str, metric: str) -> float | None:
 def last_part(key: str) -> str:
   """Returns the name of a setting without its group."""
   return key.split('.')[-1]
-
-
-def joined(names: Iterable[str], most: int = 8) -> str:
-  """Returns names as a list in a sentence; of more than `most` the rest is counted."""
-  names = list(names)
-  if len(names) > most:
-    names = names[: most - 1] + [f'{len(names) - most + 1} more']
-  return names[0] if len(names) == 1 else ', '.join(names[:-1]) + ' and ' + names[-1]
 
 
 def _refused(sweep: Sweep) -> dict[str, str]:
@@ -141,6 +151,8 @@ def _in_words(
   """Returns the difference of the fingerprint `name` as text."""
   if name in ('tokenizer', 'data'):
     return {'tokenizer': 'another tokenizer', 'data': 'other prepared data'}[name]
+  if name == 'objective':
+    return OTHER_OBJECTIVE
   values = joined(map(str, sorted({each[name] for each in fingerprints})))
   return f'{name} {values}, {whose} {wanted[name]}'
 
@@ -150,34 +162,44 @@ def _refusals(sweep: Sweep, refused: Mapping[str, str]) -> list[str]:
   whys: dict[str, list[str]] = {}
   for arm, why in refused.items():
     whys.setdefault(why, []).append(arm)
+  reason = lambda why: (
+    'The masked loss of rtd is that of its generator, so no difference is shown.'
+    if why == OTHER_OBJECTIVE
+    else 'Their losses are of other tokens, so no difference is shown; see the bits per character '
+    'of masked text.'
+  )
   return [
-    f'Not compared with {sweep.baseline}: {joined(arms)} ({why}). Their losses are of other '
-    'tokens, so no difference is shown; see the bits per character of masked text.'
+    f'Not compared with {sweep.baseline}: {joined(arms)} ({why}). {reason(why)}'
     for why, arms in whys.items()
   ]
 
 
-def _other_masks(sweep: Sweep, refused: Mapping[str, str]) -> list[str]:
-  """Returns a warning where arms were trained to predict whole units.
-
-  The reference masks hide single tokens, which is another task, and such arms are worse at it.
-  """
-  # '' is a run without a config yet.
-  units = {
-    arm: unit
-    for arm in sweep.arms
-    if arm not in refused
-    for unit in [run.unit for run in sweep.of(arm)]
-    if unit not in ('', 'token')
-  }
-  if not units:
+def _generators(sweep: Sweep, refused: Mapping[str, str]) -> list[str]:
+  """Returns a warning where arms are compared by what is not the encoder that is kept."""
+  if not any(
+    run.fingerprints.get('objective') == 'rtd' for run in sweep.runs if run.arm not in refused
+  ):
     return []
-  named = joined(f'{arm} ({unit})' for arm, unit in units.items())
+  if sweep.score.startswith('rtd'):
+    return [
+      'Each discriminator is scored on the replacements of its own generator: a worse generator '
+      'makes it look better.'
+    ]
+  return [f'{sweep.metric} is of the generators of rtd, not of the discriminators that are kept.']
+
+
+def _unscored(sweep: Sweep, arms: Sequence[str]) -> list[str]:
+  """Returns a warning where arms hide different things and not every run is scored under all."""
+  if not sweep.hides_differently:
+    return []
+  done = [run for arm in arms for run in sweep.of(arm, 'done')]
+  left = [run.name for run in done if not sweep.policies or len(run.scores) < len(sweep.policies)]
+  if not left:
+    return []
   return [
-    'The reference masks hide single tokens; whole units were masked in the training of '
-    f'{named}. Part of their loss comes from this change of masks, not from a worse encoder. '
-    'Before trusting it, score every arm under other masks too: mlm-jax evaluate --workdir=RUN '
-    f'--config.masking.unit={next(iter(units.values()))}'
+    f'The arms hide different things, and {len(left)} of {len(done)} finished runs are not scored '
+    f'under the masks of all arms ({joined(left, 4)}). Each is better at what it was trained to '
+    'guess: before trusting a difference, let mlm-jax sweep score them; it does, or says why not.'
   ]
 
 
@@ -214,54 +236,3 @@ def _unmatched(sweep: Sweep) -> list[str]:
     more = spent[most] / spent[least] - 1 if spent[least] else float('inf')
     return [f'The arms did not spend the same: {most} took {more:.1%} more {name} than {least}.']
   return []
-
-
-def _answer(sweep: Sweep, differences: Mapping[str, statistics.Difference]) -> list[str]:
-  """Returns the sentences of the answer, without the one about the negative control."""
-  if not differences:
-    return [f'Nothing can be compared with {sweep.baseline}.']
-  by = {
-    verdict: [arm for arm, each in differences.items() if each.verdict == verdict]
-    for verdict in ('lower', 'higher', 'undecided', 'untested')
-  }
-  of = lambda arms: joined(f'{arm} ({differences[arm].estimate.mean:+.3f})' for arm in arms)
-  sentences = []
-  if by['lower']:
-    # `or`: a mean is None without values only, and then nothing is found lower.
-    best = sorted(by['lower'], key=lambda arm: differences[arm].estimate.mean or 0.0)
-    sentences.append(f'Better than {sweep.baseline}: {of(best)} nats of held-out loss.')
-  elif by['higher'] or by['undecided']:
-    sentences.append(f'No arm is shown to be better than {sweep.baseline}.')
-  if by['higher']:
-    sentences.append(f'Worse: {of(by["higher"])}.')
-  if by['undecided']:
-    sentences.append(f'Undecided: {of(by["undecided"])}; their intervals include 0.')
-  reasons: dict[str, list[str]] = {}
-  for arm in by['untested']:
-    reasons.setdefault(differences[arm].reason, []).append(arm)
-  return sentences + [
-    f'No claim about {joined(arms)}: {reason}.' for reason, arms in reasons.items()
-  ]
-
-
-def _control(
-  sweep: Sweep,
-  differences: Mapping[str, statistics.Difference],
-  refused: Mapping[str, str],
-) -> str:
-  """Returns a sentence about the negative control, '' where there is none.
-
-  It is an arm that is known to be worse; a sweep without the power to show this has not the power
-  to show other differences of this size either.
-  """
-  arm = sweep.negative_control
-  if not arm:
-    return ''
-  if arm in refused or differences[arm].verdict == 'untested':
-    return f'Whether the negative control {arm} is worse, as it must be, is not known.'
-  if differences[arm].verdict == 'higher':
-    return f'The negative control holds: {arm} is worse, as it must be.'
-  return (
-    f'{_FAILS}: {arm} must be worse and is not shown to be, so this sweep cannot distinguish its '
-    'arms; do not trust any other line of it.'
-  )

@@ -9,9 +9,11 @@ import urllib.parse
 import matplotlib
 import matplotlib.colors
 
+from mlm_jax.report import cross_table
 from mlm_jax.report import figures
 from mlm_jax.report import findings as findings_lib
 from mlm_jax.report import sections
+from mlm_jax.report import slice_tables
 from mlm_jax.report import tables
 from mlm_jax.report.markup import Markup
 from mlm_jax.report.markup import join
@@ -53,11 +55,12 @@ def render(sweep: Sweep, findings: findings_lib.Findings, folder: pathlib.Path) 
     _curves(sweep, findings),
     _response(sweep, findings),
     sections.differences(sweep, findings),
+    cross_table.section(sweep, findings),
     sections.finals(sweep, findings),
-    sections.slices(sweep, findings),
+    slice_tables.section(sweep, findings),
     sections.costs(sweep),
     sections.runs(sweep, lambda run: _link(run, folder)),
-    sections.protocol(sweep),
+    sections.protocol(sweep, findings),
   )
   body = tag('body', main, tag('script', Markup(_file('report.js'))))
   return '<!DOCTYPE html>\n' + tag('html', head, body, lang='en') + '\n'
@@ -178,5 +181,10 @@ def _response(sweep: Sweep, findings: findings_lib.Findings) -> str:
   }
   if key is None or not drawn:
     return ''
-  note = 'Final held-out loss under the reference masks: a dot per run, the line through the means.'
-  return join([tag('h2', f'Loss by {findings_lib.last_part(key)}'), _figure(drawn, '', note)])
+  note = f'Final {sweep.metric.replace("_", " ")}: a dot per run, the line through the means.'
+  return join(
+    [
+      tag('h2', f'{sweep.score.capitalize()} by {findings_lib.last_part(key)}'),
+      _figure(drawn, '', note),
+    ]
+  )

@@ -1,4 +1,4 @@
-"""A sweep as one picture, for a paper or a README: curves of the arms, final losses of the runs."""
+"""A sweep as one picture, for a paper or a README: curves of the arms, final scores of the runs."""
 
 from collections.abc import Sequence
 import io
@@ -7,7 +7,6 @@ import matplotlib
 import matplotlib.figure
 
 from mlm_jax.report import figures
-from mlm_jax.report import findings
 from mlm_jax.report import sweep_results
 
 
@@ -29,10 +28,10 @@ def render(sweep: sweep_results.Sweep, arms: Sequence[str]) -> bytes:
   left.grid(alpha=0.3)
   for n, arm in enumerate(arms):
     losses = [
-      loss for run in sweep.of(arm, 'done') if (loss := run.values.get(findings.METRIC)) is not None
+      loss for run in sweep.of(arm, 'done') if (loss := run.values.get(sweep.metric)) is not None
     ]
     right.plot(losses, [n] * len(losses), 'o', color=colors[arm], alpha=0.7)
-  right.set(xlabel='final loss (nats), a dot a run', yticks=range(len(arms)), yticklabels=arms)
+  right.set(xlabel=f'final {sweep.score}, a dot a run', yticks=range(len(arms)), yticklabels=arms)
   right.invert_yaxis()
   right.grid(axis='x', alpha=0.3)
   drawn = io.BytesIO()

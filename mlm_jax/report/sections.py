@@ -1,10 +1,10 @@
 """The tables of report.html."""
 
 from collections.abc import Callable
-from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
+from mlm_jax.report import answer
 from mlm_jax.report import figures
 from mlm_jax.report import findings as findings_lib
 from mlm_jax.report import statistics
@@ -38,11 +38,10 @@ _BUDGETS = {
   'predictions': 'the same number of predicted tokens',
   'flops': 'the same number of model FLOPs',
 }
-_VERDICTS = {'lower': 'better', 'higher': 'worse'}
 _DIFFERENCES_NOTE = (
-  'Final held-out loss minus that of the baseline, paired by seed, in nats: left of the dashed '
-  'line is better. Pale dots are pairs. {} Bold are only differences with an interval that '
-  'excludes 0 and p below .05, from three seeds or more.'
+  'Final {} minus that of the baseline, paired by seed: {} of the dashed line is better. Pale dots '
+  'are pairs. {} Bold are only differences with an interval that excludes 0 and p below .05, from '
+  'three seeds or more.'
 )
 _FINALS_NOTE = (
   'Means over the runs that are done, with the 95 % interval of each mean (Student, not '
@@ -50,10 +49,6 @@ _FINALS_NOTE = (
   'under the masks of each arm’s own policy and is not comparable between policies. Bits per '
   'character are of the masked text, not of all text; of arms that are not compared only these '
   'are shown.'
-)
-_SLICES_NOTE = (
-  'Loss of masked held-out tokens by their kind, means over seeds, and in small type the mean '
-  'difference to the baseline. These are descriptions: nothing here is tested.'
 )
 _COSTS_NOTE = (
   'Means over the runs that are done. Tokens without padding; FLOPs of the model’s matrix '
@@ -97,7 +92,7 @@ def cell(content: object, sort: Any = None, class_: str | None = None) -> Markup
   return tag('td', content, data_sort=content if sort is None else sort, class_=class_)
 
 
-def _arm(sweep: Sweep, arm: str) -> Markup:
+def arm_cell(sweep: Sweep, arm: str) -> Markup:
   """Returns the cell with an arm's name and colour."""
   swatch = tag('span', class_='swatch', data_arm=sweep.arms.index(arm))
   # A long name may break after each of its settings.
@@ -117,11 +112,14 @@ def differences(sweep: Sweep, findings: findings_lib.Findings) -> Markup | str:
   # One scale for all rows, so that they can be compared by eye.
   scale = figures.Intervals(list(findings.differences.values()))
   rows = [_difference(sweep, arm, each, scale) for arm, each in findings.differences.items()]
+  count = sum(map(len, findings.cross.values()))  # also those under the policies of the arms
+  side = 'left' if sweep.direction == 'min' else 'right'
+  note = _DIFFERENCES_NOTE.format(sweep.metric.replace('_', ' '), side, _joint(count))
   foot = tag('tr', tag('td'), tag('td', scale.axis(), class_='left'), *[tag('td')] * 4)
   return join(
     [
       tag('h2', f'Differences to {sweep.baseline}'),
-      tag('p', _DIFFERENCES_NOTE.format(_joint(len(rows))), class_='note'),
+      tag('p', note, class_='note'),
       table(['arm', 'interval', 'difference', 'pairs', 'adjusted p', 'verdict'], rows, foot),
     ]
   )
@@ -143,26 +141,26 @@ def _difference(
   """Returns the cells of one arm's difference to the baseline."""
   mean = difference.estimate
   # Bold and colour only for what the statistics claim; a plain number claims nothing.
-  claimed = difference.verdict in _VERDICTS
-  class_ = f'claimed {difference.verdict}' if claimed else None
-  verdict = _VERDICTS.get(difference.verdict) or difference.reason or difference.verdict
+  verdict = answer.verdict(sweep, difference)
+  claimed = verdict in ('better', 'worse')
+  class_ = f'claimed {verdict}' if claimed else None
   p = difference.adjusted_p
   return [
-    _arm(sweep, arm),
+    arm_cell(sweep, arm),
     tag(
       'td',
       scale.one(difference) if mean.n else '',
       data_sort=_or_empty(mean.mean),
-      class_=f'left {difference.verdict if claimed else "quiet"}',
+      class_=f'left {verdict if claimed else "quiet"}',
     ),
-    cell(_interval(mean, 3, sign=True), _or_empty(mean.mean), class_),
+    cell(interval(mean, 3, sign=True), _or_empty(mean.mean), class_),
     cell(mean.n),
     _number('–' if p is None else f'{p:.3f}' if p >= 0.001 else '< .001', p),
-    cell(verdict, class_=f'wrap left {class_ or "quiet"}'),
+    cell(difference.reason or verdict, class_=f'wrap left {class_ or "quiet"}'),
   ]
 
 
-def _interval(estimate: statistics.Estimate, digits: int, sign: bool = False) -> str:
+def interval(estimate: statistics.Estimate, digits: int, sign: bool = False) -> str:
   """Returns an estimate with its interval after it in small type."""
   # Typographic signs on the page: a minus for a hyphen, a dash where there is no value.
   if estimate.low is None:
@@ -188,15 +186,15 @@ def finals(sweep: Sweep, findings: findings_lib.Findings) -> Markup:
     # Only bits per character mean something beside an arm with another tokenizer.
     shown = {
       metric: found[metric][arm]
-      if arm not in findings.refused or metric == 'bits_per_character'
+      if arm not in findings.refused or _is_known(metric, findings.refused[arm])
       else statistics.Estimate(0)
       for metric in found
     }
     cells = [
-      cell(_interval(shown[metric], digits), _or_empty(shown[metric].mean))
+      cell(interval(shown[metric], digits), _or_empty(shown[metric].mean))
       for metric, _, digits in known
     ]
-    rows.append([_arm(sweep, arm), cell(len(sweep.of(arm, 'done'))), *cells])
+    rows.append([arm_cell(sweep, arm), cell(len(sweep.of(arm, 'done'))), *cells])
   return join(
     [
       tag('h2', 'Final scores'),
@@ -206,79 +204,10 @@ def finals(sweep: Sweep, findings: findings_lib.Findings) -> Markup:
   )
 
 
-def slices(sweep: Sweep, findings: findings_lib.Findings) -> Markup | str:
-  """Returns the section of scores by slices of the masked tokens, '' where no run has them."""
-  arms = [
-    arm
-    for arm in sweep.arms
-    if arm not in findings.refused and any(run.slices for run in sweep.of(arm, 'done'))
-  ]
-  kinds = dict.fromkeys(kind for run in sweep.runs for kind in run.slices.get('slices', {}))
-  if not arms or not kinds:
-    return ''
-  parts = [tag('h2', 'Where they differ'), tag('p', _SLICES_NOTE, class_='note')]
-  for kind in kinds:
-    # Each arm has other tokens under its own policy, so there is no difference to show.
-    is_policy = kind == 'policy action'
-    compared = [] if is_policy else [arm for arm in arms if arm != sweep.baseline]
-    heading = 'By what the model saw, under each arm’s own policy' if is_policy else f'By {kind}'
-    parts += [
-      tag('h3', heading),
-      _slices_of(sweep, kind, arms, compared, 'loss'),
-      tag(
-        'details', tag('summary', 'Accuracy'), _slices_of(sweep, kind, arms, compared, 'accuracy')
-      ),
-    ]
-  return join(parts)
-
-
-def _slices_of(
-  sweep: Sweep, kind: str, arms: Sequence[str], compared: Sequence[str], metric: str
-) -> Markup:
-  """Returns the table of one kind: a row per slice, a column per arm."""
-  scores = {
-    arm: {
-      run.seed: {row['slice']: row[metric] for row in run.slices.get('slices', {}).get(kind, ())}
-      for run in sweep.of(arm, 'done')
-    }
-    for arm in arms
-  }
-  # Not every run has every slice: the names are those of all runs, in the order they are met.
-  names = dict.fromkeys(
-    name for of_arm in scores.values() for of_seed in of_arm.values() for name in of_seed
-  )
-  baseline = scores.get(sweep.baseline, {})
-  against = {arm: baseline if arm in compared else {} for arm in arms}
-  # Sorted by their number: a sort by the first column restores the order of slices.json.
-  rows = [
-    [cell(name, number), *(_slice(name, scores[arm], against[arm]) for arm in arms)]
-    for number, name in enumerate(names)
-  ]
-  return table(['slice', *arms], rows)
-
-
-def _slice(
-  name: str,
-  of_seed: Mapping[int, Mapping[str, float | None]],
-  baseline: Mapping[int, Mapping[str, float | None]],
-) -> Markup:
-  """Returns the cell of one slice in one arm."""
-  values = {
-    seed: value for seed, of_slice in of_seed.items() if (value := of_slice.get(name)) is not None
-  }
-  mean = statistics.estimate(values.values()).mean
-  if mean is None:
-    return cell('–', '')
-  # Paired by seed, over the seeds that both arms have.
-  difference = statistics.estimate(
-    [
-      value - theirs
-      for seed, value in values.items()
-      if (theirs := baseline.get(seed, {}).get(name)) is not None
-    ]
-  ).mean
-  small = '' if difference is None else tag('small', f' {difference:+.3f}'.replace('-', '−'))
-  return cell(join([f'{mean:.3f}', small]), mean)
+def _is_known(metric: str, why: str) -> bool:
+  """Whether a value means something of an arm that is not compared."""
+  # Also the bits of another objective's arm are of its generator.
+  return metric == 'bits_per_character' and not why.startswith(findings_lib.OTHER_OBJECTIVE)
 
 
 def costs(sweep: Sweep) -> Markup:
@@ -288,7 +217,7 @@ def costs(sweep: Sweep) -> Markup:
     steps = sorted({run.total_steps for run in sweep.of(arm)})
     rows.append(
       [
-        _arm(sweep, arm),
+        arm_cell(sweep, arm),
         cell(findings_lib.joined(f'{each:,}' for each in steps), steps[0]),
         *(_spent(sweep, arm, name) for name, _ in _COSTS),
       ]
@@ -328,7 +257,7 @@ def runs(sweep: Sweep, link: Callable[[Run], str]) -> Markup:
   """Returns the section of all runs; link(run) is the address of its folder."""
   rows = []
   for run in sweep.runs:
-    step, loss = int(run.values.get('step', 0)), run.values.get(findings_lib.METRIC)
+    step, loss = int(run.values.get('step', 0)), run.values.get(sweep.metric)
     name = tag('a', run.name, href=link(run)) if run.folder.exists() else run.name
     state = join([run.state, tag('small', f' {run.error}')]) if run.error else run.state
     rows.append(
@@ -340,10 +269,12 @@ def runs(sweep: Sweep, link: Callable[[Run], str]) -> Markup:
         _number('–' if loss is None else f'{loss:.4f}', loss),
       ]
     )
-  return join([tag('h2', 'Runs'), table(['run', 'seed', 'state', 'step', 'newest loss'], rows)])
+  return join(
+    [tag('h2', 'Runs'), table(['run', 'seed', 'state', 'step', f'newest {sweep.score}'], rows)]
+  )
 
 
-def protocol(sweep: Sweep) -> Markup:
+def protocol(sweep: Sweep, findings: findings_lib.Findings) -> Markup:
   """Returns the section that says how the comparison was made."""
   fingerprints = [run.fingerprints for run in sweep.of(sweep.baseline) if run.fingerprints][:1]
   budget = (
@@ -352,9 +283,11 @@ def protocol(sweep: Sweep) -> Markup:
   entries: dict[str, str | int] = {
     'Budget': budget,
     'Baseline': sweep.baseline,
+    'Metric': f'{sweep.metric}, {"less" if sweep.direction == "min" else "more"} is better',
     'Seeds': ', '.join(map(str, sweep.seeds)),
     'Pairing': 'runs of one seed share initialisation and data order',
     'Reference masks': _REFERENCE,
+    'Scored under': ', '.join(answer.under(sweep, each) for each in findings.cross),
     'Negative control': sweep.negative_control or 'none',
   }
   # Of one run of the baseline: all compared runs have the same. Hashes are shortened, counts not.

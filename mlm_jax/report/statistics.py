@@ -1,18 +1,20 @@
 """Means over seeds, and paired differences between the arms of a sweep.
 
 Runs of the same seed share initialisation, data order and, where that is possible, noise,
-so arms are compared in pairs: Student's t on the differences. All arms are tested together: p
-is adjusted after Holm (1979) and the intervals of differences are simultaneous after
-Bonferroni, so that with 95 % confidence all of them hold. Both count every planned arm,
-finished or not. A difference is claimed only from three pairs on, and where the simultaneous
-interval excludes 0; the adjusted p is then below .05. Nothing is claimed of an arm that lost a
-run, or against a baseline that did: the remaining runs are a selection of those that went well.
+so arms are compared in pairs: Student's t on the differences. All arms are tested together, and
+under all the masks that they are scored under: p is adjusted after Holm (1979) and the intervals of
+differences are simultaneous after Bonferroni, so that with 95 % confidence all of them hold. Both
+count every planned arm, finished or not. A difference is claimed only from three pairs on, and
+where the simultaneous interval excludes 0; the adjusted p is then below .05. Nothing is claimed of
+an arm that lost a run, or against a baseline that did: the remaining runs are a selection of those
+that went well.
 """
 
 from collections.abc import Iterable
 from collections.abc import Mapping
 import dataclasses
 import math
+from typing import Any
 from typing import TypeGuard
 
 import numpy as np
@@ -86,27 +88,40 @@ def differences(values: Mapping[str, _Values], baseline: str) -> dict[str, Diffe
       number yet, NaN where it failed and will have none.
     baseline: one of the arms.
   """
-  arms = [arm for arm in values if arm != baseline]
+  return differences_under({'': values}, baseline)['']
+
+
+def differences_under(
+  tables: Mapping[str, Mapping[str, _Values]], baseline: str
+) -> dict[str, dict[str, Difference]]:
+  """Returns {table: what `differences` gives}, of several tables of the same runs.
+
+  All arms in all tables are tested together.
+  """
+  cells = [(name, arm) for name, values in tables.items() for arm in values if arm != baseline]
   # Bonferroni: m intervals that each miss with probability .05 / m all hold with at least .95.
-  level = 1 - (1 - LEVEL) / max(len(arms), 1)
+  level = 1 - (1 - LEVEL) / max(len(cells), 1)
   paired, reasons, p_of = {}, {}, {}
-  for arm in arms:
-    paired[arm] = _pairs(values[arm], values[baseline])
-    reasons[arm] = _untestable(values[arm], values[baseline], paired[arm])
-    p_of[arm] = None if reasons[arm] else _p(paired[arm])
-  # Over all arms together, so only when p of each is known.
+  for cell in cells:
+    name, arm = cell
+    ours, theirs = tables[name][arm], tables[name][baseline]
+    paired[cell] = _pairs(ours, theirs)
+    reasons[cell] = _untestable(ours, theirs, paired[cell])
+    p_of[cell] = None if reasons[cell] else _p(paired[cell])
+  # Over all of them together, so only when p of each is known.
   adjusted = _holm(p_of)
-  found = {}
-  for arm in arms:
-    deltas = {seed: ours - theirs for seed, (ours, theirs) in paired[arm].items()}
+  found: dict[str, dict[str, Difference]] = {name: {} for name in tables}
+  for cell in cells:
+    name, arm = cell
+    deltas = {seed: ours - theirs for seed, (ours, theirs) in paired[cell].items()}
     mean = estimate(deltas.values(), level)
-    found[arm] = Difference(
+    found[name][arm] = Difference(
       deltas,
       mean,
-      p_of[arm],
-      adjusted[arm],
-      'untested' if reasons[arm] else _verdict(mean),
-      reasons[arm],
+      p_of[cell],
+      adjusted[cell],
+      'untested' if reasons[cell] else _verdict(mean),
+      reasons[cell],
     )
   return found
 
@@ -148,18 +163,18 @@ def _p(paired: Mapping[int, tuple[float, float]]) -> float:
   return float(scipy.stats.ttest_rel(ours, theirs).pvalue)
 
 
-def _holm(p_of: Mapping[str, float | None]) -> dict[str, float | None]:
-  """Returns {arm: adjusted p}; an arm that is not tested yet counts as one with p = 1.
+def _holm(p_of: Mapping[Any, float | None]) -> dict[Any, float | None]:
+  """Returns {cell: adjusted p}; one that is not tested yet counts as one with p = 1.
 
   So an adjusted p can only fall when the other arms are finished.
   """
   filled = {arm: 1.0 if p is None else p for arm, p in p_of.items()}
   adjusted, largest = {}, 0.0
   # The k-th smallest of m is multiplied by m - k + 1; none falls below one before it, or passes 1.
-  for before, arm in enumerate(sorted(filled, key=filled.__getitem__)):
-    largest = max(largest, min(1.0, (len(filled) - before) * filled[arm]))
-    adjusted[arm] = largest
-  return {arm: None if p is None else adjusted[arm] for arm, p in p_of.items()}
+  for before, cell in enumerate(sorted(filled, key=filled.__getitem__)):
+    largest = max(largest, min(1.0, (len(filled) - before) * filled[cell]))
+    adjusted[cell] = largest
+  return {cell: None if p is None else adjusted[cell] for cell, p in p_of.items()}
 
 
 def _verdict(mean: Estimate) -> str:

@@ -5,6 +5,7 @@ import pathlib
 
 from mlm_jax import config as config_lib
 from mlm_jax.core import files as files_lib
+from mlm_jax.report import cross_table
 from mlm_jax.report import findings as findings_lib
 from mlm_jax.report import page
 from mlm_jax.report import picture
@@ -45,4 +46,5 @@ def write(folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = N
     raise config_lib.UserError(
       f'cannot write to {out}: {error.strerror or error}; give another folder with --out'
     ) from None
-  return tables.lines(sweep, found) + [f'{name.split(".")[0]}: {out / name}' for name in files]
+  lines = tables.lines(sweep, found) + cross_table.lines(sweep, found)
+  return lines + [f'{name.split(".")[0]}: {out / name}' for name in files]

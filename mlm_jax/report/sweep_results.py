@@ -9,6 +9,7 @@ import pathlib
 from typing import Any
 
 from mlm_jax import config as config_lib
+from mlm_jax.evaluation import cross_scores
 from mlm_jax.report import costs
 from mlm_jax.training import logs
 from mlm_jax.training import workdir as workdir_lib
@@ -30,7 +31,8 @@ class Run:
       then, and, when done, bits_per_character; without the names of unknown numbers. A number
       that is not finite is NaN.
     fingerprints: {name: value} that must be equal where losses are compared.
-    unit: what its masking policy masks as a whole; '' where that is not known.
+    masking: the policy of its last stage, as a dict; {} where that is not known.
+    scores: {policy: {metric: number}}, when done, of the policies that it was scored under.
     curve: [(step, held-out reference loss)].
     slices: what slices.json holds, {} where there is none.
   """
@@ -45,7 +47,8 @@ class Run:
   error: str
   values: dict[str, float]
   fingerprints: dict[str, Any]
-  unit: str
+  masking: dict[str, Any]
+  scores: dict[str, dict[str, float]]
   curve: list[tuple[int, float]]
   slices: dict[str, Any]
 
@@ -58,6 +61,11 @@ class Sweep:
     folder: pathlib.Path.
     question, experiment, budget, baseline: as planned.
     negative_control: the arm that must be worse than the baseline, or None.
+    metric, direction: the value of a run that arms are compared by; 'min' where less is better,
+      else 'max'.
+    policies: {policy: its settings} of those that the arms train with and every run is scored
+      under, beside the reference policy; {} where all arms train with one.
+    reference: the name of the policy of an arm that is the reference policy, '' for none.
     runs: tuple of Run.
     base: {dotted key: value} of the config that the settings of runs differ from.
   """
@@ -68,6 +76,10 @@ class Sweep:
   budget: str
   baseline: str
   negative_control: str | None
+  metric: str
+  direction: str
+  policies: dict[str, dict[str, Any]]
+  reference: str
   runs: tuple[Run, ...]
   base: dict[str, Any]
 
@@ -92,6 +104,17 @@ class Sweep:
       for key, of_key in values.items()
     }
     return {key: of_key for key, of_key in unique.items() if len(of_key) > 1}
+
+  @property
+  def score(self) -> str:
+    """The metric without the policy that it is under: loss of reference_loss."""
+    return self.metric.partition('_')[2]
+
+  @property
+  def hides_differently(self) -> bool:
+    """Whether the arms train with different policies."""
+    known = [run.masking for run in self.runs if run.masking]
+    return bool(self.policies) or any(each != known[0] for each in known)
 
   def setting(self, run: Run, key: str) -> Any:
     """Returns a run's value of a setting, None where that is not known."""
@@ -119,7 +142,11 @@ def read(folder: str | os.PathLike[str]) -> Sweep:
   states = _json(folder / 'status.json') if (folder / 'status.json').exists() else {}
   base = _json(folder / 'base.json') if (folder / 'base.json').exists() else {}
   try:
-    runs = tuple(_run(folder, entry, states.get(entry['name']) or {}) for entry in plan['runs'])
+    named = {str(name): dict(each) for name, each in plan.get('policies', {}).items()}
+    policies = cross_scores.beside_reference(named)
+    runs = tuple(
+      _run(folder, entry, states.get(entry['name']) or {}, policies) for entry in plan['runs']
+    )
     sweep = Sweep(
       folder,
       question=str(plan['question']),
@@ -127,6 +154,11 @@ def read(folder: str | os.PathLike[str]) -> Sweep:
       budget=str(plan['budget']),
       baseline=str(plan['baseline']),
       negative_control=plan.get('negative_control'),
+      # A sweep of an earlier version names none.
+      metric=str(plan.get('metric', 'reference_loss')),
+      direction=str(plan.get('direction', 'min')),
+      policies=policies,
+      reference=next((name for name in named if name not in policies), ''),
       runs=runs,
       base=config_lib.flatten(base),
     )
@@ -152,6 +184,10 @@ def _check(sweep: Sweep) -> None:
     raise config_lib.UserError(
       f'{sweep.folder / PLAN}: the negative control is the baseline itself'
     )
+  if sweep.direction not in ('min', 'max'):
+    raise config_lib.UserError(
+      f'{sweep.folder / PLAN}: direction is {sweep.direction!r}; it must be min or max'
+    )
   if not any(run.curve for run in sweep.runs):
     raise config_lib.UserError(
       f'none of the {len(sweep.runs)} runs of {sweep.folder} has been evaluated '
@@ -172,7 +208,12 @@ def _json(path: pathlib.Path) -> dict[str, Any]:
   return content
 
 
-def _run(folder: pathlib.Path, entry: Mapping[str, Any], status: Mapping[str, Any]) -> Run:
+def _run(
+  folder: pathlib.Path,
+  entry: Mapping[str, Any],
+  status: Mapping[str, Any],
+  policies: Mapping[str, dict[str, Any]],
+) -> Run:
   """Returns the Run of an entry of the plan; its logs may be missing."""
   place = folder / 'runs' / entry['name']
   evaluations = logs.read_log(place, 'evaluations')
@@ -214,10 +255,28 @@ def _run(folder: pathlib.Path, entry: Mapping[str, Any], status: Mapping[str, An
     '' if done else str(status.get('error') or ''),
     values,
     _fingerprints(place, config) if config is not None and has_started else {},
-    '' if config is None else config.masking.unit,
+    {} if config is None else config_lib.final_stage(config).masking.to_dict(),
+    _scores(place, outcome['step'], policies) if done and outcome else {},
     curve,
     slices,
   )
+
+
+def _scores(
+  place: pathlib.Path, step: int, policies: Mapping[str, dict[str, Any]]
+) -> dict[str, dict[str, float]]:
+  """Returns {policy: {metric: number}} of what a run was scored under at a step."""
+  entries = cross_scores.read(place, step)
+  found = {name: cross_scores.find(entries, settings) for name, settings in policies.items()}
+  return {
+    name: {
+      metric: math.nan if value is None else value
+      for metric, value in entry.items()
+      if metric != 'masking'
+    }
+    for name, entry in found.items()
+    if entry is not None
+  }
 
 
 def _number(line: Mapping[str, Any], name: str, place: pathlib.Path) -> float | None:
@@ -244,6 +303,7 @@ def _fingerprints(place: pathlib.Path, config: config_lib.Config) -> dict[str, A
     f'data_fingerprint_{data.row_length}x{data.max_segments}', start.get('data_fingerprint')
   )
   return {
+    'objective': config.objective.name,
     'tokenizer': start.get('tokenizer'),
     'row length': data.row_length,
     'held-out rows': config.evaluation.rows,

@@ -53,7 +53,12 @@ def results(sweep: sweep_results.Sweep) -> str:
   keys = list(sweep.varied)
   written = io.StringIO()
   writer = csv.writer(written, lineterminator='\n')
-  writer.writerow(['run', 'arm', 'seed', *keys, 'state', *COLUMNS, *_FINGERPRINTS])
+  # Under the policies of the arms, where these hide different things.
+  scores = [
+    (policy, metric) for policy in sweep.policies for metric in dict.fromkeys((sweep.score, 'loss'))
+  ]
+  under = [f'{metric}_under_{policy}' for policy, metric in scores]
+  writer.writerow(['run', 'arm', 'seed', *keys, 'state', *COLUMNS, *under, *_FINGERPRINTS])
   for run in sweep.runs:
     settings = [setting(sweep.setting(run, key)) for key in keys]
     writer.writerow(
@@ -64,6 +69,7 @@ def results(sweep: sweep_results.Sweep) -> str:
         *settings,
         run.state,
         *(_exact(run.values.get(column)) for column in COLUMNS),
+        *(_exact(run.scores.get(policy, {}).get(metric)) for policy, metric in scores),
         *(_exact(run.fingerprints.get(name))[:16] for name in _FINGERPRINTS.values()),
       ]
     )
@@ -103,7 +109,7 @@ def latex(sweep: sweep_results.Sweep, findings: findings_lib.Findings) -> str:
     'confidence',
     r'\begin{tabular}{lrrrr}',
     r'\toprule',
-    r'arm & seeds & held-out loss & accuracy & difference \\',
+    rf'arm & seeds & held-out loss & accuracy & {_difference_in(sweep)} \\',
     r'\midrule',
   ]
   for arm in sweep.arms:
@@ -116,6 +122,11 @@ def latex(sweep: sweep_results.Sweep, findings: findings_lib.Findings) -> str:
       cell = rf'{{\boldmath {cell}}}'
     lines.append(' & '.join([escape_latex(arm), str(loss[arm].n), *scores, cell]) + r' \\')
   return '\n'.join([*lines, r'\bottomrule', r'\end{tabular}', ''])
+
+
+def _difference_in(sweep: sweep_results.Sweep) -> str:
+  """Returns the header of the differences, which are of the loss unless it says otherwise."""
+  return 'difference' + ('' if sweep.score == 'loss' else f' in {sweep.score.replace("_", " ")}')
 
 
 def _loss_and_accuracy(
@@ -144,7 +155,7 @@ def lines(sweep: sweep_results.Sweep, findings: findings_lib.Findings) -> list[s
   shown += [findings.missing] if findings.missing else []
   shown.append(
     f'{"arm":<{width}}  seeds  {"reference loss":<24}  {"accuracy":>8}  '
-    f'difference to {sweep.baseline}'
+    f'{_difference_in(sweep)} to {sweep.baseline}'
   )
   for arm in sweep.arms:
     difference = findings.differences.get(arm)

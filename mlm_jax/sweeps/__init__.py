@@ -3,11 +3,14 @@
   algebra            param, product, chain, zip, seeds: lists of settings
   names              names of arms and runs
   planning           a Sweep, and the runs that it asks for, checked
+  metrics            what arms may be compared by
+  policies           what the arms hide: the policies that every run is scored under
   budgets            what runs cost, and how long each arm trains to spend what the baseline spends
   plan_text          the plan as text
   layout             the sweep's work directory
   runner             trains the runs, each by itself
   vectorized_runner  trains them as replicas of one step
+  scoring            scores the finished runs under the policies of all arms
   launchers          where they are trained: processes here, or tasks of a Ray cluster
   progress           what a person sees meanwhile
 

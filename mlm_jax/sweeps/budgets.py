@@ -40,6 +40,26 @@ def cost(config: config_lib.Config) -> dict[str, float]:
   return total
 
 
+def scoring(config: config_lib.Config, settings: dict[str, Any]) -> float | None:
+  """Returns the FLOPs of scoring a config's run under a policy; None before that can be known.
+
+  Args:
+    config: as for `cost`.
+    settings: of the policy, the group `masking` as a dict.
+  """
+  stage = config_lib.final_stage(config)
+  folder = folder_lib.of_stage(config, '', stage)
+  rows = stage.evaluation.rows
+  if not rows and not store.finished(folder):
+    return None
+  rows = rows or sum(map(len, store.open_prepared(folder).validation))
+  stage = stage.copy_and_resolve_references()
+  # Only what the policy chooses is predicted, whatever training does.
+  stage.update(masking=settings, objective={'predict_all': False})
+  # One of the three passes of a training step.
+  return _step(config, stage)['flops'] / 3 * rows / stage.batch_size
+
+
 def steps(config: config_lib.Config, kind: str, spent: float) -> int:
   """Returns the number of steps in which a config's run spends `spent` of a kind."""
   # The cost grows evenly with the steps: a schedule's mean rate does not depend on their number.

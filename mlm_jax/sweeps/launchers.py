@@ -58,7 +58,10 @@ def output(folder: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def _popen(folder: str | os.PathLike[str], **settings: Any) -> subprocess.Popen[bytes]:
-  """Starts to train in a process of its own, whose Ctrl-C is not that of this terminal."""
+  """Starts to train in a process of its own, whose Ctrl-C is not that of this terminal.
+
+  However this process ends, also by kill -9, that one then saves and ends too.
+  """
   # This interpreter, not the `mlm-jax` on the path, which may be of another environment.
   command = [
     sys.executable,
@@ -67,6 +70,7 @@ def _popen(folder: str | os.PathLike[str], **settings: Any) -> subprocess.Popen[
     'train',
     f'--config={folder}/config.json',
     f'--workdir={folder}',
+    f'--stop-with={os.getpid()}',
   ]
   # In a session of its own: the terminal sends Ctrl-C to this process alone, which then asks the
   # runs to save. Without stdin nothing in a run can wait for a person.
@@ -106,7 +110,10 @@ class _Process:
 
 
 class Survivor:
-  """A process that still trains in a run's folder although the sweep that started it was killed."""
+  """A process that is still at work in a run's folder although its sweep was killed.
+
+  It saves and ends within seconds, unless it was started by hand.
+  """
 
   started = True
 

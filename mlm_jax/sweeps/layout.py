@@ -1,10 +1,11 @@
 """A sweep's work directory.
 
-sweep.json    the question, and each run's arm, seed, settings and steps
+sweep.json    the question, each run's arm, seed, settings and steps, and the policies that every
+              run is scored under
 base.json     the config that the settings are laid over
 status.json   the state of each run; whether one is done is decided by its own folder
 data*/        prepared data, shared by the runs with the same data settings
-runs/NAME/    an ordinary run's folder, with what it printed in output.log
+runs/NAME/    an ordinary run's folder, with what it printed in output.log, and scores.json
 """
 
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from typing import Any
 from mlm_jax import config as config_lib
 from mlm_jax.core import files
 from mlm_jax.sweeps import planning
+from mlm_jax.sweeps import policies
 from mlm_jax.training import checkpoint
 from mlm_jax.training import workdir as workdir_lib
 
@@ -155,6 +157,9 @@ def write(plan: planning.Plan, workdir: _Path) -> None:
     'budget': sweep.budget,
     'baseline': sweep.baseline,
     'negative_control': sweep.negative_control,
+    'metric': sweep.metric,
+    'direction': sweep.direction,
+    'policies': policies.differing(plan.runs),
     'runs': [
       {
         'name': run.name,

@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import os
 
+from mlm_jax.evaluation import cross_scores
 from mlm_jax.sweeps import budgets
 from mlm_jax.sweeps import layout
 from mlm_jax.sweeps import planning
+from mlm_jax.sweeps import policies as policies_lib
+from mlm_jax.sweeps import scoring
 from mlm_jax.training import logs
 
 
@@ -30,7 +33,8 @@ def lines(plan: planning.Plan, workdir: str | os.PathLike[str]) -> list[str]:
       f'{_short(cost["predictions"]):>11} {cost["flops"]:>8.2g}  {_states(runs, workdir)}'
     )
   text += ['', *(f'{arm}: {_settings(runs[0])}' for arm, runs in plan.arms.items())]
-  text += ['', 'Costs are estimates for one run; padding counts as tokens.']
+  text += ['', *_scoring(plan, workdir, costs)]
+  text.append('Costs are estimates for one run; padding counts as tokens.')
   text.append(_time(plan, workdir, costs))
   left = layout.others(plan, workdir)
   return text + ([f'not part of this sweep, and not touched: {", ".join(left)}'] if left else [])
@@ -49,6 +53,31 @@ def _heading(plan: planning.Plan) -> list[str]:
   if len(seeds) < 3:
     text.append('fewer than 3 seeds: no difference can be claimed')
   return text
+
+
+def _scoring(
+  plan: planning.Plan,
+  workdir: str | os.PathLike[str],
+  costs: Mapping[str, Mapping[str, float]],
+) -> list[str]:
+  """Returns the sentence on the policies that runs are scored under, [] where there are none."""
+  policies = policies_lib.differing(plan.runs)
+  if not policies:
+    return []
+  run = plan.runs[0]
+  # The rows and the encoder of the first run stand for all.
+  known = [
+    budgets.scoring(run.config, settings)
+    for settings in cross_scores.beside_reference(policies).values()
+  ]
+  flops = sum(value for value in known if value is not None)
+  cost = f', {flops:.2g} FLOPs ({flops / costs[run.arm]["flops"]:.2%} of its training)'
+  scored = sum(not each.left for each in scoring.finished(plan, workdir))
+  return [
+    'The arms hide different things (config.masking), so each run is scored under the policies of '
+    f'all when it is done: {", ".join(policies)}{cost if flops else ""}; '
+    f'{scored} of {len(plan.runs)} are'
+  ]
 
 
 def _settings(run: planning.Run) -> str:

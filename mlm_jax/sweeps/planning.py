@@ -14,6 +14,7 @@ from mlm_jax import config as config_lib
 from mlm_jax.data import prepare
 from mlm_jax.sweeps import algebra
 from mlm_jax.sweeps import budgets
+from mlm_jax.sweeps import metrics
 from mlm_jax.sweeps import names
 from mlm_jax.tasks import pretraining
 
@@ -33,6 +34,8 @@ class Sweep:
     baseline: name of the arm that the others are compared with; the first one if None.
     negative_control: name of an arm that is known to be worse: a sweep that cannot show that
       cannot show anything else either.
+    metric: the held-out score that arms are compared by, a field of evaluations.jsonl.
+    direction: 'min' where less of it is better, else 'max'; None for what the metric says.
   """
 
   base: config_lib.Config
@@ -41,6 +44,8 @@ class Sweep:
   budget: str = 'tokens'
   baseline: str | None = None
   negative_control: str | None = None
+  metric: str = metrics.DEFAULT
+  direction: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +72,7 @@ class Plan:
   """A checked sweep.
 
   Attributes:
-    sweep: Sweep, its baseline filled in.
+    sweep: Sweep, its baseline and its direction filled in.
     experiment: the experiment's folder, as text.
     runs: tuple of Run, in the sweep's order.
   """
@@ -144,14 +149,21 @@ def plan(
 
   Raises:
     UserError: settings that do not exist or cannot work, equal runs, arms with other seeds than
-      the first, an arm that cannot spend the budget; anything that is wrong with the data.
+      the first, a metric that does not exist, an arm that cannot spend the budget; anything that
+      is wrong with the data.
   """
   # Runs may be trained from another working directory, so paths in configs are absolute.
   runs = tuple(_drafts(sweep, pathlib.Path(workdir).absolute()))
   _check_distinct(runs)
   _check_seeds(runs)
   arms = list(dict.fromkeys(run.arm for run in runs))
-  sweep = dataclasses.replace(sweep, baseline=arms[0] if sweep.baseline is None else sweep.baseline)
+  sweep = dataclasses.replace(
+    sweep,
+    baseline=arms[0] if sweep.baseline is None else sweep.baseline,
+    direction=metrics.direction(
+      sweep.metric, sweep.direction, {run.name: run.config for run in runs}
+    ),
+  )
   for role in ('baseline', 'negative_control'):
     _check_arm(role, getattr(sweep, role), arms)
   if sweep.negative_control == sweep.baseline:

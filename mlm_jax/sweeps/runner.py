@@ -1,7 +1,7 @@
 """Trains the runs of a plan, each by itself: resumed where it was stopped, tried again on a crash.
 
-A run whose process outlived an earlier sweep is not started a second time: it occupies its slot
-until that process has ended.
+A run whose process is still at work, as for some seconds after its sweep was killed, is not started
+a second time: it occupies its slot until that process has ended.
 """
 
 import collections
@@ -21,6 +21,7 @@ from mlm_jax.sweeps import launchers
 from mlm_jax.sweeps import layout
 from mlm_jax.sweeps import planning
 from mlm_jax.sweeps import progress as board_lib
+from mlm_jax.sweeps import scoring
 from mlm_jax.training import workdir as workdir_lib
 
 _RETRIES = 2  # of a run that crashed
@@ -35,7 +36,7 @@ def run(
   launcher: launchers.Launcher,
   log: Callable[[str], None] = print,
 ) -> bool:
-  """Trains the runs that are not done; returns whether all are.
+  """Trains the runs that are not done and scores those that are; returns whether all are.
 
   A signal (SIGINT, SIGTERM, SIGHUP) lets the runs save and end; the same call resumes them.
 
@@ -59,7 +60,8 @@ def run(
       runner = _Runner(plan, workdir, statuses, launcher, board)
       with _handled(runner.note):
         runner.loop()
-  return _conclude(statuses, workdir, runner.signal, log)
+    scored = bool(runner.signal) or scoring.score(plan, workdir, log)
+  return _conclude(statuses, workdir, runner.signal, log) and scored
 
 
 def _conclude(

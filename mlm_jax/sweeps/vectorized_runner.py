@@ -13,6 +13,7 @@ import time
 from mlm_jax import config as config_lib
 from mlm_jax.sweeps import layout
 from mlm_jax.sweeps import planning
+from mlm_jax.sweeps import scoring
 from mlm_jax.tasks import population
 from mlm_jax.training import workdir as workdir_lib
 
@@ -25,7 +26,9 @@ def run(
   most: int = 0,
   log: Callable[[str], None] = print,
 ) -> bool:
-  """Trains the runs that are not done, one population after another; returns whether all are.
+  """Trains the runs that are not done, one population after another, and scores those that are.
+
+  Returns whether all are.
 
   A signal (SIGINT, SIGTERM) lets all save and ends the sweep; the same call resumes it.
 
@@ -42,6 +45,7 @@ def run(
   workdir = pathlib.Path(workdir).absolute()
   with workdir_lib.locked(workdir):
     layout.check(plan, workdir)
+    scored = False  # as where a signal stops the sweep
     configs = {run.name: run.config for run in plan.runs}
     # No two runs fit together: the check of all as one population says why.
     if len(population.groups(configs)) == len(configs) > 1:
@@ -58,9 +62,11 @@ def run(
       log(f'population {number} of {len(together)}: {len(names)} runs')
       if not _train([left[name] for name in names], workdir, statuses, log):
         break
+    else:
+      scored = scoring.score(plan, workdir, log)
   states = [status.state for status in statuses.values()]
   log(f'{states.count(layout.DONE)} of {len(states)} runs are done')
-  return set(states) == {layout.DONE}
+  return set(states) == {layout.DONE} and scored
 
 
 def _parts(groups: Sequence[Sequence[str]], most: int) -> list[Sequence[str]]:

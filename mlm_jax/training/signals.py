@@ -3,10 +3,42 @@
 import os
 import signal
 import threading
+import time
 from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
+
+from mlm_jax import config as config_lib
+
+_PERIOD = 1.0  # seconds between two looks at who the parent is
+
+
+def stop_with(parent: int) -> None:
+  """Sends this process SIGTERM once the process that started it has ended, however it did.
+
+  A run then saves and ends; what only prepares data ends at once.
+
+  Args:
+    parent: the id of that process.
+
+  Raises:
+    UserError: it is not the parent of this process, or no longer.
+  """
+  if os.getppid() != parent:
+    raise config_lib.UserError(
+      f'--stop-with={parent}: must be the id of the process that starts this one, and it must be '
+      f'at work; the parent is {os.getppid()}'
+    )
+
+  def watch() -> None:
+    # By polling, since only Linux can be asked for a signal when a parent ends. A child whose
+    # parent has ended gets another one.
+    while os.getppid() == parent:
+      time.sleep(_PERIOD)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+  threading.Thread(target=watch, name='stop-with', daemon=True).start()
 
 
 class StopSignal:

@@ -1,6 +1,9 @@
 import itertools
 import os
+import pathlib
 import re
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -17,6 +20,7 @@ from mlm_jax.benchmarks import workers
 from tests import shared_runs
 from tests.benchmarks import tasks
 from tests.data import invented
+from tests.sweeps import processes
 
 
 def test_tasks_take_turns_and_fast_ones_are_called_more_often():
@@ -51,6 +55,38 @@ def test_the_table_names_every_task_and_its_ratio():
   assert lines[0].split('  ')[0] == '' and 'Mtok/s' in lines[0]
   assert lines[1].split() == ['ours', '20', '10', '4x', '2x']
   assert lines[2].split() == ['theirs', '5', '5', '1x', '1x']
+
+
+_PARENT = """
+from mlm_jax.benchmarks import workers
+from tests.benchmarks import tasks
+if __name__ == '__main__':
+  worker = workers.Worker(tasks.sleeper, (0.01,), [0])
+  print(worker._process.pid, flush=True)
+  worker.time(3)
+  worker.do(tasks.cores)
+  input()
+"""
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_benchmark_that_is_killed(tmp_path):
+  program = tmp_path / 'parent.py'
+  program.write_text(_PARENT)
+  root = pathlib.Path(__file__).parents[2]
+  parent = subprocess.Popen(
+    [sys.executable, str(program)],
+    env={**os.environ, 'PYTHONPATH': str(root)},
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+  assert parent.stdout
+  worker = int(parent.stdout.readline())
+  parent.kill()
+  parent.communicate()
+  ended = lambda: not pathlib.Path(f'/proc/{worker}').exists()
+  processes.wait_until(ended, 'the worker has ended')
 
 
 @pytest.mark.slow  # thirteen programs

@@ -9,7 +9,9 @@ def test_a_sweep_is_reported_into_its_folder_or_another(capsys, tmp_path):
   status, out, _ = call(capsys, 'report', sweep)
   assert (
     status == 0
-    and 'Better than rate=0.15: rate=0.3 (-0.099)' in out
+    and 'rate=0.3 against rate=0.15' in out
+    and 'better under the reference masks (-0.099)' in out
+    and 'masks of rate=0.3   rate=0.3 ' in out
     and f'{sweep}/report.html' in out
   )
   _, help_, _ = call(capsys, 'report', '--help')

@@ -25,12 +25,19 @@ def test_the_folder_says_what_was_swept(tmp_path):
   make(tmp_path, Actor(), runs, negative_control='batch_size=4')
   written = json.loads((tmp_path / 'sweep.json').read_text())
   runs = written.pop('runs')
+  masking = lambda **settings: json.loads(config_lib.to_json(toys.config(**settings)))['masking']
   assert written == {
     'question': 'Does the rate matter?',
     'experiment': 'experiments/rate',
     'budget': 'tokens',
     'baseline': 'rate=0.15_corruption_probs=1.0-0.0-0.0',
     'negative_control': 'batch_size=4',
+    'metric': 'reference_loss',
+    'direction': 'min',
+    'policies': {
+      'rate=0.15_corruption_probs=1.0-0.0-0.0': masking(masking__corruption_probs=(1.0, 0.0, 0.0)),
+      'base': masking(),
+    },
   }
   assert runs[3] == {
     'name': 'batch_size=4_seed=1',

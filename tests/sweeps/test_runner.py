@@ -10,7 +10,9 @@ import signal
 import pytest
 
 from mlm_jax import config as config_lib
+from mlm_jax import sweeps
 from mlm_jax.sweeps import launchers
+from mlm_jax.sweeps import scoring
 from mlm_jax.training import workdir as workdir_lib
 from tests.sweeps.actors import Act
 from tests.sweeps.actors import Actor
@@ -59,6 +61,22 @@ def test_a_crashed_run_is_tried_again_twice_at_most_and_the_others_continue(tmp_
   }
   assert lines[-1] == '3 of 4 runs are done'
   assert f'see {tmp_path}/runs/{NAMES[2]}/output.log' in lines[-2]
+
+
+@pytest.mark.parametrize('scored', (True, False))
+def test_runs_are_scored_once_none_trains_any_more(tmp_path, monkeypatch, scored):
+  actor, seen = Actor({NAMES[0]: [2]}, slots=2), []
+
+  def score(plan, workdir, log):
+    seen.append((list(actor.started), set(actor.running)))
+    return scored
+
+  monkeypatch.setattr(scoring, 'score', score)
+  assert not make(tmp_path, actor)[0] and seen == [(NAMES, set())]  # one of them has failed
+  assert make(tmp_path, actor)[0] == scored and len(seen) == 2
+  stopped = Actor({'rate=0.5_seed=0': [lambda: os.kill(os.getpid(), signal.SIGINT)]})
+  rates = sweeps.param('masking.rate', [0.15, 0.5])
+  assert not make(tmp_path, stopped, rates)[0] and len(seen) == 2
 
 
 def test_a_run_that_never_begins_is_not_tried_for_ever(tmp_path):

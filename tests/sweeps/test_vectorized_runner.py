@@ -9,6 +9,7 @@ from mlm_jax import config as config_lib
 from mlm_jax import sweeps
 from mlm_jax.sweeps import layout
 from mlm_jax.sweeps import planning
+from mlm_jax.sweeps import scoring
 from mlm_jax.sweeps import vectorized_runner
 from mlm_jax.tasks import population
 from mlm_jax.training import loop
@@ -44,6 +45,7 @@ def made(monkeypatch):
   acts = []
   monkeypatch.setattr(population, 'run', run)
   monkeypatch.setattr(planning, 'prepare_data', lambda runs, log: None)
+  monkeypatch.setattr(scoring, 'score', lambda *unused: True)
   return made, acts
 
 
@@ -108,11 +110,14 @@ def test_a_process_that_outlived_its_sweep_is_waited_for(made, tmp_path, monkeyp
   assert sum('rate=0.15_seed=1: a process that outlived' in line for line in said) == 1
 
 
-def test_a_signal_ends_the_sweep(made, tmp_path):
+def test_a_signal_ends_the_sweep(made, tmp_path, monkeypatch):
   made[1].append('stopped')
   plan = experiments.plan(tmp_path, _RUNS)
+  scored = []
+  monkeypatch.setattr(scoring, 'score', lambda *unused: scored.append(len(made[0])) or True)
   assert not vectorized_runner.run(plan, tmp_path, log=experiments.QUIET)
-  assert len(made[0]) == 1 and set(states(tmp_path).values()) == {'waiting'}
+  assert len(made[0]) == 1 and set(states(tmp_path).values()) == {'waiting'} and not scored
+  assert vectorized_runner.run(plan, tmp_path, log=experiments.QUIET) and scored == [3]
 
 
 def test_a_population_whose_runs_differ_in_no_number_is_refused(made, tmp_path):
