@@ -68,7 +68,7 @@ def open_model(
     UserError: no run there, no such step, or no intact checkpoint.
   """
   workdir = pathlib.Path(workdir)
-  config = workdir_lib.read_config(workdir)
+  config = config_lib.with_own_tokenizer(workdir_lib.read_config(workdir), workdir)
   # Of the first start: later ones were refused unless theirs were the same.
   fingerprints = (workdir_lib.read_environment(workdir) or [{}])[0]
   step, params, aux = checkpoint.read_model(workdir / 'checkpoints', step, log)
