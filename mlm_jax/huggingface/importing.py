@@ -158,8 +158,8 @@ def _config(family: str, ours: dict[str, Any]) -> Any:
     models.resolve(config.model)
     # As long as the position table allows; a shorter row is the user's choice.
     config.data.row_length = config.model.max_positions
-    # For data to come: the tokenizer that lies in the run, wherever that is (see config.load), which
-    # itself does to a text what the model has seen done to texts.
+    # For data to come: the tokenizer that lies in the run, wherever that is (see config.load). It
+    # does itself to a text what the model has seen done to texts.
     config.data.update(tokenizer=store.TOKENIZER, unicode='none')
     config.data.update(control_characters='keep', white_space='keep')
   config_lib.check(config)

@@ -193,7 +193,7 @@ def _modes(folder: pathlib.Path, settings: Mapping[str, Any]) -> tuple[str, ...]
   modes = [modes] if isinstance(modes, str) else modes
   unknown = {name for name in settings if name.startswith('pooling_mode_')} - set(_SWITCHES)
   if unknown or not isinstance(modes, list) or not set(modes) <= set(pooling.MODES):
-    raise _refusal(folder, f'the pooling {", ".join(unknown) or modes!r}')
+    raise _refusal(folder, f'the pooling {", ".join(sorted(unknown)) or modes!r}')
   return tuple(modes)
 
 
@@ -207,9 +207,7 @@ def _layer(folder: pathlib.Path, kind: str, place: pathlib.Path) -> pooling.Modu
     return pooling.Normalize()
   if kind not in ('Dense', 'LayerNorm'):
     raise _refusal(folder, f'{MODULES} names the module {kind}')
-  tensors = {
-    name: array.astype(np.float32) for name, array in folders.read_tensors(place).items()
-  }
+  tensors = {name: array.astype(np.float32) for name, array in folders.read_tensors(place).items()}
   try:
     if kind == 'LayerNorm':
       return pooling.LayerNorm(tensors['norm.weight'], tensors['norm.bias'])
@@ -236,7 +234,9 @@ def _dense(
   )
 
 
-def _check_widths(folder: pathlib.Path, width: int, layers: Sequence[pooling.Module | None]) -> None:
+def _check_widths(
+  folder: pathlib.Path, width: int, layers: Sequence[pooling.Module | None]
+) -> None:
   """Raises UserError where layers do not fit each other, or vectors of this width."""
   for layer in layers:
     shape = (width,)

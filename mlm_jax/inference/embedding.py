@@ -1,13 +1,14 @@
 """Vectors of texts, pooled from those of their tokens, and the tokens' own."""
 
+from collections.abc import Iterable
 from collections.abc import Sequence
 import dataclasses
 
 import jax.numpy as jnp
 import numpy as np
-import tokenizers
 
 from mlm_jax import config as config_lib
+from mlm_jax.data.tokenizers import json_documents
 from mlm_jax.inference import encoding
 from mlm_jax.inference import rows as rows_lib
 from mlm_jax.models import pooling as pooling_lib
@@ -37,19 +38,19 @@ class Embedder:
     prompt: str,
     too_long: str,
   ) -> np.ndarray:
-    """Returns float32 [layers, n, D], the vectors of n texts; arguments as what is checked below."""
+    """Returns float32 [layers, n, D] of n texts, from choices that have been checked."""
     parts = self._parts(texts, prompt, too_long)
     firsts = [first for each in parts for first in (self._first(prompt), *[0] * (len(each) - 1))]
     pooled_KRD = self.reader.pooled([row for each in parts for row in each], layers, modes, firsts)
     # Several rows of one text: their mean, weighted by their tokens.
-    owner_R = np.repeat(np.arange(len(parts)), [len(each) for each in parts])
+    begins_N = np.cumsum([0, *map(len, parts)])[:-1]
     tokens_R = np.array([len(row) for each in parts for row in each], np.float32)
-    share_R = tokens_R / np.bincount(owner_R, tokens_R, len(parts))[owner_R]
-    vectors_KND = np.zeros((len(layers), len(parts), pooled_KRD.shape[2]), np.float32)
-    np.add.at(vectors_KND, (slice(None), owner_R), pooled_KRD * share_R[:, None])
+    sums_KND = np.add.reduceat(pooled_KRD * tokens_R[:, None], begins_N, axis=1)
+    vectors_KND = sums_KND / np.add.reduceat(tokens_R, begins_N)[:, None]
+    x_ND = jnp.asarray(vectors_KND.reshape(-1, vectors_KND.shape[2]))
     for module in modules:
-      vectors_KND = np.asarray(module(jnp.asarray(vectors_KND)))
-    return vectors_KND
+      x_ND = module(x_ND)
+    return np.asarray(x_ND).reshape(len(layers), len(parts), x_ND.shape[1])
 
   def tokens(
     self, texts: Sequence[str], layers: tuple[int, ...], prompt: str, too_long: str
@@ -72,10 +73,7 @@ class Embedder:
     return [self.rows.windows(each) for each in self.rows.fit(contents, too_long, done)]
 
   def _contents(self, text: str) -> np.ndarray:
-    if self.way.lowercase:
-      # As the library does it: Python's lower() looks at the letters beside one.
-      text = tokenizers.normalizers.Lowercase().normalize_str(text)
-    return self.rows.contents(text)
+    return self.rows.contents(json_documents.lowercase(text) if self.way.lowercase else text)
 
   def _first(self, prompt: str) -> int:
     """Returns the first token of a row that counts."""
@@ -90,15 +88,14 @@ def choose_layers(layers: int | Sequence[int] | None, number: int) -> tuple[int,
   Raises:
     UserError: there are no such layers.
   """
-  asked = (number,) if layers is None else (layers,) if isinstance(layers, int) else tuple(layers)
-  for layer in asked:
-    if not isinstance(layer, int | np.integer) or not -number - 1 <= layer <= number:
-      raise config_lib.UserError(
-        f'layers = {layers!r}: must be whole numbers from {-number - 1} to {number}, 0 for what the '
-        'first layer is given'
-      )
-  if not asked:
-    raise config_lib.UserError('layers = (): name at least one')
+  asked = (number,) if layers is None else layers
+  asked = tuple(asked) if isinstance(asked, Iterable) else (asked,)
+  is_number = lambda layer: isinstance(layer, int | np.integer) and -number - 1 <= layer <= number
+  if not asked or not all(map(is_number, asked)):
+    raise config_lib.UserError(
+      f'layers = {layers!r}: must be one or more whole numbers from {-number - 1} to {number}, 0 '
+      'for what the first layer is given'
+    )
   return tuple(int(layer) % (number + 1) for layer in asked)
 
 

@@ -60,9 +60,7 @@ class Reader:
       # Without the rows that fill a batch up, and the columns that pad the vocabulary.
       yield self._numbers(np.asarray(log_BV)[: len(batch), :size])
 
-  def hidden(
-    self, rows: Iterable[np.ndarray], layers: tuple[int, ...]
-  ) -> Iterator[np.ndarray]:
+  def hidden(self, rows: Iterable[np.ndarray], layers: tuple[int, ...]) -> Iterator[np.ndarray]:
     """Yields float32 [layers, tokens, D] of each row; `layers` as for `_states`."""
     for batch in _batched(rows):
       tokens_BL, starts_BS, _ = self._arrays(batch)
@@ -145,8 +143,8 @@ def _states(
   included.
   """
   N = static[0].architecture.layers
-  encoded = _encode(static, params, tokens_BL, starts_BS, details=set(layers) != {N})
-  inner = {n: encoded.layers_NBLD[n - 1] for n in layers if 0 < n < N}
+  encoded: Any = _encode(static, params, tokens_BL, starts_BS, details=set(layers) != {N})
+  inner = {layer: encoded.layers_NBLD[layer - 1] for layer in layers if 0 < layer < N}
   states = {**inner, 0: encoded.embedded_BLD, N: encoded.hidden_BLD}
   return jnp.stack([states[layer] for layer in layers]).astype(jnp.float32)
 

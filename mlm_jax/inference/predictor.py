@@ -142,9 +142,14 @@ class Run:
     [contents] = self._rows.fit([contents], too_long, 'each mask is seen with what is around it')
     places = np.flatnonzero(contents == self.tokenizer.mask_id)
     if not len(places):
-      raise config_lib.UserError(f'no [MASK] in the text: {text[:60]!r}')
+      where = (
+        'the text'
+        if tokenizer_lib.MASK not in marked
+        else (f'the first {self._rows.length} tokens of the text')
+      )
+      raise config_lib.UserError(f'no [MASK] in {where}: {text[:60]!r}')
     # The row once for each of its masks: all the other masks stay hidden while one is filled.
-    rows = (self._rows.around(contents, place) for place in places)
+    rows = (self._rows.around(contents, int(place)) for place in places)
     return [
       [self._prediction(int(i), log_V[i]) for i in np.argsort(-log_V, kind='stable')[:top_k]]
       for log_NV in self._log_probabilities(rows)

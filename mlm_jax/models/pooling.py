@@ -1,11 +1,13 @@
-"""From the vectors of a text's tokens to one vector of the text, as sentence-transformers has it."""
+"""From the vectors of a text's tokens to one vector of it, as sentence-transformers has it."""
 
 from collections.abc import Sequence
 import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+Array = jax.Array | np.ndarray
 # What can be made of the tokens' vectors; those of several modes are put side by side.
 MODES = ('cls', 'max', 'mean', 'mean_sqrt_len_tokens', 'weightedmean', 'lasttoken')
 # By their names in PyTorch.
@@ -36,13 +38,13 @@ class LayerNorm:
     scale, bias: float32 [D].
   """
 
-  scale: jax.Array
-  bias: jax.Array
+  scale: Array
+  bias: Array
 
   def __call__(self, x_ND: jax.Array) -> jax.Array:
     centred_ND = x_ND - x_ND.mean(-1, keepdims=True)
     variance_N1 = jnp.square(centred_ND).mean(-1, keepdims=True)
-    return centred_ND / jnp.sqrt(variance_N1 + 1e-5) * self.scale + self.bias
+    return centred_ND / jnp.sqrt(variance_N1 + 1e-5) * self.scale[None] + self.bias[None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,15 +59,15 @@ class Dense:
     residual: float32 [in, out], through which it is added; None where the widths are equal.
   """
 
-  kernel: jax.Array
-  bias: jax.Array | None
+  kernel: Array
+  bias: Array | None
   activation: str
   is_residual: bool = False
-  residual: jax.Array | None = None
+  residual: Array | None = None
 
   def __call__(self, x_ND: jax.Array) -> jax.Array:
     y_ND = x_ND @ self.kernel
-    y_ND = ACTIVATIONS[self.activation](y_ND if self.bias is None else y_ND + self.bias)
+    y_ND = ACTIVATIONS[self.activation](y_ND if self.bias is None else y_ND + self.bias[None])
     if not self.is_residual:
       return y_ND
     return y_ND + (x_ND if self.residual is None else x_ND @ self.residual)
@@ -99,9 +101,7 @@ def pool(
     'max': lambda: jnp.where(inside_BL1, hidden_BLD, -jnp.inf).max(1),
     'mean': lambda: sum_BD / number_B1,
     'mean_sqrt_len_tokens': lambda: sum_BD / jnp.sqrt(number_B1),
-    'weightedmean': lambda: (
-      (hidden_BLD * weights_BL1).sum(1) / jnp.maximum(weights_BL1.sum(1), 1)
-    ),
+    'weightedmean': lambda: (hidden_BLD * weights_BL1).sum(1) / jnp.maximum(weights_BL1.sum(1), 1),
     'lasttoken': lambda: at(lengths_B - 1),
   }
   return jnp.concatenate([pooled[mode]() for mode in modes], axis=1)

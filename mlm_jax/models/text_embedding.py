@@ -81,7 +81,7 @@ def read(workdir: str | os.PathLike) -> TextEmbedding | None:
     return None
   try:
     settings = json.loads((folder / _SETTINGS).read_bytes())
-    with np.load(folder / _ARRAYS) as arrays:
+    with np.load(io.BytesIO((folder / _ARRAYS).read_bytes())) as arrays:
       modules = [_module(number, each, arrays) for number, each in enumerate(settings['modules'])]
     return TextEmbedding(
       **settings | {'modes': tuple(settings['modes']), 'modules': tuple(modules)}

@@ -169,8 +169,8 @@ def problem(
     prepared: the data of each stage.
     mesh: see `sharding`.
     log: takes lines of text.
-    is_begun: whether there are checkpoints: the run in config.init_from, which may be gone by now,
-      is then read only where none of them is intact.
+    is_begun: whether the run has checkpoints, from which alone it goes on: the one in
+      config.init_from may be gone by now.
 
   Raises:
     UserError: batches that the data cannot fill, or a run in config.init_from that does not fit.
@@ -183,8 +183,7 @@ def problem(
   objective: Any = made[0].objective  # by its type, a Stage has any task's objective
   last = stages[-1][1]
   held_out = _held_out(last, prepared[-1], mesh)
-  start = functools.partial(_init_params, config, objective, prepared[0].tokenizer, log)
-  given = None if is_begun else start()  # now, since it may refuse
+  given = None if is_begun else _init_params(config, objective, prepared[0].tokenizer, log)
   return problem_lib.Problem(
     stages=made,
     init=_init(config.model, objective),
@@ -194,7 +193,7 @@ def problem(
     ),
     fingerprints=_fingerprints(prepared),
     aux=made[0].hparams.learned,
-    init_params=lambda: start() if given is None else given,
+    init_params=given,
     final_reports={slices.FILE: held_out.slices},
     # Perplexity from the mean loss: a mean of perplexities would be another number.
     means=lambda sums: heldout.with_perplexity(metrics.means(sums)),
@@ -330,8 +329,8 @@ def _init_params(
   objective: objectives.Objective,
   tokenizer: tokenizer_lib.Tokenizer,
   log: Log,
-) -> dict[str, jax.Array]:
-  """Returns {path: array} of what the run in config.init_from gives, {} without one.
+) -> dict[str, jax.Array] | None:
+  """Returns {path: array} of what the run in config.init_from gives, None without one.
 
   Of the same objective that is all; of another one it is the encoder, and the heads are new.
 
@@ -340,7 +339,7 @@ def _init_params(
   """
   place = config.init_from
   if not place:
-    return {}
+    return None
   model = saved.open_model(place)
   # With other ids the embeddings would be those of other pieces, and no shape would tell.
   if model.fingerprints.get('tokenizer') != tokenizer.sha256:

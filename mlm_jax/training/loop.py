@@ -117,9 +117,9 @@ def start(
   step, run_state = record.restore(run_log.RunState(compiled.state, compiled.metrics, losses_M))
   if run_state is None:
     state = compiled.init(rng.named(rng.root_key(config.seed), 'init'))
-    if given := problem.init_params():
+    if problem.init_params is not None:
       leaves = [
-        jax.device_put(given.get(path, leaf), leaf.sharding)
+        jax.device_put(problem.init_params.get(path, leaf), leaf.sharding)
         for path, leaf in trees.paths(state.params).items()
       ]
       params = jax.tree.unflatten(jax.tree.structure(state.params), leaves)

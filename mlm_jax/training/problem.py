@@ -114,8 +114,8 @@ class Problem:
     ranking: which evaluation ranks the checkpoints.
     fingerprints: {name: text} that must be the same whenever the run is resumed.
     aux: pytree of what is learned besides the parameters, as before the first step.
-    init_params: () -> {path: array} to start from in place of what `init` gives there, see
-      core/trees.py; called where there is no checkpoint to go on from.
+    init_params: {path: array} to start from in place of what `init` gives there, see
+      core/trees.py; None for nothing.
     final_reports: {file name: (params, aux) -> what the JSON file in the run's folder holds},
       written when the run has ended.
     stop_rule: (lines of evaluations.jsonl so far) -> why the run ends here, '' to continue. It
@@ -136,7 +136,7 @@ class Problem:
   # The four fields above are enough to train; a task may leave out what follows.
   fingerprints: dict[str, str] = dataclasses.field(default_factory=dict)
   aux: PyTree = dataclasses.field(default_factory=dict)
-  init_params: Callable[[], dict[str, jax.Array]] = dict
+  init_params: dict[str, jax.Array] | None = None
   final_reports: Mapping[str, Callable] = dataclasses.field(default_factory=dict)
   stop_rule: Callable[[list[dict]], str] = lambda evaluations: ''
   means: Callable[[Sums], dict[str, float]] = metrics.means

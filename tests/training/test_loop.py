@@ -279,7 +279,7 @@ def test_a_stage_may_have_a_peak_of_its_own(tmp_path):
 def test_parameters_given_replace_those_of_init(tmp_path):
   given = {'linear/kernel': np.full(toy.WIDTH, 7.0, np.float32)}
   config = toy.config(total_steps=2, evaluation__every=1, checkpoint__log_spaced=True)
-  toy.train(config, tmp_path / 'run', init_params=lambda: given)
+  toy.train(config, tmp_path / 'run', init_params=given)
   _, params, _ = checkpoint.read_model(tmp_path / 'run' / 'checkpoints', 0)
   assert params['linear']['kernel'].tolist() == [7.0] * toy.WIDTH and params['linear']['bias'] == 0
 
