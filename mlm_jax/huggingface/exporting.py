@@ -69,12 +69,8 @@ def run(
   with folders.made(folder, '--to') as partial:
     trained = saved.open_model(workdir, step)
     tokenizer, objective = restored.restore(trained)
-    own = text_embedding.read(workdir)
-    # sentence-transformers has no use for a head, but what came with one goes back with it.
-    if sentences and not (own and origin.is_in(workdir)):
-      part = part or 'encoder'
+    part, sentences = _asked(workdir, part, sentences)
     _check(trained.config, part, sentences)
-    sentences = part in ('', 'encoder') and (sentences or own is not None)
     model, params = _part(trained, tokenizer, objective, part)
     tensors = _tensors(model, params, part, tokenizer.pad_id)
     config = (json.dumps(_config(model, part, tokenizer), indent=2) + '\n').encode()
@@ -96,16 +92,30 @@ def run(
     (partial / folders.CONFIG).write_bytes(config)
     tokenizers.write_folder(tokenizer, partial, model.max_positions, model.types)
     if sentences:
-      # No longer than the rows that the model was trained on, as where the run itself embeds.
-      most = config_lib.final_stage(trained.config).data.row_length
-      embedding = own or text_embedding.TextEmbedding()
-      sentence_transformers.write(partial, embedding, model.width, most)
+      _write_sentences(partial, trained, model.width)
     # A folder that was imported may name another class than ours would, such as XLM-RoBERTa.
     theirs = json.loads(config)
     name = theirs.get('architectures', [_class(model.family, part)])[0]
     text = card.text(trained, tokenizer, name, theirs['model_type'], sentences, facts)
     (partial / 'README.md').write_text(text, encoding='utf-8')
   log(f'{folder}: {name}, {sum(x.size for x in tensors.values()):,} parameters')
+
+
+def _asked(workdir: pathlib.Path, part: str, sentences: bool) -> tuple[str, bool]:
+  """Returns (part, whether it is for sentence-transformers), with what is not said filled in."""
+  own = (workdir / text_embedding.FOLDER).is_dir()
+  # The library has no use for a head, but what came with one goes back with it.
+  if sentences and not (own and origin.is_in(workdir)):
+    part = part or 'encoder'
+  return part, sentences or own and part in ('', 'encoder')
+
+
+def _write_sentences(folder: pathlib.Path, trained: saved.SavedModel, width: int) -> None:
+  """Writes by what sentence-transformers embeds as the run does."""
+  embedding = text_embedding.read(trained.workdir) or text_embedding.TextEmbedding()
+  # No longer than the rows that the model was trained on.
+  most = config_lib.final_stage(trained.config).data.row_length
+  sentence_transformers.write(folder, embedding, width, most)
 
 
 def _check(config: Any, part: str, sentences: bool) -> None:
