@@ -11,6 +11,8 @@ _FAMILIES = pathlib.Path(__file__).parents[1] / 'models' / 'families'
 # As models/layers.py has them.
 _ACTIVATIONS = ('gelu', 'gelu_tanh', 'relu', 'silu', 'tanh')
 
+# What `data.tokenizer` trains; any other text is the path of a file.
+TOKENIZERS = ('unigram', 'bpe', 'word', 'wordpiece', 'byte_bpe')
 # The allowed texts. An optimizer and so on is added here and where it is made.
 CHOICES: dict[str, tuple[str, ...]] = {
   'data.document': ('file', 'lines', 'blocks', 'regex'),

@@ -23,11 +23,13 @@ from mlm_jax.huggingface import folders
 from mlm_jax.huggingface import kinds
 from mlm_jax.huggingface import names
 from mlm_jax.huggingface import origin
+from mlm_jax.huggingface import sentence_transformers
 from mlm_jax.huggingface import settings
 from mlm_jax.huggingface import tokenizers
 from mlm_jax.huggingface import weights
 from mlm_jax.huggingface.kind import Kind
 from mlm_jax.huggingface.weights import Header
+from mlm_jax.models import text_embedding
 from mlm_jax.training import checkpoint
 from mlm_jax.training import workdir as workdir_lib
 
@@ -50,6 +52,8 @@ class Imported:
     tokenizer: data.tokenizers.base.Tokenizer.
     placed, rest: see origin.write.
     left_out: names of those in `rest` that belong to heads of other tasks.
+    embedding: how sentence-transformers makes a vector of a text with it; None where the folder
+      does not say so.
   """
 
   config: Any
@@ -58,6 +62,7 @@ class Imported:
   placed: dict[str, tuple[str, str]]
   rest: dict[str, np.ndarray]
   left_out: list[str]
+  embedding: text_embedding.TextEmbedding | None
 
 
 def run(
@@ -75,12 +80,9 @@ def run(
   """
   workdir = pathlib.Path(workdir)
   with folders.made(workdir, '--workdir') as partial:  # before the work: it may refuse
-    folder = folders.find(place, log)
-    found = read(folder)
+    place = folders.find(place, log)
+    folder, found = sentence_transformers.transformer(place), read(place)
     config, params = found.config, found.params
-    with config.unlocked():  # for data to come
-      # The run is adapted with the tokenizer that it came with.
-      config.data.tokenizer = str((workdir / store.TOKENIZER).absolute())
     if found.left_out:
       log(
         f'left out, since they are heads of other tasks ({len(found.left_out)}): '
@@ -113,6 +115,8 @@ def _write(found: Imported, theirs: bytes, params: dict[str, Any], workdir: path
   workdir_lib.record_environment(workdir, {'tokenizer': found.tokenizer.sha256})
   workdir_lib.write_config(workdir, found.config)
   origin.write(workdir, theirs, found.placed, found.rest)
+  if found.embedding:
+    text_embedding.write(workdir, found.embedding)
   saved = checkpoint.Checkpoints(workdir / 'checkpoints', found.config.checkpoint)
   # Step 0: nothing has been trained here yet.
   saved.save(0, {'params': jax.tree.map(jnp.asarray, params)})
@@ -126,9 +130,11 @@ def read(folder: pathlib.Path) -> Imported:
     UserError: a model or variant that is not supported; tensors that are missing, unexpected
       or of another shape; a tokenizer that does not fit; see also `folders` and `weights`.
   """
+  place, folder = folder, sentence_transformers.transformer(folder)
   folders.check_links(folder)
   theirs = folders.read_config(folder)
   config = _config(*settings.to_ours(theirs))
+  embedding = sentence_transformers.read(place, config.model.max_positions, config.model.width)
   headers = weights.headers(folder)
   tokenizer = tokenizer_lib.make(tokenizers.from_folder(folder), str(folder))
   # The other way round is common: tables are padded for the hardware.
@@ -154,7 +160,7 @@ def read(folder: pathlib.Path) -> Imported:
   )
   placed = {was: (name, str(tensors[was].dtype)) for was, name in now.items() if name in shapes}
   rest = {was: array for was, array in tensors.items() if was not in placed}
-  return Imported(config, params, tokenizer, placed, rest, left_out)
+  return Imported(config, params, tokenizer, placed, rest, left_out, embedding)
 
 
 def _config(family: str, ours: dict[str, Any]) -> Any:
@@ -171,6 +177,10 @@ def _config(family: str, ours: dict[str, Any]) -> Any:
     models.resolve(config.model)
     # As long as the position table allows; a shorter row is the user's choice.
     config.data.row_length = config.model.max_positions
+    # For data to come: the tokenizer that lies in the run, wherever that is (see config.load). It
+    # does itself to a text what the model has seen done to texts.
+    config.data.update(tokenizer=store.TOKENIZER, unicode='none')
+    config.data.update(control_characters='keep', white_space='keep')
   config_lib.check(config)
   return config
 

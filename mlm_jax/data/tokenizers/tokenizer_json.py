@@ -130,29 +130,26 @@ class Json(base.Tokenizer):
     return begins
 
   def encode_with_masks(self, text: str) -> list[int]:
-    library, puts_space = self._with_masks
-    begins_bare = text and not text.startswith((' ', MASK))
-    return library.encode(' ' + text if puts_space and begins_bare else text).ids
+    return self._with_masks.encode(text).ids
 
   @functools.cached_property
   def _with_masks(self):
-    """(The library that finds [MASK] in a text, whether the text is to be given a space before it).
-
-    The library by itself would put one after each mask too.
-    """
+    """The library that finds [MASK] in a text, and does beside it what the file says."""
     document = _bare(self.model)
-    # So the library is told not to put spaces, and `encode_with_masks` puts the first one itself.
-    outermost = document['pre_tokenizer'] or {}
-    puts_space = outermost.get('type') in ('Metaspace', 'ByteLevel') and _puts_space(document)
-    if puts_space:
-      outermost.pop('add_prefix_space', None)
-      is_metaspace = outermost['type'] == 'Metaspace'
-      outermost |= {'prepend_scheme': 'never'} if is_metaspace else {'add_prefix_space': False}
-    tokens = [each for each in document['added_tokens'] if each['content'] != self._mask]
-    tokens.append(json_documents.added_token(self._mask, self.mask_id, lstrip=True))
-    document['added_tokens'] = sorted(tokens, key=lambda each: each['id'])
+    # A mask that the file does not list among its added tokens would not be found.
+    if self._mask not in [each['content'] for each in document['added_tokens']]:
+      document['added_tokens'].append(json_documents.added_token(self._mask, self.mask_id))
+      document['added_tokens'].sort(key=lambda each: each['id'])
     names = _hidden(self._others) | {self._mask: MASK}
-    return _library(_renamed(document, names), 'the tokenizer'), puts_space
+    return _library(_renamed(document, names), 'the tokenizer')
+
+  def text_of(self, i: int) -> str:
+    return self._plain.decode([i], skip_special_tokens=False)
+
+  @functools.cached_property
+  def _plain(self):
+    """The library with the file as it is."""
+    return _library(self.model, 'the tokenizer')
 
 
 def _library(model, name):
