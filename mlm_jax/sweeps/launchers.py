@@ -212,7 +212,8 @@ def _train(folder: str, cwd: str, environment: dict[str, str]) -> int:
   with open(output(folder), 'a') as log:
     # Also the sign that the task has started: see _Task.started.
     print(f'node {ray.get_runtime_context().get_node_id()}', file=log)
-  # In a process of its own: Ray's worker is not to import JAX, and a run may crash it.
+  # In a process of its own: Ray's worker is not to import JAX, and a run may crash it. Where the
+  # sweep is killed, Ray ends the worker, and may kill its processes before they have saved.
   process = _popen(folder, cwd=cwd, env={**os.environ, **environment})
   try:
     while process.poll() is None:

@@ -60,7 +60,7 @@ def score(
   todo, done = [each for each in finished(plan, workdir) if each.left], True
   for number, each in enumerate(todo, 1):
     name = each.run.name
-    log(f'scores run {number} of {len(todo)}, {name}, under {", ".join(each.left)}')
+    log(f'scores run {number} of {len(todo)} under {len(each.left)} more of the policies: {name}')
     try:
       _score(layout.run_folder(workdir, each.run), each, log)
     except config_lib.UserError as error:

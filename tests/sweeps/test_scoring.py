@@ -56,7 +56,7 @@ def test_finished_runs_are_scored_under_the_policies_of_all_arms(sweep):
   lines = []
   assert scoring.score(plan, folder, lines.append)
   assert lines == [
-    f'scores run {n} of 3, {name}, under unit=token, unit=word'
+    f'scores run {n} of 3 under 2 more of the policies: {name}'
     for n, name in enumerate(_NAMES[:3], 1)
   ]
   # One model under the same masks, whichever arm and seed it is called.
