@@ -94,10 +94,7 @@ def run(
       _write_sentences(partial, trained, model.width)
     # A folder that was imported may name another class than ours would, such as XLM-RoBERTa.
     theirs = json.loads(config)
-    name = _class(model.family, part)
-    match theirs.get('architectures'):
-      case [str() as said, *_]:
-        name = said
+    name = _said(theirs) or _class(model.family, part)
     text = card.text(trained, tokenizer, name, theirs['model_type'], sentences, facts)
     (partial / 'README.md').write_text(text, encoding='utf-8')
   log(f'{folder}: {name}, {sum(x.size for x in tensors.values()):,} parameters')
@@ -219,6 +216,14 @@ def _moved(table: np.ndarray, model: Any, pad_id: int) -> np.ndarray:
 def _class(family: str, part: str) -> str:
   """Returns the name of the class in `transformers`."""
   return kinds.of_family(family)[1].masked.replace('ForMaskedLM', _CLASSES[part])
+
+
+def _said(theirs: dict[str, Any]) -> str:
+  """Returns the class that a config.json names, '' where it names none."""
+  match theirs.get('architectures'):
+    case [str() as name, *_]:
+      return config_lib.one_line(name)
+  return ''
 
 
 def _config(model: Any, part: str, tokenizer: Any) -> dict[str, Any]:

@@ -1,11 +1,9 @@
 """A folder of the Hugging Face ecosystem becomes a run."""
 
 from collections.abc import Callable
-from collections.abc import Mapping
 import dataclasses
 import os
 import pathlib
-import re
 from typing import Any
 
 import jax
@@ -18,28 +16,17 @@ from mlm_jax.core import rng
 from mlm_jax.core import trees
 from mlm_jax.data import store
 from mlm_jax.data import tokenizers as tokenizer_lib
-from mlm_jax.huggingface import aliases
+from mlm_jax.huggingface import fitting
 from mlm_jax.huggingface import folders
 from mlm_jax.huggingface import kinds
-from mlm_jax.huggingface import names
 from mlm_jax.huggingface import origin
 from mlm_jax.huggingface import sentence_transformers
 from mlm_jax.huggingface import settings
 from mlm_jax.huggingface import tokenizers
 from mlm_jax.huggingface import weights
-from mlm_jax.huggingface.kind import Kind
-from mlm_jax.huggingface.weights import Header
 from mlm_jax.models import text_embedding
 from mlm_jax.training import checkpoint
 from mlm_jax.training import workdir as workdir_lib
-
-# Quantised weights would need their scales, which have no place in a run.
-_DTYPES = ('float32', 'float16', 'bfloat16')
-# Tensors of the encoder that may be there and have no place in a run: poolers and buffers.
-_BESIDE = re.compile(
-  r'(\w+\.)?pooler\..*|deberta\.embeddings\.position_embeddings\.weight'
-  r'|.*\.(position_ids|token_type_ids)|.*rotary_emb\..*inv_freq'
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +38,7 @@ class Imported:
     params: our tree of parameters; without `head` where the folder has none.
     tokenizer: data.tokenizers.base.Tokenizer.
     placed, rest: see origin.write.
-    left_out: names of those in `rest` that belong to heads of other tasks.
+    left_out: names of those in `rest` that are of no use here, such as heads of other tasks.
     embedding: how sentence-transformers makes a vector of a text with it; None where the folder
       does not say so.
   """
@@ -85,7 +72,7 @@ def run(
     config, params = found.config, found.params
     if found.left_out:
       log(
-        f'left out, since they are heads of other tasks ({len(found.left_out)}): '
+        f'left out, since no masked-language model uses them ({len(found.left_out)}): '
         f'{weights.listed(found.left_out)}'
       )
     if 'head' not in params:
@@ -146,21 +133,17 @@ def read(folder: pathlib.Path) -> Imported:
   # Padding of the tokenizer is outside of every document, so it needs no rule.
   if config.model.uncounted_id == tokenizer.pad_id:
     config.model.uncounted_id = -1
-  of = kinds.of_config(theirs)
-  copies = _copies(config.model, of, headers)
-  now = aliases.current(headers, of.prefix, copies)
-  rules, shapes, left_out = _fitted(folder, config.model, of, headers, now)
+  fitted = fitting.fit(folder, config.model, kinds.of_config(theirs), headers)
   # Nothing large was allocated so far; all that is read now has its place, or goes back as it came.
   tensors = weights.read(headers)
-  named = _named(folder, tensors, now)
-  params = names.to_ours(
-    rules,
-    {name: named[name].astype(np.float32) for name in shapes},
-    models.make(config.model, config.model.vocab_size).architecture,
-  )
-  placed = {was: (name, str(tensors[was].dtype)) for was, name in now.items() if name in shapes}
+  params = fitting.params(folder, fitted, tensors)
+  placed = {
+    was: (name, str(tensors[was].dtype))
+    for was, name in fitted.now.items()
+    if name in fitted.shapes
+  }
   rest = {was: array for was, array in tensors.items() if was not in placed}
-  return Imported(config, params, tokenizer, placed, rest, left_out, embedding)
+  return Imported(config, params, tokenizer, placed, rest, fitted.left_out, embedding)
 
 
 def _config(family: str, ours: dict[str, Any]) -> Any:
@@ -183,113 +166,3 @@ def _config(family: str, ours: dict[str, Any]) -> Any:
     config.data.update(control_characters='keep', white_space='keep')
   config_lib.check(config)
   return config
-
-
-def _copies(model: Any, of: Kind, headers: Mapping[str, Header]) -> dict[str, str]:
-  """Returns {name there: name of the tensor it is a copy of}, of the head's last layer.
-
-  Sets model.tied_head to False where the folder has a table that is no copy of the tokens', as
-  `transformers` does then, whatever config.json says.
-  """
-  architecture = models.make(model, model.vocab_size).architecture
-  theirs = {rule.ours[0]: rule.theirs for rule in of.rules(architecture) if not rule.is_copy}
-  tokens, biases = theirs['embeddings/token/embedding'], theirs['head/bias']
-  table, second = f'{of.decoder}.weight', f'{of.decoder}.bias'
-  # An encoder that was saved by itself has no prefix, but then it has no head either.
-  model.tied_head = model.tied_head and _are_equal(headers, tokens, table)
-  copies = {table: tokens} if model.tied_head else {}
-  if second in headers and second != biases:
-    # Biases of that layer are what the classes add; those under the first name may be unused.
-    copies |= {second: biases}
-    if not _are_equal(headers, biases, second):
-      copies |= {biases: f'{biases} (unused)'}
-  return copies
-
-
-def _are_equal(headers: Mapping[str, Header], one: str, other: str) -> bool:
-  """Whether two tensors are equal, or one of them is not there, or of another shape."""
-  if one not in headers or other not in headers or headers[one].shape != headers[other].shape:
-    return True
-  if not headers[one].is_readable or not headers[other].is_readable:
-    return True  # what cannot be read is refused later, by name
-  arrays = weights.read({name: headers[name] for name in (one, other)})
-  return np.array_equal(arrays[one], arrays[other])
-
-
-def _fitted(
-  folder: pathlib.Path, model: Any, of: Kind, headers: Mapping[str, Header], now: Mapping[str, str]
-) -> tuple[list[names.Rule], dict[str, tuple[int, ...]], list[str]]:
-  """Returns (Rules of what the folder has, {name of today: shape}, names that are left out).
-
-  Raises:
-    UserError: tensors that do not fit.
-  """
-  made = models.make(model, model.vocab_size)
-  named = {name: headers[was] for was, name in now.items()}
-  rules = _required(of.rules(made.architecture), named)
-  # Shapes are known before any parameter is made, so a wrong folder is refused at once.
-  shapes = names.shapes(rules, jax.eval_shape(made.init, rng.root_key(0)), made.architecture)
-  beside = [was for was, name in now.items() if name not in shapes and not _BESIDE.fullmatch(name)]
-  # What is under the encoder's name is part of what it computes; what is beside it is a head.
-  in_encoder = lambda was: now[was].startswith(f'{of.prefix}.')
-  _check(folder, headers, named, shapes, list(filter(in_encoder, beside)))
-  return rules, shapes, [was for was in beside if not in_encoder(was)]
-
-
-def _named(
-  folder: pathlib.Path, tensors: dict[str, np.ndarray], now: dict[str, str]
-) -> dict[str, np.ndarray]:
-  """Returns {name of today: array}; UserError where two tensors that are one there differ."""
-  # Tensors under today's name come first: others of that name are compared with them.
-  named = {name: tensors[was] for was, name in now.items() if was == name}
-  for was, name in now.items():
-    # Copies are fine as long as they are copies.
-    first = named.setdefault(name, tensors[was])
-    if first is not tensors[was] and not np.array_equal(first, tensors[was]):
-      raise config_lib.UserError(
-        f'{folder}: {was} is not a copy of {name}, whose other name it is; keep one of the two'
-      )
-  return named
-
-
-def _required(rules: list[names.Rule], named: Mapping[str, Header]) -> list[names.Rule]:
-  """Returns the rules of what the folder must have: a head only where it has part of one."""
-  of_head = {rule.ours[0]: rule.theirs for rule in rules if rule.is_of_head and not rule.is_copy}
-  has_part = any(name in named for name in of_head.values())
-  # ModernBERT's classifiers share names with its masked head, all but those of each token.
-  is_classifier = any(name.startswith('classifier.') for name in named)
-  has_head = of_head['head/bias'] in named or (has_part and not is_classifier)
-  return rules if has_head else [rule for rule in rules if not rule.is_of_head]
-
-
-def _check(
-  folder: pathlib.Path,
-  headers: Mapping[str, Header],
-  named: Mapping[str, Header],
-  shapes: Mapping[str, tuple[int, ...]],
-  unexpected: list[str],
-) -> None:
-  """Raises UserError that lists tensors that are missing, unexpected, or of another form."""
-  unreadable = [
-    f'{name} {header.dtype}' for name, header in headers.items() if not header.is_readable
-  ]
-  faults = {
-    'missing tensors': [name for name in shapes if name not in named],
-    'unexpected tensors': unexpected,
-    'tensors of another shape than config.json says': [
-      f'{name} {list(named[name].shape)}, not {list(shape)}'
-      for name, shape in shapes.items()
-      if name in named and named[name].shape != shape
-    ],
-    f'tensors of a type that is not {" or ".join(_DTYPES)}': unreadable
-    + [
-      f'{name} {named[name].dtype}'
-      for name in shapes
-      if name in named and named[name].is_readable and named[name].dtype not in _DTYPES
-    ],
-  }
-  problems = [
-    f'{what} ({len(each)}): {weights.listed(each)}' for what, each in faults.items() if each
-  ]
-  if problems:
-    raise config_lib.UserError(f'{folder}: ' + '; '.join(problems))

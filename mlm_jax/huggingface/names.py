@@ -130,10 +130,12 @@ def _at(tree: Any, path: str) -> Any:
 
 
 def same(theirs: str, ours: str) -> Rule:
+  """Returns the Rule of an array that is alike in both."""
   return Rule(theirs, (ours,), lambda x: [x], lambda arrays: arrays[0])
 
 
 def transposed(theirs: str, ours: str) -> Rule:
+  """Returns the Rule of a linear layer's weights."""
   # PyTorch's Linear keeps [out, in], Flax's Dense [in, out].
   return Rule(theirs, (ours,), lambda x: [x.T], lambda arrays: arrays[0].T)
 
@@ -147,18 +149,21 @@ def padded(theirs: str, ours: str, architecture: Architecture) -> Rule:
 
 
 def dense(theirs: str, ours: str, bias: bool = True) -> list[Rule]:
+  """A linear layer."""
   return [transposed(f'{theirs}.weight', f'{ours}/kernel')] + [
     same(f'{theirs}.bias', f'{ours}/bias')
   ] * bias
 
 
 def norm(theirs: str, ours: str, bias: bool = True) -> list[Rule]:
+  """A layer norm."""
   return [same(f'{theirs}.weight', f'{ours}/scale')] + [
     same(f'{theirs}.bias', f'{ours}/bias')
   ] * bias
 
 
 def table(theirs: str, ours: str) -> list[Rule]:
+  """A table of embeddings."""
   return [same(f'{theirs}.weight', f'{ours}/embedding')]
 
 
@@ -184,6 +189,7 @@ def after_attention(layer: str) -> list[Rule]:
 
 
 def post_norm_layers(prefix: str) -> list[Rule]:
+  """The blocks of BERT."""
   layer = f'{prefix}.encoder.layer.{{n}}'
   return [
     rule

@@ -3,9 +3,12 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
 from mlm_jax import config as config_lib
+from mlm_jax import models
+from mlm_jax.huggingface import importing
 from mlm_jax.huggingface import kinds
 from mlm_jax.huggingface import settings
 from tests.huggingface import builders
@@ -90,10 +93,46 @@ def test_sizes_that_fit_no_memory_are_refused_by_the_shapes_of_the_tensors(tmp_p
 
   for case in CASES:
     numbers = kinds.known()[case.replace('_', '-')].numbers
-    wide = ('width', 'heads', 'feed_forward', 'embedding_width')
+    wide = ('layers', 'width', 'heads', 'feed_forward', 'embedding_width')
     most = {numbers[each].name: int(numbers[each].most) for each in wide if each in numbers}
     if case == 'deberta_v2':
       most['position_buckets'] = -1
+    if case == 'modernbert':
+      most['layer_types'] = None
     builders.write_published(tmp_path / case, case, **most)
     said = test_importing.refusal(tmp_path / case, tmp_path)
     assert 'of another shape than config.json says' in said
+
+
+def anything(random, depth=0):
+  """Returns a value as JSON may have it."""
+  kinds_of = (
+    lambda: None,
+    lambda: bool(random.integers(2)),
+    lambda: int(random.integers(-3, 70)),
+    lambda: int(random.integers(1, 10)) * 10 ** int(random.integers(0, 40)),
+    lambda: float(random.normal() * 10.0 ** int(random.integers(-30, 30))),
+    lambda: random.choice(
+      ['', 'gelu', 'relu', 'c2p|p2c', 'layer_norm', '0', 'é\n', '$x$', 'absolute']
+    ),
+    lambda: [anything(random, depth + 1) for _ in range(random.integers(0, 4))],
+    lambda: {'rope_theta': anything(random, depth + 1), 'full_attention': {}},
+  )
+  return kinds_of[random.integers(len(kinds_of) - (2 if depth > 2 else 0))]()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('case', sorted(builders.PUBLISHED))
+def test_a_config_of_anything_is_a_config_here_or_an_error_of_one_line(case):
+  random, published, taken = np.random.default_rng(0), builders.PUBLISHED[case]['config'], 0
+  names = sorted({*published, 'tie_word_embeddings', 'rope_scaling', 'position_embedding_type'})
+  for _ in range(500):
+    changed = random.choice(names, random.integers(1, 3), replace=False)
+    said = published | {str(name): anything(random) for name in changed}
+    try:
+      config = importing._config(*settings.to_ours(json.loads(json.dumps(said))))
+      models.make(config.model, config.model.vocab_size)
+      taken += 1
+    except config_lib.UserError as error:
+      assert len(str(error).splitlines()) == 1 and str(error).isprintable()
+  assert taken > 20

@@ -68,10 +68,9 @@ def _period(theirs: dict[str, Any]) -> int:
 def _theta(theirs: dict[str, Any], kind: str, old: str, default: float) -> float:
   """Returns the base of the wavelengths of a kind of layer."""
   # Newer files have a group of rotary parameters for each kind of layer, older ones two numbers.
-  groups = theirs.get('rope_parameters')
-  groups = {} if groups is None else groups
-  group = groups.get(kind) if isinstance(groups, dict) else None
-  group = {} if isinstance(groups, dict) and group is None else group
+  groups: Any = {} if theirs.get('rope_parameters') is None else theirs['rope_parameters']
+  group = groups.get(kind) if isinstance(groups, dict) else groups
+  group = {} if group is None else group
   if not isinstance(group, dict):
     values.refuse(theirs, 'rope_parameters', f'an object with {_GLOBAL} and {_LOCAL}')
   plain = {'rope_type': ('default',), 'partial_rotary_factor': (1, None)}
