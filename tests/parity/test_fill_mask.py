@@ -1,9 +1,11 @@
 """What `fill` predicts, against the pipeline 'fill-mask' of `transformers` on the same folder."""
 
+import io
 import json
 import shutil
 
 import pytest
+import sentencepiece
 from tokenizers import implementations
 import torch
 import transformers
@@ -20,8 +22,7 @@ from tests.data.tokenizers.test_tokenizer_json import MASKED
 from tests.data.tokenizers.test_tokenizer_json import NAMES
 from tests.data.tokenizers.test_tokenizer_json import OURS
 from tests.data.tokenizers.test_tokenizer_json import SPECIAL
-from tests.huggingface.test_tokenizers import TEXTS
-from tests.huggingface.test_tokenizers import spm
+from tests.data.tokenizers.test_tokenizer_json import TEXTS
 from tests.parity.test_interop import QUIET
 
 pytestmark = pytest.mark.parity
@@ -79,7 +80,18 @@ def mask_token(**settings):
 
 
 def deberta(folder):
-  (folder / 'spm.model').write_bytes(spm(normalization_rule_name='identity'))
+  out = io.BytesIO()
+  pieces = dict(pad='[PAD]', bos='[CLS]', eos='[SEP]', unk='[UNK]')
+  sentencepiece.SentencePieceTrainer.train(
+    sentence_iterator=iter(TEXTS),
+    model_writer=out,
+    vocab_size=400,
+    normalization_rule_name='identity',
+    minloglevel=2,
+    **{f'{role}_id': i for i, role in enumerate(pieces)},
+    **{f'{role}_piece': piece for role, piece in pieces.items()},
+  )
+  (folder / 'spm.model').write_bytes(out.getvalue())
   (folder / 'tokenizer_config.json').write_text('{"do_lower_case": false, "vocab_type": "spm"}')
   write_model(folder, 'DebertaV2', 401, 0)
 
