@@ -8,13 +8,11 @@ from typing import Any
 
 from mlm_jax import config
 from mlm_jax.data.corpus import clean
-from mlm_jax.data.corpus import files
 from mlm_jax.data.corpus import split
+from mlm_jax.data.corpus import streams
 from mlm_jax.data.corpus.formats import arrow
 
-_HEAD = 1 << 16  # bytes by which a file is judged to be text or not
-_COLUMNS = re.compile(r'\.(parquet|arrow)(\.(gz|xz|zst))?$', re.IGNORECASE)
-_JSON = re.compile(r'\.(jsonl|ndjson|json)(\.(gz|xz|zst))?$', re.IGNORECASE)
+_JSON = re.compile(r'\.(jsonl|ndjson|json)$', re.IGNORECASE)
 
 
 def documents(
@@ -23,7 +21,7 @@ def documents(
   """Yields each document of a file, not yet cleaned.
 
   A .parquet or .arrow file gives the texts of one column, .jsonl or .ndjson those of one
-  field, any other its whole text. Columns that are compressed or in an archive are skipped.
+  field, any other its whole text; compressed and in archives likewise, see `streams`.
 
   Args:
     path: of the file.
@@ -35,16 +33,16 @@ def documents(
   Raises:
     UserError: the file cannot be read or is damaged, or has no such column or field.
   """
-  # By its own name only: Parquet has its index at the end, so that it cannot be read as a stream.
-  read = arrow.reader(path)
-  if read:
-    yield from cut(read(path, field), data, counts, skipped)
+  if read := arrow.reader(path, streams.beginning(path)):
+    yield from cut(read(path, field, path), data, counts, skipped)
     return
-  for name, chunks in files.texts(path, skipped):
-    if _COLUMNS.search(name):  # packed: such a file is only read by itself
-      skipped.archives.append(name)
+  for name, chunks in streams.texts(path, skipped):
+    head, chunks = streams.peek(chunks, streams.HEAD)
+    if read := arrow.reader(streams.bare(name), head):
+      # Packed: Parquet has its index at the end, so that it cannot be read as a stream.
+      with streams.on_disk(chunks) as file:
+        yield from cut(read(file.name, field, name), data, counts, skipped)
       continue
-    head, chunks = files.peek(chunks, _HEAD)
     if not clean.is_text(head):
       skipped.files.append(name)
       continue
@@ -52,7 +50,7 @@ def documents(
     if is_json(name):
       yield from cut(_json_values(decoded, name, field), data, counts, skipped)
     else:
-      yield from split.documents(decoded, data)
+      yield from split.documents(decoded, data, name)
 
 
 def cut(
@@ -72,12 +70,12 @@ def cut(
     if bad:
       counts.add('decoding', bad)
     # Line ends as `clean.decode` has them for files.
-    yield from split.documents([text.replace('\r\n', '\n').replace('\r', '\n')], data)
+    yield from split.documents([text.replace('\r\n', '\n').replace('\r', '\n')], data, where)
 
 
 def is_json(name: str) -> bool:
   """Whether a file holds a JSON object a line; UserError for .json, which may hold anything."""
-  match = _JSON.search(name)
+  match = _JSON.search(streams.bare(name))
   if match and match.group(1).lower() == 'json':
     raise config.UserError(
       f'{name}: .json is not read, since it may be one object or many; write one '
@@ -93,7 +91,7 @@ def _json_values(chunks, name, field):
     UserError: the file's first object lacks the field: it is misnamed.
   """
   seen = False
-  for number, line in enumerate(split.lines(chunks), 1):
+  for number, line in enumerate(split.lines(chunks, name), 1):
     if not line.strip():
       continue
     try:

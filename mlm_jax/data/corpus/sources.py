@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from collections.abc import Sequence
 import dataclasses
+import os
 import re
 from typing import Any
 
@@ -26,7 +27,6 @@ class Skipped:
 
   Attributes:
     files: names of files that are mostly not text.
-    archives: names of archives inside archives, and of those of a kind that is not read.
     links: names of links in an archive or to nothing, and of what else is not a file.
     records: those with no text in the field or column, such as .jsonl lines that are not an object.
     first_record: where the first of those is, or ''.
@@ -34,7 +34,6 @@ class Skipped:
   """
 
   files: list = dataclasses.field(default_factory=list)
-  archives: list = dataclasses.field(default_factory=list)
   links: list = dataclasses.field(default_factory=list)
   records: int = 0
   first_record: str = ''
@@ -105,7 +104,7 @@ def _unused(name, names):
 class Text:
   """Files of text: .jsonl (or .ndjson), .parquet and .arrow as records, any other as plain text.
 
-  Text may be compressed (.gz, .xz, .zst) or in an archive (.tar, also compressed).
+  They may be compressed and in archives, whatever their names, see `streams`.
   Documents come in the sorted order of the paths, in an archive in its own order.
   """
 
@@ -135,6 +134,9 @@ class Text:
     skipped.links.extend(files.not_files(self.pattern))
     for path in files.find(self.pattern):
       yield from records.documents(path, data.field, data, counts, skipped)
+      # Meant by its name, not met by a pattern: a mistake, and no stray file.
+      if path in skipped.files and path == os.path.expanduser(self.pattern):
+        raise config.UserError(f'{path} is mostly not text; give text, or convert it')
 
 
 @dataclasses.dataclass(frozen=True)

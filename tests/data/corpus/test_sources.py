@@ -5,6 +5,8 @@ import subprocess
 import sys
 import tarfile
 
+import pyarrow as pa
+from pyarrow import parquet as pq
 import pytest
 
 from mlm_jax import config
@@ -153,21 +155,25 @@ def test_binary_files_among_text_are_skipped_and_named(tmp_path):
   assert counts.touched['decoding'] == [1, 1]
 
 
-def test_columns_that_are_packed_are_skipped_and_named(tmp_path):
-  (tmp_path / 'a.txt').write_text('text\n')
-  (tmp_path / 'b.arrow.gz').write_bytes(gzip.compress(b'Arrow, mostly text\n'))
-  with tarfile.open(tmp_path / 'c.tar', 'w') as archive:
-    for name, member in (
-      ('a.txt', 'x.Parquet'),
-      ('a.txt', 'y/z.arrow.zst'),
-      ('a.txt', 'parquet.txt'),
-    ):
-      archive.add(tmp_path / name, member)
-  texts, _, skipped = read(settings(source=f'text:{tmp_path}/*', document='file'))
-  assert texts == ['text\n'] * 2 and not skipped.files
-  assert skipped.archives == [
-    f'{tmp_path}/{name}' for name in ('b.arrow.gz', 'c.tar:x.Parquet', 'c.tar:y/z.arrow.zst')
-  ]
+def test_columns_are_read_wherever_they_are_packed(tmp_path):
+  table = pa.table({'text': ['one', 'two']})
+  pq.write_table(table, tmp_path / 'a.parquet')
+  with pa.ipc.new_file(tmp_path / 'b.arrow', table.schema) as file:
+    file.write_table(table)
+  packed = tmp_path / 'packed'
+  packed.mkdir()
+  (packed / 'b.arrow.gz').write_bytes(gzip.compress((tmp_path / 'b.arrow').read_bytes()))
+  with tarfile.open(packed / 'c', 'w:xz') as archive:
+    archive.add(tmp_path / 'a.parquet', 'x.Parquet')
+    archive.add(tmp_path / 'b.arrow', 'no_ending')
+  texts, _, skipped = read(settings(source=f'text:{packed}/*', document='file'))
+  assert texts == ['one', 'two'] * 3 and not skipped.files
+
+
+def test_a_file_that_is_named_and_no_text_is_refused(tmp_path):
+  (tmp_path / 'a.png').write_bytes(bytes(range(256)) * 50)
+  with pytest.raises(config.UserError, match='a.png is mostly not text'):
+    read(settings(source=f'text:{tmp_path}/a.png', document='file'))
 
 
 def test_novels_lose_their_marks_and_line_ends(shared):

@@ -14,17 +14,32 @@ from typing import Any
 from mlm_jax import config
 
 _ROWS = 256  # of a Parquet file, in memory at a time with their texts
+_PARQUET = b'PAR1'
 _FILE = b'ARROW1'  # with which the file format of Arrow begins
 _END = b'\xff\xff\xff\xff\x00\x00\x00\x00'  # of an Arrow stream
 
 
-def reader(path: str) -> Callable[[str, str], Iterator[tuple[str, Any]]] | None:
-  """Returns the function (path, column) -> values for a file of this name, or None."""
-  return {'.parquet': parquet, '.arrow': batches}.get(os.path.splitext(path)[1].lower())
+def reader(name: str, head: bytes) -> Callable[[str, str, str], Iterator[tuple[str, Any]]] | None:
+  """Returns the function (path, column, name) -> values for a file, or None for another kind.
+
+  Args:
+    name: whose ending counts where the first bytes say nothing.
+    head: the first bytes.
+  """
+  if head.startswith(_PARQUET):
+    return parquet
+  if head.startswith(_FILE):
+    return batches
+  return {'.parquet': parquet, '.arrow': batches}.get(os.path.splitext(name)[1].lower())
 
 
-def parquet(path: str, column: str) -> Iterator[tuple[str, bytes | None]]:
+def parquet(path: str, column: str, name: str) -> Iterator[tuple[str, bytes | None]]:
   """Yields (where it is, bytes or None) of each row of a Parquet file.
+
+  Args:
+    path: of the file.
+    column: its name.
+    name: what the file is called.
 
   Raises:
     UserError: the file cannot be read or is damaged, or has no such column.
@@ -34,16 +49,16 @@ def parquet(path: str, column: str) -> Iterator[tuple[str, bytes | None]]:
 
   try:
     with pq.ParquetFile(path, buffer_size=1 << 20) as file:  # so that it need not hold a row group
-      _check(path, column, file.schema_arrow.names)
+      _check(name, column, file.schema_arrow.names)
       yield from _values(
-        path, column, file.iter_batches(_ROWS, columns=[column], use_threads=False)
+        name, column, file.iter_batches(_ROWS, columns=[column], use_threads=False)
       )
   except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-    raise _unreadable(path, error) from None
+    raise _unreadable(name, error) from None
 
 
-def batches(path: str, column: str) -> Iterator[tuple[str, bytes | None]]:
-  """Yields (where it is, bytes or None) of each row of an .arrow file; errors as `parquet`."""
+def batches(path: str, column: str, name: str) -> Iterator[tuple[str, bytes | None]]:
+  """Yields (where it is, bytes or None) of each row of an .arrow file; as `parquet`."""
   import pyarrow as pa
 
   try:
@@ -54,14 +69,14 @@ def batches(path: str, column: str) -> Iterator[tuple[str, bytes | None]]:
         raise pa.ArrowInvalid('its end is missing')
     open_ = pa.ipc.open_file if is_file else pa.ipc.open_stream
     with pa.memory_map(path) as file, open_(file) as opened:
-      _check(path, column, opened.schema.names)
+      _check(name, column, opened.schema.names)
       yield from _values(
-        path,
+        name,
         column,
         (map(opened.get_batch, range(opened.num_record_batches)) if is_file else opened),
       )
   except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-    raise _unreadable(path, error) from None
+    raise _unreadable(name, error) from None
 
 
 def _check(path, column, names):

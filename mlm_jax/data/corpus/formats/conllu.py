@@ -21,6 +21,7 @@ from mlm_jax import config
 from mlm_jax.data.corpus import clean
 from mlm_jax.data.corpus import files
 from mlm_jax.data.corpus import split
+from mlm_jax.data.corpus import streams
 
 # Universal parts of speech.
 UPOS = (
@@ -43,7 +44,6 @@ UPOS = (
   'X',
 )
 _COLUMNS = 10
-_HEAD = 1 << 16  # bytes by which a file is judged to be text or not
 # 3, or 3-4 for words that are written as one, or 3.1 for an empty node.
 _ID = re.compile(r'(\d+)(?:([-.])(\d+))?')
 _BEGINS = re.compile(r'#\s*new(doc|par)\b')
@@ -85,12 +85,12 @@ class Treebank:
     del data
     skipped.links.extend(files.not_files(self.pattern))
     for path in files.find(self.pattern, 'conllu'):
-      for name, chunks in files.texts(path, skipped):
-        head, chunks = files.peek(chunks, _HEAD)
+      for name, chunks in streams.texts(path, skipped):
+        head, chunks = streams.peek(chunks, streams.HEAD)
         if not clean.is_text(head):
           skipped.files.append(name)
           continue
-        for words in _documents(split.lines(clean.decode(chunks, counts)), name):
+        for words in _documents(split.lines(clean.decode(chunks, counts), name), name):
           # The gap after the last word is not text: no word follows it.
           yield (
             ''.join(word.form + word.gap for word in words)[: -1 if words[-1].gap else None],

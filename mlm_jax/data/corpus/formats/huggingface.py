@@ -1,10 +1,18 @@
-"""Data set folders of Hugging Face on disk: what `save_to_disk` writes, or a cloned repository."""
+"""Data set folders of Hugging Face on disk: what `save_to_disk` writes, or a cloned repository.
+
+Which files of a repository are of which split, its README, its folders and the names of its files
+say together, by rules that only the `datasets` library has whole: it is asked. It is imported when
+a repository is read, since it takes a while.
+"""
 
 from collections.abc import Iterator
 import dataclasses
 import json
+import logging
+import os
 import pathlib
 import re
+import tempfile
 from typing import Any
 
 from mlm_jax import config
@@ -12,29 +20,29 @@ from mlm_jax.data.corpus import clean
 from mlm_jax.data.corpus import files
 from mlm_jax.data.corpus import records
 
-# The split, then which of how many parts, then the format: train-00000-of-00002.parquet
-_FILE = re.compile(
-  r'(.+?)(?:-\d+-of-(\d+)(?:-[0-9a-f]+)?)?'
-  r'\.(parquet|arrow|(?:jsonl|ndjson)(?:\.(?:gz|xz|zst))?)'
-)
+# Which of how many parts: train-00000-of-00002.parquet
+_PART = re.compile(r'(.*-)\d{5}-of-(\d{5})\b.*')
+# Formats that `records` reads, as `datasets` calls them; others that it gives the rows of.
+_OWN = ('parquet', 'arrow')
+_LINES = re.compile(r'\.(jsonl|ndjson)(\.\w+)?$')
 
 
 @dataclasses.dataclass(frozen=True)
 class HuggingFace:
-  """hf:FOLDER[:SPLIT[:FIELD]]; the path of the folder has no colon.
+  """hf:FOLDER[@CONFIG][:SPLIT[:FIELD]]; the path of the folder has no colon.
 
   The folder is one of
     a saved Dataset: it is read whole, and SPLIT may only be the one it was cut from;
     a saved DatasetDict: one folder a split;
-    a repository: .parquet, .arrow or .jsonl files in it or in its folder `data`, each
-      named after its split; one with several configurations has a folder for each, to
-      be named here.
-  Without SPLIT it is `train`, without FIELD `config.data.field`.
+    a repository: its files are those of `datasets.load_dataset(FOLDER, CONFIG, split=SPLIT)`.
+  Without SPLIT it is `train`, without FIELD `config.data.field`; CONFIG is for repositories that
+  have several and no default.
   """
 
   spec: str
   name: str
   folder: pathlib.Path
+  config_name: str
   split: str
   field: str
 
@@ -44,11 +52,24 @@ class HuggingFace:
 
   def documents(self, data: Any, counts: clean.Counts, skipped: Any) -> Iterator[str]:
     """Yields each document's text; arguments as for `records.documents`."""
-    for path in self._files():
-      yield from records.documents(path, self.field or data.field, data, counts, skipped)
+    field = self.field or data.field
+    paths = self._saved_files()
+    if not paths:
+      builder = self._builder()
+      paths = self._paths(builder)
+      # Others are lists of objects, tables in text and so on, of which it gives the rows.
+      if builder.name not in _OWN and not all(_LINES.search(path) for path in paths):
+        yield from records.cut(self._rows(builder, field), data, counts, skipped)
+        return
+    for path in paths:
+      yield from records.documents(path, field, data, counts, skipped)
 
-  def _files(self):
-    """Returns the sorted paths of the split's files."""
+  def _files(self) -> list[str]:
+    """Returns the paths of the split's files, in the order of their rows."""
+    return self._saved_files() or self._paths(self._builder())
+
+  def _saved_files(self) -> list[str]:
+    """Returns the paths of the files that `save_to_disk` wrote, [] for a repository."""
     if not self.folder.is_dir():
       raise config.UserError(
         f'{self.spec}: there is no folder {self.folder} (seen from {pathlib.Path.cwd()})'
@@ -59,33 +80,96 @@ class HuggingFace:
     if (self.folder / 'dataset_dict.json').exists():
       splits = _read(self.folder / 'dataset_dict.json', lambda info: _names(info['splits']))
       return _saved(self.folder / self._chosen(splits))
-    splits = _repository(self.folder)
-    if not splits:
-      there = sorted(
-        path.name for path in self.folder.iterdir() if path.is_dir() and path.name[0] != '.'
-      )
+    return []
+
+  def _builder(self) -> Any:
+    """Returns the datasets.DatasetBuilder of a repository, which knows its files."""
+    import datasets
+
+    # Of a repository without a README, or without settings there, it would warn each time.
+    logging.getLogger('huggingface_hub.repocard').setLevel(logging.ERROR)
+    try:
+      # What it keeps for a later call is of no use here.
+      with tempfile.TemporaryDirectory(prefix='mlm_jax-') as cache:
+        # Absolute, or a folder called csv would be taken for the format of that name.
+        place = str(self.folder.absolute())
+        builder = datasets.load_dataset_builder(place, self.config_name or None, cache_dir=cache)
+    # It raises those of several libraries: README may hold anything.
+    except Exception as error:
+      raise config.UserError(f'{self.spec}: {self._why(error)}') from None
+    if not builder.config.data_files:
+      raise config.UserError(f'{self.spec}: {self.folder} has no data files')
+    return builder
+
+  def _paths(self, builder: Any) -> list[str]:
+    """Returns the paths of a split's files, in the order of their rows."""
+    split = self._chosen(builder.config.data_files)
+    paths = [str(path) for path in builder.config.data_files[split]]
+    # A part that is missing, of an interrupted download say, would silently change the corpus.
+    parts: dict[tuple[str, str], int] = {}
+    for path in paths:
+      if match := _PART.fullmatch(os.path.basename(path)):
+        key = (os.path.join(os.path.dirname(path), match[1]), match[2])
+        parts[key] = parts.get(key, 0) + 1
+    for (stem, wanted), there in parts.items():
+      if there != int(wanted):
+        raise config.UserError(
+          f'{os.path.dirname(stem)} has {there} of the {int(wanted)} parts of split {split!r}; '
+          'fetch the others, or remove what is of another version'
+        )
+    return paths
+
+  def _why(self, error: Exception) -> str:
+    """Returns what the library's error says, in one line; it names configs in lists."""
+    text = str(error)
+    there = re.search(r'(?:available configs|Available): \[(.*?)\]', text)
+    if there:
+      names = ', '.join(re.findall(r"'([^']*)'", there[1]))
+      return f'write hf:{self.folder}@CONFIG with one of: {names}'
+    folders = sorted(p.name for p in self.folder.iterdir() if p.is_dir() and p.name[0] != '.')
+    more = f'; name one of its folders: {", ".join(folders)}' if folders else ''
+    # The library's own words say where it looked, at length.
+    said = config.one_line(text.partition('\n')[0])
+    return f'{self.folder} cannot be read as a data set ({said}){more}'
+
+  def _rows(self, builder: Any, field: str) -> Iterator[tuple[str, Any]]:
+    """Yields (where it is, value of the field) of each row, in formats that `datasets` reads."""
+    split = self._chosen(builder.config.data_files)
+    try:
+      for number, row in enumerate(builder.as_streaming_dataset(split=split), 1):
+        if field not in row:
+          raise config.UserError(
+            f'{self.spec} has no field {field!r}; set config.data.field to one of: '
+            f'{", ".join(sorted(row))}'
+          )
+        yield f'{self.spec} row {number}', row[field]
+    except config.UserError:
+      raise
+    except Exception as error:  # damaged files raise those of several libraries
       raise config.UserError(
-        f'{self.spec}: {self.folder} has no .parquet, .arrow or .jsonl file'
-        + (f'; name one of its folders: {", ".join(there)}' if there else '')
-      )
-    return splits[self._chosen(splits)]
+        f'{self.spec} is damaged or cut short ({config.one_line(error)}); fetch it again'
+      ) from None
 
   def _chosen(self, splits):
     split = self.split or 'train'
     if split not in splits:
       raise config.UserError(
         f'{self.spec}: {self.folder} has no split {split!r}; write '
-        f'hf:{self.folder}:SPLIT with one of: {", ".join(sorted(splits))}'
+        f'hf:{self.folder}:SPLIT with one of: {", ".join(sorted(map(str, splits)))}'
       )
     return split
 
 
 def make(spec: str, argument: str) -> HuggingFace:
-  """Returns the HuggingFace of an argument FOLDER[:SPLIT[:FIELD]]."""
+  """Returns the HuggingFace of an argument FOLDER[@CONFIG][:SPLIT[:FIELD]]."""
   # Padded with empty texts, so that there are three parts whatever was left out.
-  folder, split, field = (argument.split(':', 2) + ['', ''])[:3]
-  folder = pathlib.Path(folder).expanduser()
-  return HuggingFace(spec, re.sub(r'[^\w-]+', '_', folder.name) or 'hf', folder, split, field)
+  place, split, field = (argument.split(':', 2) + ['', ''])[:3]
+  folder, config_name = pathlib.Path(place).expanduser(), ''
+  if '@' in place and not folder.exists():  # a folder's name may have it too
+    before, _, config_name = place.rpartition('@')
+    folder = pathlib.Path(before).expanduser()
+  name = re.sub(r'[^\w-]+', '_', folder.name) or 'hf'
+  return HuggingFace(spec, name, folder, config_name, split, field)
 
 
 def _saved(folder, split=''):
@@ -120,28 +204,3 @@ def _names(names):
   if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
     raise TypeError(f'{names!r:.40} is not a list of names')
   return names
-
-
-def _repository(folder):
-  """Returns {split: its sorted paths} of the data files in a folder and its folder `data`."""
-  # first: of each split the first file and its format, by which the others are judged.
-  splits, parts, first = {}, {}, {}
-  for path in sorted([*folder.glob('*'), *folder.glob('data/*')]):
-    match = _FILE.fullmatch(path.name)
-    if match and path.is_file():
-      splits.setdefault(match.group(1), []).append(str(path))
-      parts.setdefault((match.group(1), match.group(2)), []).append(path)
-      other, ending = first.setdefault(match.group(1), (path.name, match.group(3)))
-      if ending != match.group(3):
-        raise config.UserError(
-          f'{folder} has split {match.group(1)!r} in two formats, {other} and '
-          f'{path.name}; remove one of them'
-        )
-  # A part that is missing, of an interrupted download say, would silently change the corpus.
-  for (split, wanted), there in parts.items():
-    if wanted and len(there) != int(wanted):
-      raise config.UserError(
-        f'{folder} has {len(there)} of the {int(wanted)} parts of split {split!r}; '
-        'fetch the others, or remove what is of another version'
-      )
-  return splits

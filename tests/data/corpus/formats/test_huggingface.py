@@ -15,6 +15,9 @@ import json
 import pathlib
 import shutil
 
+import datasets
+import pyarrow as pa
+from pyarrow import parquet as pq
 import pytest
 
 from mlm_jax import config
@@ -49,7 +52,6 @@ def read(spec, **changes):
     ('single', TRAIN),
     ('dict/train', TRAIN),
     ('repository', TRAIN),
-    ('repository:test', TEST),
     ('dict:test:body', [text[::-1] for text in TEST]),
     ('single::body', [text[::-1] for text in TRAIN]),
   ],
@@ -68,19 +70,14 @@ def test_the_field_of_the_config_holds_where_none_is_named():
   'spec, message',
   [
     ('nix', 'there is no folder .*nix'),
-    (
-      '',
-      'has no .parquet, .arrow or .jsonl file; name one of its folders: dict, repository, single$',
-    ),
     ('dict:dev', "no split 'dev'; write hf:.*dict:SPLIT with one of: test, train$"),
-    ('repository:dev', "no split 'dev'; write hf:.*repository:SPLIT with one of: test, train$"),
+    ('repository:test', "no split 'test'; write hf:.*repository:SPLIT with one of: train$"),
     ('single:dev', "single is one saved Dataset; leave out the split 'dev'$"),
     ('dict:train:nix', "no column 'nix'; set config.data.field to one of: text, body, label$"),
     (
       'repository:train:nix',
       "no column 'nix'; set config.data.field to one of: text, body, label$",
     ),
-    ('repository:test:nix', "no field 'nix'; set config.data.field to one of: body, label, text$"),
   ],
 )
 def test_a_name_that_is_not_there_is_refused_with_those_that_are(spec, message):
@@ -160,19 +157,137 @@ def test_a_split_that_lacks_a_part_is_refused(golden):
   assert read(golden / 'repository')[0] == TRAIN * 2
 
 
-def test_a_split_in_two_formats_is_refused(golden):
-  data = golden / 'repository' / 'data'
-  (data / 'train.jsonl').write_text('{"text": "again"}\n')
-  message = "split 'train' in two formats, train-.*parquet and train.jsonl; remove one"
-  with pytest.raises(config.UserError, match=message) as error:
-    read(golden / 'repository')
+# {file: its texts}; the format is that of its name.
+LAYOUTS = {
+  'the configs of the README': (
+    {'a/x-1.parquet': ['1'], 'a/x-0.parquet': ['0'], 'a/held.parquet': ['t'], 'old.parquet': ['o']},
+    ['data_files', [{'split': 'train', 'path': 'a/x-*'}, {'split': 'test', 'path': 'a/held.*'}]],
+    {'train': ['0', '1'], 'test': ['t']},
+  ),
+  'a list of paths': (
+    {'b.jsonl': ['b'], 'a.jsonl': ['a'], 'c.jsonl': ['c']},
+    ['data_files', ['b.jsonl', 'a.jsonl']],
+    {'train': ['b', 'a']},
+  ),
+  'a folder in the README': (
+    {'v2/train.parquet': ['new'], 'v2/dev.parquet': ['d'], 'train.parquet': ['old']},
+    ['data_dir', 'v2'],
+    {'train': ['new'], 'validation': ['d']},
+  ),
+  'shards': (
+    {
+      'data/train-00001-of-00002.parquet': ['1'],
+      'data/train-00000-of-00002.parquet': ['0'],
+      'data/extra-00000-of-00001.parquet': ['e'],
+      'train.parquet': ['not this'],
+    },
+    None,
+    {'train': ['0', '1'], 'extra': ['e']},
+  ),
+  'splits in names': (
+    {'my_train_set.jsonl': ['a'], 'my-valid.jsonl': ['b'], 'eval.jsonl': ['c']},
+    None,
+    {'train': ['a'], 'validation': ['b'], 'test': ['c']},
+  ),
+  'splits as folders': (
+    {'training/x.csv': ['a'], 'dev/x.csv': ['b']},
+    None,
+    {'train': ['a'], 'validation': ['b']},
+  ),
+  'no split named': (
+    {'b.parquet': ['b'], 'a.parquet': ['a'], '.hidden.parquet': ['h'], '__x/c.parquet': ['c']},
+    None,
+    {'train': ['a', 'b']},
+  ),
+  'most files are of one format': (
+    {'a.jsonl': ['a'], 'b.jsonl': ['b'], 'c.parquet': ['c']},
+    None,
+    {'train': ['a', 'b']},
+  ),
+  'converted by the hub': (
+    {'default/train/0000.parquet': ['0'], 'default/train/0001.parquet': ['1']},
+    None,
+    {'train': ['0', '1']},
+  ),
+  'one list of objects': ({'train.json': ['a', 'b']}, None, {'train': ['a', 'b']}),
+  'a line each': ({'train.txt': ['a', 'b']}, None, {'train': ['a', 'b']}),
+}
+
+
+def write(path, texts):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  rows = [{'text': text} for text in texts]
+  if path.suffix == '.parquet':
+    pq.write_table(pa.Table.from_pylist(rows), path)
+  elif path.suffix == '.json':
+    path.write_text(json.dumps(rows))
+  elif path.suffix == '.jsonl':
+    path.write_text(''.join(json.dumps(row) + '\n' for row in rows))
+  else:
+    head = ['text'] if path.suffix == '.csv' else []
+    path.write_text('\n'.join([*head, *texts]) + '\n')
+
+
+def write_readme(folder, *configs):
+  (folder / 'README.md').write_text(f'---\nconfigs: {json.dumps(configs)}\n---\n# Data\n')
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_a_repository_has_the_rows_that_load_dataset_gives(tmp_path, monkeypatch, layout):
+  there, settings, splits = LAYOUTS[layout]
+  for name, texts in there.items():
+    write(tmp_path / 'repository' / name, texts)
+  if settings:
+    write_readme(tmp_path / 'repository', {'config_name': 'default', settings[0]: settings[1]})
+  # Not the home's: it is written to.
+  found = datasets.load_dataset(str(tmp_path / 'repository'), cache_dir=str(tmp_path / 'cache'))
+  assert {split: list(rows['text']) for split, rows in found.items()} == splits
+  for split, texts in splits.items():
+    assert read(f'{tmp_path}/repository:{split}')[0] == texts
+
+
+def test_one_of_several_configs_is_named(tmp_path):
+  for name in ('en', 'fr'):
+    write(tmp_path / 'r' / name / 'train.jsonl', [name])
+  write_readme(
+    tmp_path / 'r', *({'config_name': each, 'data_files': f'{each}/*'} for each in ('en', 'fr'))
+  )
+  assert read(f'{tmp_path}/r@fr')[0] == ['fr'] == read(f'{tmp_path}/r/fr')[0]
+  for spec in ('r', 'r@de'):
+    with pytest.raises(config.UserError, match='write hf:.*/r@CONFIG with one of: en, fr$'):
+      read(f'{tmp_path}/{spec}')
+  write_readme(
+    tmp_path / 'r',
+    {'config_name': 'en', 'data_files': 'en/*'},
+    {'config_name': 'fr', 'data_files': 'fr/*', 'default': True},
+  )
+  assert read(f'{tmp_path}/r')[0] == ['fr']
+
+
+@pytest.mark.parametrize(
+  'readme',
+  ('---\nconfigs: 3\n---\n', '---\n: : [\n---\n', '---\nconfigs:\n- data_files: no/*\n---\n'),
+)
+def test_a_readme_that_means_nothing_is_refused_in_one_line(tmp_path, readme):
+  write(tmp_path / 'r/train.jsonl', ['a'])
+  (tmp_path / 'r/README.md').write_text(readme)
+  with pytest.raises(config.UserError, match='cannot be read as a data set') as error:
+    read(f'{tmp_path}/r')
   assert '\n' not in str(error.value)
+
+
+def test_a_row_without_the_field_is_refused_with_those_that_are(tmp_path):
+  write(tmp_path / 'r/train.txt', ['a'])
+  with pytest.raises(config.UserError, match="no field 'body'; set .* one of: text$"):
+    read(f'{tmp_path}/r:train:body')
+  write(tmp_path / 'q/train.jsonl', ['a'])
+  with pytest.raises(config.UserError, match="no field 'body'; set .* one of: text$"):
+    read(f'{tmp_path}/q:train:body')
 
 
 def test_records_of_a_repository_may_be_compressed_and_other_files_are_left_alone(tmp_path):
   (tmp_path / 'train.jsonl.gz').write_bytes(gzip.compress(b'{"text": "one"}\n{"text": "two"}\n'))
   (tmp_path / 'README.md').write_text('train')
-  (tmp_path / 'train.json').write_text('{}')
   (tmp_path / '.git').mkdir()
   assert read(tmp_path)[0] == ['one', 'two']
 
