@@ -152,6 +152,9 @@ def _config(family: str, ours: dict[str, Any]) -> Any:
     models.resolve(config.model)
     # As long as the position table allows; a shorter row is the user's choice.
     config.data.row_length = config.model.max_positions
+    # Nothing is cleaned: what a tokenizer itself does to a text the model has seen done to texts.
+    config.data.update(unicode='none', control_characters='keep', white_space='keep')
+    config.data.boundary_mark = 'keep'
   config_lib.check(config)
   return config
 

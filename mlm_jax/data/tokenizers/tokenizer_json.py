@@ -12,6 +12,7 @@ import functools
 import itertools
 import json
 import re
+import sys
 from typing import Any
 
 import numpy as np
@@ -65,18 +66,22 @@ class Json(base.Tokenizer):
       role: _special_name(role, document['model'], kind, ids, name) for role in NAMES
     }
     special = {each['content'] for each in document['added_tokens'] if each['special']}
-    special |= set(names.values()) - {None}
-    self._mask, self._others = names['mask'], special - {names['mask']}
-    self._library = _library(_renamed(document, _hidden(special)), name)
+    roles = set(names.values()) - {None}
+    special |= roles
+    self._mask, self._others = names['mask'], roles - {names['mask']}
+    # A mask is just these letters here.
+    letters = _without(document, {'Regex': re.escape(self._mask)})
+    self._library = _library(_renamed(letters, _hidden(roles)), name)
+    self._stretch = sys.maxsize if _looks_at_ends(document) else _STRETCH
     pieces, byte_ids = _pieces(document, kind, ids, special)
     # An id that no piece has is never drawn.
     special_ids = {ids[each] for each in special} | set(range(len(pieces))) - set(ids.values())
-    roles = {role: None if each is None else ids[each] for role, each in names.items()}
+    ids_of = {role: None if each is None else ids[each] for role, each in names.items()}
     super().__init__(
       model,
       name,
       pieces,
-      roles,
+      ids_of,
       special_ids,
       byte_ids - special_ids,
       is_prefixed=kind == 'wordpiece' or _puts_space(document),
@@ -86,7 +91,7 @@ class Json(base.Tokenizer):
       self.starts_V[[i for i in self.byte_ids if _begins_apart(pieces[i])]] = True
 
   def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-    parts = [_parts(text) for text in texts]
+    parts = [_parts(text, self._stretch) for text in texts]
     ids = iter(self._encode([part for each in parts for part in each]))
     return [np.concatenate(list(itertools.islice(ids, len(each)))) for each in parts]
 
@@ -99,7 +104,7 @@ class Json(base.Tokenizer):
     return [np.array(each.ids, np.int32) for each in encodings]
 
   def encode_with_places(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-    parts = _parts(text)
+    parts = _parts(text, self._stretch)
     firsts = np.cumsum([0] + [len(part) for part in parts])
     encodings = [self._library.encode(part) for part in parts]
     offsets = [
@@ -130,29 +135,22 @@ class Json(base.Tokenizer):
     return begins
 
   def encode_with_masks(self, text: str) -> list[int]:
-    library, puts_space = self._with_masks
-    begins_bare = text and not text.startswith((' ', MASK))
-    return library.encode(' ' + text if puts_space and begins_bare else text).ids
+    library, name = self._with_masks
+    return library.encode(text.replace(MASK, name)).ids
 
   @functools.cached_property
   def _with_masks(self):
-    """(The library that finds [MASK] in a text, whether the text is to be given a space before it).
-
-    The library by itself would put one after each mask too.
-    """
+    """(The library that finds a mask in a text, and does beside it what the file says; its name)."""
     document = _bare(self.model)
-    # So the library is told not to put spaces, and `encode_with_masks` puts the first one itself.
-    outermost = document['pre_tokenizer'] or {}
-    puts_space = outermost.get('type') in ('Metaspace', 'ByteLevel') and _puts_space(document)
-    if puts_space:
-      outermost.pop('add_prefix_space', None)
-      is_metaspace = outermost['type'] == 'Metaspace'
-      outermost |= {'prepend_scheme': 'never'} if is_metaspace else {'add_prefix_space': False}
-    tokens = [each for each in document['added_tokens'] if each['content'] != self._mask]
-    tokens.append(json_documents.added_token(self._mask, self.mask_id, lstrip=True))
-    document['added_tokens'] = sorted(tokens, key=lambda each: each['id'])
-    names = _hidden(self._others) | {self._mask: MASK}
-    return _library(_renamed(document, names), 'the tokenizer'), puts_space
+    tokens = {each['content']: each for each in document['added_tokens']}
+    # A mask that the file does not list among its added tokens would not be found.
+    if self._mask not in tokens:
+      document['added_tokens'].append(json_documents.added_token(self._mask, self.mask_id))
+      document['added_tokens'].sort(key=lambda each: each['id'])
+    # One that is looked for in the normalised text is called so by the normalizer too.
+    name = self._mask if tokens.get(self._mask, {}).get('normalized') else MASK
+    names = _hidden(self._others) | {self._mask: MASK} if name == MASK else _hidden(self._others)
+    return _library(_renamed(document, names), 'the tokenizer'), name
 
 
 def _library(model, name):
@@ -177,11 +175,24 @@ def _bare(model):
   return document
 
 
+def _without(document, pattern):
+  """Returns a document without the normalizer that replaces a pattern."""
+  normalizer = document['normalizer']
+  if not normalizer or normalizer['type'] != 'Sequence':
+    return document
+  left = [each for each in normalizer['normalizers'] if each.get('pattern') != pattern]
+  return document | {'normalizer': normalizer | {'normalizers': left}}
+
+
 def _stages(document):
   """Yields the normalisers and pre-tokenizers, those in sequences one by one."""
-  for stage in (document['normalizer'], document['pre_tokenizer']):
-    if stage:
-      yield from stage.get('normalizers') or stage.get('pretokenizers') or [stage]
+  left = [document['normalizer'], document['pre_tokenizer']]
+  while left:
+    stage = left.pop(0) or {}
+    inner = stage.get('normalizers') or stage.get('pretokenizers') or []
+    left = [*inner, *left]
+    if stage and not inner:
+      yield stage
 
 
 def _kind(document, model, name):
@@ -256,11 +267,24 @@ def _puts_space(document):
   """Whether a space is put before a text that has none there."""
   return any(
     stage['type'] == 'Prepend'
+    or stage.get('content') == ' '
+    and json_documents.SPACE_BEFORE in stage.get('pattern', {}).get('Regex', '')
     or stage['type'] == 'ByteLevel'
     and stage.get('add_prefix_space', False)
     or stage['type'] == 'Metaspace'
     and stage.get('add_prefix_space', True)
     and stage.get('prepend_scheme', 'always') != 'never'
+    for stage in _stages(document)
+  )
+
+
+def _looks_at_ends(document):
+  """Whether a text is not the same when it is normalised part by part, each from a space on."""
+  return any(
+    stage['type'] == 'Prepend'
+    or stage['type'] == 'Strip'
+    and stage.get('strip_left')
+    or '\\A' in stage.get('pattern', {}).get('Regex', '')
     for stage in _stages(document)
   )
 
@@ -325,9 +349,9 @@ def _byte_of():
   return {chr(byte): byte for byte in shown} | {chr(256 + n): byte for n, byte in enumerate(others)}
 
 
-def _parts(text):
+def _parts(text, stretch):
   """Returns a text in parts that are cut before spaces, where pieces end."""
   cuts = [0]
-  while (cut := text.find(' ', cuts[-1] + _STRETCH)) >= 0:
+  while (cut := text.find(' ', cuts[-1] + stretch)) >= 0:
     cuts.append(cut)
   return [text[begin:end] for begin, end in itertools.pairwise([*cuts, len(text)])]
