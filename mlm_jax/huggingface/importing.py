@@ -23,7 +23,7 @@ from mlm_jax.huggingface import folders
 from mlm_jax.huggingface import names
 from mlm_jax.huggingface import origin
 from mlm_jax.huggingface import settings
-from mlm_jax.huggingface import tokenizers
+from mlm_jax.huggingface import imported_tokenizers
 from mlm_jax.training import checkpoint
 from mlm_jax.training import workdir as workdir_lib
 
@@ -120,7 +120,7 @@ def read(folder: pathlib.Path) -> Imported:
   theirs = folders.read_config(folder)
   config = _config(*settings.to_ours(theirs))
   tensors = folders.read_tensors(folder)
-  tokenizer = tokenizer_lib.make(tokenizers.from_folder(folder), str(folder))
+  tokenizer = tokenizer_lib.make(imported_tokenizers.from_folder(folder), str(folder))
   # The other way round is common: tables are padded for the hardware.
   if tokenizer.size > config.model.vocab_size:
     raise config_lib.UserError(

@@ -7,7 +7,7 @@ from tokenizers import implementations
 import transformers
 
 from mlm_jax.data import tokenizers as tokenizer_lib
-from mlm_jax.huggingface import tokenizers as interop
+from mlm_jax.huggingface import imported_tokenizers
 from tests.huggingface.test_tokenizers import TEXTS
 from tests.huggingface.test_tokenizers import cleaned
 from tests.huggingface.test_tokenizers import spm
@@ -28,7 +28,7 @@ def assert_alike(ours, theirs):
 @pytest.mark.parametrize('kind', ['bpe', 'unigram', 'word', 'wordpiece', 'byte_bpe'])
 def test_an_exported_folder_is_loaded(kind, tmp_path):
   ours = train(kind)
-  interop.write_folder(ours, tmp_path, 10_000)
+  exported_tokenizers.write_folder(ours, CLEANED, tmp_path, 10_000)
   for loader in (transformers.PreTrainedTokenizerFast, transformers.AutoTokenizer):
     theirs = loader.from_pretrained(tmp_path)
     assert_alike(ours, theirs)
@@ -38,7 +38,7 @@ def test_an_exported_folder_is_loaded(kind, tmp_path):
     for text in cleaned(100) if kind != 'wordpiece' else ():
       assert theirs.decode(ours.encode(text)) == text
   theirs.save_pretrained(tmp_path / 'again')
-  again = tokenizer_lib.make(interop.from_folder(tmp_path / 'again'))
+  again = tokenizer_lib.make(imported_tokenizers.from_folder(tmp_path / 'again'))
   assert [again.encode(text) for text in cleaned(100)] == [
     ours.encode(text) for text in cleaned(100)
   ]
@@ -56,7 +56,7 @@ def test_a_folder_of_bert_is_read(settings, tmp_path):
   oracle.save_model(str(tmp_path))
   (tmp_path / 'tokenizer_config.json').write_text(json.dumps(settings))
   assert_alike(
-    tokenizer_lib.make(interop.from_folder(tmp_path)),
+    tokenizer_lib.make(imported_tokenizers.from_folder(tmp_path)),
     transformers.BertTokenizerFast.from_pretrained(tmp_path),
   )
 
@@ -70,7 +70,7 @@ def test_a_folder_of_roberta_is_read(tmp_path):
     special_tokens=['<s>', '<pad>', '</s>', '<unk>', '<mask>'],
   )
   oracle.save_model(str(tmp_path))
-  ours = tokenizer_lib.make(interop.from_folder(tmp_path))
+  ours = tokenizer_lib.make(imported_tokenizers.from_folder(tmp_path))
   theirs = transformers.RobertaTokenizerFast.from_pretrained(tmp_path)
   assert_alike(ours, theirs)
   for text in (
@@ -89,6 +89,6 @@ def test_a_folder_of_deberta_is_read(has_file, tmp_path):
   if has_file:
     (tmp_path / 'added_tokens.json').write_text('{"[MASK]": 400}')
   assert_alike(
-    tokenizer_lib.make(interop.from_folder(tmp_path)),
+    tokenizer_lib.make(imported_tokenizers.from_folder(tmp_path)),
     transformers.DebertaV2TokenizerFast.from_pretrained(tmp_path),
   )

@@ -24,6 +24,7 @@ _APART = {
   'behavior': 'Isolated',
   'invert': False,
 }
+_UNMATCHED = '\U0010ffff'  # a noncharacter
 _UNKNOWN = 10  # what both libraries take off the lowest score for an unknown character
 
 
@@ -113,13 +114,12 @@ def _model(proto, unknown):
   settings = {'unk_token': unknown[0], 'fuse_unk': True, 'byte_fallback': has_bytes}
   if kind == BPE:
     return json_documents.bpe(ids, _merges(proto), **settings)
-  # With pieces of one letter, BPE would spell unknown words, which a word model does not do.
-  letters = [
-    each
-    for each in proto.pieces
-    if each.type in (types.NORMAL, types.USER_DEFINED) and len(each.piece) == 1
-  ]
-  if kind == WORD and not letters:
+  # With pieces of one letter, BPE would spell unknown words, which a word model does not do. A space
+  # is a word where two follow each other, which none do in a text that was cleaned.
+  ordinary = (types.NORMAL, types.USER_DEFINED)
+  letters = {each.piece for each in proto.pieces if each.type in ordinary and len(each.piece) == 1}
+  if kind == WORD and letters <= {BOUNDARY_MARK}:
+    ids = {each + _UNMATCHED if each in letters else each: i for each, i in ids.items()}
     # Without merges a word is one piece, if it is known, or its bytes.
     return json_documents.bpe(ids, [], ignore_merges=True, **settings)
   what = 'words, some of one letter' if kind == WORD else 'single characters'
