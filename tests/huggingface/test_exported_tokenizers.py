@@ -15,6 +15,7 @@ from tokenizers import implementations
 from mlm_jax import config
 from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.data.tokenizers import sentencepiece_model
+from mlm_jax.huggingface import exported_tokenizers
 from mlm_jax.huggingface import imported_tokenizers
 from tests.data.invented import odd_texts
 from tests.data.invented import sentences
@@ -22,6 +23,10 @@ from tests.data.invented import settings
 
 TEXTS = sentences(300) + ['naïve (café), x_1: 3.14!', '日本語の文です。東京へ行く', 'ไทย ภาษา'] * 20
 NAMES = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
+CLEANED = settings()
+RAW = settings(
+  unicode='none', control_characters='keep', white_space='keep', boundary_mark='keep'
+)
 
 
 def train(kind, **changes):

@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import shutil
 
 import pytest
 import sentencepiece
@@ -11,7 +12,9 @@ import transformers
 
 from mlm_jax import config
 from mlm_jax.data import tokenizers as tokenizer_lib
+from mlm_jax.huggingface import exported_tokenizers
 from mlm_jax.huggingface import imported_tokenizers
+from tests.huggingface.test_exported_tokenizers import RAW
 from tests.huggingface.test_imported_tokenizers import TEXTS
 
 pytestmark = pytest.mark.parity
@@ -156,8 +159,13 @@ def assert_alike(folder, drawn, draw):
   except config.UserError as error:
     return str(error)
   assert len(theirs) == ours.size, drawn
+  (folder / 'exported').mkdir()
+  exported_tokenizers.write_folder(ours, RAW, folder / 'exported', 128)
+  shutil.copy(folder / 'config.json', folder / 'exported')
+  again = transformers.AutoTokenizer.from_pretrained(folder / 'exported')
   for text in texts(draw):
     right = theirs(text, add_special_tokens=False)['input_ids']
+    assert again(text, add_special_tokens=False)['input_ids'] == right, f'{drawn} {text!a}'
     assert ours.encode(text) == right, f'{drawn} {text!a} {theirs.tokenize(text)}'
   return ''
 
