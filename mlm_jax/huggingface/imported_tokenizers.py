@@ -1,13 +1,15 @@
 """Tokenizers of Hugging Face folders, as one tokenizer.json.
 
-They cut a text as `transformers.AutoTokenizer` (5.x) does. That library takes the tokenizer.json of a
-folder as it is only for some classes. The others, as BERT's, make a tokenizer of the vocabulary
-alone, wherever it comes from, and take the rest from tokenizer_config.json; all add the tokens that
-`tokenizer_settings` lists. What comes out is given byte for byte where it says what tokenizer.json
-says. The name of a special piece that rows are made with, such as [SEP], is just letters in a text.
+They cut a text as `transformers.AutoTokenizer` (5.x) does. For some classes that library takes a
+tokenizer.json as it is. The others, as BERT's, make a tokenizer of the vocabulary alone, wherever
+it is from, and take the rest from tokenizer_config.json. All add the tokens that
+`tokenizer_settings` lists. Where this says what tokenizer.json says, that file is given, byte for
+byte. One thing differs: the name of a piece that rows are made with, such as [SEP], is just letters
+in a text.
 """
 
 import base64
+import dataclasses
 import json
 import os
 import pathlib
@@ -69,19 +71,23 @@ def from_folder(folder: str | os.PathLike) -> bytes:
   path = folder / _JSON
   serialized = tokenizer_settings.json_object(path) if path.is_file() else None
   settings = tokenizer_settings.read(folder, serialized)
+  has_files = lambda kind: all((folder / name).is_file() for name in _FILES[kind])
+  if serialized is None and not has_files(settings.kind):
+    # Another kind of vocabulary than the class reads: `transformers` gives up here.
+    others = [kind for kind in _FILES if has_files(kind)]
+    settings = dataclasses.replace(settings, kind=(others or [settings.kind])[0])
   files = ' with '.join(_FILES[settings.kind])
-  if serialized is None and not all((folder / name).is_file() for name in _FILES[settings.kind]):
+  if serialized is None and not has_files(settings.kind):
     raise config.UserError(
-      f'{folder} has no tokenizer: it must have {" or ".join({_JSON: 0, files: 0})}'
+      f'{folder} has no tokenizer: it must have {" or ".join(dict.fromkeys((_JSON, files)))}'
     )
   try:
     library, given = _made(folder, settings, serialized)
   except config.UserError:
     raise
   except Exception as error:  # the library raises just that
-    raise config.UserError(
-      f'{folder}: its tokenizer is not a {_JSON}, or is damaged ({error})'
-    ) from None
+    what = files if serialized is None else _JSON
+    raise config.UserError(f'{folder}: {what} is damaged ({error})') from None
   document = json.loads(library.to_str())
   _check(folder, settings, library)
   is_as_said = serialized and _ids_of(serialized) == _ids_of(document)
@@ -145,6 +151,8 @@ def _bert(
   if serialized:
     vocab = _ids(serialized)
   library = tokenizers.Tokenizer(models.WordPiece(vocab, unk_token=unknown))
+  if unknown not in library.get_vocab():
+    raise base.missing(str(folder), 'unk', 'among its tokens')
   library.normalizer = normalizers.BertNormalizer(
     clean_text=True,
     handle_chinese_chars=values.get('tokenize_chinese_chars', True),

@@ -20,10 +20,10 @@ from mlm_jax.data import store
 from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.huggingface import aliases
 from mlm_jax.huggingface import folders
+from mlm_jax.huggingface import imported_tokenizers
 from mlm_jax.huggingface import names
 from mlm_jax.huggingface import origin
 from mlm_jax.huggingface import settings
-from mlm_jax.huggingface import imported_tokenizers
 from mlm_jax.training import checkpoint
 from mlm_jax.training import workdir as workdir_lib
 

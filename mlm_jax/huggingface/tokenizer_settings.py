@@ -1,4 +1,4 @@
-"""What the files beside a folder's vocabulary say of its tokenizer: its class, settings, added tokens.
+"""What files beside a folder's vocabulary say of its tokenizer: class, settings, added tokens.
 
 All as `transformers` 5 takes them, whose AutoTokenizer is the measure:
 
@@ -19,8 +19,8 @@ from tokenizers import AddedToken
 
 from mlm_jax import config
 
-# By the classes' names, without the endings Fast and Tokenizer. These make the tokenizer anew, of its
-# vocabulary alone.
+# By the classes' names, without the endings Fast and Tokenizer. These make the tokenizer anew, of
+# its vocabulary alone.
 _KINDS = {
   **dict.fromkeys(
     ('Bert', 'DistilBert', 'Electra', 'LayoutLM', 'Lxmert', 'MobileBert', 'SqueezeBert'), 'bert'
@@ -32,16 +32,16 @@ _KINDS = {
   'XLMRoberta': 'xlm_roberta',
 }
 # So do these, each in its own way. All others take tokenizer.json as it is.
-_UNKNOWN = frozenset(
-  """Albert Barthez Bartpho BertGeneration BertJapanese Bertweet BigBird BioGpt BlenderbotSmall
+_UNKNOWN = """
+  Albert Barthez Bartpho BertGeneration BertJapanese Bertweet BigBird BioGpt BlenderbotSmall
   Blenderbot ByT5 CLIP CTRL Canine Clvp CodeLlama Cohere ConvBert CpmAnt Cpm DPRContextEncoder
-  DPRQuestionEncoder DPRReader Dia Esm Esmc FNet FSMT Flaubert
-  Funnel GPT2 GPTNeoXJapanese GPTNeoX GPTSw3 Gemma Herbert Lasr LayoutLMv2 LayoutLMv3 LayoutXLM Llama
-  Luke M2M100 MBart50 MBart MLuke MPNet Marian MarkupLM Mgpstr Mvp MyT5 Nllb Nougat OpenAIGPT PLBart
-  Parakeet Pegasus Perceiver Phobert ProphetNet Qwen2 Qwen3_5 Rag Reformer RemBert RoCBert RoFormer
+  DPRQuestionEncoder DPRReader Dia Esm Esmc FNet FSMT Flaubert Funnel GPT2 GPTNeoXJapanese
+  GPTNeoX GPTSw3 Gemma Herbert Lasr LayoutLMv2 LayoutLMv3 LayoutXLM Llama Luke M2M100 MBart50
+  MBart MLuke MPNet Marian MarkupLM Mgpstr Mvp MyT5 Nllb Nougat OpenAIGPT PLBart Parakeet
+  Pegasus Perceiver Phobert ProphetNet Qwen2 Qwen3_5 Rag Reformer RemBert RoCBert RoFormer
   SeamlessM4T Siglip2 Siglip Speech2Text SpeechT5 Splinter T5 Tapas Tipsv2 Udop VideoPrism Vits
-  Wav2Vec2CTC Wav2Vec2PhonemeCTC Whisper XGLM XLM XLNet""".split()
-)
+  Wav2Vec2CTC Wav2Vec2PhonemeCTC Whisper XGLM XLM XLNet
+""".split()
 _OF_MODELS = {
   'bert': 'BertTokenizer',
   'camembert': 'CamembertTokenizer',
@@ -154,7 +154,9 @@ def _of_map(
   folder: pathlib.Path, named: dict[str, Any], extra: Any, additional: Any
 ) -> tuple[Any, Any]:
   """Takes the names of special_tokens_map.json; returns the (extra, additional) special tokens."""
-  special = lambda each: AddedToken(**(each | {'special': True})) if isinstance(each, dict) else each
+  special = lambda each: (
+    AddedToken(**(each | {'special': True})) if isinstance(each, dict) else each
+  )
   for key, value in json_object(folder / 'special_tokens_map.json', {}).items():
     if key == 'extra_special_tokens' and isinstance(value, dict):
       named |= value

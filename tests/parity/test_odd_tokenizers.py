@@ -34,8 +34,35 @@ MODELS = {
   'xlm-roberta': ('spm_fairseq', ['XLMRobertaTokenizer', 'XLMRobertaTokenizerFast', None]),
 }
 ODD = (
-  *('covid', 'zygote', 'New York', ' ', '  ', '\n', '\t', '<ent>', 'É', 'É', 'ＦＵＬＬ', '日本語', 'COVID'),
-  *('Zygote', 'baba', '.', ',', '\xa0', '\u2581', '\u2581mark', '-19', 'ﬁ', '👩\u200d👧', '\x00', 'da'),
+  *(
+    'covid',
+    'zygote',
+    'New York',
+    ' ',
+    '  ',
+    '\n',
+    '\t',
+    '<ent>',
+    'É',
+    'É',
+    'ＦＵＬＬ',
+    '日本語',
+    'COVID',
+  ),
+  *(
+    'Zygote',
+    'baba',
+    '.',
+    ',',
+    '\xa0',
+    '\u2581',
+    '\u2581mark',
+    '-19',
+    'ﬁ',
+    '👩\u200d👧',
+    '\x00',
+    'da',
+  ),
 )
 
 
@@ -95,12 +122,30 @@ def odd_folder(draw, made, folder, model):
   (folder / 'config.json').write_text(json.dumps({'model_type': model}))
   own = {each: values for each, values in flags.items() if draw.random() < 0.4}
   if has_json:
-    oracle = transformers.AutoTokenizer.from_pretrained(
-      folder, **{key: draw.choice(each) for key, each in flags.items() if draw.random() < 0.3}
-    ) if model != 'modernbert' else transformers.RobertaTokenizer(
-      str(folder / 'vocab.json'), str(folder / 'merges.txt'), **dict(zip(
-        ('cls_token', 'bos_token', 'sep_token', 'eos_token', 'pad_token', 'unk_token', 'mask_token'),
-        ('[CLS]', '[CLS]', '[SEP]', '[SEP]', '[PAD]', '[UNK]', '[MASK]'))))
+    oracle = (
+      transformers.AutoTokenizer.from_pretrained(
+        folder, **{key: draw.choice(each) for key, each in flags.items() if draw.random() < 0.3}
+      )
+      if model != 'modernbert'
+      else transformers.RobertaTokenizer(
+        str(folder / 'vocab.json'),
+        str(folder / 'merges.txt'),
+        **dict(
+          zip(
+            (
+              'cls_token',
+              'bos_token',
+              'sep_token',
+              'eos_token',
+              'pad_token',
+              'unk_token',
+              'mask_token',
+            ),
+            ('[CLS]', '[CLS]', '[SEP]', '[SEP]', '[PAD]', '[UNK]', '[MASK]'),
+          )
+        ),
+      )
+    )
     oracle.backend_tokenizer.save(str(folder / 'tokenizer.json'))
     if draw.random() < 0.5:
       for path in (made / vocabulary).iterdir():
@@ -138,7 +183,9 @@ def odd_folder(draw, made, folder, model):
     document['added_tokens'] += [entry(name) | {'id': size + n} for n, name in enumerate(added)]
     (folder / 'tokenizer.json').write_text(json.dumps(document))
   if draw.random() < 0.9 or values['tokenizer_class']:
-    values = {key: each for key, each in values.items() if each is not None or key != 'tokenizer_class'}
+    values = {
+      key: each for key, each in values.items() if each is not None or key != 'tokenizer_class'
+    }
     (folder / 'tokenizer_config.json').write_text(json.dumps(values))
   return {'model': model, 'json': has_json, 'place': place, 'added': added, **values}
 

@@ -8,10 +8,10 @@ import transformers
 
 from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.huggingface import imported_tokenizers
-from tests.huggingface.test_tokenizers import TEXTS
-from tests.huggingface.test_tokenizers import cleaned
-from tests.huggingface.test_tokenizers import spm
-from tests.huggingface.test_tokenizers import train
+from tests.huggingface.test_exported_tokenizers import TEXTS
+from tests.huggingface.test_exported_tokenizers import cleaned
+from tests.huggingface.test_exported_tokenizers import spm
+from tests.huggingface.test_exported_tokenizers import train
 
 pytestmark = pytest.mark.parity
 

@@ -1,8 +1,8 @@
 """Unicode's normal forms as the `tokenizers` library has them, so that an export can repeat them.
 
-The library knows the characters of an older version of Unicode (9.0) than Python does. Those that it
-does not know stay as they are here too, and nothing is reordered or composed across one: some 170,
-none of a common script. So the same text is normalised alike by every version of Python.
+The library knows the characters of an older version of Unicode (9.0) than Python does. Those that
+it does not know stay as they are here too, and nothing is reordered or composed across one: some
+170, none of a common script. So every version of Python normalises a text alike.
 """
 
 import functools

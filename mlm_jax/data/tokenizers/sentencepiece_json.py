@@ -1,13 +1,14 @@
-"""A SentencePiece model as the document of a tokenizer.json, which cuts every text as the model does.
+"""A SentencePiece model as the document of a tokenizer.json, which cuts texts as the model does.
 
 Two models need care for that. One of unigrams prefers the cut whose scores sum up highest, and
 rounding decides where two cuts are equally good, as of a ruled line: scores are multiples of a
-power of two here, so that no sum is rounded (see `exact`). One of bpe merges the leftmost of
+power of two here, so that no sum is rounded. One of bpe merges the leftmost of
 equally good pairs, which a list of merges cannot express for every piece: so the document, and not
 SentencePiece, cuts the texts of a run too.
 """
 
 import base64
+from collections.abc import Iterable
 from typing import Any
 
 from mlm_jax import config
@@ -28,34 +29,46 @@ _UNMATCHED = '\U0010ffff'  # a noncharacter
 _UNKNOWN = 10  # what both libraries take off the lowest score for an unknown character
 
 
-def exact(proto: Any) -> int:
-  """Rounds the scores of unigrams; returns how many characters float32 sums without rounding.
-
-  0 where SentencePiece and a document differ by more than that.
-  """
+def round_scores(proto: Any) -> None:
+  """Makes the scores of unigrams multiples of a power of two."""
   types = proto.SentencePiece
   if proto.trainer_spec.model_type != UNIGRAM:
-    return 0
-  lowest = 0.0
+    return
   for piece in proto.pieces:
     piece.score = round(piece.score / QUANTUM) * QUANTUM
-    lowest = min(lowest, piece.score)
     # A piece of one character that is always cut out: as it is in no other piece, its score, which
     # SentencePiece makes up, decides nothing.
     if piece.type == types.USER_DEFINED and len(piece.piece) == 1:
       piece.type = types.NORMAL
-  known = {types.NORMAL, types.UNKNOWN, types.CONTROL, types.BYTE}
-  is_plain = {piece.type for piece in proto.pieces} <= known
-  if not is_plain or proto.normalizer_spec.precompiled_charsmap or _crosses_spaces(proto):
+
+
+def exact(proto: Any, special_ids: Iterable[int]) -> int:
+  """Returns how many characters SentencePiece cuts as a document does.
+
+  Of so many float32 sums the rounded scores without rounding. 0 where the two differ by more.
+
+  Args:
+    proto: ModelProto, after `round_scores`.
+    special_ids: of the special pieces that no text has; a document finds the names of others.
+  """
+  types = proto.SentencePiece
+  plain = {types.NORMAL, types.UNKNOWN, types.BYTE}
+  others = {
+    piece.type
+    for i, piece in enumerate(proto.pieces)
+    if piece.type not in plain and not (piece.type == types.CONTROL and i in special_ids)
+  }
+  normalizes = proto.normalizer_spec.precompiled_charsmap
+  if proto.trainer_spec.model_type != UNIGRAM or others or normalizes or _crosses_spaces(proto):
     return 0
-  return int(2**24 * QUANTUM / (_UNKNOWN - lowest))
+  return int(2**24 * QUANTUM / (_UNKNOWN - min(piece.score for piece in proto.pieces)))
 
 
 def document(proto: Any, named: dict[str, tuple[str, int]]) -> bytes:
   """Returns the bytes of a tokenizer.json that puts no space before a text.
 
   Args:
-    proto: ModelProto; of unigrams, after `exact`.
+    proto: ModelProto; after `round_scores`.
     named: {role: (name, id)} of the special pieces.
 
   Raises:
@@ -114,8 +127,8 @@ def _model(proto, unknown):
   settings = {'unk_token': unknown[0], 'fuse_unk': True, 'byte_fallback': has_bytes}
   if kind == BPE:
     return json_documents.bpe(ids, _merges(proto), **settings)
-  # With pieces of one letter, BPE would spell unknown words, which a word model does not do. A space
-  # is a word where two follow each other, which none do in a text that was cleaned.
+  # With pieces of one letter, BPE would spell unknown words, which a word model does not do. A
+  # space is a word only where two follow each other, as none do in a text that was cleaned.
   ordinary = (types.NORMAL, types.USER_DEFINED)
   letters = {each.piece for each in proto.pieces if each.type in ordinary and len(each.piece) == 1}
   if kind == WORD and letters <= {BOUNDARY_MARK}:

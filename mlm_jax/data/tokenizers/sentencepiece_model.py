@@ -30,9 +30,7 @@ _SENTENCE = 1000  # characters: the trainer skips sentences above 4192 bytes
 _STRETCH = 4096  # characters encoded at once: bounds the memory of a long document
 _BYTE_NAME = re.compile(sentencepiece_json.BYTE_NAME)
 # What `tokenizers` takes for white space before a mask.
-_SPACE_AT_END = re.compile(
-  '[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+\\Z'
-)
+_SPACE_AT_END = re.compile('[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+\\Z')
 
 
 class SentencePiece(base.Tokenizer):
@@ -46,7 +44,7 @@ class SentencePiece(base.Tokenizer):
     """
     self._threads = threads
     self._proto = parse(model, name)
-    self._exact = sentencepiece_json.exact(self._proto)  # characters at once
+    sentencepiece_json.round_scores(self._proto)
     self._processor = _processor(self._proto, name)
     ids = range(self._processor.get_piece_size())
     roles = {role: self._special_id(role, name) for role in base.NAMES}
@@ -59,6 +57,8 @@ class SentencePiece(base.Tokenizer):
       [i for i in ids if self._processor.is_byte(i)],
       is_prefixed=True,
     )
+    # Characters at once.
+    self._exact = sentencepiece_json.exact(self._proto, set(roles.values()))
 
   def _is_special(self, i):
     return (
@@ -125,7 +125,9 @@ class SentencePiece(base.Tokenizer):
   def _encode(self, texts):
     """Encodes verbatim: nothing is put before a text."""
     exact = [self._is_exact(text) for text in texts]
-    fast = iter(self._with_sentencepiece([text for text, is_exact in zip(texts, exact) if is_exact]))
+    fast = iter(
+      self._with_sentencepiece([text for text, is_exact in zip(texts, exact) if is_exact])
+    )
     others = [text for text, is_exact in zip(texts, exact) if not is_exact]
     slow = iter(self._json.encode_batch(others) if others else ())
     return [next(fast if is_exact else slow) for is_exact in exact]
