@@ -6,7 +6,8 @@ Example:
   mlm-jax export --workdir=runs/electra --to=exported/electra --part=discriminator
 
 AutoModelForMaskedLM loads the first one. AutoModel has no place for its head: --part=encoder leaves
-the head out. An imported run that was not trained further is written as it was read.
+the head out. An imported run that was not trained further is written as it was read; one that was
+imported from sentence-transformers is always written for that too.
 """
 
 import argparse
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--sentence-transformers',
     action='store_true',
     dest='sentences',
-    help='also write a model of sentence-transformers: the mean over the tokens, normalised',
+    help='also write a model of sentence-transformers, which embeds as the run itself does',
   )
 
 

@@ -7,8 +7,8 @@ Example:
 BERT, RoBERTa, ELECTRA, DeBERTa v1 to v3 and ModernBERT, with or without a masked-language-model
 head, from safetensors. The run fills masks, embeds texts, and another run can start from it:
 
-  mlm-jax train --config=runs/bert/config.json --config.init_from=runs/bert --workdir=runs/more \\
-    --config.data.source=text:mine.txt --config.data.tokenizer=runs/bert/tokenizer/tokenizer.model
+  mlm-jax train --config=runs/bert/config.json --config.init_from=runs/bert \\
+    --config.data.source=text:mine.txt --workdir=runs/more
 """
 
 import argparse

@@ -43,20 +43,25 @@ from mlm_jax.config.recipes import overlay
 from mlm_jax.config.recipes import override
 from mlm_jax.config.registered import choices
 from mlm_jax.config.registered import needs as data_needs
+from mlm_jax.config.saved import TOKENIZER
+from mlm_jax.config.saved import conflicts
 from mlm_jax.config.saved import differences
 from mlm_jax.config.saved import from_json
 from mlm_jax.config.saved import to_json
+from mlm_jax.config.saved import with_own_tokenizer
 from mlm_jax.config.staging import final_stage
 from mlm_jax.config.staging import stages
 
 __all__ = [
   'Config',
   'PRESETS',
+  'TOKENIZER',
   'UserError',
   'base',
   'call',
   'check',
   'choices',
+  'conflicts',
   'data_needs',
   'differences',
   'error_text',
@@ -76,6 +81,7 @@ __all__ = [
   'stages',
   'to_json',
   'vary',
+  'with_own_tokenizer',
 ]
 
 

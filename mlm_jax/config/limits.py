@@ -8,6 +8,8 @@ import pathlib
 # A family is a file of this folder. Listed and not imported: config must not import models.
 _FAMILIES = pathlib.Path(__file__).parents[1] / 'models' / 'families'
 
+# What `data.tokenizer` trains; any other text is the path of a file.
+TOKENIZERS = ('unigram', 'bpe', 'word', 'wordpiece', 'byte_bpe')
 # The allowed texts. An optimizer and so on is added here and where it is made.
 CHOICES: dict[str, tuple[str, ...]] = {
   'data.document': ('file', 'lines', 'blocks', 'regex'),

@@ -34,7 +34,8 @@ def load(path: str | os.PathLike[str], overrides: Iterable[tuple[str, str]] = ()
   """
   path, variant = _split_variant(str(path))
   if path.endswith('.json'):  # `from_json` has checked its form
-    return override(saved.from_json(pathlib.Path(path).read_bytes(), path), overrides)
+    config = saved.from_json(pathlib.Path(path).read_bytes(), path)
+    return override(saved.with_own_tokenizer(config, pathlib.Path(path).parent), overrides)
   config = call(path, 'get_config', variant)
   if not keys.is_config(config):
     # The most common cause: a get_config that ends without `return c`.

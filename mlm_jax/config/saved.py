@@ -2,16 +2,20 @@
 
 from collections.abc import Collection
 import json
+import os
+import pathlib
 from typing import Any
 
 from mlm_jax.config import checks
 from mlm_jax.config import defaults
 from mlm_jax.config import keys
+from mlm_jax.config import limits
 from mlm_jax.config.keys import Config
 from mlm_jax.config.keys import UserError
 
 # What may differ when a run is resumed: where and how it runs, not what it computes.
 OPERATIONAL = ('checkpoint', 'log', 'mesh', 'data.prepared')
+TOKENIZER = 'tokenizer/tokenizer.model'  # a run's own copy, beside its config.json
 
 
 def to_json(config: Config) -> str:
@@ -52,6 +56,28 @@ def from_json(text: str | bytes, name: str = 'config.json') -> Config:
     raise UserError(f'{name}: {error}') from None
   config.lock()
   return config
+
+
+def with_own_tokenizer(config: Config, folder: str | os.PathLike[str]) -> Config:
+  """Returns the config of a run in a folder, for data that is prepared as the run's was.
+
+  A tokenizer that it names by a path becomes the run's own copy, where there is one: whatever lies
+  at the path now, and wherever the run has been moved to.
+  """
+  own = pathlib.Path(folder) / TOKENIZER
+  if config.data.tokenizer not in limits.TOKENIZERS and own.is_file():
+    config.data.tokenizer = str(own)
+  return config
+
+
+def conflicts(ours: Config, theirs: Config) -> list[tuple[str, Any, Any]]:
+  """Returns the `differences` that forbid to continue a run under another config.
+
+  Files of tokenizers are no settings: they are compared by what is in them, when the data is read.
+  """
+  kinds = {ours.data.tokenizer, theirs.data.tokenizer} & set(limits.TOKENIZERS)
+  found = differences(ours, theirs)
+  return found if kinds else [each for each in found if each[0] != 'data.tokenizer']
 
 
 def differences(

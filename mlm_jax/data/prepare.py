@@ -95,6 +95,10 @@ def _check_reuse(data, sources, directory, model):
   """Raises UserError where a finished preparation is of other settings, inputs or tokenizer."""
   manifest = store.read_manifest(directory)
   ours, theirs = settings(data), manifest['settings']
+  if not {ours['tokenizer'], theirs.get('tokenizer')} & set(tokenizers.TRAINED):
+    if ours['tokenizer'] != theirs.get('tokenizer'):  # another place, of perhaps the same file
+      tokenizers.load(data.tokenizer)
+    ours['tokenizer'] = theirs.get('tokenizer')  # it is compared by what is in it
   differing = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
   if differing:
     what = ', '.join(

@@ -44,7 +44,7 @@ from mlm_jax.data.corpus import duplicates
 VERSION = 5  # of the format: data of another version is refused, not converted
 SPLITS = duplicates.SPLITS
 MANIFEST = 'manifest.json'
-TOKENIZER = 'tokenizer/tokenizer.model'
+TOKENIZER = config.TOKENIZER  # in a run's folder too
 COLLOCATIONS = collocations_lib.FILE  # where a run's copy of the tokenizer has them too
 STATISTICS = 'statistics.npz'
 ROWS, STARTS = 'rows.npy', 'starts.npy'

@@ -20,7 +20,9 @@ from mlm_jax.huggingface import exported_tokenizers
 from mlm_jax.huggingface import folders
 from mlm_jax.huggingface import names
 from mlm_jax.huggingface import origin
+from mlm_jax.huggingface import sentence_transformers
 from mlm_jax.huggingface import settings
+from mlm_jax.models import text_embedding
 from mlm_jax.objectives import restored
 from mlm_jax.training import saved
 
@@ -53,8 +55,9 @@ def run(
     part: '' for the encoder with its masked head (AutoModelForMaskedLM); 'encoder' for the encoder
       alone (AutoModel); 'generator' (AutoModelForMaskedLM) or 'discriminator'
       (AutoModelForPreTraining) of a run with objective.name = 'rtd'.
-    sentences: whether to write what sentence-transformers loads: the encoder, followed by the
-      normalised mean over all tokens.
+    sentences: whether to write what sentence-transformers loads: the encoder, followed by what
+      the run makes a vector of a text by, which is the mean over all tokens unless it was imported
+      with another way. A run that was is always written so.
     log: takes lines of text.
 
   Raises:
@@ -66,8 +69,7 @@ def run(
   with folders.made(folder, '--to') as partial:
     trained = saved.open_model(workdir, step)
     tokenizer, objective = restored.restore(trained)
-    # sentence-transformers has no use for a head.
-    part = part or ('encoder' if sentences else '')
+    part, sentences = _asked(workdir, part, sentences)
     _check(trained.config, part, sentences)
     model, params = _part(trained, tokenizer, objective, part)
     tensors = _tensors(model, params, part, tokenizer.pad_id)
@@ -91,7 +93,7 @@ def run(
     data = config_lib.final_stage(trained.config).data
     exported_tokenizers.write_folder(tokenizer, data, partial, model.max_positions, model.types)
     if sentences:
-      _write_sentence_transformer(partial, model)
+      _write_sentences(partial, trained, model.width)
     # A folder that was imported may name another class than ours would, such as XLM-RoBERTa.
     theirs = json.loads(config)
     name = theirs.get('architectures', [_class(model.family, part)])[0]
@@ -100,10 +102,27 @@ def run(
   log(f'{folder}: {name}, {sum(x.size for x in tensors.values()):,} parameters')
 
 
+def _asked(workdir: pathlib.Path, part: str, sentences: bool) -> tuple[str, bool]:
+  """Returns (part, whether it is for sentence-transformers), with what is not said filled in."""
+  own = (workdir / text_embedding.FOLDER).is_dir()
+  # The library has no use for a head, but what came with one goes back with it.
+  if sentences and not (own and origin.is_in(workdir)):
+    part = part or 'encoder'
+  return part, sentences or own and part in ('', 'encoder')
+
+
+def _write_sentences(folder: pathlib.Path, trained: saved.SavedModel, width: int) -> None:
+  """Writes by what sentence-transformers embeds as the run does."""
+  embedding = text_embedding.read(trained.workdir) or text_embedding.TextEmbedding()
+  # No longer than the rows that the model was trained on.
+  most = config_lib.final_stage(trained.config).data.row_length
+  sentence_transformers.write(folder, embedding, width, most)
+
+
 def _check(config: Any, part: str, sentences: bool) -> None:
   """Raises UserError where the run has no such part, or no class there can hold it."""
   family, is_rtd = config.model.family, config.objective.name == 'rtd'
-  if sentences and part != 'encoder':
+  if sentences and part not in ('', 'encoder'):
     raise config_lib.UserError(
       f'--sentence-transformers writes the encoder; leave --part={part} out'
     )
@@ -232,29 +251,3 @@ def _pooler(
     f'{prefix}.pooler.dense.bias': np.zeros(model.width, np.float32),
   }
   return plain, {'pooler': 'not trained: it bounds the hidden state of [CLS] and does no more'}
-
-
-def _write_sentence_transformer(folder: pathlib.Path, model: Any) -> None:
-  """Writes the files by which sentence-transformers adds a mean and a norm to the encoder."""
-  kinds = [('Transformer', ''), ('Pooling', '1_Pooling'), ('Normalize', '2_Normalize')]
-  modules = [
-    {'idx': n, 'name': str(n), 'path': path, 'type': f'sentence_transformers.models.{kind}'}
-    for n, (kind, path) in enumerate(kinds)
-  ]
-  pooling = {
-    'word_embedding_dimension': model.width,
-    'pooling_mode_cls_token': False,
-    'pooling_mode_mean_tokens': True,
-    'pooling_mode_max_tokens': False,
-    'pooling_mode_mean_sqrt_len_tokens': False,
-  }
-  files = {
-    'modules.json': modules,
-    '1_Pooling/config.json': pooling,
-    'sentence_bert_config.json': {'max_seq_length': model.max_positions, 'do_lower_case': False},
-  }
-  for name, content in files.items():
-    (folder / name).parent.mkdir(exist_ok=True)
-    (folder / name).write_text(json.dumps(content, indent=2) + '\n')
-  # This module has no settings; the library still wants its folder.
-  (folder / '2_Normalize').mkdir()

@@ -23,7 +23,9 @@ from mlm_jax.huggingface import folders
 from mlm_jax.huggingface import imported_tokenizers
 from mlm_jax.huggingface import names
 from mlm_jax.huggingface import origin
+from mlm_jax.huggingface import sentence_transformers
 from mlm_jax.huggingface import settings
+from mlm_jax.models import text_embedding
 from mlm_jax.training import checkpoint
 from mlm_jax.training import workdir as workdir_lib
 
@@ -47,6 +49,8 @@ class Imported:
     params: our tree of parameters; without `head` where the folder has none.
     tokenizer: data.tokenizers.base.Tokenizer.
     placed, rest: see origin.write.
+    embedding: how sentence-transformers makes a vector of a text with it; None where the folder
+      does not say so.
   """
 
   config: Any
@@ -54,6 +58,7 @@ class Imported:
   tokenizer: Any
   placed: dict[str, tuple[str, str]]
   rest: dict[str, np.ndarray]
+  embedding: text_embedding.TextEmbedding | None
 
 
 def run(
@@ -71,12 +76,9 @@ def run(
   """
   workdir = pathlib.Path(workdir)
   with folders.made(workdir, '--workdir') as partial:  # before the work: it may refuse
-    folder = folders.find(place, log)
-    found = read(folder)
+    place = folders.find(place, log)
+    folder, found = sentence_transformers.transformer(place), read(place)
     config, params = found.config, found.params
-    with config.unlocked():  # for data to come
-      # The run is adapted with the tokenizer that it came with.
-      config.data.tokenizer = str((workdir / store.TOKENIZER).absolute())
     if 'head' not in params:
       log(
         f'{folder} has no masked-language-model head: a new one is initialised at random, so '
@@ -104,6 +106,8 @@ def _write(found: Imported, theirs: bytes, params: dict[str, Any], workdir: path
   workdir_lib.record_environment(workdir, {'tokenizer': found.tokenizer.sha256})
   workdir_lib.write_config(workdir, found.config)
   origin.write(workdir, theirs, found.placed, found.rest)
+  if found.embedding:
+    text_embedding.write(workdir, found.embedding)
   saved = checkpoint.Checkpoints(workdir / 'checkpoints', found.config.checkpoint)
   # Step 0: nothing has been trained here yet.
   saved.save(0, {'params': jax.tree.map(jnp.asarray, params)})
@@ -117,8 +121,10 @@ def read(folder: pathlib.Path) -> Imported:
     UserError: a model or variant that is not supported; tensors that are missing, unexpected
       or of another shape; a tokenizer that does not fit; see also `folders`.
   """
+  place, folder = folder, sentence_transformers.transformer(folder)
   theirs = folders.read_config(folder)
   config = _config(*settings.to_ours(theirs))
+  embedding = sentence_transformers.read(place, config.model.max_positions, config.model.width)
   tensors = folders.read_tensors(folder)
   tokenizer = tokenizer_lib.make(imported_tokenizers.from_folder(folder), str(folder))
   # The other way round is common: tables are padded for the hardware.
@@ -129,7 +135,7 @@ def read(folder: pathlib.Path) -> Imported:
     )
   params, placed = _params(folder, config.model, settings.kind(theirs).prefix, tensors)
   rest = {was: array for was, array in tensors.items() if was not in placed}
-  return Imported(config, params, tokenizer, placed, rest)
+  return Imported(config, params, tokenizer, placed, rest, embedding)
 
 
 def _config(family: str, ours: dict[str, Any]) -> Any:
@@ -152,9 +158,10 @@ def _config(family: str, ours: dict[str, Any]) -> Any:
     models.resolve(config.model)
     # As long as the position table allows; a shorter row is the user's choice.
     config.data.row_length = config.model.max_positions
-    # Nothing is cleaned: what a tokenizer itself does to a text the model has seen done to texts.
-    config.data.update(unicode='none', control_characters='keep', white_space='keep')
-    config.data.boundary_mark = 'keep'
+    # For data to come: the tokenizer that lies in the run, wherever that is (see config.load). It
+    # does itself to a text what the model has seen done to texts.
+    config.data.update(tokenizer=store.TOKENIZER, unicode='none')
+    config.data.update(control_characters='keep', boundary_mark='keep', white_space='keep')
   config_lib.check(config)
   return config
 

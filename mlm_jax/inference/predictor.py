@@ -1,40 +1,48 @@
 """A run opened for use: fill masks, embed texts, score them, look at masks."""
 
 from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Sequence
 import dataclasses
-import functools
 import os
 import pathlib
 from typing import Any
 import zipfile
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mlm_jax import config as config_lib
 from mlm_jax import masking
-from mlm_jax.core import batches
 from mlm_jax.core import vocabulary
 from mlm_jax.data import statistics
 from mlm_jax.data import store
 from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.data.annotations import collocations
+from mlm_jax.inference import embedding
+from mlm_jax.inference import encoding
 from mlm_jax.inference import mask_preview
-from mlm_jax.models import Encoded
+from mlm_jax.inference import rows as rows_lib
+from mlm_jax.models import text_embedding
 from mlm_jax.objectives import restored
 from mlm_jax.training import saved
-
-ROWS = 32  # texts computed together; the last batch is filled up, so shapes recur
 
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-  """A token that may fill a [MASK], and its probability."""
+  """A token that may fill a [MASK], and its probability.
+
+  Attributes:
+    token: the piece, as all tokenizers here write it.
+    probability: from 0 to 1.
+    text: what it decodes to by itself, as `transformers` has it: ' word' of a byte-level piece.
+    id: its number in the vocabulary.
+  """
 
   token: str
   probability: float
+  text: str
+  id: int
 
 
 def open_run(
@@ -52,7 +60,7 @@ def open_run(
   model = saved.open_model(workdir, step, log)
   tokenizer, objective = restored.restore(model)
   joins = collocations.load(model.workdir / store.COLLOCATIONS, tokenizer)
-  return Run(model, tokenizer, tokenizer.table(_counts(model.workdir)), joins, objective)
+  return Run(model, tokenizer, tokenizer.table(_counts(model.workdir)), joins, objective, log)
 
 
 def _counts(workdir: pathlib.Path) -> np.ndarray | None:
@@ -83,6 +91,7 @@ class Run:
     model, params: the encoder.
     mlm, mlm_params: what predicts masked tokens: the same, but where the objective has a
       generator for it.
+    embedding: how a vector of a text is made, see models.text_embedding.
     table: the vocabulary, with the counts of the training text.
     aux: what the masking policy has learned, see step.TrainState.
   """
@@ -94,6 +103,7 @@ class Run:
     table: vocabulary.Table,
     joins: Callable | None,
     objective: Any,
+    log: Callable[[str], None],
   ):
     self.config, self.tokenizer = model.config, tokenizer
     self.table, self._joins = table, joins
@@ -102,61 +112,142 @@ class Run:
     self.trained, self.step, self.aux = model.params, model.step, model.aux
     self.model, self.params = objective.encoder, objective.encoder_params(model.params)
     self.mlm, self.mlm_params = objective.mlm.model, objective.mlm_params(model.params)
+    self.embedding = text_embedding.read(model.workdir) or text_embedding.TextEmbedding()
+    length = self._last.data.row_length
+    self._rows = rows_lib.Maker(tokenizer, self._last.data, length, log)
+    self._name = f'{model.workdir} at step {model.step}'
 
-  def fill(self, text: str, top_k: int = 5) -> list[list[Prediction]]:
+  def fill(self, text: str, top_k: int = 5, too_long: str = 'window') -> list[list[Prediction]]:
     """Returns, for each [MASK] of the text in turn, a list of top_k Predictions.
 
+    The text is cut as the model's tokenizer does it, also beside a mask; a mask may be called what
+    the tokenizer calls it, such as <mask>.
+
+    Args:
+      text: with one or more masks.
+      top_k: predictions a mask.
+      too_long: where the text is longer than a row, each mask is seen with what is around it
+        ('window'), only the beginning is read ('truncate'), or the text is refused ('error').
+
     Raises:
-      UserError: an empty text, one without [MASK], or one longer than a row.
+      UserError: an empty text, one without [MASK], one that is refused, or a wrong number.
     """
-    row = self._row(text, has_masks=True)
-    index = np.flatnonzero(row == self.tokenizer.mask_id)
-    if not len(index):
-      raise config_lib.UserError(f'no [MASK] in the text: {text[:60]!r}')
-    if not 1 <= top_k <= self.tokenizer.size:
+    [text] = rows_lib.checked([text])
+    if not isinstance(top_k, int) or not 1 <= top_k <= self.tokenizer.size:
       raise config_lib.UserError(f'top_k = {top_k}: must be between 1 and {self.tokenizer.size}')
-    # The row once for each of its masks: all the other masks stay hidden while one is filled.
-    log_V = self._log_probabilities([row] * len(index), index)
-    best = np.argsort(-log_V, axis=1, kind='stable')[:, :top_k]  # of equal ones the lower id
-    return [
-      [Prediction(self.tokenizer.piece(int(i)), float(np.exp(log[i]))) for i in ids]
-      for log, ids in zip(log_V, best)
-    ]
-
-  def embed(self, texts: Sequence[str], pooling: str = 'mean') -> np.ndarray:
-    """Returns float32 [n, D]: the mean over a text's pieces, or its [CLS], of the last layer."""
-    if pooling not in ('mean', 'cls'):
-      raise config_lib.UserError(f'pooling = {pooling!r}: must be mean or cls')
-    rows = self._rows(texts)
-    pooled = [
-      _pool(
-        (self.model, self.tokenizer.pad_id), pooling, self.params, *self._arrays(rows[i : i + ROWS])
+    marked = text.replace(self.tokenizer.piece(self.tokenizer.mask_id), tokenizer_lib.MASK)
+    contents = self._rows.contents(marked, has_masks=True)
+    if not len(contents):
+      raise config_lib.UserError('the text is empty')
+    [contents] = self._rows.fit([contents], too_long, 'each mask is seen with what is around it')
+    places = np.flatnonzero(contents == self.tokenizer.mask_id)
+    if not len(places):
+      where = (
+        'the text'
+        if tokenizer_lib.MASK not in marked
+        else (f'the first {self._rows.length} tokens of the text')
       )
-      for i in range(0, len(rows), ROWS)
+      raise config_lib.UserError(f'no [MASK] in {where}: {text[:60]!r}')
+    # The row once for each of its masks: all the other masks stay hidden while one is filled.
+    rows = (self._rows.around(contents, int(place)) for place in places)
+    return [
+      [self._prediction(int(i), log_V[i]) for i in np.argsort(-log_V, kind='stable')[:top_k]]
+      for log_NV in self._log_probabilities(rows)
+      for log_V in log_NV  # of equal ones the lower id
     ]
-    # The zeros give no texts a result of the right width too; the last batch was filled up.
-    width = self.model.architecture.width
-    return np.concatenate([np.zeros((0, width), np.float32), *pooled])[: len(rows)]
 
-  def pseudo_log_likelihood(self, texts: Sequence[str]) -> np.ndarray:
+  def _prediction(self, i: int, log_probability: float) -> Prediction:
+    text = self.tokenizer.text_of(i)
+    return Prediction(self.tokenizer.piece(i), float(np.exp(log_probability)), text, i)
+
+  def embed(
+    self,
+    texts: Iterable[str],
+    pooling: str | Sequence[str] | None = None,
+    *,
+    layers: int | Sequence[int] | None = None,
+    tokens: bool = False,
+    prompt: str | None = None,
+    too_long: str = 'truncate',
+  ) -> Any:
+    """Returns float32 [n, D]: a vector of each text, that of sentence-transformers' `encode`.
+
+    Args:
+      texts: of which an empty one is [CLS] [SEP].
+      pooling: what is made of the vectors of a text's tokens, [CLS] and [SEP] among them: one of
+        models.pooling.MODES, such as 'mean' or 'cls', or several, put side by side. None for what
+        the model was imported with, and what follows it there, such as a norm; else the mean.
+      layers: numbers as in `hidden_states` of `transformers`: 0 is what the first layer is given,
+        1 to N what the layers give, -1 the last one. None for the last one. With a list of numbers
+        the result is [n, layers, D].
+      tokens: whether the vectors of the tokens themselves are wanted: a list of [tokens, D], or
+        [layers, tokens, D], with [CLS] and [SEP].
+      prompt: name of the model's prompt that goes before each text, '' for none; None for the one
+        that the model was imported with as its default.
+      too_long: where a text is longer than a row, or than what the model was imported with, only
+        its beginning is read ('truncate'), its parts are and weigh as many as their tokens
+        ('window'), or it is refused ('error').
+
+    Raises:
+      UserError: no list of texts, one that is refused, or none of these choices.
+    """
+    length = min(self.embedding.max_tokens or self._rows.length, self._rows.length)
+    embedder = embedding.Embedder(
+      self._reader(self.model, self.params),
+      dataclasses.replace(self._rows, length=length),
+      self.embedding,
+    )
+    modes, modules = self.embedding.modes, self.embedding.modules
+    if pooling is not None:
+      modes, modules = embedding.choose_modes(pooling), ()
+    is_single = layers is None or isinstance(layers, int)
+    chosen = embedding.choose_layers(layers, self.model.architecture.layers)
+    before, texts = embedding.choose_prompt(self.embedding, prompt), rows_lib.checked(texts)
+    if tokens:
+      found = embedder.tokens(texts, chosen, before, too_long)
+      return [each[0] if is_single else each for each in found]
+    vectors_KND = embedder(texts, modes, modules, chosen, before, too_long)
+    return vectors_KND[0] if is_single else vectors_KND.swapaxes(0, 1)
+
+  def pseudo_log_likelihood(self, texts: Iterable[str], too_long: str = 'window') -> np.ndarray:
     """Returns float64 [n]: the sum over a text's pieces of log p(piece | the others).
 
     Source: arXiv:1910.14659. Special tokens are not counted.
+
+    Args:
+      texts: none of them empty.
+      too_long: where a text is longer than a row, each piece is seen with the pieces around it, as
+        many as a row holds ('window'), only the beginning is read ('truncate'), or it is refused
+        ('error').
+
+    Raises:
+      UserError: no list of texts, an empty one, or one that is refused.
     """
-    rows = self._rows(texts)
-    totals = np.zeros(len(rows), np.float64)
-    for n, row in enumerate(rows):
-      # One copy of the text a piece, in which that piece alone is hidden; not [CLS] and [SEP].
-      index = np.arange(1, len(row) - 1)
-      hidden = np.tile(row, (len(index), 1))
-      hidden[np.arange(len(index)), index] = self.tokenizer.mask_id
-      log_V = self._log_probabilities(list(hidden), index)
-      # Summed in float64: a long text has hundreds of terms.
-      totals[n] = log_V[np.arange(len(index)), row[index]].astype(np.float64).sum()
-    return totals
+    contents = self._contents(texts)
+    done = 'each piece is seen with those around it'
+    contents = self._rows.fit(contents, too_long, done)
+    # One copy of its row a piece, in which that piece alone is hidden; not [CLS] and [SEP].
+    log_probabilities = self._log_probabilities(
+      self._hidden(each, place) for each in contents for place in range(len(each))
+    )
+    answers, at = np.concatenate([*contents, np.zeros(0, np.int32)]), 0
+    terms = np.zeros(len(answers), np.float64)
+    for log_NV in log_probabilities:
+      n = len(log_NV)
+      terms[at : at + n] = log_NV[np.arange(n), answers[at : at + n]]
+      at += n
+    # Summed in float64: a long text has hundreds of terms.
+    owner = np.repeat(np.arange(len(contents)), [len(each) for each in contents])
+    return np.bincount(owner, terms, len(contents)).astype(np.float64)
+
+  def _hidden(self, contents: np.ndarray, place: int) -> tuple[np.ndarray, int]:
+    """Returns (the row around a place of a text, which is hidden, its place in the row)."""
+    row, place = self._rows.around(contents, place)
+    row[place] = self.tokenizer.mask_id
+    return row, place
 
   def masked(
-    self, texts: Sequence[str], policy: masking.Policy | None = None, seed: int = 0
+    self, texts: Iterable[str], policy: masking.Policy | None = None, seed: int = 0
   ) -> list[list[mask_preview.MaskedPiece]]:
     """Returns, for each text, a list of MaskedPiece: what a policy does to it.
 
@@ -184,102 +275,43 @@ class Run:
       raise config_lib.UserError(
         "masking.unit = 'collocation': the run's data was prepared without collocations"
       )
-    rows, classes = self._rows(texts), None
+    texts, classes = rows_lib.checked(texts), None
+    contents = self._rows.fit(self._contents(texts), 'error', '')
+    rows = [self._rows.row(each) for each in contents]
     if 'classes' in policy.needs:
       classes = [
         mask_preview.classes_of(text, self.tokenizer, data, policy.table.classes) for text in texts
       ]
     return [
       pieces
-      for i in range(0, len(rows), ROWS)
+      for i in range(0, len(rows), encoding.ROWS)
       for pieces in mask_preview.mask_rows(
         policy,
-        rows[i : i + ROWS],
+        rows[i : i + encoding.ROWS],
         self.tokenizer.piece,
         self.tokenizer.pad_id,
         length=data.row_length,
         seed=seed,
         first=i,
         joins=self._joins,
-        classes=classes and classes[i : i + ROWS],
+        classes=classes and classes[i : i + encoding.ROWS],
       )
     ]
 
-  def _rows(self, texts: Sequence[str]) -> list:
-    """Returns the ids of each text; [MASK] in a text is just these letters."""
-    # A string is a sequence of strings too: its letters would be taken for texts.
-    if isinstance(texts, str):
-      raise config_lib.UserError('texts must be a list of texts, not one text')
-    return [self._row(text) for text in texts]
+  def _contents(self, texts: Iterable[str]) -> list[np.ndarray]:
+    """Returns the ids of each text; UserError for an empty one."""
+    contents = [self._rows.contents(text) for text in rows_lib.checked(texts)]
+    for number, each in enumerate(contents):
+      if not len(each):
+        raise config_lib.UserError(f'{rows_lib.named(contents, number)} is empty')
+    return contents
 
-  def _row(self, text: str, has_masks: bool = False) -> Any:
-    """Returns the ids of [CLS] text [SEP]."""
-    row = self.tokenizer.encode_text(text, self._last.data, has_masks)
-    if len(row) == 2:
-      raise config_lib.UserError('the text is empty')
-    longest = self._last.data.row_length
-    if len(row) > longest:
-      raise config_lib.UserError(
-        f'the text has {len(row)} tokens with [CLS] and [SEP]; '
-        f'the model was trained on rows of {longest}: shorten it'
-      )
-    return row
+  def _reader(self, model: Any, params: Any) -> encoding.Reader:
+    return encoding.Reader(
+      model, params, self.tokenizer.pad_id, self._last.data.row_length, self._name
+    )
 
-  def _arrays(self, rows: Sequence) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns (tokens_BL, starts_BS, lengths_B); B and L are rounded up so that shapes recur."""
-    longest = max(len(row) for row in rows)
-    length = min(-(-longest // 32) * 32, self._last.data.row_length)
-    tokens_BL = np.full((ROWS, max(length, longest)), self.tokenizer.pad_id, np.int32)
-    for b, row in enumerate(rows):
-      tokens_BL[b, : len(row)] = row
-    starts_BS = np.zeros((len(tokens_BL), 1), np.int32)  # one document a row, from its beginning
-    return tokens_BL, starts_BS, (tokens_BL != self.tokenizer.pad_id).sum(1)
-
-  def _log_probabilities(self, rows: Sequence, index: np.ndarray) -> np.ndarray:
-    """Returns float32 [n, V]: log p at position index[i] of rows[i]."""
-    parts = []
-    for i in range(0, len(rows), ROWS):
-      tokens_BL, starts_BS, _ = self._arrays(rows[i : i + ROWS])
-      index_B = np.zeros(len(tokens_BL), np.int32)
-      index_B[: len(index[i : i + ROWS])] = index[i : i + ROWS]
-      log_BV = _log_probabilities(
-        (self.mlm, self.tokenizer.pad_id), self.mlm_params, tokens_BL, starts_BS, index_B
-      )
-      # Without the rows that fill a batch up, and the columns that pad the vocabulary.
-      parts.append(np.asarray(log_BV)[: len(rows[i : i + ROWS]), : self.tokenizer.size])
-    return np.concatenate(parts)
-
-
-def _encode(static: Any, params: Any, tokens_BL: jax.Array, starts_BS: jax.Array) -> Encoded:
-  """Returns the Encoded rows; static is (model, pad_id), what a program is compiled for."""
-  model, pad_id = static
-  segments_BL = batches.segments(tokens_BL, starts_BS, pad_id)
-  positions_BL = batches.positions(starts_BS, tokens_BL.shape[1])
-  return model.apply(params, tokens_BL, segments_BL, positions_BL)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _log_probabilities(
-  static: Any, params: Any, tokens_BL: jax.Array, starts_BS: jax.Array, index_B: jax.Array
-) -> jax.Array:
-  # One position a row, taken before the head: [B, L, V] would not fit.
-  decoded_BLD = _encode(static, params, tokens_BL, starts_BS).decoded_BLD
-  decoded_BD = jnp.take_along_axis(decoded_BLD, index_B[:, None, None], axis=1)[:, 0]
-  return jax.nn.log_softmax(static[0].head(params, decoded_BD), axis=1)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _pool(
-  static: Any,
-  pooling: str,
-  params: Any,
-  tokens_BL: jax.Array,
-  starts_BS: jax.Array,
-  lengths_B: jax.Array,
-) -> jax.Array:
-  hidden_BLD = _encode(static, params, tokens_BL, starts_BS).hidden_BLD.astype(jnp.float32)
-  if pooling == 'cls':
-    return hidden_BLD[:, 0]
-  index_L = jnp.arange(tokens_BL.shape[1])[None]
-  inside_BL = (index_L > 0) & (index_L < lengths_B[:, None] - 1)  # not [CLS] and [SEP]
-  return (hidden_BLD * inside_BL[:, :, None]).sum(1) / jnp.maximum(inside_BL.sum(1), 1)[:, None]
+  def _log_probabilities(self, rows: Iterable[tuple[np.ndarray, int]]) -> Iterator[np.ndarray]:
+    """Yields float32 [n, V], batch after batch: log p at a place of each of the rows."""
+    reader = self._reader(self.mlm, self.mlm_params)
+    return reader.log_probabilities(rows, self.tokenizer.size)

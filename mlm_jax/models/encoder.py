@@ -38,6 +38,7 @@ class Encoded:
   decoded_BLD: jax.Array
   layers_NBLD: jax.Array | None = None
   attention_NBHLL: jax.Array | None = None
+  embedded_BLD: jax.Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,6 +225,7 @@ class Encoder(nn.Module):
     hidden_BLD = self.embeddings(tokens_BL.astype(jnp.int32), positions_BL, types_BL, deterministic)
     if self.config.embedding_width != self.config.width:
       hidden_BLD = self.project(hidden_BLD)
+    self.sow(attention.DETAILS, 'embedded_BLD', hidden_BLD)
     context = self.context(hidden_BLD, segments_BL, positions_BL, deterministic)
     hidden_BLD, extras = self.run_layers(hidden_BLD, context, deterministic)
     return self.finish(hidden_BLD, extras, context, positions_BL, deterministic)
@@ -307,7 +309,8 @@ def make(module: Encoder) -> Model:
     (of_layers,) = kept[attention.DETAILS]['of_layers']
     (layers_NBLD,) = of_layers['hidden_BLD']
     (attention_NBHLL,) = of_layers['attention']['weights_BHLL']
-    return Encoded(hidden_BLD, decoded_BLD, layers_NBLD, attention_NBHLL)
+    (embedded_BLD,) = kept[attention.DETAILS]['embedded_BLD']
+    return Encoded(hidden_BLD, decoded_BLD, layers_NBLD, attention_NBHLL, embedded_BLD)
 
   def head(params: dict[str, Any], hidden_PD: jax.Array) -> jax.Array:
     logits: Any = module.apply({'params': params}, hidden_PD, method='predict')

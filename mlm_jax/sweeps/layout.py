@@ -104,7 +104,7 @@ def check(plan: planning.Plan, workdir: _Path) -> None:
     if not (folder / 'environment.json').exists():  # it has never started
       continue
     # The same name with another config: results of the two would be mixed.
-    differing = config_lib.differences(run.config, workdir_lib.read_config(folder))
+    differing = config_lib.conflicts(run.config, workdir_lib.read_config(folder))
     if differing:
       keys = '; '.join(
         f'config.{key} is {new!r} here, {old!r} there' for key, new, old in differing[:5]

@@ -24,6 +24,8 @@ from mlm_jax.evaluation import score_run
 from mlm_jax.evaluation import slices
 from mlm_jax.models import flops
 from mlm_jax.models import neighbour_init
+from mlm_jax.models import text_embedding
+from mlm_jax.training import checkpoint
 from mlm_jax.training import distributed
 from mlm_jax.training import launch
 from mlm_jax.training import optim
@@ -60,7 +62,8 @@ def make_problem(
   prepared = distributed.on_first(make) or make()
   for each in prepared:
     store.needs(each, config.masking)
-  return problem(config, prepared, mesh, log)
+  is_begun = bool(checkpoint.steps(pathlib.Path(workdir) / 'checkpoints'))
+  return problem(config, prepared, mesh, log, is_begun)
 
 
 def resolve(config: Config) -> Config:
@@ -150,7 +153,11 @@ def _check_batch(config: Config, devices: int) -> None:
 
 
 def problem(
-  config: Config, prepared: list[store.Prepared], mesh: jax.sharding.Mesh, log: Log = print
+  config: Config,
+  prepared: list[store.Prepared],
+  mesh: jax.sharding.Mesh,
+  log: Log = print,
+  is_begun: bool = False,
 ) -> problem_lib.Problem:
   """Returns the Problem of pretraining on prepared data; `check` has passed.
 
@@ -162,6 +169,8 @@ def problem(
     prepared: the data of each stage.
     mesh: see `sharding`.
     log: takes lines of text.
+    is_begun: whether the run has checkpoints, from which alone it goes on: the one in
+      config.init_from may be gone by now.
 
   Raises:
     UserError: batches that the data cannot fill, or a run in config.init_from that does not fit.
@@ -174,6 +183,7 @@ def problem(
   objective: Any = made[0].objective  # by its type, a Stage has any task's objective
   last = stages[-1][1]
   held_out = _held_out(last, prepared[-1], mesh)
+  given = None if is_begun else _init_params(config, objective, prepared[0].tokenizer, log)
   return problem_lib.Problem(
     stages=made,
     init=_init(config.model, objective),
@@ -183,7 +193,7 @@ def problem(
     ),
     fingerprints=_fingerprints(prepared),
     aux=made[0].hparams.learned,
-    init_params=_init_params(config, objective, prepared[0].tokenizer, log),
+    init_params=given,
     final_reports={slices.FILE: held_out.slices},
     # Perplexity from the mean loss: a mean of perplexities would be another number.
     means=lambda sums: heldout.with_perplexity(metrics.means(sums)),
@@ -195,6 +205,7 @@ def problem(
       'tokenizer': prepared[0].directory / 'tokenizer',
       # Policies may depend on the counts.
       store.STATISTICS: prepared[0].directory / store.STATISTICS,
+      **_embedding(config.init_from),
     },
   )
 
@@ -211,6 +222,12 @@ def _fingerprints(prepared: list[store.Prepared]) -> dict[str, str]:
       name = f'{each.row_length}x{each.manifest["settings"]["max_segments"]}'
       fingerprints[f'data_fingerprint_{name}'] = each.fingerprint
   return fingerprints
+
+
+def _embedding(place: str) -> dict[str, pathlib.Path]:
+  """Returns {name: path} of how the run in config.init_from makes vectors of texts, if it says."""
+  path = pathlib.Path(place) / text_embedding.FOLDER
+  return {text_embedding.FOLDER: path} if place and path.is_dir() else {}
 
 
 def _rows_before(

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 import dataclasses
-import functools
 import os
 import pathlib
 import sys
@@ -16,7 +15,7 @@ from mlm_jax.training import checkpoint
 from mlm_jax.training import workdir as workdir_lib
 
 PyTree = Any
-TO_STDERR = functools.partial(print, file=sys.stderr)
+TO_STDERR = lambda line: print(line, file=sys.stderr)  # whatever that is by then
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +67,7 @@ def open_model(
     UserError: no run there, no such step, or no intact checkpoint.
   """
   workdir = pathlib.Path(workdir)
-  config = workdir_lib.read_config(workdir)
+  config = config_lib.with_own_tokenizer(workdir_lib.read_config(workdir), workdir)
   # Of the first start: later ones were refused unless theirs were the same.
   fingerprints = (workdir_lib.read_environment(workdir) or [{}])[0]
   step, params, aux = checkpoint.read_model(workdir / 'checkpoints', step, log)

@@ -59,7 +59,7 @@ def check_same(workdir: Path, config: Any) -> None:
   if not (pathlib.Path(workdir) / 'config.json').exists():
     return
   # A run continued under another config would have logs that no single config explains.
-  differing = config_lib.differences(config, read_config(workdir))
+  differing = config_lib.conflicts(config, read_config(workdir))
   if differing:
     keys = '; '.join(
       f'config.{key} is {new!r} here, {old!r} there' for key, new, old in differing[:5]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
+from mlm_jax import config as config_lib
 from mlm_jax import objectives
 from mlm_jax.core import rng
 from mlm_jax.data import store
@@ -123,3 +124,30 @@ def texts(random, number=8, words=5):
   """Returns texts of made-up words that the vocabulary spells."""
   word = lambda: ''.join(random.choice(list(LETTERS), random.integers(1, 4)))
   return [' '.join(word() for _ in range(random.integers(1, words + 1))) for _ in range(number)]
+
+
+def further(run, corpus, *settings):
+  """Returns the config of two steps of training that start from a run, by its own config.json.
+
+  Args:
+    run: path of the run's folder.
+    corpus: path of a text.
+    *settings: (dotted key, text) pairs.
+  """
+  return config_lib.load(
+    run / 'config.json',
+    [
+      ('init_from', str(run)),
+      ('data.source', f'text:{corpus}'),
+      ('data.document', 'lines'),
+      ('data.validation_fraction', '0.1'),
+      ('total_steps', '2'),
+      ('mesh.devices', '1'),
+      ('optim.warmup_steps', '0'),
+      ('batch_size', '4'),
+      ('evaluation.batch_size', '4'),
+      ('evaluation.rows', '8'),
+      ('log.tensorboard', 'false'),
+      *settings,
+    ],
+  )

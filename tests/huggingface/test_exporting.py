@@ -235,21 +235,20 @@ def test_a_score_that_was_not_a_number_is_left_out_of_the_card(tmp_path):
   )
 
 
-def test_sentence_transformers_find_the_encoder_a_mean_and_a_norm(tmp_path):
+def test_sentence_transformers_find_the_encoder_and_the_mean_that_the_run_embeds_by(tmp_path):
   builders.write_run(tmp_path / 'run', model__family='roberta')
   exporting.run(tmp_path / 'run', tmp_path / 'to', sentences=True, **QUIET)
   modules = read(tmp_path / 'to', 'modules.json')
   assert [each['type'].rpartition('.')[2] for each in modules] == [
     'Transformer',
     'Pooling',
-    'Normalize',
   ]
   assert all((tmp_path / 'to' / each['path']).is_dir() for each in modules)
   pooling = read(tmp_path / 'to' / '1_Pooling')
   assert pooling['word_embedding_dimension'] == 32
   assert [name for name, value in pooling.items() if value is True] == ['pooling_mode_mean_tokens']
   assert read(tmp_path / 'to', 'sentence_bert_config.json') == {
-    'max_seq_length': 32,
+    'max_seq_length': 16,  # the rows that it was trained on, of 32 positions
     'do_lower_case': False,
   }
   assert read(tmp_path / 'to')['architectures'] == ['RobertaModel']

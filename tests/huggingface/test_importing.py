@@ -200,29 +200,15 @@ def test_an_imported_run_fills_embeds_and_is_pretrained_further_wherever_it_is_m
   before = mlm_jax.open_run(tmp_path / 'here').embed(['ab cd', 'a'])
   moved = tmp_path / 'there'
   (tmp_path / 'here').rename(moved)
+  assert str(tmp_path) not in (moved / 'config.json').read_text()
   run = mlm_jax.open_run(moved)
+  assert run.config.data.tokenizer == str(moved / store.TOKENIZER)
   np.testing.assert_array_equal(run.embed(['ab cd', 'a']), before)
   [predictions] = run.fill('ab [MASK] cd', top_k=3)
   assert len(predictions) == 3 and run.step == 0
   assert len(run.masked(['ab cd'])[0]) == 6
   corpus = toys.write_corpus(tmp_path / 'corpus.txt')
-  config = config_lib.load(
-    moved / 'config.json',
-    [
-      ('init_from', str(moved)),
-      ('data.tokenizer', str(moved / store.TOKENIZER)),
-      ('data.source', f'text:{corpus}'),
-      ('data.document', 'lines'),
-      ('data.validation_fraction', '0.1'),
-      ('total_steps', '2'),
-      ('mesh.devices', '1'),
-      ('optim.warmup_steps', '0'),
-      ('batch_size', '4'),
-      ('evaluation.batch_size', '4'),
-      ('evaluation.rows', '8'),
-      ('log.tensorboard', 'false'),
-    ],
-  )
+  config = builders.further(moved, corpus)
   with shared_runs.without_scores():
     assert pretraining.run(config, tmp_path / 'more', lambda line: None)
   more = mlm_jax.open_run(tmp_path / 'more')

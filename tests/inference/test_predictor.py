@@ -66,35 +66,24 @@ def test_fill_gives_the_models_probabilities_for_each_mask(run, text):
     ('no mask here', r'no \[MASK\] in the text'),
     ('', 'the text is empty'),
     ('  \n ', 'the text is empty'),
-    ('[MASK] ' + 'word ' * 200, 'trained on rows of 32'),
+    (None, r'texts\[0\] = None: must be a str'),
+    (b'a [MASK]', r"texts\[0\] = b'a \[MASK\]': must be a str"),
+    (['a [MASK]'], 'must be a str'),
   ),
 )
 def test_fill_says_what_is_wrong_with_a_text(run, bad, says):
   with pytest.raises(config_lib.UserError, match=says):
     run.fill(bad)
-  with pytest.raises(config_lib.UserError, match='top_k = 0'):
-    run.fill('a [MASK]', top_k=0)
 
 
-def test_embeddings_do_not_depend_on_the_other_texts(run, text):
-  texts = [text, 'a', text + ' ' + text.split()[0]] * 13
-  together = run.embed(texts)
-  assert together.shape == (39, 32) and together.dtype == np.float32
-  for i in (0, 1, 38):
-    np.testing.assert_allclose(together[i], run.embed([texts[i]])[0], rtol=1e-5, atol=1e-6)
-  ids = [run.tokenizer.cls_id, *run.tokenizer.encode(text), run.tokenizer.sep_id]
-  hidden_LD = toys.apply(
-    run.model, run.params, np.array([ids]), np.ones((1, len(ids)), int), np.arange(len(ids))[None]
-  ).hidden_BLD[0]
-  np.testing.assert_allclose(together[0], np.asarray(hidden_LD)[1:-1].mean(0), rtol=1e-4, atol=1e-5)
-  np.testing.assert_allclose(
-    run.embed([text], pooling='cls')[0], hidden_LD[0], rtol=1e-4, atol=1e-5
-  )
-  assert run.embed([]).shape == (0, 32)
-  with pytest.raises(config_lib.UserError, match='a list of texts'):
-    run.embed(text)
-  with pytest.raises(config_lib.UserError, match='pooling'):
-    run.embed([text], pooling='max')
+@pytest.mark.parametrize('top_k', [0, -1, 10**6, 2.5, 'all', None])
+def test_fill_says_what_is_wrong_with_a_number(run, top_k):
+  with pytest.raises(config_lib.UserError, match=f'top_k = {top_k}: must be between 1 and'):
+    run.fill('a [MASK]', top_k=top_k)
+
+
+def test_fill_fills_masks_alone(run):
+  assert len(run.fill('[MASK]')) == 1 and len(run.fill('[MASK][MASK] [MASK]')) == 3
 
 
 def test_pseudo_log_likelihood_hides_one_piece_at_a_time(run, text):
@@ -105,6 +94,38 @@ def test_pseudo_log_likelihood_hides_one_piece_at_a_time(run, text):
     expected += float(by_hand(run, hidden)[i, ids[i]])
   found = run.pseudo_log_likelihood([text, 'a'])
   assert found.dtype == np.float64 and found[0] == pytest.approx(expected, rel=1e-5)
+  assert run.pseudo_log_likelihood([]).shape == (0,)
+  for bad, says in (
+    (text, 'a list of texts, not one'),
+    (b'a', 'a list of texts, not one'),
+    (None, 'a list of texts, not NoneType'),
+    (['a', None], r'texts\[1\] = None: must be a str'),
+    (['a', ' \n'], r'texts\[1\] is empty'),
+    ([''], 'the text is empty'),
+  ):
+    with pytest.raises(config_lib.UserError, match=says):
+      run.pseudo_log_likelihood(bad)
+
+
+@pytest.mark.parametrize(
+  'use',
+  [
+    lambda run: run.fill('a [MASK]'),
+    lambda run: run.embed(['a']),
+    lambda run: run.embed(['a'], tokens=True),
+    lambda run: run.pseudo_log_likelihood(['a']),
+  ],
+)
+def test_weights_that_are_not_numbers_are_named_and_never_give_a_result(workdir, use):
+  broken = mlm_jax.open_run(workdir)
+  layers = broken.params['layers']
+  norm = layers['attention_norm'] | {
+    'scale': layers['attention_norm']['scale'].at[0, 3].set(np.nan)
+  }
+  broken.params = broken.mlm_params = broken.params | {'layers': layers | {'attention_norm': norm}}
+  says = 'at step 6 gives no numbers: its parameter layers/attention_norm/scale is not finite'
+  with pytest.raises(config_lib.UserError, match=says):
+    use(broken)
 
 
 def test_masked_shows_what_a_policy_does(run, text):

@@ -127,6 +127,10 @@ class Tokenizer:
     """Returns the piece of one id, in the notation of all kinds."""
     return self._pieces[int(i)]
 
+  def text_of(self, i: int) -> str:
+    """Returns what one id decodes to by itself, as `transformers` writes it."""
+    return self.piece(i) if i in self._special else self._decode_run([i]).removeprefix(' ')
+
   def encode_text(self, text: str, data: Any, has_masks: bool = False) -> np.ndarray:
     """Returns int32 [CLS] ids [SEP] of a text as a user gives it.
 
@@ -158,8 +162,9 @@ class Tokenizer:
   def encode_with_masks(self, text: str) -> list[int]:
     """Returns the ids of a cleaned text in which [MASK] stands for hidden tokens.
 
-    A mask takes the place of a word together with the space before it, as words have
-    it in running text: 'of [MASK].' becomes the ids of 'of', the mask and '.'.
+    Of tokenizers trained here, a mask takes the place of a word together with the space before it,
+    as words have it in running text: 'of [MASK].' becomes the ids of 'of', the mask and '.'. A
+    tokenizer.json of others says itself what it does beside its mask.
     """
     raise NotImplementedError
 

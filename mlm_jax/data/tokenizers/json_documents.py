@@ -148,6 +148,12 @@ WORDPIECE_DECODER = {'type': 'WordPiece', 'prefix': PREFIX, 'cleanup': True}
 _Trained = tuple[dict, dict | None, dict, dict]  # model, normalizer, pre-tokenizer, decoder
 
 
+def lowercase(text: str) -> str:
+  """Returns a text in lower case, letter by letter, as such a document's Lowercase does it."""
+  # Python's own looks at the letters around one: a sigma that ends a word is another one there.
+  return normalizers.Lowercase().normalize_str(text)
+
+
 # Training
 
 

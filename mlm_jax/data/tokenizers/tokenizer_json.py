@@ -163,6 +163,14 @@ class Json(base.Tokenizer):
       return _library(_renamed(document, names), 'the tokenizer'), self._mask
     return _library(_renamed(document, names | {self._mask: MASK}), 'the tokenizer'), MASK
 
+  def text_of(self, i: int) -> str:
+    return self._plain.decode([i], skip_special_tokens=False)
+
+  @functools.cached_property
+  def _plain(self):
+    """The library with the file as it is."""
+    return _library(self.model, 'the tokenizer')
+
 
 def _library(model, name):
   """Returns the tokenizers.Tokenizer of the bytes, or the document, of a tokenizer.json."""

@@ -195,23 +195,56 @@ def test_special_pieces_go_by_their_names(name, tokenizer):
   assert (table.size, table.mask_id, table.special_ids) == (450, 4, (0, 1, 2, 3, 4))
 
 
-def test_a_mask_takes_the_place_of_a_word(name, tokenizer):
-  encode, mask = tokenizer.encode, tokenizer.mask_id
+# In which it stands at an end, beside spaces, punctuation, line ends and other masks.
+MASKED = (
+  *('[MASK]', ' [MASK]', '[MASK] ', '[MASK][MASK]', '[MASK] [MASK]', ' [MASK]  [MASK] fi'),
+  *('[MASK] du.', 'fi [MASK].', 'fi [MASK] .', 'fi, [MASK], du', 'fi.[MASK] du', '([MASK])'),
+  *('fi  [MASK]  du', 'fi\n[MASK]\tdu', 'fi\u00a0[MASK] du', '"[MASK]" fi-[MASK]-du!', ' fi[MASK]'),
+)
+
+
+@pytest.mark.parametrize('lstrip, rstrip', [(False, False), (True, False), (False, True)])
+def test_beside_a_mask_a_text_is_cut_as_the_library_does_it(name, plain, lstrip, rstrip):
+  document, mask = DOCUMENTS[name], SPECIAL[name][4]
+  tokens = [
+    each | {'lstrip': lstrip, 'rstrip': rstrip} if each['content'] == mask else each
+    for each in document['added_tokens']
+  ]
+  changed = document | {'added_tokens': tokens}
+  library, ours = tokenizers.Tokenizer.from_str(json.dumps(changed)), made(changed)
+  for text in MASKED:
+    wanted = library.encode(text.replace('[MASK]', mask), add_special_tokens=False).ids
+    assert ours.encode_with_masks(text) == wanted, text
+    assert wanted.count(ours.mask_id) == text.count('[MASK]')
+
+
+def test_a_mask_that_is_no_added_token_is_found_all_the_same(name, tokenizer):
+  tokens = [each for each in DOCUMENTS[name]['added_tokens'] if each['content'] != SPECIAL[name][4]]
+  ours = made(DOCUMENTS[name] | {'added_tokens': tokens})
+  assert [ours.encode_with_masks(text).count(ours.mask_id) for text in MASKED] == [
+    text.count('[MASK]') for text in MASKED
+  ]
+
+
+@pytest.mark.parametrize('kind', json_documents.TRAINED)
+def test_a_mask_takes_the_place_of_a_word(kind):
+  ours = ours_of(kind, 450)
+  encode, mask = ours.encode, ours.mask_id
   words = sentences(1)[0].removesuffix('.').split(' ')
-  assert tokenizer.encode_with_masks('[MASK] [MASK][MASK]') == [mask] * 3
+  assert ours.encode_with_masks('[MASK] [MASK][MASK]') == [mask] * 3
   for i in range(len(words)):
-    ids = tokenizer.encode_with_masks(' '.join(words[:i] + ['[MASK]'] + words[i + 1 :]))
+    ids = ours.encode_with_masks(' '.join(words[:i] + ['[MASK]'] + words[i + 1 :]))
     before = encode(' '.join(words[:i])) if i else []
     rest = encode(' '.join(words[:1] + words[i + 1 :]))[len(encode(words[0])) :]
     assert ids == before + [mask] + rest
-  if name not in ('words', 't5'):  # there white space alone separates words
-    whole = encode(words[0] + '.')
-    assert whole[:-1] == encode(words[0])
-    assert tokenizer.encode_with_masks('[MASK].') == [mask, whole[-1]]
-    assert tokenizer.encode_with_masks(f'{words[0]} [MASK].') == encode(words[0]) + [
-      mask,
-      whole[-1],
-    ]
+  whole = encode(words[0] + '.')
+  assert ours.encode_with_masks('[MASK].') == [mask, whole[-1]]
+  assert ours.encode_with_masks(f'{words[0]} [MASK].') == encode(words[0]) + [mask, whole[-1]]
+
+
+def test_what_a_piece_decodes_to_is_what_the_library_says(name, tokenizer, plain):
+  for i in range(tokenizer.size):
+    assert tokenizer.text_of(i) == plain.decode([i], skip_special_tokens=False)
 
 
 def test_words_are_those_between_spaces(name, tokenizer):
