@@ -103,7 +103,7 @@ def _made(
   folder: pathlib.Path, settings: Settings, serialized: dict[str, Any] | None
 ) -> tuple[tokenizers.Tokenizer, tokenizers.Tokenizer | None]:
   """Returns (what the class makes, the tokenizer.json as it is, if there is one)."""
-  given = serialized and tokenizers.Tokenizer.from_str(json.dumps(serialized))
+  given = tokenizers.Tokenizer.from_str(json.dumps(serialized)) if serialized else None
   named = {f'{role}_token': name for role, name in _DEFAULTS[settings.kind].items()}
   named |= settings.named
   additional = settings.additional
@@ -175,7 +175,8 @@ def _ids(serialized: dict[str, Any]) -> dict[str, int]:
 def _byte_level(
   folder: pathlib.Path, values: dict[str, Any], serialized: dict[str, Any] | None
 ) -> tokenizers.Tokenizer:
-  vocab, merges = str(folder / 'vocab.json'), str(folder / 'merges.txt')
+  vocab: Any = str(folder / 'vocab.json')
+  merges: Any = str(folder / 'merges.txt')
   if serialized:
     vocab = _ids(serialized)
     merges = [

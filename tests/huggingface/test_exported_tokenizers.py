@@ -93,7 +93,8 @@ def raw_texts(n):
 def assert_cuts_alike(ours, data, texts):
   """Compares ids of texts in the run and in its export."""
   theirs = tokenizers.Tokenizer.from_buffer(exported_tokenizers.to_json(ours, data))
-  for text, encoding in zip(texts, theirs.encode_batch(texts), strict=True):
+  named = [text.replace('[MASK]', ours.piece(ours.mask_id)) for text in texts]
+  for text, encoding in zip(texts, theirs.encode_batch(named), strict=True):
     assert encoding.ids == ours.encode_text(text, data, has_masks=True).tolist(), ascii(text)
 
 
@@ -122,8 +123,8 @@ def test_an_export_of_kept_white_space_keeps_it(library):
 def test_no_window_of_a_corpus_is_cut_otherwise(kind, shared):
   draw = random.Random(4)
   with tarfile.open(shared / 'peps' / 'peps.tar.xz') as archive:
-    files = [each for each in archive if each.isfile()][::20]
-    texts = [archive.extractfile(each).read().decode() for each in files]
+    files = [archive.extractfile(each) for each in list(archive)[::20]]
+    texts = [file.read().decode() for file in files if file]
   texts += [path.read_text() for path in sorted((shared / 'ud_multilingual').glob('*.txt'))]
   data = settings(tokenizer=kind, vocab_size=2000)
   sample = [clean.given(text, data) for text in texts]

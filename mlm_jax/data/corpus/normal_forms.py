@@ -8,6 +8,7 @@ it does not know stay as they are here too, and nothing is reordered or composed
 import functools
 import re
 import sys
+from typing import Any
 import unicodedata
 
 from tokenizers import normalizers
@@ -15,8 +16,8 @@ from tokenizers import normalizers
 _LOW_MARK, _HIGH_MARK = '\u0334', '\u0345'  # of the lowest and the highest combining class
 
 
-def normalize(text: str, form: str) -> str:
-  """Returns a text in NFC or NFKC; the same again when normalised again."""
+def normalize(text: str, form: Any) -> str:
+  """Returns a text in the form NFC or NFKC; the same again when normalised again."""
   # What is normal to Python has nothing left for the library to compose or reorder either.
   if unicodedata.is_normalized(form, text):
     return text

@@ -98,12 +98,13 @@ def bert_normalizer(
 SPACE_BEFORE = r'\A(?=[\d\D])'
 
 
-def space_before(mask: str) -> dict:
+def space_before(names: Iterable[str]) -> dict:
   """Returns the normalizer that puts a space before each text.
 
-  The name of the mask alone gets none: the library normalises it too, and looks for the result.
+  Names of added tokens get none: the library normalises them too, and looks for the result.
   """
-  pattern = rf'{SPACE_BEFORE}(?!{re.escape(mask)}\z)'
+  alone = '|'.join(map(re.escape, names))
+  pattern = rf'{SPACE_BEFORE}(?!(?:{alone})\z)'
   return {'type': 'Replace', 'pattern': {'Regex': pattern}, 'content': ' '}
 
 

@@ -129,19 +129,16 @@ class SentencePiece(base.Tokenizer):
       self._with_sentencepiece([text for text, is_exact in zip(texts, exact) if is_exact])
     )
     others = [text for text, is_exact in zip(texts, exact) if not is_exact]
-    slow = iter(self._json.encode_batch(others) if others else ())
+    slow = iter(self._json.encode_batch(others) if self._json and others else ())
     return [next(fast if is_exact else slow) for is_exact in exact]
 
   def _is_exact(self, text):
     """Whether SentencePiece, which is faster, cuts a text as the document does."""
-    if self._json is None:
-      return True
-    return (
-      self._exact > 0
-      and not _BYTE_NAME.search(text)
-      # No word may be so long that its scores are rounded.
-      and max(map(len, text.split(' '))) < self._exact - 1
-    )
+    if not self._exact:
+      return self._json is None
+    # No word may be so long that its scores are rounded.
+    longest = max(map(len, text.split(' ')))
+    return longest < self._exact - 1 and not _BYTE_NAME.search(text)
 
   def _with_sentencepiece(self, texts):
     """Encodes in stretches: those of a long text are cut before spaces."""
