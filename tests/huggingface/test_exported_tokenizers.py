@@ -126,7 +126,7 @@ def test_no_window_of_a_corpus_is_cut_otherwise(kind, shared):
     files = [archive.extractfile(each) for each in list(archive)[::20]]
     texts = [file.read().decode() for file in files if file]
   texts += [path.read_text() for path in sorted((shared / 'ud_multilingual').glob('*.txt'))]
-  data = settings(tokenizer=kind, vocab_size=2000)
+  data = settings(tokenizer=kind, vocab_size=4000)
   sample = [clean.given(text, data) for text in texts]
   windows = [
     text[begin : begin + draw.choice((10, 1000, 1000, 3000))]
