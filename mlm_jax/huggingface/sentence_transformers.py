@@ -180,8 +180,9 @@ def _texts(folder: pathlib.Path, inner: pathlib.Path) -> tuple[int, bool]:
     or _object(inner / 'tokenizer_config.json').get('model_max_length')
     or 0
   )
-  if not config_lib.is_number(length) or length < 0:
-    raise config_lib.UserError(f'{path}: {length!r} is not a number of tokens')
+  # At least one beside [CLS] and [SEP].
+  if not config_lib.is_number(length) or length and length < 3:
+    raise config_lib.UserError(f'{path}: a text of {length!r} tokens at most cannot be')
   return int(length), bool(settings.get('do_lower_case', False))
 
 

@@ -133,7 +133,7 @@ class Run:
       UserError: an empty text, one without [MASK], one that is refused, or a wrong number.
     """
     [text] = rows_lib.checked([text])
-    if not isinstance(top_k, int) or not 1 <= top_k <= self.tokenizer.size:
+    if not isinstance(top_k, int | np.integer) or not 1 <= top_k <= self.tokenizer.size:
       raise config_lib.UserError(f'top_k = {top_k}: must be between 1 and {self.tokenizer.size}')
     marked = text.replace(self.tokenizer.piece(self.tokenizer.mask_id), tokenizer_lib.MASK)
     contents = self._rows.contents(marked, has_masks=True)
@@ -142,11 +142,8 @@ class Run:
     [contents] = self._rows.fit([contents], too_long, 'each mask is seen with what is around it')
     places = np.flatnonzero(contents == self.tokenizer.mask_id)
     if not len(places):
-      where = (
-        'the text'
-        if tokenizer_lib.MASK not in marked
-        else (f'the first {self._rows.length} tokens of the text')
-      )
+      was_cut = tokenizer_lib.MASK in marked
+      where = f'the first {self._rows.length} tokens of the text' if was_cut else 'the text'
       raise config_lib.UserError(f'no [MASK] in {where}: {text[:60]!r}')
     # The row once for each of its masks: all the other masks stay hidden while one is filled.
     rows = (self._rows.around(contents, int(place)) for place in places)
@@ -200,7 +197,9 @@ class Run:
     modes, modules = self.embedding.modes, self.embedding.modules
     if pooling is not None:
       modes, modules = embedding.choose_modes(pooling), ()
-    is_single = layers is None or isinstance(layers, int)
+      if tokens:
+        raise config_lib.UserError('tokens = True: nothing is pooled then; leave pooling out')
+    is_single = not isinstance(layers, Iterable)
     chosen = embedding.choose_layers(layers, self.model.architecture.layers)
     before, texts = embedding.choose_prompt(self.embedding, prompt), rows_lib.checked(texts)
     if tokens:

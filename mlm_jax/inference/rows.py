@@ -71,7 +71,8 @@ class Maker:
     Args:
       contents: of each text.
       too_long: of TOO_LONG.
-      done: what the caller does to longer ones where too_long = 'window', for the log.
+      done: what the caller does to longer ones where too_long = 'window', for the log; '' where
+        there is no choice.
 
     Raises:
       UserError: another too_long, or, where it is 'error', a text that does not fit.
@@ -83,8 +84,8 @@ class Maker:
     if longer and too_long == 'error':
       raise config_lib.UserError(
         f'{named(contents, longer[0])} has {len(contents[longer[0]]) + _OVERHEAD} tokens with '
-        f'[CLS] and [SEP]; the model was trained on rows of {self.length}: shorten it, or choose '
-        "too_long = 'truncate' or 'window'"
+        f'[CLS] and [SEP]; the model was trained on rows of {self.length}: shorten it'
+        + (", or choose too_long = 'truncate' or 'window'" if done else '')
       )
     if longer:
       done = 'only their beginning is read' if too_long == 'truncate' else done

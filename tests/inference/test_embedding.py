@@ -88,7 +88,8 @@ def test_layers_and_tokens_on_request(run):
     expected_KLD = states(run, run.tokenizer.encode(text))
     np.testing.assert_allclose(of_tokens[i], expected_KLD, **CLOSE)
     np.testing.assert_allclose(pooled[i], expected_KLD[[0, -1]].mean(1), **CLOSE)
-  np.testing.assert_array_equal(run.embed(TEXTS, layers=-1), run.embed(TEXTS))
+  for only in (-1, np.int64(N)):
+    np.testing.assert_array_equal(run.embed(TEXTS, layers=only), run.embed(TEXTS))
   np.testing.assert_array_equal(run.embed(TEXTS, layers=-1, tokens=True)[0], of_tokens[0][-1])
   np.testing.assert_array_equal(run.embed(TEXTS, tokens=True)[3], of_tokens[3][-1])
 
@@ -105,6 +106,7 @@ def test_layers_and_tokens_on_request(run):
     (dict(layers='all'), 'must be one or more whole numbers from -3 to 2'),
     (dict(layers=1.5), 'must be one or more whole numbers from -3 to 2'),
     (dict(layers=[]), 'must be one or more whole numbers'),
+    (dict(pooling='cls', tokens=True), 'nothing is pooled then; leave pooling out'),
     (dict(prompt='query'), "prompt = 'query': the model has no prompts"),
     (dict(too_long='cut'), "too_long = 'cut': must be one of truncate, window, error"),
   ),

@@ -141,6 +141,8 @@ def test_masked_shows_what_a_policy_does(run, text):
   assert shown == run.masked([text] * 20, policy) != run.masked([text] * 20, policy, seed=1)
   with pytest.raises(config_lib.UserError, match='prepared without collocations'):
     run.masked([text], masking.make(run.tokenizer.table(), unit='collocation', rate=0.15))
+  with pytest.raises(config_lib.UserError, match='the text has 402 tokens .* shorten it$'):
+    run.masked(['a ' * 200], policy)
   many = run.masked([text] * 70, policy)
   assert len(many) == 70 and many[:20] == shown and run.masked([]) == []
 

@@ -6,6 +6,7 @@ import pytest
 import sentencepiece
 
 from mlm_jax import config
+from mlm_jax.config import limits
 from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.data.tokenizers import base
 from mlm_jax.data.tokenizers import tokenizer_json
@@ -288,3 +289,7 @@ def test_pieces_of_whole_and_part_characters_start_and_end_words_by_what_is_whol
   assert (
     made.decode([2, ids['▁a'], ids['日<0xE3>'], ids['<0x82>。'], 3]) == '[CLS] a日\ufffd。 [SEP]'
   )
+
+
+def test_the_config_knows_what_can_be_trained():
+  assert limits.TOKENIZERS == tokenizer_lib.TRAINED
