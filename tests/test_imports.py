@@ -33,7 +33,7 @@ ROOMS = {
   'ray': ('sweeps/',),
   'safetensors': ('huggingface/',),
   'huggingface_hub': ('huggingface/',),
-  'tokenizers': ('benchmarks/', 'data/tokenizers/'),
+  'tokenizers': ('benchmarks/', 'data/tokenizers/', 'data/corpus/normal_forms.py', 'huggingface/'),
   'torch': ('benchmarks/',),
   'transformers': ('benchmarks/',),
   'keras': ('benchmarks/',),

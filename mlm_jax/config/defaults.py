@@ -49,6 +49,8 @@ def base() -> Config:
   data.unicode = 'NFC'
   # remove or keep
   data.control_characters = 'remove'
+  # U+2581, which stands for a space in pieces: replace (by an underscore) or keep
+  data.boundary_mark = 'replace'
   # collapse (every run becomes one space) or keep
   data.white_space = 'collapse'
   # shorter documents are dropped

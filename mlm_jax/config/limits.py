@@ -18,6 +18,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
   'data.document': ('file', 'lines', 'blocks', 'regex'),
   'data.unicode': ('NFC', 'NFKC', 'none'),
   'data.control_characters': ('remove', 'keep'),
+  'data.boundary_mark': ('replace', 'keep'),
   'data.white_space': ('collapse', 'keep'),
   'data.packing': ('best_fit', 'contiguous'),
   'data.pairs': ('', 'nsp', 'sop'),

@@ -16,13 +16,13 @@ from mlm_jax import objectives
 from mlm_jax.core import rng
 from mlm_jax.core import trees
 from mlm_jax.huggingface import card
+from mlm_jax.huggingface import exported_tokenizers
 from mlm_jax.huggingface import folders
 from mlm_jax.huggingface import kinds
 from mlm_jax.huggingface import names
 from mlm_jax.huggingface import origin
 from mlm_jax.huggingface import sentence_transformers
 from mlm_jax.huggingface import settings
-from mlm_jax.huggingface import tokenizers
 from mlm_jax.models import text_embedding
 from mlm_jax.objectives import restored
 from mlm_jax.training import saved
@@ -89,7 +89,8 @@ def run(
       )
     safetensors.numpy.save_file(tensors, partial / folders.TENSORS, {'format': 'pt'})
     (partial / folders.CONFIG).write_bytes(config)
-    tokenizers.write_folder(tokenizer, partial, model.max_positions, model.types)
+    data = config_lib.final_stage(trained.config).data
+    exported_tokenizers.write_folder(tokenizer, data, partial, model.max_positions, model.types)
     if sentences:
       _write_sentences(partial, trained, model.width)
     # A folder that was imported may name another class than ours would, such as XLM-RoBERTa.

@@ -18,11 +18,11 @@ from mlm_jax.data import store
 from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.huggingface import fitting
 from mlm_jax.huggingface import folders
+from mlm_jax.huggingface import imported_tokenizers
 from mlm_jax.huggingface import kinds
 from mlm_jax.huggingface import origin
 from mlm_jax.huggingface import sentence_transformers
 from mlm_jax.huggingface import settings
-from mlm_jax.huggingface import tokenizers
 from mlm_jax.huggingface import weights
 from mlm_jax.models import text_embedding
 from mlm_jax.training import checkpoint
@@ -123,7 +123,7 @@ def read(folder: pathlib.Path) -> Imported:
   config = _config(*settings.to_ours(theirs))
   embedding = sentence_transformers.read(place, config.model.max_positions, config.model.width)
   headers = weights.headers(folder)
-  tokenizer = tokenizer_lib.make(tokenizers.from_folder(folder), str(folder))
+  tokenizer = tokenizer_lib.make(imported_tokenizers.from_folder(folder), str(folder))
   # The other way round is common: tables are padded for the hardware.
   if tokenizer.size > config.model.vocab_size:
     raise config_lib.UserError(
@@ -163,6 +163,6 @@ def _config(family: str, ours: dict[str, Any]) -> Any:
     # For data to come: the tokenizer that lies in the run, wherever that is (see config.load). It
     # does itself to a text what the model has seen done to texts.
     config.data.update(tokenizer=store.TOKENIZER, unicode='none')
-    config.data.update(control_characters='keep', white_space='keep')
+    config.data.update(control_characters='keep', boundary_mark='keep', white_space='keep')
   config_lib.check(config)
   return config

@@ -13,7 +13,7 @@ from mlm_jax import objectives
 from mlm_jax.core import rng
 from mlm_jax.data import store
 from mlm_jax.data import tokenizers as tokenizer_lib
-from mlm_jax.huggingface import tokenizers
+from mlm_jax.huggingface import imported_tokenizers
 from mlm_jax.training import checkpoint
 from mlm_jax.training import workdir as workdir_lib
 from tests import toys
@@ -93,7 +93,7 @@ def write_run(workdir, names=NAMES, step=3, **settings):
   """
   workdir.mkdir(parents=True)
   write_vocabulary(workdir, names)
-  model = tokenizers.from_folder(workdir)
+  model = imported_tokenizers.from_folder(workdir)
   (workdir / 'vocab.txt').unlink()
   tokenizer = tokenizer_lib.make(model)
   config = toys.config(**settings)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.data.conftest import shared  # noqa: F401 -- a fixture
 from tests.huggingface import builders
 
 

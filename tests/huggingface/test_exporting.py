@@ -12,9 +12,10 @@ import mlm_jax
 from mlm_jax import config as config_lib
 from mlm_jax.core import trees
 from mlm_jax.data import tokenizers as tokenizer_lib
+from mlm_jax.huggingface import exported_tokenizers
 from mlm_jax.huggingface import exporting
+from mlm_jax.huggingface import imported_tokenizers
 from mlm_jax.huggingface import importing
-from mlm_jax.huggingface import tokenizers
 from tests import shared_runs
 from tests import toys
 from tests.huggingface import builders
@@ -111,7 +112,7 @@ def test_the_tokenizer_encodes_alike(tmp_path):
   builders.write_run(tmp_path / 'run')
   exporting.run(tmp_path / 'run', tmp_path / 'to', **QUIET)
   ours = mlm_jax.open_run(tmp_path / 'run').tokenizer
-  again = tokenizer_lib.make(tokenizers.from_folder(tmp_path / 'to'))
+  again = tokenizer_lib.make(imported_tokenizers.from_folder(tmp_path / 'to'))
   for text in builders.texts(np.random.default_rng(0), 50):
     assert ours.encode(text) == again.encode(text)
   said = read(tmp_path / 'to', 'tokenizer_config.json')
@@ -379,7 +380,7 @@ def test_a_tokenizer_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch
     raise config_lib.UserError('the tokenizer cannot be written as tokenizer.json')
 
   builders.write_run(tmp_path / 'run')
-  monkeypatch.setattr(tokenizers, 'to_json', refuse)
+  monkeypatch.setattr(exported_tokenizers, 'to_json', refuse)
   with pytest.raises(config_lib.UserError, match='cannot be written'):
     exporting.run(tmp_path / 'run', tmp_path / 'to', **QUIET)
   assert [each.name for each in tmp_path.iterdir()] == ['run']

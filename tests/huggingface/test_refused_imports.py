@@ -260,15 +260,15 @@ def _replace_vocabulary(folder, was, now):
     (lambda folder: (folder / 'config.json').write_bytes(b'\xff\xfe{'), 'config.json is damaged'),
     (
       lambda folder: (folder / 'vocab.txt').unlink(),
-      'has no tokenizer: it must have tokenizer.json, vocab.txt',
+      'has no tokenizer: it must have tokenizer.json or vocab.txt',
     ),
     (
       lambda folder: (folder / 'tokenizer.json').write_text('{"a"'),
-      'is not a tokenizer.json, or is damaged',
+      'tokenizer.json is damaged',
     ),
     (
-      lambda folder: _replace_vocabulary(folder, '[MASK]', 'mask'),
-      'has no mask piece; it must have [MASK] or <mask>',
+      lambda folder: _replace_vocabulary(folder, '[UNK]', 'unknown'),
+      'has no unk piece; it must have [UNK] or <unk>',
     ),
   ),
 )

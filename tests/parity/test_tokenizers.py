@@ -1,94 +1,59 @@
-"""Tokenizers against the classes of `transformers` that read the same files."""
-
-import json
+"""Exported tokenizers against AutoTokenizer, which reads them; odd folders are in another file."""
 
 import pytest
-from tokenizers import implementations
 import transformers
 
 from mlm_jax.data import tokenizers as tokenizer_lib
-from mlm_jax.huggingface import tokenizers as interop
-from tests.huggingface.test_tokenizers import TEXTS
-from tests.huggingface.test_tokenizers import cleaned
-from tests.huggingface.test_tokenizers import spm
-from tests.huggingface.test_tokenizers import train
+from mlm_jax.huggingface import exported_tokenizers
+from mlm_jax.huggingface import imported_tokenizers
+from tests.huggingface.test_exported_tokenizers import CLEANED
+from tests.huggingface.test_exported_tokenizers import cleaned
+from tests.huggingface.test_exported_tokenizers import raw_texts
+from tests.huggingface.test_exported_tokenizers import train
 
 pytestmark = pytest.mark.parity
 
 
-def assert_alike(ours, theirs):
-  """Compares ids of texts, the special ids, and texts with masks."""
-  for text in cleaned(1000):
-    assert theirs(text)['input_ids'] == [ours.cls_id, *ours.encode(text), ours.sep_id], text
+@pytest.fixture(params=['bpe', 'unigram', 'word', 'wordpiece', 'byte_bpe'])
+def ours(request):
+  return train(request.param)
+
+
+def exported(ours, folder, length=10_000):
+  exported_tokenizers.write_folder(ours, CLEANED, folder, length)
+  return transformers.AutoTokenizer.from_pretrained(folder)
+
+
+def test_raw_text_is_cut_as_the_run_does_it(ours, tmp_path):
+  theirs = exported(ours, tmp_path)
+  for loaded in (theirs, transformers.PreTrainedTokenizerFast.from_pretrained(tmp_path)):
+    for text in raw_texts(1000):
+      wanted = ours.encode_text(text, CLEANED, has_masks=True).tolist()
+      assert loaded(text)['input_ids'] == wanted, ascii(text)
   for role in ('pad', 'unk', 'cls', 'sep', 'mask'):
     assert getattr(theirs, f'{role}_token_id') == getattr(ours, f'{role}_id')
-  assert len(theirs) == ours.size
+  assert len(theirs) == ours.size and set(theirs('a')) == {'input_ids', 'attention_mask'}
+  for text in cleaned(100) if ours.byte_ids else ():
+    assert theirs.decode(ours.encode(text)) == text
 
 
-@pytest.mark.parametrize('kind', ['bpe', 'unigram', 'word', 'wordpiece', 'byte_bpe'])
-def test_an_exported_folder_is_loaded(kind, tmp_path):
-  ours = train(kind)
-  interop.write_folder(ours, tmp_path, 10_000)
-  for loader in (transformers.PreTrainedTokenizerFast, transformers.AutoTokenizer):
-    theirs = loader.from_pretrained(tmp_path)
-    assert_alike(ours, theirs)
-    assert theirs.model_max_length == 10_000 and set(theirs('a')) == {'input_ids', 'attention_mask'}
-    for text in ('fi [MASK].', '[MASK] du', 'a [MASK] [MASK], b'):
-      assert theirs(text)['input_ids'][1:-1] == ours.encode_with_masks(text)
-    for text in cleaned(100) if kind != 'wordpiece' else ():
-      assert theirs.decode(ours.encode(text)) == text
-  theirs.save_pretrained(tmp_path / 'again')
-  again = tokenizer_lib.make(interop.from_folder(tmp_path / 'again'))
-  assert [again.encode(text) for text in cleaned(100)] == [
-    ours.encode(text) for text in cleaned(100)
-  ]
+def test_rows_are_cut_and_filled_up_as_those_of_the_run(ours, tmp_path):
+  theirs = exported(ours, tmp_path, length=24)
+  texts = raw_texts(200)
+  rows = [ours.encode_text(text, CLEANED, has_masks=True).tolist() for text in texts]
+  rows = [row if len(row) <= 24 else [*row[:23], ours.sep_id] for row in rows]
+  assert theirs(texts, truncation=True)['input_ids'] == rows
+  longest = max(map(len, rows))
+  filled = [row + [ours.pad_id] * (longest - len(row)) for row in rows]
+  batch = theirs(texts, truncation=True, padding=True)
+  assert batch['input_ids'] == filled
+  assert batch['attention_mask'] == [[1] * len(row) + [0] * (longest - len(row)) for row in rows]
 
 
-@pytest.mark.parametrize(
-  'settings',
-  [{}, {'do_lower_case': False}, {'strip_accents': False}, {'tokenize_chinese_chars': False}],
-)
-def test_a_folder_of_bert_is_read(settings, tmp_path):
-  oracle = implementations.BertWordPieceTokenizer()
-  oracle.train_from_iterator(
-    TEXTS + [text.upper() for text in TEXTS], vocab_size=400, show_progress=False
-  )
-  oracle.save_model(str(tmp_path))
-  (tmp_path / 'tokenizer_config.json').write_text(json.dumps(settings))
-  assert_alike(
-    tokenizer_lib.make(interop.from_folder(tmp_path)),
-    transformers.BertTokenizerFast.from_pretrained(tmp_path),
-  )
-
-
-def test_a_folder_of_roberta_is_read(tmp_path):
-  oracle = implementations.ByteLevelBPETokenizer()
-  oracle.train_from_iterator(
-    TEXTS,
-    vocab_size=450,
-    show_progress=False,
-    special_tokens=['<s>', '<pad>', '</s>', '<unk>', '<mask>'],
-  )
-  oracle.save_model(str(tmp_path))
-  ours = tokenizer_lib.make(interop.from_folder(tmp_path))
-  theirs = transformers.RobertaTokenizerFast.from_pretrained(tmp_path)
-  assert_alike(ours, theirs)
-  for text in (
-    'fi[MASK].',
-    '[MASK] du',
-  ):  # made of these files, theirs leaves the space before a mask
-    assert theirs(text.replace('[MASK]', '<mask>'))['input_ids'][1:-1] == ours.encode_with_masks(
-      text
-    )
-
-
-@pytest.mark.parametrize('has_file', [False, True])
-def test_a_folder_of_deberta_is_read(has_file, tmp_path):
-  (tmp_path / 'spm.model').write_bytes(spm(normalization_rule_name='identity'))
-  (tmp_path / 'tokenizer_config.json').write_text('{"do_lower_case": false, "vocab_type": "spm"}')
-  if has_file:
-    (tmp_path / 'added_tokens.json').write_text('{"[MASK]": 400}')
-  assert_alike(
-    tokenizer_lib.make(interop.from_folder(tmp_path)),
-    transformers.DebertaV2TokenizerFast.from_pretrained(tmp_path),
-  )
+def test_what_is_saved_there_is_read_back(ours, tmp_path):
+  exported(ours, tmp_path).save_pretrained(tmp_path / 'again')
+  again = tokenizer_lib.make(imported_tokenizers.from_folder(tmp_path / 'again'))
+  for text in cleaned(100):
+    assert again.encode(text) == ours.encode(text)
+  for text in raw_texts(100):
+    assert again.encode_with_masks(text) == ours.encode_text(text, CLEANED, True)[1:-1].tolist()

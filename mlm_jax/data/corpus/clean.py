@@ -4,11 +4,11 @@ The rules, in order, each with its setting in `config.data`:
 
   decoding            UTF-8, with or without a byte-order mark; every line end
                       becomes a newline; a byte that is not UTF-8 becomes U+FFFD
-  unicode             NFC, NFKC or none
+  unicode             NFC, NFKC (see `normal_forms`) or none
   control_characters  those of category Cc that are not white space, and U+FEFF,
                       are removed
   boundary_mark       U+2581, which SentencePiece uses for a space, becomes an
-                      underscore; always on, since encoding could not be undone
+                      underscore, since encoding could not be undone
   white_space         every run becomes one space, none at either end
   min_characters      a shorter document is dropped; an empty one always
   max_characters      a longer document is dropped
@@ -34,11 +34,11 @@ from collections.abc import Iterator
 import io
 import re
 from typing import Any
-import unicodedata
 
 import numpy as np
 
 from mlm_jax.data.corpus import characters
+from mlm_jax.data.corpus import normal_forms
 
 DROPPING = (
   'min_characters',
@@ -52,9 +52,9 @@ RULES = ('decoding', 'unicode', 'control_characters', 'boundary_mark', 'white_sp
 
 _UNDECODED = re.compile('[\ud800-\udfff]')
 # Without \t to \r, \x1c to \x1f and \x85, which are white space to Python.
-_CONTROL = re.compile('[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff]')
+CONTROL = re.compile('[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff]')
 _NOT_TEXT = re.compile('[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f\udc80-\udcff]')
-_BOUNDARY_MARK = '\u2581'
+BOUNDARY_MARK = '\u2581'
 _NOT_TEXT_SHARE = 0.3  # of the characters at a file's beginning, above which it is skipped
 _REPEATED = 20  # characters: about 4 words of English, 12 of Chinese
 _STRETCH = 1 << 20  # characters that repetition is looked for in: bounds the memory
@@ -132,17 +132,19 @@ def normalize(text: str, data: Any, counts: Counts | None = None) -> str:
     The cleaned text; the same again when cleaned again.
   """
   counts = counts or Counts()
-  if data.unicode != 'none' and not unicodedata.is_normalized(data.unicode, text):
-    text = unicodedata.normalize(data.unicode, text)
-    counts.add('unicode', len(text))
+  if data.unicode != 'none':
+    normal = normal_forms.normalize(text, data.unicode)
+    if normal != text:
+      counts.add('unicode', len(normal))
+    text = normal
   if data.control_characters == 'remove':
-    text = _replace(_CONTROL, '', text, counts, 'control_characters')
+    text = _replace(CONTROL, '', text, counts, 'control_characters')
     # Removing a character can bring two together that compose.
-    if data.unicode != 'none' and not unicodedata.is_normalized(data.unicode, text):
-      text = unicodedata.normalize(data.unicode, text)
-  if _BOUNDARY_MARK in text:
-    counts.add('boundary_mark', text.count(_BOUNDARY_MARK))
-    text = text.replace(_BOUNDARY_MARK, '_')
+    if data.unicode != 'none':
+      text = normal_forms.normalize(text, data.unicode)
+  if data.boundary_mark == 'replace' and BOUNDARY_MARK in text:
+    counts.add('boundary_mark', text.count(BOUNDARY_MARK))
+    text = text.replace(BOUNDARY_MARK, '_')
   if data.white_space == 'collapse':
     collapsed = ' '.join(text.split())
     if collapsed != text:

@@ -174,7 +174,8 @@ class Tokenizer:
     What a tokenizer's own normalisation lost, such as capitals, is lost; so are the spaces beside
     punctuation where a WordPiece does not keep them.
     """
-    names = {self.mask_id: MASK, self.cls_id: '[CLS]', self.sep_id: '[SEP]', self.unk_id: '[UNK]'}
+    names = {i: self._pieces[i] for i in self._special if self._pieces[i] and i != self.pad_id}
+    names |= {self.mask_id: MASK, self.cls_id: '[CLS]', self.sep_id: '[SEP]', self.unk_id: '[UNK]'}
     text, run = '', []
     for i in [int(i) for i in ids] + [None]:  # None: the end, which ends a run of pieces too
       if i is not None and i not in self._special:

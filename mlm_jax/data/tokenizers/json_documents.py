@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import json
+import re
 from typing import Any
 
 import tokenizers
@@ -94,6 +95,19 @@ def bert_normalizer(
   }
 
 
+SPACE_BEFORE = r'\A(?=[\d\D])'
+
+
+def space_before(names: Iterable[str]) -> dict:
+  """Returns the normalizer that puts a space before each text.
+
+  Names of added tokens get none: the library normalises them too, and looks for the result.
+  """
+  alone = '|'.join(map(re.escape, names))
+  pattern = rf'{SPACE_BEFORE}(?!(?:{alone})\z)'
+  return {'type': 'Replace', 'pattern': {'Regex': pattern}, 'content': ' '}
+
+
 def byte_level(add_prefix_space: bool = False) -> dict:
   """Returns the pre-tokenizer, and decoder, of a byte-level BPE."""
   return {
@@ -104,6 +118,32 @@ def byte_level(add_prefix_space: bool = False) -> dict:
   }
 
 
+def bpe(ids: Mapping[str, int], pairs: Sequence, **settings: Any) -> dict[str, Any]:
+  """Returns a model of BPE, with settings that differ from the usual ones."""
+  return {
+    'type': 'BPE',
+    'dropout': None,
+    'unk_token': None,
+    'continuing_subword_prefix': None,
+    'end_of_word_suffix': None,
+    'fuse_unk': False,
+    'byte_fallback': False,
+    'ignore_merges': False,
+    **settings,
+    'vocab': ids,
+    'merges': pairs,
+  }
+
+
+METASPACE_DECODER = {
+  'type': 'Sequence',
+  'decoders': [  # bytes first: the boundary mark may be spelled in them too
+    {'type': 'ByteFallback'},
+    {'type': 'Fuse'},
+    {'type': 'Replace', 'pattern': {'String': base.BOUNDARY_MARK}, 'content': ' '},
+    {'type': 'Strip', 'content': ' ', 'start': 1, 'stop': 0},
+  ],
+}
 BERT_PRE_TOKENIZER = {'type': 'BertPreTokenizer'}
 WORDPIECE_DECODER = {'type': 'WordPiece', 'prefix': PREFIX, 'cleanup': True}
 _Trained = tuple[dict, dict | None, dict, dict]  # model, normalizer, pre-tokenizer, decoder

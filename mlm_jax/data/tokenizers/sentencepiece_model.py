@@ -10,7 +10,9 @@ in bytes.
 """
 
 from collections.abc import Sequence
+import functools
 import io
+import itertools
 import re
 from typing import Any
 
@@ -20,10 +22,15 @@ from sentencepiece import sentencepiece_model_pb2
 
 from mlm_jax import config
 from mlm_jax.data.tokenizers import base
+from mlm_jax.data.tokenizers import sentencepiece_json
+from mlm_jax.data.tokenizers import tokenizer_json
 
 TRAINED = ('unigram', 'bpe', 'word')
 _SENTENCE = 1000  # characters: the trainer skips sentences above 4192 bytes
 _STRETCH = 4096  # characters encoded at once: bounds the memory of a long document
+_BYTE_NAME = re.compile(sentencepiece_json.BYTE_NAME)
+# What `tokenizers` takes for white space before a mask.
+_SPACE_AT_END = re.compile('[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+\\Z')
 
 
 class SentencePiece(base.Tokenizer):
@@ -36,7 +43,9 @@ class SentencePiece(base.Tokenizer):
       UserError: they are not one, or a special piece is absent or could be forged.
     """
     self._threads = threads
-    self._processor = _processor(model, name)
+    self._proto = parse(model, name)
+    sentencepiece_json.round_scores(self._proto)
+    self._processor = _processor(self._proto, name)
     ids = range(self._processor.get_piece_size())
     roles = {role: self._special_id(role, name) for role in base.NAMES}
     super().__init__(
@@ -48,6 +57,8 @@ class SentencePiece(base.Tokenizer):
       [i for i in ids if self._processor.is_byte(i)],
       is_prefixed=True,
     )
+    # Characters at once.
+    self._exact = sentencepiece_json.exact(self._proto, set(roles.values()))
 
   def _is_special(self, i):
     return (
@@ -67,13 +78,34 @@ class SentencePiece(base.Tokenizer):
       return i
     raise base.missing(model_name, role, 'as a control symbol')
 
+  @functools.cached_property
+  def document(self) -> bytes:
+    """The bytes of a tokenizer.json that cuts a text as this does, after the space before it.
+
+    Raises:
+      UserError: none can, see sentencepiece_json.
+    """
+    named = {role: (self.piece(i), i) for role in base.NAMES for i in [getattr(self, f'{role}_id')]}
+    return sentencepiece_json.document(self._proto, named)
+
+  @functools.cached_property
+  def _json(self):
+    """What cuts texts where SentencePiece is not exact; None where no document can."""
+    try:
+      return tokenizer_json.Json(self.document, 'the tokenizer', self._threads)
+    except config.UserError:
+      return None
+
   def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
     return self._encode([' ' + text if text else '' for text in texts])
 
   def encode_with_places(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+    # The space that is put before the text is not a character of it.
+    if self._json:
+      ids, place_T = self._json.encode_with_places(' ' + text if text else '')
+      return ids, np.maximum(place_T - 1, 0)
     parts = stretches(' ' + text if text else '', _STRETCH)
     encoded = self._processor.encode(parts, return_type='offset_mapping')
-    # From -1 on: the space that is put before the text is not a character of it.
     before = np.cumsum([-1] + [len(part) for part in parts])
     begins = [begin + first for each, first in zip(encoded, before) for begin, _ in each['offsets']]
     ids = np.array([i for each in encoded for i in each['ids']], np.int32)
@@ -81,27 +113,42 @@ class SentencePiece(base.Tokenizer):
 
   def encode_with_masks(self, text: str) -> list[int]:
     # Only the text before the first mask begins with the space that every text gets; each mask
-    # takes the space before it.
+    # takes the white space before it.
     first, *others = text.split(base.MASK)
     parts = [' ' + first if first else ''] + others
-    parts = [part.removesuffix(' ') for part in parts[:-1]] + parts[-1:]
+    parts = [_SPACE_AT_END.sub('', part) for part in parts[:-1]] + parts[-1:]
     ids = []
     for number, part_ids in enumerate(self._encode(parts)):
       ids += ([self.mask_id] if number else []) + part_ids.tolist()
     return ids
 
   def _encode(self, texts):
-    """Encodes verbatim: nothing is put before a text. Long ones go in stretches."""
-    pieces = [stretch for text in texts for stretch in stretches(text, _STRETCH)]
-    ids = self._processor.encode(pieces, out_type='numpy', num_threads=self._threads)
-    if len(pieces) == len(texts) and all(len(text) <= _STRETCH for text in texts):
-      return ids
-    joined, at = [], 0
-    for text in texts:
-      n = len(stretches(text, _STRETCH))
-      joined.append(np.concatenate(ids[at : at + n]))
-      at += n
-    return joined
+    """Encodes verbatim: nothing is put before a text."""
+    exact = [self._is_exact(text) for text in texts]
+    fast = iter(
+      self._with_sentencepiece([text for text, is_exact in zip(texts, exact) if is_exact])
+    )
+    others = [text for text, is_exact in zip(texts, exact) if not is_exact]
+    slow = iter(self._json.encode_batch(others) if self._json and others else ())
+    return [next(fast if is_exact else slow) for is_exact in exact]
+
+  def _is_exact(self, text):
+    """Whether SentencePiece, which is faster, cuts a text as the document does."""
+    if not self._exact:
+      return self._json is None
+    # No word may be so long that its scores are rounded.
+    longest = max(map(len, text.split(' ')))
+    return longest < self._exact - 1 and not _BYTE_NAME.search(text)
+
+  def _with_sentencepiece(self, texts):
+    """Encodes in stretches: those of a long text are cut before spaces."""
+    parts = [stretches(text, self._exact or _STRETCH) for text in texts]
+    ids = iter(
+      self._processor.encode(
+        [part for each in parts for part in each], out_type='numpy', num_threads=self._threads
+      )
+    )
+    return [np.concatenate(list(itertools.islice(ids, len(each)))) for each in parts]
 
 
 def parse(model: bytes, name: str) -> Any:
@@ -113,14 +160,13 @@ def parse(model: bytes, name: str) -> Any:
     raise _damaged(name) from error
 
 
-def _processor(model, name):
+def _processor(proto, name):
   """Returns the processor, told not to add or take away spaces: we do that."""
-  proto = parse(model, name)
   proto.normalizer_spec.add_dummy_prefix = False
   proto.normalizer_spec.remove_extra_whitespaces = False
   try:
     return sentencepiece.SentencePieceProcessor(model_proto=proto.SerializeToString())
-  except Exception as error:  # so does SentencePiece
+  except Exception as error:  # SentencePiece raises kinds of its own
     raise _damaged(name) from error
 
 

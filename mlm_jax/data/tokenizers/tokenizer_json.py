@@ -4,7 +4,8 @@ Known are WordPiece, byte-level BPE, and Unigram or BPE with Metaspace. Normalis
 and the like) is the file's own, after our cleaning; what the file puts around a text is left out.
 
 The library takes the name of a special piece in a text for that piece. So that no text can
-forge one, they go by names here that no text has.
+forge those that rows are made with, they go by names here that no text has. Other added tokens are
+found as the file says.
 """
 
 from collections.abc import Sequence
@@ -65,30 +66,44 @@ class Json(base.Tokenizer):
       role: _special_name(role, document['model'], kind, ids, name) for role in NAMES
     }
     special = {each['content'] for each in document['added_tokens'] if each['special']}
-    special |= set(names.values()) - {None}
-    self._mask, self._others = names['mask'], special - {names['mask']}
-    self._library = _library(_renamed(document, _hidden(special)), name)
+    roles = set(names.values()) - {None}
+    special |= roles
+    self._mask, self._others = names['mask'], roles - {names['mask']}
+    # A mask is just these letters here.
+    letters = _without(document, {'Regex': re.escape(self._mask)})
+    self._library = _library(_renamed(letters, _hidden(roles)), name)
+    self._in_parts = not _looks_at_ends(document)
     pieces, byte_ids = _pieces(document, kind, ids, special)
     # An id that no piece has is never drawn.
     special_ids = {ids[each] for each in special} | set(range(len(pieces))) - set(ids.values())
-    roles = {role: None if each is None else ids[each] for role, each in names.items()}
+    ids_of = {role: None if each is None else ids[each] for role, each in names.items()}
     super().__init__(
       model,
       name,
       pieces,
-      roles,
+      ids_of,
       special_ids,
       byte_ids - special_ids,
       is_prefixed=kind == 'wordpiece' or _puts_space(document),
     )
+    # White space after such a token is part of it: no mark tells where the next word starts.
+    stripped = [each['id'] for each in document['added_tokens'] if each['rstrip']]
+    self.ends_V[stripped] = True
     if kind == 'byte_level':
       # Such scripts are often cut inside characters, and would else be words without end.
       self.starts_V[[i for i in self.byte_ids if _begins_apart(pieces[i])]] = True
 
   def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-    parts = [_parts(text) for text in texts]
+    parts = [self._parts(text) for text in texts]
     ids = iter(self._encode([part for each in parts for part in each]))
     return [np.concatenate(list(itertools.islice(ids, len(each)))) for each in parts]
+
+  def _parts(self, text):
+    """Returns a text in parts that are cut before spaces, where pieces end."""
+    cuts = [0]
+    while self._in_parts and (cut := text.find(' ', cuts[-1] + _STRETCH)) >= 0:
+      cuts.append(cut)
+    return [text[begin:end] for begin, end in itertools.pairwise([*cuts, len(text)])]
 
   def _encode(self, texts):
     """Encodes with the library's own threads, one for each core, unless a single one is set."""
@@ -99,7 +114,7 @@ class Json(base.Tokenizer):
     return [np.array(each.ids, np.int32) for each in encodings]
 
   def encode_with_places(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-    parts = _parts(text)
+    parts = self._parts(text)
     firsts = np.cumsum([0] + [len(part) for part in parts])
     encodings = [self._library.encode(part) for part in parts]
     offsets = [
@@ -130,18 +145,23 @@ class Json(base.Tokenizer):
     return begins
 
   def encode_with_masks(self, text: str) -> list[int]:
-    return self._with_masks.encode(text).ids
+    library, name = self._with_masks
+    return library.encode(text.replace(MASK, name)).ids
 
   @functools.cached_property
   def _with_masks(self):
-    """The library that finds [MASK] in a text, and does beside it what the file says."""
+    """(The library that finds a mask, and does beside it what the file says; the mask's name)."""
     document = _bare(self.model)
+    tokens = {each['content']: each for each in document['added_tokens']}
     # A mask that the file does not list among its added tokens would not be found.
-    if self._mask not in [each['content'] for each in document['added_tokens']]:
+    if self._mask not in tokens:
       document['added_tokens'].append(json_documents.added_token(self._mask, self.mask_id))
       document['added_tokens'].sort(key=lambda each: each['id'])
-    names = _hidden(self._others) | {self._mask: MASK}
-    return _library(_renamed(document, names), 'the tokenizer')
+    names = _hidden(self._others)
+    # One that is looked for in the normalised text is called so by the normalizer too.
+    if tokens.get(self._mask, {}).get('normalized'):
+      return _library(_renamed(document, names), 'the tokenizer'), self._mask
+    return _library(_renamed(document, names | {self._mask: MASK}), 'the tokenizer'), MASK
 
   def text_of(self, i: int) -> str:
     return self._plain.decode([i], skip_special_tokens=False)
@@ -174,11 +194,24 @@ def _bare(model):
   return document
 
 
+def _without(document, pattern):
+  """Returns a document without the normalizer that replaces a pattern."""
+  normalizer = document['normalizer']
+  if not normalizer or normalizer['type'] != 'Sequence':
+    return document
+  left = [each for each in normalizer['normalizers'] if each.get('pattern') != pattern]
+  return document | {'normalizer': normalizer | {'normalizers': left}}
+
+
 def _stages(document):
   """Yields the normalisers and pre-tokenizers, those in sequences one by one."""
-  for stage in (document['normalizer'], document['pre_tokenizer']):
-    if stage:
-      yield from stage.get('normalizers') or stage.get('pretokenizers') or [stage]
+  left = [document['normalizer'], document['pre_tokenizer']]
+  while left:
+    stage = left.pop(0) or {}
+    inner = stage.get('normalizers') or stage.get('pretokenizers') or []
+    left = [*inner, *left]
+    if stage and not inner:
+      yield stage
 
 
 def _kind(document, model, name):
@@ -253,6 +286,8 @@ def _puts_space(document):
   """Whether a space is put before a text that has none there."""
   return any(
     stage['type'] == 'Prepend'
+    or stage.get('content') == ' '
+    and json_documents.SPACE_BEFORE in stage.get('pattern', {}).get('Regex', '')
     or stage['type'] == 'ByteLevel'
     and stage.get('add_prefix_space', False)
     or stage['type'] == 'Metaspace'
@@ -262,15 +297,29 @@ def _puts_space(document):
   )
 
 
+def _looks_at_ends(document):
+  """Whether a text is not the same when it is normalised part by part, each from a space on."""
+  return any(
+    stage['type'] == 'Prepend'
+    or stage['type'] == 'Strip'
+    and stage.get('strip_left')
+    or '\\A' in stage.get('pattern', {}).get('Regex', '')
+    for stage in _stages(document)
+  )
+
+
 def _pieces(document, kind, ids, special):
   """Returns (pieces in our notation, '' for holes; set of ids that hold a part of a character)."""
-  added = {each['content'] for each in document['added_tokens']}
+  added = {each['content']: each for each in document['added_tokens']}
   prefix = document['model'].get('continuing_subword_prefix', json_documents.PREFIX)
   pieces, byte_ids = [''] * (max(ids.values()) + 1), set()
   for each, i in ids.items():
     has_bytes = bool(document['model'].get('byte_fallback')) and bool(BYTE.fullmatch(each))
     if each in special:
       pieces[i] = each
+    elif each in added and added[each]['lstrip']:
+      # The space before it is part of it, as of a word.
+      pieces[i] = BOUNDARY_MARK + each.lstrip(' ' + BOUNDARY_MARK).replace(' ', BOUNDARY_MARK)
     elif kind == 'wordpiece':
       pieces[i] = _wordpiece(each, prefix)
     elif kind == 'byte_level' and each not in added:
@@ -320,11 +369,3 @@ def _byte_of():
   shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
   others = [byte for byte in range(256) if byte not in shown]
   return {chr(byte): byte for byte in shown} | {chr(256 + n): byte for n, byte in enumerate(others)}
-
-
-def _parts(text):
-  """Returns a text in parts that are cut before spaces, where pieces end."""
-  cuts = [0]
-  while (cut := text.find(' ', cuts[-1] + _STRETCH)) >= 0:
-    cuts.append(cut)
-  return [text[begin:end] for begin, end in itertools.pairwise([*cuts, len(text)])]

@@ -9,7 +9,7 @@ from mlm_jax import config
 from mlm_jax.config import limits
 from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.data.tokenizers import base
-from mlm_jax.data.tokenizers import sentencepiece_model
+from mlm_jax.data.tokenizers import tokenizer_json
 from tests.data.invented import odd_texts
 from tests.data.invented import sentences
 from tests.data.invented import settings
@@ -40,7 +40,8 @@ def test_a_batch_is_encoded_as_its_texts_are(tokenizer):
 def test_a_long_text_is_encoded_as_its_parts_are(tokenizer, monkeypatch):
   text = ' '.join(sentences(100))
   whole = tokenizer.encode(text)
-  monkeypatch.setattr(sentencepiece_model, '_STRETCH', 50)
+  monkeypatch.setattr(tokenizer, '_exact', 50 if tokenizer._exact else 0)
+  monkeypatch.setattr(tokenizer_json, '_STRETCH', 50)
   assert tokenizer.encode(text) == whole
   assert tokenizer.decode(tokenizer.encode('日' * 300)) == '日' * 300
 
@@ -59,7 +60,7 @@ def test_a_text_is_cleaned_encoded_and_put_between_its_marks(tokenizer):
 
 @pytest.mark.parametrize('stretch', [50, 4096])
 def test_each_piece_is_where_its_first_letter_is(tokenizer, monkeypatch, stretch):
-  monkeypatch.setattr(sentencepiece_model, '_STRETCH', stretch)
+  monkeypatch.setattr(tokenizer_json, '_STRETCH', stretch)
   texts = odd_texts(300, settings(white_space='keep', control_characters='keep')) + [
     '',
     ' ',
