@@ -1,6 +1,7 @@
 """Numbers from the logs of runs, and a table of where the runs ended."""
 
 from collections.abc import Iterable
+import math
 import os
 
 from mlm_jax import config
@@ -15,6 +16,8 @@ def values(
 ) -> list[tuple[int | float, ...]]:
   """Returns (step, a number for each field) for each line of a log that has all of them.
 
+  NaN is a number that was not finite.
+
   Raises:
     UserError: a line has something else than a number there.
   """
@@ -23,6 +26,8 @@ def values(
   lines = [line for line in logs.read_log(workdir, log) if all(field in line for field in fields)]
   for line in lines:
     for field in fields:
+      if line[field] is None:  # JSON has no NaN: logs have null for it
+        line[field] = math.nan
       if type(line[field]) not in (int, float):
         raise config.UserError(
           f'{workdir}/{log}.jsonl: {field} is {line[field]!r} in the line of step '
@@ -46,6 +51,10 @@ def table(workdirs: Iterable[str]) -> list[str]:
     fingerprints.add(fingerprint)  # equal for all runs whose losses can be compared
     ended = values(workdir, 'evaluations', 'reference_loss', 'reference_accuracy')[-1:]
     line = f'{workdir:<30} {fingerprint:<8} '
+    # Its last scores may still be those of a time when all was finite.
+    if diverged := workdir_lib.diverged(workdir):
+      lines.append(line + f'{diverged["step"]:>8} {"diverged":>15} {"-":>9}')
+      continue
     lines += [line + f'{step:>8} {loss:>15.4f} {accuracy:>9.3f}' for step, loss, accuracy in ended]
     lines += [] if ended else [line + f'{"-":>8} {"-":>15} {"-":>9}']
   if len(fingerprints) > 1:

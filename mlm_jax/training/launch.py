@@ -45,8 +45,11 @@ def run(
   with distributed.together(), contextlib.ExitStack() as stack:
     # Before anything is written: processes with different programs would wait for each other.
     distributed.check_equal(config_lib.to_json(config), 'config')
-    is_finished = distributed.on_first(lambda: enter(stack, workdir, config, log))
-    if distributed.from_first(bool(is_finished)):
+    ended = distributed.on_first(lambda: enter(stack, workdir, config, log))
+    state, why = distributed.from_first([ended.state, ended.why] if ended else ['', ''])
+    if state == 'diverged':
+      raise loop.Diverged(workdir_lib.diverged_text(workdir, why))
+    if state:
       return True
     problem = make_problem(mesh, log)
     distributed.check_equal(problem.fingerprints, 'data')
@@ -55,19 +58,23 @@ def run(
     return loop.run(problem, config, workdir, mesh, log, profile)
 
 
-def enter(stack: contextlib.ExitStack, workdir: pathlib.Path, config: Any, log: Log) -> bool:
-  """Holds a run's folder until the stack ends; returns whether the run there is finished.
+def enter(
+  stack: contextlib.ExitStack, workdir: pathlib.Path, config: Any, log: Log
+) -> loop.Outcome | None:
+  """Holds a run's folder until the stack ends; returns how the run ended, None if it has not.
 
   Raises:
     UserError: another process is at work in it, or it belongs to a run with another config.
   """
   stack.enter_context(workdir_lib.locked(workdir))
   workdir_lib.check_same(workdir, config)
+  if outcome := workdir_lib.diverged(workdir):
+    return loop.Outcome('diverged', outcome['reason'])
   outcome = workdir_lib.finished(workdir)
   if outcome is None:
-    return False
+    return None
   log(f'{workdir} is finished: {outcome["step"]} steps, {outcome["reason"]}')
-  return True
+  return loop.Outcome('done', outcome['reason'])
 
 
 def furnish(workdir: pathlib.Path, config: Any, problem: problem_lib.Problem) -> None:

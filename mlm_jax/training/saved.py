@@ -71,6 +71,8 @@ def open_model(
   config = workdir_lib.read_config(workdir)
   # Of the first start: later ones were refused unless theirs were the same.
   fingerprints = (workdir_lib.read_environment(workdir) or [{}])[0]
+  if diverged := workdir_lib.diverged(workdir):
+    log(f'warning: {workdir} has diverged at {diverged["reason"]}')
   step, params, aux = checkpoint.read_model(workdir / 'checkpoints', step, log)
   return SavedModel(workdir, config, step, params, aux, fingerprints)
 
