@@ -61,6 +61,7 @@ def evaluate(
   held_out = score_run.held_out(
     config, prepared, _objective(config, prepared, placement), placement
   )
+  _check_learned(opened.aux, held_out.policies[score_run.OWN].learned, folder)
   evaluators: dict[str, Any] = held_out.evaluators(step_lib.make_eval_step(held_out.objective))
   # `trained` and not the encoder alone: a generator, if there is one, predicts the masked tokens.
   params, aux = jax.device_put((opened.trained, opened.aux), placement.whole)
@@ -82,6 +83,17 @@ def evaluate(
     for name, values in baseline_scores.items()
     for metric, value in values.items()
   }
+
+
+def _check_learned(learned: Any, expected: Any, folder: pathlib.Path) -> None:
+  """Raises UserError where a policy has learned of other things than the data has."""
+  # An index beyond what was learned would be cut down to it, silently.
+  shapes = lambda tree: jax.tree.map(lambda x: x.shape, tree)
+  if shapes(dict(learned)) != shapes(dict(expected)):
+    raise config_lib.UserError(
+      f'{folder} has other classes of words than the run was trained with; prepare the data with '
+      'those'
+    )
 
 
 def _objective(

@@ -44,7 +44,7 @@ def seen(
   if metrics and (names := _null(metrics[-1])):
     first = metrics[-2]['step'] + 1 if len(metrics) > 1 else 1
     last = metrics[-1]['step']
-    found.append((first, f'{", ".join(names)} was not finite in steps {first} to {last}'))
+    found.append((first, f'{_some(names)} was not finite in steps {first} to {last}'))
   if evaluations and (names := _null(evaluations[-1])):
     found.append(_evaluations(names, evaluations))
   if path := nonfinite(params):
@@ -65,10 +65,14 @@ def _evaluations(names: list[str], evaluations: list[dict[str, Any]]) -> tuple[i
     if not _null(line):
       break
     steps.append(line['step'])
-  what = ', '.join(names)
+  what = _some(names)
   if len(steps) == 1:
     return steps[0], f'{what} of the evaluation at step {steps[0]} is not finite'
   return steps[-1], f'{what} is not finite in any evaluation from step {steps[-1]} on'
+
+
+def _some(names: list[str]) -> str:
+  return names[0] + (f' (and {len(names) - 1} more)' if len(names) > 1 else '')
 
 
 def _null(line: Mapping[str, Any]) -> list[str]:
