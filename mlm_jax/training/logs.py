@@ -1,10 +1,13 @@
 """The logs of a run: metrics.jsonl and its siblings, and TensorBoard events."""
 
+import collections
 from collections.abc import Iterator
+import hashlib
 import json
 import math
 import os
 import pathlib
+import sys
 from typing import Any
 
 import tensorboardX
@@ -28,12 +31,13 @@ class Logs:
     Of several processes one `writes`; the others may read.
     """
     self._workdir = pathlib.Path(workdir)
-    self._files, self._board = {}, None
+    self._files, self._digests, self._board = {}, {}, None
     if not writes:
       return
     # What a run wrote behind its last checkpoint it writes again when it has resumed.
     for name in LOGS:
       _cut(self._workdir / name, step)
+      self._digests[name] = _digest(self._workdir / name)
     self._files = {name: open(self._workdir / name, 'a', buffering=1) for name in LOGS}  # by line
     self._board = (
       tensorboardX.SummaryWriter(str(self._workdir / 'tensorboard'), purge_step=step + 1)
@@ -46,7 +50,9 @@ class Logs:
     line = {'step': step, **{key: _written(value) for key, value in values.items()}}
     if not self._files:
       return line
-    print(json.dumps(line), file=self._files[name + '.jsonl'])
+    text = json.dumps(line) + '\n'
+    self._files[name + '.jsonl'].write(text)
+    self._digests[name + '.jsonl'].add(text.encode())
     if self._board:
       for key, value in values.items():
         # Finite numbers alone: TensorBoard takes no lists, and a NaN is null in the JSON too.
@@ -58,13 +64,14 @@ class Logs:
     """Returns the lines of a log so far."""
     return read_log(self._workdir, name)
 
-  def flush(self) -> None:
-    """Returns when everything written is on disk."""
+  def flush(self) -> dict[str, list]:
+    """Returns when everything written is on disk, with {log: [its bytes, their sha256]}."""
     for file in self._files.values():
       file.flush()
       os.fsync(file.fileno())
     if self._board:
       self._board.flush()
+    return {name: digest.mark() for name, digest in self._digests.items()}
 
   def __enter__(self) -> 'Logs':
     return self
@@ -74,6 +81,53 @@ class Logs:
       file.close()
     if self._board:
       self._board.close()
+
+
+class _Digest:
+  """The size and the hash of a file that grows."""
+
+  def __init__(self):
+    self._bytes, self._hash = 0, hashlib.sha256()
+
+  def add(self, content: bytes) -> None:
+    self._bytes += len(content)
+    self._hash.update(content)
+
+  def mark(self) -> list:
+    return [self._bytes, self._hash.hexdigest()]
+
+
+def _digest(path: pathlib.Path, most: int = sys.maxsize) -> _Digest:
+  """Returns the _Digest of a file's first `most` bytes; of one that is missing, of none."""
+  digest = _Digest()
+  if path.exists():
+    with open(path, 'rb') as file:
+      while content := file.read(min(most, 1 << 20)):
+        digest.add(content)
+        most -= len(content)
+  return digest
+
+
+def lacking(workdir: str | os.PathLike, marks: dict[str, list]) -> str:
+  """Returns what is wrong with the logs of a run below a step, '' where they are as they were.
+
+  Args:
+    workdir: the run's folder.
+    marks: what `flush` returned at that step; {} where that is not known.
+
+  Raises:
+    UserError: a line is damaged; names it.
+  """
+  for name, mark in marks.items():
+    path = pathlib.Path(workdir) / name
+    found = _digest(path, mark[0]).mark()
+    if found != mark:
+      collections.deque(_lines(path), maxlen=0)  # it names a line that is damaged
+    if found[0] < mark[0]:
+      return f'has a {name} that was cut: {found[0]:,} bytes of the {mark[0]:,} written until then'
+    if found != mark:
+      return f'has a {name} that was altered: it lacks lines that were written until then'
+  return ''
 
 
 def _written(value: Any) -> Any:

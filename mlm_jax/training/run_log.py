@@ -105,7 +105,8 @@ class Recorder:
 
   def restore(self, abstract: RunState) -> tuple[int, RunState | None]:
     """Returns (step, RunState) of the newest whole checkpoint; (0, None) where there is none."""
-    step, parts = self._saved.restore_newest(_to_parts(abstract))
+    lacking = lambda marks: logs.lacking(self._workdir, marks)
+    step, parts = self._saved.restore_newest(_to_parts(abstract), lacking)
     return (0, None) if step is None or parts is None else (step, _from_parts(parts))
 
   @contextlib.contextmanager
@@ -211,11 +212,12 @@ class Recorder:
     losses_M = jax.device_put(self._watch.losses_M, run_state.losses_M.sharding)
     evaluated, score = self._score
     # A checkpoint ahead of its logs would leave a gap in them when the run resumes from it.
-    self._logs.flush()
+    marks = self._logs.flush()
     self._saved.save(
       step,
       _to_parts(run_state._replace(losses_M=losses_M)),
       score if evaluated == step else None,
+      marks,
     )
 
   def finish(self, step: int, reason: str) -> None:
