@@ -20,6 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--profile', action='store_true', help='write a trace of five steps to WORKDIR/profile'
   )
+  parser.add_argument(
+    '--changed-code',
+    action='store_true',
+    help='resume also where the code of your own that the config names has been changed since',
+  )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -29,5 +34,8 @@ def run(args: argparse.Namespace) -> None:
   from mlm_jax.training import distributed
 
   distributed.start()  # before anything asks JAX for its devices
-  if not pretraining.run(config, args.workdir, profile=args.profile):
+  done = pretraining.run(
+    config, args.workdir, profile=args.profile, changed_code=args.changed_code
+  )
+  if not done:
     sys.exit(1)

@@ -1,5 +1,6 @@
 """A checkpoint scored on held-out text."""
 
+from collections.abc import Collection
 import dataclasses
 import math
 import pathlib
@@ -26,6 +27,7 @@ def evaluate(
   data: str | pathlib.Path | None = None,
   with_baselines: bool = False,
   other: dict[str, Any] | None = None,
+  allow_code: Collection[str] = (),
 ) -> dict[str, float]:
   """Returns {'step': ..., 'reference_loss': ..., 'policy_loss': ..., ...} of a checkpoint.
 
@@ -40,12 +42,14 @@ def evaluate(
       synthetic languages the best there can be (evaluation/bayes_optimal.py).
     other: settings of a masking policy (the group `masking` of a config as a dict) under
       which to score too, as `other_loss` and so on; None for none.
+    allow_code: each module:name that the run's config names and that may be executed.
 
   Raises:
     UserError: no run, checkpoint or data there; data made with another tokenizer or
       with rows beyond the model's positions; a loss that is not finite.
   """
   opened = predictor.open_run(workdir, step)
+  config_lib.check_allowed(opened.config, allow_code, workdir, ('masking.selection',))
   config = config_lib.final_stage(opened.config)
   # The last stage's data and policy, by which the run was evaluated while it trained.
   folder = pathlib.Path(data or folder_lib.of_stage(opened.config, workdir, config))

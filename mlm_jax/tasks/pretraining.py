@@ -38,14 +38,19 @@ Log = Callable[[str], None]
 
 
 def run(
-  config: Config, workdir: str | pathlib.Path, log: Log = print, profile: bool = False
+  config: Config,
+  workdir: str | pathlib.Path,
+  log: Log = print,
+  profile: bool = False,
+  changed_code: bool = False,
 ) -> bool:
   """Pretrains in workdir, from wherever it is; returns whether the run is complete.
 
   See launch.run, also for several processes.
   """
   config = resolve(config)
-  return launch.run(config, workdir, functools.partial(make_problem, config, workdir), log, profile)
+  make = functools.partial(make_problem, config, workdir)
+  return launch.run(config, workdir, make, log, profile, changed_code)
 
 
 def make_problem(

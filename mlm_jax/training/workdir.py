@@ -82,11 +82,14 @@ def read_config(workdir: Path) -> Any:
   return config_lib.from_json(path.read_bytes(), str(path))
 
 
-def record_environment(workdir: Path, fingerprints: dict[str, str]) -> None:
+def record_environment(
+  workdir: Path, fingerprints: dict[str, str], more: dict[str, Any] | None = None
+) -> None:
   """Appends where this start runs to environment.json.
 
   Args:
     fingerprints: {name: text} of what must stay the same for the run to make sense.
+    more: what else is to be noted of this start.
 
   Raises:
     UserError: an earlier start had others.
@@ -100,7 +103,7 @@ def record_environment(workdir: Path, fingerprints: dict[str, str]) -> None:
         f'{workdir} was trained with another {name.replace("_", " ")} ({before[:12]}, '
         f'now {value[:12]}); restore that or choose another --workdir'
       )
-  starts.append({**fingerprints, **_environment()})
+  starts.append({**fingerprints, **(more or {}), **_environment()})
   files.write(path, json.dumps(starts, indent=1) + '\n')
 
 
