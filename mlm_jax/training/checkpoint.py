@@ -8,7 +8,9 @@ one is unverified: the process died between the two.
 from collections.abc import Callable
 import concurrent.futures
 import json
+import logging
 import math
+import os
 import pathlib
 import re
 import shutil
@@ -23,6 +25,11 @@ from mlm_jax.training import distributed
 
 MANIFEST = 'sha256.json'
 UNVERIFIED = f'was never verified: it has no {MANIFEST}'
+
+# Orbax logs an error from each of its threads, with a traceback; `_failed` says it in one line.
+logging.getLogger('absl').addFilter(
+  lambda record: record.levelno < logging.ERROR or 'orbax' not in record.pathname
+)
 
 PyTree = Any
 Parts = dict[str, PyTree]
@@ -68,9 +75,9 @@ class Checkpoints:
     # One at a time: each holds a copy of the whole state in the host's memory.
     self.wait()
     path = self._folder / str(step)
-    self._folder.mkdir(parents=True, exist_ok=True)
     self._saving = step
     try:
+      self._folder.mkdir(exist_ok=True)  # a run's folder that is gone is not made again
       response = ocp.save_checkpointables_async(str(path), parts)
     except Exception as error:  # Orbax wraps what the file system says in many types.
       raise self._failed(step, error) from error
@@ -102,12 +109,8 @@ class Checkpoints:
       'barrier|gloo|nccl|coordination', str(error), re.IGNORECASE
     ):
       return distributed.PeerLost(config_lib.one_line(error))
-    intact = [
-      each for each in steps(self._folder) if (self._folder / str(each) / MANIFEST).exists()
-    ]
     return config_lib.UserError(
-      f'could not save step {step} in {self._folder}: {config_lib.one_line(error)}; '
-      + (f'step {intact[-1]} is intact there' if intact else 'no earlier step is there')
+      f'could not save step {step}: {files.fault(error, self._folder)}; {last_whole(self._folder)}'
     )
 
   def _prune(self) -> None:
@@ -254,6 +257,14 @@ def steps(folder: str | pathlib.Path) -> list[int]:
   folder = pathlib.Path(folder)
   # Until it is committed, and once it is broken or being removed, a step has a longer name.
   return sorted(int(each.name) for each in folder.glob('*') if each.name.isdigit())
+
+
+def last_whole(folder: str | os.PathLike[str]) -> str:
+  """Returns a clause that says from which step a run can go on."""
+  found = [each for each in steps(folder) if (pathlib.Path(folder) / str(each) / MANIFEST).exists()]
+  if not found:
+    return 'there is no whole checkpoint yet'
+  return f'the last whole checkpoint is step {found[-1]}, where the same command goes on'
 
 
 def _score(path: pathlib.Path) -> float | None:

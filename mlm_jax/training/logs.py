@@ -2,15 +2,19 @@
 
 import collections
 from collections.abc import Iterator
+import contextlib
 import hashlib
 import json
 import math
 import os
 import pathlib
 import sys
+import time
 from typing import Any
 
-import tensorboardX
+from tensorboardX import event_file_writer
+from tensorboardX import summary
+from tensorboardX.proto import event_pb2
 
 from mlm_jax import config as config_lib
 from mlm_jax.core import files
@@ -39,11 +43,7 @@ class Logs:
       _cut(self._workdir / name, step)
       self._digests[name] = _digest(self._workdir / name)
     self._files = {name: open(self._workdir / name, 'a', buffering=1) for name in LOGS}  # by line
-    self._board = (
-      tensorboardX.SummaryWriter(str(self._workdir / 'tensorboard'), purge_step=step + 1)
-      if tensorboard
-      else None
-    )
+    self._board = _Board(self._workdir / 'tensorboard', step) if tensorboard else None
 
   def write(self, name: str, step: int, values: dict[str, Any]) -> dict[str, Any]:
     """Appends {step, **values} to a log and, but for lists, to TensorBoard; returns the line."""
@@ -57,7 +57,7 @@ class Logs:
       for key, value in values.items():
         # Finite numbers alone: TensorBoard takes no lists, and a NaN is null in the JSON too.
         if not isinstance(value, list) and math.isfinite(value):
-          self._board.add_scalar(f'{name}/{key}', value, step)
+          self._board.add(f'{name}/{key}', value, step)
     return line
 
   def read(self, name: str) -> list[dict]:
@@ -76,11 +76,38 @@ class Logs:
   def __enter__(self) -> 'Logs':
     return self
 
-  def __exit__(self, *unused: object) -> None:
-    for file in self._files.values():
-      file.close()
-    if self._board:
-      self._board.close()
+  def __exit__(self, kind: type[BaseException] | None, *unused: object) -> None:
+    # What a full disk has refused it refuses again at the end; the first error says why.
+    for file in (*self._files.values(), *filter(None, [self._board])):
+      with contextlib.suppress(OSError) if kind else contextlib.nullcontext():
+        file.close()
+
+
+class _Board:
+  """TensorBoard events of a run that continues from `step`.
+
+  Not through SummaryWriter, which writes in a thread: where the disk is full that one dies with a
+  traceback, and the run waits for it for ever.
+  """
+
+  def __init__(self, folder: pathlib.Path, step: int):
+    folder.mkdir(exist_ok=True)
+    self._writer = event_file_writer.EventsWriter(str(folder / 'events'))
+    # TensorBoard forgets what an earlier start wrote from here on.
+    again = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    self._write(step + 1, session_log=again)
+
+  def add(self, name: str, value: float, step: int) -> None:
+    self._write(step, summary=summary.scalar(name, value))
+
+  def _write(self, step: int, **what: Any) -> None:
+    self._writer.write_event(event_pb2.Event(step=step, wall_time=time.time(), **what))
+
+  def flush(self) -> None:
+    self._writer.flush()
+
+  def close(self) -> None:
+    self._writer.close()
 
 
 class _Digest:

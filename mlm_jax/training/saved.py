@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 import dataclasses
-import functools
 import os
 import pathlib
 import sys
@@ -17,7 +16,7 @@ from mlm_jax.training import own_code
 from mlm_jax.training import workdir as workdir_lib
 
 PyTree = Any
-TO_STDERR = functools.partial(print, file=sys.stderr)
+TO_STDERR = lambda line: print(line, file=sys.stderr)  # as it is when something is said
 
 
 @dataclasses.dataclass(frozen=True)

@@ -44,14 +44,19 @@ def locked(workdir: Path) -> Iterator[pathlib.Path]:
       ) from None
     try:
       yield workdir
+    except BrokenPipeError:  # of what is printed meanwhile
+      raise
     except OSError as error:
-      raise config_lib.UserError(f'cannot write to work directory {workdir}: {error}') from error
+      raise config_lib.UserError(
+        f'{files.fault(error, workdir)}; {checkpoint.last_whole(workdir / "checkpoints")}'
+      ) from error
     finally:
-      # Wrong input leaves nothing behind, not even an empty folder.
-      if [each.name for each in workdir.iterdir()] == ['lock']:
-        (workdir / 'lock').unlink()
-        if is_new:
-          workdir.rmdir()
+      # Wrong input leaves nothing behind, not even an empty folder; the folder may be gone too.
+      with contextlib.suppress(OSError):
+        if [each.name for each in workdir.iterdir()] == ['lock']:
+          (workdir / 'lock').unlink()
+          if is_new:
+            workdir.rmdir()
 
 
 def check_same(workdir: Path, config: Any) -> None:
