@@ -15,7 +15,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help='a recipe, or the config.json of a run; single settings follow as --config.KEY=VALUE',
   )
 
-
   add_allow_code(parser)
 
 

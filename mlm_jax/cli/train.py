@@ -34,8 +34,6 @@ def run(args: argparse.Namespace) -> None:
   from mlm_jax.training import distributed
 
   distributed.start()  # before anything asks JAX for its devices
-  done = pretraining.run(
-    config, args.workdir, profile=args.profile, changed_code=args.changed_code
-  )
+  done = pretraining.run(config, args.workdir, profile=args.profile, changed_code=args.changed_code)
   if not done:
     sys.exit(1)

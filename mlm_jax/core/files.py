@@ -36,7 +36,7 @@ def fault(error: BaseException, place: object) -> str:
     what = 'no space left on' if number == errno.ENOSPC else 'the quota of disk space is used up on'
     return f'{what} {place}'
   if number == errno.ENOENT:
-    return f'{place} is gone'
+    return f'{getattr(error, "filename", None) or place} is gone'
   return f'cannot write to {place}: ' + (os.strerror(number) if number else _one_line(error))
 
 

@@ -10,10 +10,10 @@ import concurrent.futures
 import json
 import logging
 import math
-import os
 import pathlib
 import re
 import shutil
+import sys
 from typing import Any
 
 import jax
@@ -26,10 +26,26 @@ from mlm_jax.training import distributed
 MANIFEST = 'sha256.json'
 UNVERIFIED = f'was never verified: it has no {MANIFEST}'
 
-# Orbax logs an error from each of its threads, with a traceback; `_failed` says it in one line.
-logging.getLogger('absl').addFilter(
-  lambda record: record.levelno < logging.ERROR or 'orbax' not in record.pathname
-)
+
+def _say_once() -> None:
+  """Leaves the word about a save that fails to `Checkpoints`, which says it in one line."""
+  # Orbax logs the error from each of its threads, with a traceback.
+  logging.getLogger('absl').addFilter(
+    lambda record: record.levelno < logging.ERROR or 'orbax' not in record.pathname
+  )
+  before = sys.excepthook
+
+  def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    # TensorStore ends its writes later than the event loop that Orbax has closed upon the error. It
+    # is called by no Python, so that the outermost frame is that of the loop.
+    outermost = trace.tb_frame.f_code.co_filename if trace else ''
+    if not (str(error) == 'Event loop is closed' and 'asyncio' in outermost):
+      before(kind, error, trace)
+
+  sys.excepthook = hook
+
+
+_say_once()
 
 PyTree = Any
 Parts = dict[str, PyTree]
@@ -110,7 +126,7 @@ class Checkpoints:
     ):
       return distributed.PeerLost(config_lib.one_line(error))
     return config_lib.UserError(
-      f'could not save step {step}: {files.fault(error, self._folder)}; {last_whole(self._folder)}'
+      f'could not save step {step}: {why_not_written(error, self._folder, self._folder)}'
     )
 
   def _prune(self) -> None:
@@ -259,12 +275,21 @@ def steps(folder: str | pathlib.Path) -> list[int]:
   return sorted(int(each.name) for each in folder.glob('*') if each.name.isdigit())
 
 
-def last_whole(folder: str | os.PathLike[str]) -> str:
-  """Returns a clause that says from which step a run can go on."""
-  found = [each for each in steps(folder) if (pathlib.Path(folder) / str(each) / MANIFEST).exists()]
+def why_not_written(error: BaseException, place: pathlib.Path, folder: pathlib.Path) -> str:
+  """Returns in a line why a place could not be written, and from which step the run can go on.
+
+  Args:
+    error: what was raised.
+    place: a file or folder of a run.
+    folder: of the run's checkpoints.
+  """
+  fault = files.fault(error, place)
+  if not folder.is_dir():
+    return fault
+  found = [each for each in steps(folder) if (folder / str(each) / MANIFEST).exists()]
   if not found:
-    return 'there is no whole checkpoint yet'
-  return f'the last whole checkpoint is step {found[-1]}, where the same command goes on'
+    return f'{fault}; there is no whole checkpoint yet'
+  return f'{fault}; the last whole checkpoint is step {found[-1]}, where the same command goes on'
 
 
 def _score(path: pathlib.Path) -> float | None:

@@ -3,6 +3,7 @@
 import collections
 from collections.abc import Iterator
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -66,9 +67,12 @@ class Logs:
 
   def flush(self) -> dict[str, list]:
     """Returns when everything written is on disk, with {log: [its bytes, their sha256]}."""
-    for file in self._files.values():
+    for name, file in self._files.items():
       file.flush()
       os.fsync(file.fileno())
+      # One that was removed, or whose folder was moved, could be written to without an error.
+      if not os.path.samestat(os.fstat(file.fileno()), os.stat(self._workdir / name)):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._workdir / name)
     if self._board:
       self._board.flush()
     return {name: digest.mark() for name, digest in self._digests.items()}

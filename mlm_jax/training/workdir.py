@@ -48,7 +48,7 @@ def locked(workdir: Path) -> Iterator[pathlib.Path]:
       raise
     except OSError as error:
       raise config_lib.UserError(
-        f'{files.fault(error, workdir)}; {checkpoint.last_whole(workdir / "checkpoints")}'
+        checkpoint.why_not_written(error, workdir, workdir / 'checkpoints')
       ) from error
     finally:
       # Wrong input leaves nothing behind, not even an empty folder; the folder may be gone too.

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,7 @@ HOSTILE = (
   '  return []\n'
 )
 NAME = 'hostile_module_of_test'
+CONFIG: Any = mlm_jax.config  # a module that can be called
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def test_what_needs_no_code_of_it_executes_none(run, capsys):
   opened.embed(['a text'])
   for refused in (
     lambda: opened.masked(['a text']),
-    lambda: mlm_jax.config(f'{run}/config.json'),
+    lambda: CONFIG(f'{run}/config.json'),
     lambda: config_lib.load(run / 'config.json', [('seed', '3')]),
   ):
     with pytest.raises(config_lib.UserError, match=f'--allow-code={NAME}:Evil'):
@@ -96,12 +98,10 @@ def test_what_the_user_names_is_executed(run, capsys):
   config['data']['classes'] = ''
   (run / 'config.json').write_text(json.dumps(config))
   spec = f'{NAME}:Evil'
-  loaded = mlm_jax.config(f'{run}/config.json', {'masking.selection': spec})
-  assert loaded == mlm_jax.config(f'{run}/config.json', allow_code=[spec])
+  loaded = CONFIG(f'{run}/config.json', {'masking.selection': spec})
+  assert loaded == CONFIG(f'{run}/config.json', allow_code=[spec])
   assert_not_executed(run)
-  status, out, _ = call(
-    capsys, 'mask', f'--workdir={run}', '--text=a text', f'--allow-code={spec}'
-  )
+  status, out, _ = call(capsys, 'mask', f'--workdir={run}', '--text=a text', f'--allow-code={spec}')
   assert status == 0 and (run.parent / 'executed').exists()
   assert mlm_jax.open_run(run, allow_code=[spec]).masked(['a text'])
   named = f'--config.masking.selection={spec}'

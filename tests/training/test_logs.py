@@ -16,7 +16,9 @@ def whole(tmp_path_factory):
 
 
 def config():
-  return toy.config(checkpoint__keep_latest=9, checkpoint__keep_best=0, log__every=1, evaluation__every=1)
+  return toy.config(
+    checkpoint__keep_latest=9, checkpoint__keep_best=0, log__every=1, evaluation__every=1
+  )
 
 
 def without(number):
