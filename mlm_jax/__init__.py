@@ -10,31 +10,32 @@ Each call imports what it needs, so that `import mlm_jax` stays quick.
 import importlib
 
 
-def train(config, workdir, log=print) -> bool:
+def train(config, workdir, log=print, changed_code=False) -> bool:
   """Trains what a config describes in workdir, from wherever it is; see mlm_jax.tasks.
 
   Args:
     config: from `mlm_jax.config`, or a recipe's get_config().
     workdir: the run's folder.
     log: takes lines of text.
+    changed_code: whether a run may go on with other code of your own than it began with.
 
   Returns:
     Whether the run is complete; False when a signal stopped it.
 
   Raises:
     mlm_jax.config.UserError: wrong input; the message says what and how to mend it.
-    mlm_jax.training.loop.Diverged: too many non-finite gradients in a row.
+    mlm_jax.training.loop.Diverged: what the run ends with is not finite.
   """
   from mlm_jax.tasks import pretraining
 
-  return pretraining.run(config, workdir, log)
+  return pretraining.run(config, workdir, log, changed_code=changed_code)
 
 
-def open_run(workdir, step=None):
+def open_run(workdir, step=None, allow_code=()):
   """Returns the run in a work directory, opened for use; see mlm_jax.inference.predictor."""
   from mlm_jax.inference import predictor
 
-  return predictor.open_run(workdir, step)
+  return predictor.open_run(workdir, step, allow_code=allow_code)
 
 
 def __getattr__(name):

@@ -15,12 +15,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help='a recipe, or the config.json of a run; single settings follow as --config.KEY=VALUE',
   )
 
+  add_allow_code(parser)
+
+
+def add_allow_code(parser: argparse.ArgumentParser) -> None:
+  """Adds the flag that allows code that the config.json of a run names."""
+  parser.add_argument(
+    '--allow-code',
+    metavar='MODULE:NAME',
+    action='append',
+    default=[],
+    help='execute this code, which the config.json of a run names; only with this flag it is',
+  )
+
 
 def read(args: argparse.Namespace) -> config.Config:
   """Returns the config that the flags describe, checked."""
   if args.config is None:
     return config.override(config.base(), args.overrides)
-  return config.load(args.config, args.overrides)
+  return config.load(args.config, args.overrides, args.allow_code)
 
 
 def add_policy(parser: argparse.ArgumentParser, purpose: str) -> None:
@@ -34,6 +47,7 @@ def add_policy(parser: argparse.ArgumentParser, purpose: str) -> None:
   parser.add_argument(
     '--config', metavar='FILE[:VARIANT]', help='a recipe or the config.json of a run: its policy'
   )
+  add_allow_code(parser)
 
 
 def policy(args: argparse.Namespace, own: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -47,7 +61,10 @@ def policy(args: argparse.Namespace, own: Mapping[str, Any] | None = None) -> di
   for key, _ in args.overrides:
     if key != 'masking' and not key.startswith('masking.'):
       raise config.UserError(f'--config.{key}: only --config.masking.KEY=VALUE decides here')
-  base = config.load(args.config) if args.config else config.base()
+  base = config.base()
+  if args.config:
+    named = [*args.allow_code, *(text for _, text in args.overrides)]
+    base = config.load(args.config, allow_code=named)
   base = base.copy_and_resolve_references()
   # Whether there are collocations and classes is asked of the data, which the flags do not name.
   with base.unlocked():

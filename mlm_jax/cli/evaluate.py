@@ -34,4 +34,7 @@ def run(args: argparse.Namespace) -> None:
   from mlm_jax.inference import evaluate
 
   other = _config.policy(args) if args.policy or args.config or args.overrides else None
-  print(json.dumps(evaluate.evaluate(args.workdir, args.step, args.data, args.baselines, other)))
+  scores = evaluate.evaluate(
+    args.workdir, args.step, args.data, args.baselines, other, args.allow_code
+  )
+  print(json.dumps(scores))

@@ -40,18 +40,23 @@ def run(args: argparse.Namespace) -> None:
   from mlm_jax.inference import mask_lines
   from mlm_jax.inference import mask_source
 
+  allowed = [*args.allow_code, *(text for _, text in args.overrides)]
   opened = mask_source.open_run(args.workdir)
   # A named policy replaces the run's own; single settings only change it.
   is_replaced = bool(args.policy or args.config)
   own = {} if opened is None or is_replaced else mask_source.policy_settings(opened)
+  settings = _config.policy(args, own)
+  if opened is not None and settings['selection'] == own.get('selection'):
+    config_lib.check_allowed(opened.config, allowed, args.workdir, ('masking.selection',))
   source = mask_source.make(
     args.workdir,
     opened,
-    _config.policy(args, own),
+    settings,
     text=args.text,
     row=args.row,
     is_own=opened is not None and not is_replaced and not args.overrides,
     progress=args.progress,
+    allow_code=allowed,
   )
   mask_lines.show(source, args.visits, args.seed)
 

@@ -26,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     type=int,
     help='save and end when the process that starts this one, whose id this is, has ended',
   )
+  parser.add_argument(
+    '--changed-code',
+    action='store_true',
+    help='resume also where the code of your own that the config names has been changed since',
+  )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -38,5 +43,6 @@ def run(args: argparse.Namespace) -> None:
   if args.stop_with is not None:
     signals.stop_with(args.stop_with)
   distributed.start()  # before anything asks JAX for its devices
-  if not pretraining.run(config, args.workdir, profile=args.profile):
+  done = pretraining.run(config, args.workdir, profile=args.profile, changed_code=args.changed_code)
+  if not done:
     sys.exit(1)

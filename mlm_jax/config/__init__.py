@@ -16,6 +16,7 @@ The package is also a function, for programs and notebooks:
   config = mlm_jax.config('configs/novels_small.py', {'seed': 1, 'masking.rate': 0.3})
 """
 
+from collections.abc import Collection
 from collections.abc import Mapping
 import os
 import sys
@@ -23,8 +24,12 @@ import types
 from typing import Any
 
 from mlm_jax.config.checks import check
+from mlm_jax.config.custom import check_allowed
+from mlm_jax.config.custom import check_spec
 from mlm_jax.config.custom import error_text
 from mlm_jax.config.custom import imported
+from mlm_jax.config.custom import own_code
+from mlm_jax.config.custom import source
 from mlm_jax.config.defaults import base
 from mlm_jax.config.defaults import vary
 from mlm_jax.config.keys import Config
@@ -60,6 +65,8 @@ __all__ = [
   'base',
   'call',
   'check',
+  'check_allowed',
+  'check_spec',
   'choices',
   'conflicts',
   'data_needs',
@@ -76,8 +83,10 @@ __all__ = [
   'masking',
   'one_line',
   'overlay',
+  'own_code',
   'override',
   'preset_settings',
+  'source',
   'stages',
   'to_json',
   'vary',
@@ -92,17 +101,23 @@ class _CallableModule(types.ModuleType):
     self,
     recipe: str | os.PathLike[str] | None = None,
     settings: Mapping[str, Any] | None = None,
+    allow_code: Collection[str] = (),
   ) -> Config:
     """Returns a checked and locked config: a recipe, or the default, with settings laid over it.
 
     Args:
       recipe: FILE[:variant], or the config.json of a run; None for `base()`.
       settings: {dotted key: value}, of the settings' types; the name of a preset as `masking`.
+      allow_code: each module:name of a run's config.json that may be executed, see `load`.
 
     Raises:
-      UserError: no such file, an unknown setting, or settings that cannot work.
+      UserError: no such file, an unknown setting, settings that cannot work, or code that is not
+        allowed.
     """
-    return overlay(base() if recipe is None else load(recipe), settings or {})
+    if recipe is None:
+      return overlay(base(), settings or {})
+    named = [each for each in (settings or {}).values() if isinstance(each, str)]
+    return overlay(load(recipe, allow_code=[*allow_code, *named]), settings or {})
 
 
 # Python looks __call__ up on the class of a module, not in the module, so the class is changed.

@@ -5,6 +5,7 @@ config.json of a run is a config too.
 """
 
 import ast
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
 import importlib.util
@@ -14,6 +15,7 @@ import traceback
 from typing import Any
 
 from mlm_jax.config import checks
+from mlm_jax.config import custom
 from mlm_jax.config import defaults
 from mlm_jax.config import keys
 from mlm_jax.config import presets
@@ -22,20 +24,30 @@ from mlm_jax.config.keys import Config
 from mlm_jax.config.keys import UserError
 
 
-def load(path: str | os.PathLike[str], overrides: Iterable[tuple[str, str]] = ()) -> Config:
+def load(
+  path: str | os.PathLike[str],
+  overrides: Iterable[tuple[str, str]] = (),
+  allow_code: Collection[str] = (),
+) -> Config:
   """Returns the config of FILE[:variant] or of a saved FILE.json, checked and locked.
 
   Args:
     path: of the recipe; the variant is passed to its get_config.
     overrides: (dotted key, text) pairs, as on the command line.
+    allow_code: each module:name of a FILE.json that may be executed, besides what `overrides`
+      name. A recipe is the user's own program, and names what it likes.
 
   Raises:
-    UserError: no such file, whatever is wrong in it, or settings that cannot work.
+    UserError: no such file, whatever is wrong in it, settings that cannot work, or code that is not
+      allowed.
   """
   path, variant = _split_variant(str(path))
+  overrides = list(overrides)
   if path.endswith('.json'):  # `from_json` has checked its form
     config = saved.from_json(pathlib.Path(path).read_bytes(), path)
-    return override(saved.with_own_tokenizer(config, pathlib.Path(path).parent), overrides)
+    config = override(saved.with_own_tokenizer(config, pathlib.Path(path).parent), overrides)
+    custom.check_allowed(config, {*allow_code, *(text for _, text in overrides)}, path)
+    return config
   config = call(path, 'get_config', variant)
   if not keys.is_config(config):
     # The most common cause: a get_config that ends without `return c`.

@@ -1,10 +1,12 @@
 """Files that are there as a whole or not at all, and hashes that prove them unaltered."""
 
 import dataclasses
+import errno
 import hashlib
 import io
 import os
 import pathlib
+import re
 from typing import Any
 from typing import ClassVar
 from typing import Protocol
@@ -20,6 +22,38 @@ class _Dataclass(Protocol):
 
 
 _Holder = TypeVar('_Holder', bound=_Dataclass)
+
+
+def fault(error: BaseException, place: object) -> str:
+  """Returns in a few words why something could not be written to a place.
+
+  Args:
+    error: whatever was raised; libraries wrap what the system says in errors of their own.
+    place: a file or folder.
+  """
+  number = _errno(error)
+  if number in (errno.ENOSPC, errno.EDQUOT):
+    what = 'no space left on' if number == errno.ENOSPC else 'the quota of disk space is used up on'
+    return f'{what} {place}'
+  if number == errno.ENOENT:
+    return f'{getattr(error, "filename", None) or place} is gone'
+  return f'cannot write to {place}: ' + (os.strerror(number) if number else _one_line(error))
+
+
+def _one_line(error: BaseException) -> str:
+  return ' '.join(str(error).split())[:200]
+
+
+def _errno(error: BaseException | None) -> int:
+  """Returns the number of the system's error behind an error, 0 where there is none."""
+  while error is not None:
+    if isinstance(error, OSError) and error.errno:
+      return error.errno
+    # As TensorStore has it, which Orbax writes with.
+    if found := re.search(r"os_error_code='(\d+)'|OS error (\d+)", str(error)):
+      return int(found[1] or found[2])
+    error = error.__cause__ or error.__context__
+  return 0
 
 
 def write(path: str | os.PathLike, content: str | bytes) -> None:

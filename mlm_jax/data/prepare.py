@@ -32,6 +32,7 @@ from mlm_jax.data import rows as rows_lib
 from mlm_jax.data import statistics
 from mlm_jax.data import store
 from mlm_jax.data import tokenizers
+from mlm_jax.data.annotations import word_classes
 from mlm_jax.data.corpus import duplicates
 from mlm_jax.data.corpus import near_duplicates
 from mlm_jax.data.corpus import reading as reading_lib
@@ -71,6 +72,8 @@ def prepare(
     _check_reuse(data, sources, directory, model)
     prepared = store.open_prepared(directory)
     log(f'data: reusing {directory} ({prepared.fingerprint[:12]})')
+    if warning := word_classes.changed(prepared.manifest, directory):
+      log(warning)
     return prepared
   # Faults of the sources, the columns and the tokenizer's file are found before a folder is made.
   inputs = [source.inputs() for source in sources]

@@ -250,8 +250,8 @@ def _remove_empty(folders):
 
 def _cannot_write(directory, error):
   return config.UserError(
-    f'cannot write the prepared data to {directory}: '
-    f'{error.strerror or error}; give a folder that can be written'
+    f'cannot write the prepared data: {files.fault(error, directory)}; make room, or give a folder '
+    'that can be written'
   )
 
 

@@ -119,6 +119,11 @@ def check(
       f'{where} was prepared with config.data.pairs = {pairs!r}, {workdir} distinguishes pairs of '
       f'the kind {config.data.pairs!r}; prepare the data with that'
     )
+  if pairs and config.model.types == 1:
+    raise config_lib.UserError(
+      f'{where} holds pairs of sentences, of which the model cannot tell the second: it has one '
+      'token type'
+    )
   if prepared.row_length > config.model.max_positions:
     raise config_lib.UserError(
       f'{where} has rows of {prepared.row_length}, beyond the '

@@ -1,5 +1,6 @@
 """A checkpoint scored on held-out text."""
 
+from collections.abc import Collection
 import dataclasses
 import functools
 import math
@@ -60,13 +61,17 @@ class Opened:
 
 
 def open_checkpoint(
-  workdir: str | pathlib.Path, step: int | None = None, data: str | pathlib.Path | None = None
+  workdir: str | pathlib.Path,
+  step: int | None = None,
+  data: str | pathlib.Path | None = None,
+  allow_code: Collection[str] = (),
 ) -> Opened:
   """Returns a checkpoint Opened, on as many of the devices as divide the evaluation batch.
 
   See `evaluate` for the arguments and the errors.
   """
   opened = predictor.open_run(workdir, step)
+  config_lib.check_allowed(opened.config, allow_code, workdir, ('masking.selection',))
   config = config_lib.final_stage(opened.config)
   # The last stage's data and policy, by which the run was evaluated while it trained.
   folder = pathlib.Path(data or folder_lib.of_stage(opened.config, workdir, config))
@@ -80,6 +85,7 @@ def open_checkpoint(
   held_out = score_run.held_out(
     config, prepared, _objective(config, prepared, placement), placement
   )
+  _check_learned(opened.aux, held_out.policies[score_run.OWN].learned, folder)
   # `trained` and not the encoder alone: a generator, if there is one, predicts the masked tokens.
   params, aux = jax.device_put((opened.trained, opened.aux), placement.whole)
   evaluators = held_out.evaluators(_eval_step(held_out.objective))
@@ -94,6 +100,7 @@ def evaluate(
   data: str | pathlib.Path | None = None,
   with_baselines: bool = False,
   other: dict[str, Any] | None = None,
+  allow_code: Collection[str] = (),
 ) -> dict[str, float]:
   """Returns {'step': ..., 'reference_loss': ..., 'policy_loss': ..., ...} of a checkpoint.
 
@@ -108,12 +115,13 @@ def evaluate(
       synthetic languages the best there can be (evaluation/bayes_optimal.py).
     other: settings of a masking policy (the group `masking` of a config as a dict) under
       which to score too, as `other_loss` and so on; None for none.
+    allow_code: each module:name that the run's config names and that may be executed.
 
   Raises:
     UserError: no run, checkpoint or data there; data made with another tokenizer or
       with rows beyond the model's positions; a loss that is not finite.
   """
-  opened = open_checkpoint(workdir, step, data)
+  opened = open_checkpoint(workdir, step, data, allow_code)
   # First, since they may refuse.
   baseline_scores = _baselines(opened.config, opened.held_out.prepared) if with_baselines else {}
   results = {
@@ -135,6 +143,17 @@ def evaluate(
 
 # One function for equal objectives: JAX compiles once for all runs of a sweep.
 _eval_step = functools.cache(step_lib.make_eval_step)
+
+
+def _check_learned(learned: Any, expected: Any, folder: pathlib.Path) -> None:
+  """Raises UserError where a policy has learned of other things than the data has."""
+  # An index beyond what was learned would be cut down to it, silently.
+  shapes = lambda tree: jax.tree.map(lambda x: x.shape, tree)
+  if shapes(dict(learned)) != shapes(dict(expected)):
+    raise config_lib.UserError(
+      f'{folder} has other classes of words than the run was trained with; prepare the data with '
+      'those'
+    )
 
 
 def _objective(

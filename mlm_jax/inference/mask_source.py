@@ -5,11 +5,17 @@ has the counts, collocations and classes that some policies need. With a run it 
 the run's own policy has learned.
 """
 
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Sequence
 import dataclasses
+import functools
 import os
 import pathlib
 from types import SimpleNamespace
 from typing import Any
+
+import numpy as np
 
 from mlm_jax import config as config_lib
 from mlm_jax import masking
@@ -61,6 +67,7 @@ def make(
   row: int | None,
   is_own: bool,
   progress: float | None,
+  allow_code: Collection[str] = (),
 ) -> Source:
   """Returns the Source of a text, or of a held-out row of prepared data.
 
@@ -72,6 +79,8 @@ def make(
     row: number of a held-out row, counted over all sources; None for a text.
     is_own: whether the settings are the run's own, so that what its policy has learned applies.
     progress: share of the training done; None for that of the run's checkpoint if `is_own`, else 0.
+    allow_code: each module:name that the run or the data name and that may be executed to find the
+      classes of words.
 
   Raises:
     UserError: there is no such row, nothing to mask, or the policy needs what the data lacks.
@@ -89,7 +98,8 @@ def make(
       assert prepared is not None  # `needs_rows`
       batch = _held_out(prepared, row)
     else:
-      batch = _of_text(text or '', pathlib.Path(workdir), run, prepared, table, settings)
+      classes = functools.partial(_classes, text or '', workdir, allow_code)
+      batch = _of_text(text or '', pathlib.Path(workdir), run, prepared, table, settings, classes)
   if settings['unit'] == 'collocation' and batch.joins_BL is None:
     raise config_lib.UserError(
       'collocations are found when data is prepared: mlm-jax prepare --workdir=DIR '
@@ -110,6 +120,7 @@ def _of_text(
   prepared: store.Prepared | None,
   table: vocabulary.Table,
   settings: dict[str, Any],
+  classes_of: Callable,
 ) -> batches.Batch:
   """Returns the Batch of a text, cleaned and cut as the data in workdir."""
   place: Any = prepared or run
@@ -122,9 +133,22 @@ def _of_text(
   joins = prepared.joins if prepared else collocations.load(workdir / store.COLLOCATIONS, tokenizer)
   classes = None
   if settings['selection'] == 'class' and table.classes:
-    classes = [mask_preview.classes_of(text, tokenizer, data, table.classes)]
+    classes = [classes_of(tokenizer, data, table.classes)]
   row = tokenizer.encode_text(text, data)
   return _batch(tokenizer, row, length=data.row_length, joins=joins, classes=classes)
+
+
+def _classes(
+  text: str,
+  workdir: str | os.PathLike[str],
+  allow_code: Collection[str],
+  tokenizer: Any,
+  data: Any,
+  names: Sequence[str],
+) -> np.ndarray:
+  """Returns the classes of a text's tokens; UserError where that would execute code unasked."""
+  config_lib.check_spec('data.classes', data.classes, allow_code, workdir)
+  return mask_preview.classes_of(text, tokenizer, data, names)
 
 
 def _batch(tokenizer: Any, row: Any, **settings: Any) -> batches.Batch:

@@ -1,6 +1,7 @@
 """A run opened for use: fill masks, embed texts, score them, look at masks."""
 
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -49,10 +50,12 @@ def open_run(
   workdir: str | os.PathLike[str],
   step: int | None = None,
   log: Callable[[str], None] = saved.TO_STDERR,
+  allow_code: Collection[str] = (),
 ) -> 'Run':
   """Returns the Run in a work directory, at its newest intact checkpoint or at `step`.
 
-  A broken checkpoint that was passed over is named through `log`.
+  A broken checkpoint that was passed over is named through `log`. Code that the run's config names
+  as module:name is executed by `Run.masked` alone, and only where allow_code names it too.
 
   Raises:
     UserError: no run there, no intact checkpoint, or a tokenizer that is not the model's.
@@ -60,7 +63,8 @@ def open_run(
   model = saved.open_model(workdir, step, log)
   tokenizer, objective = restored.restore(model)
   joins = collocations.load(model.workdir / store.COLLOCATIONS, tokenizer)
-  return Run(model, tokenizer, tokenizer.table(_counts(model.workdir)), joins, objective, log)
+  table = tokenizer.table(_counts(model.workdir))
+  return Run(model, tokenizer, table, joins, objective, log, allow_code)
 
 
 def _counts(workdir: pathlib.Path) -> np.ndarray | None:
@@ -104,7 +108,9 @@ class Run:
     joins: Callable | None,
     objective: Any,
     log: Callable[[str], None],
+    allow_code: Collection[str] = (),
   ):
+    self._workdir, self._allow_code = model.workdir, allow_code
     self.config, self.tokenizer = model.config, tokenizer
     self.table, self._joins = table, joins
     # The last stage: what the model was made for in the end.
@@ -263,6 +269,7 @@ class Run:
     """
     data = self._last.data
     if policy is None:
+      self._check_allowed('masking.selection')
       if self._last.masking.selection == 'class':
         raise config_lib.UserError(
           "masking.selection = 'class': a run's folder does not name the classes; give "
@@ -278,6 +285,7 @@ class Run:
     contents = self._rows.fit(self._contents(texts), 'error', '')
     rows = [self._rows.row(each) for each in contents]
     if 'classes' in policy.needs:
+      self._check_allowed('data.classes')
       classes = [
         mask_preview.classes_of(text, self.tokenizer, data, policy.table.classes) for text in texts
       ]
@@ -304,6 +312,9 @@ class Run:
       if not len(each):
         raise config_lib.UserError(f'{rows_lib.named(contents, number)} is empty')
     return contents
+
+  def _check_allowed(self, setting: str) -> None:
+    config_lib.check_allowed(self.config, self._allow_code, self._workdir, (setting,))
 
   def _reader(self, model: Any, params: Any) -> encoding.Reader:
     return encoding.Reader(

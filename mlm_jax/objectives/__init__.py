@@ -35,8 +35,14 @@ def make(
     predict_all: in place of config.objective.predict_all; None for that.
 
   Raises:
-    UserError: a generator that cannot be made.
+    UserError: a generator that cannot be made, or a table that does not hold the tokenizer.
   """
+  # JAX raises no error for an index beyond a table: it looks up NaN.
+  if config.model.vocab_size and config.model.vocab_size < vocab_size:
+    raise config_lib.UserError(
+      f'config.model.vocab_size = {config.model.vocab_size}: must be at least {vocab_size}, the '
+      'pieces of the tokenizer, or 0 for as many'
+    )
   # A model that was imported may have a larger table than its tokenizer has pieces.
   own, vocab_size = config.objective, config.model.vocab_size or vocab_size
   if own.name == 'masked':

@@ -1,10 +1,13 @@
 """Numbers from the logs of runs, and a table of where the runs ended."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+import math
 import os
+import pathlib
 
 from mlm_jax import config
 from mlm_jax.training import logs
+from mlm_jax.training import own_code
 from mlm_jax.training import workdir as workdir_lib
 
 _HEADER = f'{"run":<30} {"data":<8} {"step":>8} {"reference loss":>15} {"accuracy":>9}'
@@ -15,6 +18,8 @@ def values(
 ) -> list[tuple[int | float, ...]]:
   """Returns (step, a number for each field) for each line of a log that has all of them.
 
+  NaN is a number that was not finite.
+
   Raises:
     UserError: a line has something else than a number there.
   """
@@ -23,6 +28,8 @@ def values(
   lines = [line for line in logs.read_log(workdir, log) if all(field in line for field in fields)]
   for line in lines:
     for field in fields:
+      if line[field] is None:  # JSON has no NaN: logs have null for it
+        line[field] = math.nan
       if type(line[field]) not in (int, float):
         raise config.UserError(
           f'{workdir}/{log}.jsonl: {field} is {line[field]!r} in the line of step '
@@ -38,7 +45,14 @@ def data_fingerprint(workdir: str | os.PathLike[str]) -> str:
   return str(starts[0].get('data_fingerprint', '-'))[:8] if starts else '-'
 
 
-def table(workdirs: Iterable[str]) -> list[str]:
+def changed_code(workdir: str | os.PathLike[str]) -> list[str]:
+  """Returns a line for each module of the user's own that is found here and was another then."""
+  if not (pathlib.Path(workdir) / 'config.json').exists():
+    return []
+  return own_code.differing(workdir, workdir_lib.read_config(workdir))
+
+
+def table(workdirs: Sequence[str]) -> list[str]:
   """Returns lines of text: the last scores of each run, and a warning if not comparable."""
   lines, fingerprints = [_HEADER], set()
   for workdir in workdirs:
@@ -46,8 +60,14 @@ def table(workdirs: Iterable[str]) -> list[str]:
     fingerprints.add(fingerprint)  # equal for all runs whose losses can be compared
     ended = values(workdir, 'evaluations', 'reference_loss', 'reference_accuracy')[-1:]
     line = f'{workdir:<30} {fingerprint:<8} '
+    # Its last scores may still be those of a time when all was finite.
+    if diverged := workdir_lib.diverged(workdir):
+      lines.append(line + f'{diverged["step"]:>8} {"diverged":>15} {"-":>9}')
+      continue
     lines += [line + f'{step:>8} {loss:>15.4f} {accuracy:>9.3f}' for step, loss, accuracy in ended]
     lines += [] if ended else [line + f'{"-":>8} {"-":>15} {"-":>9}']
+  for workdir in workdirs:
+    lines += [f'warning: {line}' for line in changed_code(workdir)]
   if len(fingerprints) > 1:
     lines.append(
       'The runs are not on the same data: losses on different texts, vocabularies or row '

@@ -9,6 +9,7 @@ from mlm_jax.report import cross_table
 from mlm_jax.report import findings as findings_lib
 from mlm_jax.report import page
 from mlm_jax.report import picture
+from mlm_jax.report import run_logs
 from mlm_jax.report import sweep_results
 from mlm_jax.report import tables
 
@@ -47,4 +48,7 @@ def write(folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = N
       f'cannot write to {out}: {error.strerror or error}; give another folder with --out'
     ) from None
   lines = tables.lines(sweep, found) + cross_table.lines(sweep, found)
-  return lines + [f'{name.split(".")[0]}: {out / name}' for name in files]
+  # One line a module would be said of each run again.
+  changed = [line for run in sweep.runs for line in run_logs.changed_code(run.folder)][:1]
+  written = [f'{name.split(".")[0]}: {out / name}' for name in files]
+  return lines + [f'warning: {line}' for line in changed] + written

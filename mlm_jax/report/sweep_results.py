@@ -226,6 +226,10 @@ def _run(
   # Saved and evaluated: a run that is stopped between the two is not done.
   outcome = workdir_lib.finished(place)
   done = outcome is not None and newest.get('step') == outcome['step']
+  # Null is a log's word for what is not finite, which is no result, whatever else says so.
+  diverged = workdir_lib.diverged(place)
+  if done and None in newest.values():
+    done, diverged = False, {'reason': 'its last evaluation is not finite'}
   # Slices are scored at the end of a run; a file in an unfinished one is of an earlier end.
   slices = _json(place / 'slices.json') if done and (place / 'slices.json').exists() else {}
   values: dict[str, Any] = {
@@ -243,7 +247,9 @@ def _run(
   values |= {'bits_per_character': bits} if bits is not None else {}
   # The other states of status.json are those of the moment in which it was written.
   lost = status['state'] if status.get('state') in ('failed', 'diverged') else None
+  lost = 'diverged' if diverged else lost
   state = 'done' if done else lost or ('part way' if newest else 'waiting')
+  error = diverged['reason'] if diverged else status.get('error')
   return Run(
     entry['name'],
     entry['arm'],
@@ -252,7 +258,7 @@ def _run(
     int(entry['total_steps']),
     place,
     state,
-    '' if done else str(status.get('error') or ''),
+    '' if done else str(error or ''),
     values,
     _fingerprints(place, config) if config is not None and has_started else {},
     {} if config is None else config_lib.final_stage(config).masking.to_dict(),

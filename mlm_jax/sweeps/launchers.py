@@ -15,6 +15,7 @@ from typing import Protocol
 
 from mlm_jax import config as config_lib
 from mlm_jax.sweeps import layout
+from mlm_jax.training import workdir as workdir_lib
 
 _OUTPUT = 'output.log'
 _PASSED_ON = ('JAX_', 'XLA_')  # environment variables that change how a run computes
@@ -62,6 +63,7 @@ def _popen(folder: str | os.PathLike[str], **settings: Any) -> subprocess.Popen[
 
   However this process ends, also by kill -9, that one then saves and ends too.
   """
+  config = workdir_lib.read_config(folder)
   # This interpreter, not the `mlm-jax` on the path, which may be of another environment.
   command = [
     sys.executable,
@@ -71,6 +73,8 @@ def _popen(folder: str | os.PathLike[str], **settings: Any) -> subprocess.Popen[
     f'--config={folder}/config.json',
     f'--workdir={folder}',
     f'--stop-with={os.getpid()}',
+    # The config is the sweep's own, whose sweep.py named this code.
+    *(f'--allow-code={spec}' for spec in config_lib.own_code(config).values()),
   ]
   # In a session of its own: the terminal sends Ctrl-C to this process alone, which then asks the
   # runs to save. Without stdin nothing in a run can wait for a person.

@@ -58,6 +58,12 @@ def is_done(workdir: _Path, run: planning.Run) -> bool:
   return workdir_lib.finished(run_folder(workdir, run)) is not None
 
 
+def why_diverged(workdir: _Path, run: planning.Run) -> str | None:
+  """Returns what was not finite of a run that has diverged, None for any other."""
+  outcome = workdir_lib.diverged(run_folder(workdir, run))
+  return outcome and outcome['reason']
+
+
 def is_at_work(run_folder: _Path) -> bool:
   """Whether a process holds a run's folder, as one does that has outlived its sweep."""
   # A shared lock: two sweeps that look at the same time must not take each other for a run.
@@ -76,19 +82,12 @@ def statuses(plan: planning.Plan, workdir: _Path) -> dict[str, Status]:
 
   A run that has diverged would diverge again; it starts again where its folder is removed.
   """
-  before = _read(pathlib.Path(workdir) / 'status.json')
   found: dict[str, Status] = {}
-  # Only DIVERGED is read from status.json: the other states follow from the runs' folders, which
-  # are right even if the sweep was killed before it could write.
+  # By the runs' folders, which are right even if the sweep was killed before it could write.
   for run in plan.runs:
-    then = before.get(run.name, {})
-    found[run.name] = Status(DONE if is_done(workdir, run) else WAITING)
-    if (
-      found[run.name].state == WAITING
-      and then.get('state') == DIVERGED
-      and saved_step(workdir, run)
-    ):
-      found[run.name] = Status(DIVERGED, error=then.get('error'))
+    why = why_diverged(workdir, run)
+    state = DIVERGED if why else DONE if is_done(workdir, run) else WAITING
+    found[run.name] = Status(state, error=why)
   return found
 
 

@@ -88,13 +88,17 @@ def _settings(run: planning.Run) -> str:
 
 
 def _states(runs: Sequence[planning.Run], workdir: str | os.PathLike[str]) -> str:
-  """Returns how many runs of an arm are done, part way and waiting."""
+  """Returns how many runs of an arm are done, diverged, part way and waiting."""
   states: collections.Counter[str] = collections.Counter()
   for run in runs:
-    step = layout.saved_step(workdir, run)
-    states[
-      'done' if layout.is_done(workdir, run) else f'at step {step}' if step else 'waiting'
-    ] += 1
+    if layout.is_done(workdir, run):
+      state = layout.DONE
+    elif layout.why_diverged(workdir, run):
+      state = layout.DIVERGED
+    else:
+      step = layout.saved_step(workdir, run)
+      state = f'at step {step}' if step else layout.WAITING
+    states[state] += 1
   return ', '.join(f'{number} {state}' for state, number in states.items())
 
 

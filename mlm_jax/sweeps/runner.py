@@ -25,8 +25,7 @@ from mlm_jax.sweeps import scoring
 from mlm_jax.training import workdir as workdir_lib
 
 _RETRIES = 2  # of a run that crashed
-# Exit statuses that another attempt would only repeat: wrong input, and a run that diverged.
-_FINAL = {2: layout.FAILED, 3: layout.DIVERGED}
+_WRONG_INPUT = 2  # the exit status that another attempt would only repeat
 _PAUSE = 0.2  # seconds between two polls of the runs
 
 
@@ -185,6 +184,8 @@ class _Runner:
     # and a survivor has no exit status.
     if layout.is_done(self._workdir, run):
       status.state, status.error = layout.DONE, None
+    elif why := layout.why_diverged(self._workdir, run):
+      status.state, status.error = layout.DIVERGED, why
     elif self.signal:  # it was asked to stop, so however it ended is no failure
       status.state = layout.WAITING
     else:
@@ -192,8 +193,8 @@ class _Runner:
       status.error = _why(ended, printed)
       # A folder that another process holds is not wrong input, though its exit status is the same.
       is_held = workdir_lib.HELD in printed
-      final = None if is_held or isinstance(ended, str) else _FINAL.get(ended)
-      status.state = final or (layout.FAILED if status.attempts > _RETRIES else layout.WAITING)
+      is_final = ended == _WRONG_INPUT and not is_held or status.attempts > _RETRIES
+      status.state = layout.FAILED if is_final else layout.WAITING
       if status.state == layout.WAITING:
         self._waiting.appendleft(run)  # before the others: it has work that is saved
     self._changed(run)

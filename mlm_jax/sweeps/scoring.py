@@ -71,7 +71,9 @@ def score(
 
 def _score(folder: pathlib.Path, each: Finished, log: Callable[[str], None]) -> None:
   """Scores one run and writes what came out, one policy after another."""
-  opened = evaluate.open_checkpoint(folder, each.step)
+  # The configs are the sweep's own, whose sweep.py named this code.
+  own_code = config_lib.own_code(each.run.config).values()
+  opened = evaluate.open_checkpoint(folder, each.step, allow_code=own_code)
   for name, settings in each.left.items():
     try:
       # Policies with a schedule are as at the end of the training, for every run alike.

@@ -109,12 +109,14 @@ def run(
   check({str(workdir): config for workdir, config in resolved.items()})
   # All folders are held before any data is prepared: one that is in use ends the call here.
   with contextlib.ExitStack() as stack:
-    finished = {
-      workdir for workdir, config in resolved.items() if launch.enter(stack, workdir, config, log)
+    ended = {
+      workdir: outcome
+      for workdir, config in resolved.items()
+      if (outcome := launch.enter(stack, workdir, config, log))
     }
-    runs = _open({each: config for each, config in resolved.items() if each not in finished}, log)
-    outcomes = population.train(runs, log, unify)
-  return {each: outcomes.get(each, loop.Outcome('done', loop.ALL_STEPS)) for each in workdirs}
+    runs = _open({each: config for each, config in resolved.items() if each not in ended}, log)
+    outcomes = ended | population.train(runs, log, unify)
+  return {each: outcomes[each] for each in workdirs}
 
 
 def _open(

@@ -27,6 +27,7 @@ from mlm_jax.models import neighbour_init
 from mlm_jax.models import text_embedding
 from mlm_jax.training import checkpoint
 from mlm_jax.training import distributed
+from mlm_jax.training import divergence
 from mlm_jax.training import launch
 from mlm_jax.training import optim
 from mlm_jax.training import problem as problem_lib
@@ -39,14 +40,19 @@ Log = Callable[[str], None]
 
 
 def run(
-  config: Config, workdir: str | pathlib.Path, log: Log = print, profile: bool = False
+  config: Config,
+  workdir: str | pathlib.Path,
+  log: Log = print,
+  profile: bool = False,
+  changed_code: bool = False,
 ) -> bool:
   """Pretrains in workdir, from wherever it is; returns whether the run is complete.
 
   See launch.run, also for several processes.
   """
   config = resolve(config)
-  return launch.run(config, workdir, functools.partial(make_problem, config, workdir), log, profile)
+  make = functools.partial(make_problem, config, workdir)
+  return launch.run(config, workdir, make, log, profile, changed_code)
 
 
 def make_problem(
@@ -134,8 +140,19 @@ def check(config: Config, mesh: jax.sharding.Mesh) -> None:
     sharding.check_model(mesh, objectives.generator_config(config))
   # Every piece of the config that decides about the parameters is here but the vocabulary.
   # A parameter without a decay rule is found here, before a corpus is prepared.
-  objective = objectives.make(config, config.data.vocab_size, pad_id=0, sep_id=0, head_rows=1)
+  objective = objectives.make(config, _pieces(config), pad_id=0, sep_id=0, head_rows=1)
   optim.decayed(config.optim, jax.eval_shape(objective.init, rng.root_key(0)))
+
+
+def _pieces(config: Config) -> int:
+  """Returns the pieces of the tokenizer, as far as they are known before data is prepared."""
+  tokenizer = config.data.tokenizer
+  if tokenizer in tokenizer_lib.TRAINED:
+    return config.data.vocab_size
+  # Where its file is gone, the data may be there nevertheless.
+  if config.model.vocab_size and pathlib.Path(tokenizer).is_file():
+    return tokenizer_lib.load(tokenizer).size
+  return config.model.vocab_size or config.data.vocab_size
 
 
 def _check_batch(config: Config, devices: int) -> None:
@@ -341,6 +358,11 @@ def _init_params(
   if not place:
     return None
   model = saved.open_model(place)
+  if path := divergence.nonfinite(model.params):
+    raise config_lib.UserError(
+      f'config.init_from = {place}: its parameter {path} is not finite at step {model.step}; start '
+      'from another run'
+    )
   # With other ids the embeddings would be those of other pieces, and no shape would tell.
   if model.fingerprints.get('tokenizer') != tokenizer.sha256:
     raise config_lib.UserError(

@@ -8,10 +8,12 @@ one is unverified: the process died between the two.
 from collections.abc import Callable
 import concurrent.futures
 import json
+import logging
 import math
 import pathlib
 import re
 import shutil
+import sys
 from typing import Any
 
 import jax
@@ -23,6 +25,27 @@ from mlm_jax.training import distributed
 
 MANIFEST = 'sha256.json'
 UNVERIFIED = f'was never verified: it has no {MANIFEST}'
+
+
+def _say_once() -> None:
+  """Leaves the word about a save that fails to `Checkpoints`, which says it in one line."""
+  # Orbax logs the error from each of its threads, with a traceback.
+  logging.getLogger('absl').addFilter(
+    lambda record: record.levelno < logging.ERROR or 'orbax' not in record.pathname
+  )
+  before = sys.excepthook
+
+  def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    # TensorStore ends its writes later than the event loop that Orbax has closed upon the error. It
+    # is called by no Python, so that the outermost frame is that of the loop.
+    outermost = trace.tb_frame.f_code.co_filename if trace else ''
+    if not (str(error) == 'Event loop is closed' and 'asyncio' in outermost):
+      before(kind, error, trace)
+
+  sys.excepthook = hook
+
+
+_say_once()
 
 PyTree = Any
 Parts = dict[str, PyTree]
@@ -53,7 +76,9 @@ class Checkpoints:
     self._thread = concurrent.futures.ThreadPoolExecutor(1)
     self._pending: concurrent.futures.Future | None = None
 
-  def save(self, step: int, parts: Parts, score: float | None = None) -> None:
+  def save(
+    self, step: int, parts: Parts, score: float | None = None, logs: dict | None = None
+  ) -> None:
     """Starts to save; waits for the save before it.
 
     Args:
@@ -61,17 +86,18 @@ class Checkpoints:
       parts: {name: pytree of arrays}; each can be read alone. Copied before
         this returns, so the caller may donate them.
       score: of the evaluation at this step where there is one; ranks the best.
+      logs: of what JSON can hold: what was logged until then. `restore_newest` gives it back.
     """
     # One at a time: each holds a copy of the whole state in the host's memory.
     self.wait()
     path = self._folder / str(step)
-    self._folder.mkdir(parents=True, exist_ok=True)
     self._saving = step
     try:
+      self._folder.mkdir(exist_ok=True)  # a run's folder that is gone is not made again
       response = ocp.save_checkpointables_async(str(path), parts)
     except Exception as error:  # Orbax wraps what the file system says in many types.
       raise self._failed(step, error) from error
-    self._pending = self._thread.submit(self._finish, response, path, score)
+    self._pending = self._thread.submit(self._finish, response, path, score, logs or {})
 
   def wait(self) -> None:
     """Returns when the last save is whole on disk; raises UserError if it failed."""
@@ -84,10 +110,12 @@ class Checkpoints:
     except Exception as error:
       raise self._failed(self._saving, error) from error
 
-  def _finish(self, response: Any, path: pathlib.Path, score: float | None) -> None:
+  def _finish(
+    self, response: Any, path: pathlib.Path, score: float | None, logs: dict[str, Any]
+  ) -> None:
     response.result()  # until the step is committed, its files may still change
     if distributed.is_first():
-      write_manifest(path, score)
+      write_manifest(path, score, logs)
       self._prune()
 
   def _failed(self, step: int, error: Exception) -> Exception:
@@ -97,12 +125,8 @@ class Checkpoints:
       'barrier|gloo|nccl|coordination', str(error), re.IGNORECASE
     ):
       return distributed.PeerLost(config_lib.one_line(error))
-    intact = [
-      each for each in steps(self._folder) if (self._folder / str(each) / MANIFEST).exists()
-    ]
     return config_lib.UserError(
-      f'could not save step {step} in {self._folder}: {config_lib.one_line(error)}; '
-      + (f'step {intact[-1]} is intact there' if intact else 'no earlier step is there')
+      f'could not save step {step}: {why_not_written(error, self._folder, self._folder)}'
     )
 
   def _prune(self) -> None:
@@ -111,8 +135,13 @@ class Checkpoints:
       # Renamed first: a process that dies in the middle leaves no half step behind.
       shutil.rmtree((self._folder / str(step)).rename(self._folder / f'{step}.removing'))
 
-  def restore_newest(self, abstract_parts: Parts) -> tuple[int, Parts] | tuple[None, None]:
+  def restore_newest(
+    self, abstract_parts: Parts, lacking: Callable[[dict], str] = lambda logs: ''
+  ) -> tuple[int, Parts] | tuple[None, None]:
     """Returns (step, parts) of the newest step that is whole, or (None, None) if there is no step.
+
+    A step is whole when its files are as they were written, and lacking(what was logged until
+    then, see `save`) finds nothing wrong: a run that resumed would have a gap in its logs.
 
     Newer steps, which are not whole, are set aside as `<step>.broken` and named in
     the log. An unverified step is used only where no verified one is intact. Of several
@@ -122,7 +151,7 @@ class Checkpoints:
       UserError: there are steps, but none can be restored; nothing is moved then.
     """
     faults: dict[int, str] = {}
-    distributed.on_first(lambda: faults.update(self._look()))
+    distributed.on_first(lambda: faults.update(self._look(lacking)))
     # All load the same step, even where a folder looks different from another machine.
     whole = next((step for step, fault in faults.items() if not fault), -1)
     whole = distributed.from_first(whole)
@@ -133,7 +162,7 @@ class Checkpoints:
       return whole, parts
     return self._restore_unverified(faults, abstract_parts)
 
-  def _look(self) -> dict[int, str]:
+  def _look(self, lacking: Callable[[dict], str]) -> dict[int, str]:
     """Returns {step: what is wrong with it, or ''}, from the newest to the first that is whole."""
     # What a process left behind that died while it saved, or while it removed an old step.
     for pattern in ('*.orbax-checkpoint-tmp*', '*.removing'):
@@ -141,7 +170,8 @@ class Checkpoints:
         shutil.rmtree(leftover)
     faults = {}
     for step in reversed(steps(self._folder)):
-      faults[step] = verify(self._folder / str(step))
+      path = self._folder / str(step)
+      faults[step] = verify(path) or lacking(_manifest(path).get('logs', {}))
       if not faults[step]:
         break
     return faults
@@ -245,12 +275,34 @@ def steps(folder: str | pathlib.Path) -> list[int]:
   return sorted(int(each.name) for each in folder.glob('*') if each.name.isdigit())
 
 
+def why_not_written(error: BaseException, place: pathlib.Path, folder: pathlib.Path) -> str:
+  """Returns in a line why a place could not be written, and from which step the run can go on.
+
+  Args:
+    error: what was raised.
+    place: a file or folder of a run.
+    folder: of the run's checkpoints.
+  """
+  fault = files.fault(error, place)
+  if not folder.is_dir():
+    return fault
+  found = [each for each in steps(folder) if (folder / str(each) / MANIFEST).exists()]
+  if not found:
+    return f'{fault}; there is no whole checkpoint yet'
+  return f'{fault}; the last whole checkpoint is step {found[-1]}, where the same command goes on'
+
+
 def _score(path: pathlib.Path) -> float | None:
   """Returns the score in a step's manifest; None where there is none or it cannot be read."""
+  return _manifest(path).get('score')
+
+
+def _manifest(path: pathlib.Path) -> dict[str, Any]:
+  """Returns what a step's manifest holds, {} where there is none or it cannot be read."""
   try:
-    return json.loads((path / MANIFEST).read_text())['score']
-  except (OSError, ValueError, KeyError, TypeError):
-    return None
+    return dict(json.loads((path / MANIFEST).read_text()))
+  except (OSError, ValueError, TypeError):
+    return {}
 
 
 def kept(scores: dict[int, float | None], config: Any, largest_is_best: bool = False) -> set[int]:
@@ -280,9 +332,11 @@ def is_log_spaced(step: int) -> bool:
   return step & (step - 1) == 0 if step else True
 
 
-def write_manifest(path: pathlib.Path, score: float | None) -> None:
+def write_manifest(
+  path: pathlib.Path, score: float | None, logs: dict[str, Any] | None = None
+) -> None:
   """Writes the hash of every file below path, atomically and last."""
-  recorded = {'score': score, 'files': files.hashes(path, MANIFEST)}
+  recorded = {'score': score, 'logs': logs or {}, 'files': files.hashes(path, MANIFEST)}
   files.write(path / MANIFEST, json.dumps(recorded, indent=1))
 
 

@@ -11,6 +11,7 @@ import jax
 from mlm_jax import config as config_lib
 from mlm_jax.training import distributed
 from mlm_jax.training import loop
+from mlm_jax.training import own_code
 from mlm_jax.training import problem as problem_lib
 from mlm_jax.training import sharding
 from mlm_jax.training import workdir as workdir_lib
@@ -24,6 +25,7 @@ def run(
   make_problem: Callable[[jax.sharding.Mesh, Log], problem_lib.Problem],
   log: Log = print,
   profile: bool = False,
+  changed_code: bool = False,
 ) -> bool:
   """Trains in workdir, from wherever it is; returns whether the run is complete.
 
@@ -37,6 +39,7 @@ def run(
       (see distributed.on_first) and raise UserError, and then nothing is left behind.
     log: takes lines of text.
     profile: whether to write a trace of a few steps.
+    changed_code: whether a run may go on with other code of the user's own than it began with.
   """
   workdir = pathlib.Path(workdir)
   mesh = sharding.make_mesh(config.mesh)
@@ -45,8 +48,11 @@ def run(
   with distributed.together(), contextlib.ExitStack() as stack:
     # Before anything is written: processes with different programs would wait for each other.
     distributed.check_equal(config_lib.to_json(config), 'config')
-    is_finished = distributed.on_first(lambda: enter(stack, workdir, config, log))
-    if distributed.from_first(bool(is_finished)):
+    ended = distributed.on_first(lambda: enter(stack, workdir, config, log, changed_code))
+    state, why = distributed.from_first([ended.state, ended.why] if ended else ['', ''])
+    if state == 'diverged':
+      raise loop.Diverged(workdir_lib.diverged_text(workdir, why))
+    if state:
       return True
     problem = make_problem(mesh, log)
     distributed.check_equal(problem.fingerprints, 'data')
@@ -55,25 +61,36 @@ def run(
     return loop.run(problem, config, workdir, mesh, log, profile)
 
 
-def enter(stack: contextlib.ExitStack, workdir: pathlib.Path, config: Any, log: Log) -> bool:
-  """Holds a run's folder until the stack ends; returns whether the run there is finished.
+def enter(
+  stack: contextlib.ExitStack,
+  workdir: pathlib.Path,
+  config: Any,
+  log: Log,
+  changed_code: bool = False,
+) -> loop.Outcome | None:
+  """Holds a run's folder until the stack ends; returns how the run ended, None if it has not.
 
   Raises:
-    UserError: another process is at work in it, or it belongs to a run with another config.
+    UserError: another process is at work in it, or it belongs to a run with another config or
+      with other code.
   """
   stack.enter_context(workdir_lib.locked(workdir))
   workdir_lib.check_same(workdir, config)
+  if outcome := workdir_lib.diverged(workdir):
+    return loop.Outcome('diverged', outcome['reason'])
   outcome = workdir_lib.finished(workdir)
   if outcome is None:
-    return False
+    own_code.check(workdir, config, changed_code)
+    return None
   log(f'{workdir} is finished: {outcome["step"]} steps, {outcome["reason"]}')
-  return True
+  return loop.Outcome('done', outcome['reason'])
 
 
 def furnish(workdir: pathlib.Path, config: Any, problem: problem_lib.Problem) -> None:
   """Writes what a run's folder holds before its first step: environment, config, artifacts."""
   # First, since it refuses a run whose data has changed.
-  workdir_lib.record_environment(workdir, problem.fingerprints)
+  code = own_code.keep(workdir, config)
+  workdir_lib.record_environment(workdir, problem.fingerprints, {'code': code} if code else {})
   workdir_lib.write_config(workdir, config)
   for name, path in problem.artifacts.items():
     if pathlib.Path(path).is_dir():

@@ -28,12 +28,13 @@ from mlm_jax.training import profiling
 from mlm_jax.training import progress as progress_lib
 from mlm_jax.training import run_log
 from mlm_jax.training import signals
+from mlm_jax.training import workdir as workdir_lib
 
 ALL_STEPS = 'all steps are done'
 
 
 class Diverged(Exception):
-  """Too many gradients in a row were not finite; the state, which they left alone, is saved.
+  """Gradients, parameters, loss or evaluation were not finite at the run's end; its state is saved.
 
   The command line gives it an exit status of its own: the same config would diverge again.
   """
@@ -75,7 +76,8 @@ def run(
     the same call continues from there).
 
   Raises:
-    Diverged: config.optim.max_consecutive_nonfinite non-finite gradients in a row.
+    Diverged: config.optim.max_consecutive_nonfinite non-finite gradients in a row, or what it ends
+      with is not finite.
     UserError: a checkpoint cannot be written.
   """
   compiled = compiled_lib.compile_problem(problem, config, mesh)
@@ -101,7 +103,7 @@ def run(
       trace,
     )
   if outcomes[0].state == 'diverged':
-    raise Diverged(outcomes[0].why)
+    raise Diverged(workdir_lib.diverged_text(workdir, outcomes[0].why))
   return outcomes[0].state == 'done'
 
 
@@ -169,7 +171,7 @@ def advance(
     loop = _Loop(problem, config, compiled, records, first, progress)
     if first == 0 and config.checkpoint.log_spaced:
       loop.save(0, run_state)
-    if first == config.total_steps:
+    if first:
       loop.look_back(first, run_state)
     loop.leave_ended(first, run_state)
     for step in range(first + 1, last + 1):
@@ -311,7 +313,7 @@ class _Loop:
 
   def leave_ended(self, step: int, run_state: run_log.RunState) -> None:
     """Saves the runs that end at this step, writes their reports, and continues without them."""
-    ended = {r: outcome for r in self.live if (outcome := self._outcome(r, step))}
+    ended = {r: outcome for r in self.live if (outcome := self._outcome(r, step, run_state))}
     if ended and self._saved != step:
       self._save(step, run_state, {r: self.live[r] for r in ended})
     for r, outcome in ended.items():
@@ -322,21 +324,21 @@ class _Loop:
         with self._progress.paused():
           record.report(step, state.params, state.aux)
           record.finish(step, outcome.why)
+      else:
+        record.diverge(step, outcome.why)
 
-  def _outcome(self, r: int, step: int) -> Outcome | None:
+  def _outcome(self, r: int, step: int, run_state: run_log.RunState) -> Outcome | None:
     """Returns the Outcome of a run that ends at this step, None where it continues."""
     record = self.live[r]
-    if record.diverged:
-      return Outcome(
-        'diverged',
-        f'step {step}: {record.diverged} gradients in a row were not finite; the state is saved; '
-        'start again in another --workdir with a lower config.optim.learning_rate, or with '
-        'config.optim.clip_norm',
-      )
+    why = record.why_stopped or (ALL_STEPS if step == self._config.total_steps else '')
+    if not (record.diverged or why):
+      return None
+    # Whatever ends it: what is not finite is no result, and must not be taken for one.
+    if fault := record.fault(step, self._compiled.part(run_state, r).state.params):
+      return Outcome('diverged', f'step {step}: {fault}')
     if record.why_stopped:
       self._progress.say(f'ends at step {step}: {record.why_stopped}')
-      return Outcome('done', record.why_stopped)
-    return Outcome('done', ALL_STEPS) if step == self._config.total_steps else None
+    return Outcome('done', why)
 
   def _write_metrics(self) -> None:
     """Writes the windows that are complete; waits for the devices where they are not done."""

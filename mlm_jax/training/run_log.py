@@ -15,6 +15,7 @@ import numpy as np
 from mlm_jax.core import files
 from mlm_jax.training import checkpoint
 from mlm_jax.training import distributed
+from mlm_jax.training import divergence
 from mlm_jax.training import logs
 from mlm_jax.training import loss_spikes
 from mlm_jax.training import problem as problem_lib
@@ -80,7 +81,7 @@ class Recorder:
     name: precedes what is said of it; '' for a run on its own.
 
   Attributes:
-    diverged: non-finite gradients in a row, once there were too many; 0 until then.
+    diverged: whether too many gradients in a row were not finite.
     why_stopped: why training ends at the last evaluation; '' until then.
   """
 
@@ -99,11 +100,13 @@ class Recorder:
       workdir / 'checkpoints', config.checkpoint, log, ranking.mode == 'max'
     )
     self._score: tuple[int | None, float | None] = None, None  # (step, score), last evaluated
-    self.diverged, self.why_stopped = 0, ''
+    self._skipped = 0, 0  # (first step, number) of the last non-finite gradients in a row
+    self.diverged, self.why_stopped = False, ''
 
   def restore(self, abstract: RunState) -> tuple[int, RunState | None]:
     """Returns (step, RunState) of the newest whole checkpoint; (0, None) where there is none."""
-    step, parts = self._saved.restore_newest(_to_parts(abstract))
+    lacking = lambda marks: logs.lacking(self._workdir, marks)
+    step, parts = self._saved.restore_newest(_to_parts(abstract), lacking)
     return (0, None) if step is None or parts is None else (step, _from_parts(parts))
 
   @contextlib.contextmanager
@@ -120,6 +123,7 @@ class Recorder:
       self._evaluations = [line for line in self._logs.read('evaluations') if line['step'] <= first]
       scores = [self._ranked(line) for line in self._evaluations]
       self._best = min((score for score in scores if score is not None), default=math.inf)
+      self._metrics = [line for line in self._logs.read('metrics') if line['step'] <= first][-2:]
       # Saved after the evaluation that ends it, but the process died before it noted the end.
       if self._evaluations and self._evaluations[-1]['step'] == first:
         self.why_stopped = stopping.reason(self._problem, self._evaluations)
@@ -143,9 +147,11 @@ class Recorder:
       skipped: the non-finite gradients in a row up to it.
       values: of the spike metric and `gradient_norm`.
     """
-    # Steps that were queued ahead may have been skipped too: the last of them has the number.
-    if skipped >= self._config.optim.max_consecutive_nonfinite:
-      self.diverged = max(self.diverged, skipped)
+    # Steps that were queued ahead may have been skipped too: the last of them has the number. A
+    # finite one among them does not undo what has ended the run.
+    if skipped or not self.diverged:
+      self._skipped = step - skipped + 1, skipped
+    self.diverged |= skipped >= self._config.optim.max_consecutive_nonfinite
     metric = self._problem.spike_metric
     median = self._watch.add(values[metric]) if metric in values else None
     if median is None:
@@ -168,7 +174,7 @@ class Recorder:
 
   def measured(self, step: int, values: dict, timing: dict) -> None:
     """Writes the metrics of the steps since the last time, and how long they took."""
-    self._logs.write('metrics', step, values)
+    self._metrics = [*self._metrics[-1:], self._logs.write('metrics', step, values)]
     self._logs.write('timing', step, timing)
 
   def evaluated(self, step: int, results: dict[str, dict[str, float]]) -> bool:
@@ -189,6 +195,10 @@ class Recorder:
     self._best = min(self._best, score)
     return is_best
 
+  def fault(self, step: int, params: Any) -> str:
+    """Returns what is not finite of a run that ends at a step; '' where it may end so."""
+    return divergence.seen(step, self._skipped, params, self._metrics, self._evaluations)
+
   def report(self, step: int, params: Any, aux: Any) -> None:
     """Writes the final reports, JSON files in the run's folder."""
     # All processes make them, since the parameters lie on the devices of all; one writes.
@@ -202,11 +212,12 @@ class Recorder:
     losses_M = jax.device_put(self._watch.losses_M, run_state.losses_M.sharding)
     evaluated, score = self._score
     # A checkpoint ahead of its logs would leave a gap in them when the run resumes from it.
-    self._logs.flush()
+    marks = self._logs.flush()
     self._saved.save(
       step,
       _to_parts(run_state._replace(losses_M=losses_M)),
       score if evaluated == step else None,
+      marks,
     )
 
   def finish(self, step: int, reason: str) -> None:
@@ -214,3 +225,9 @@ class Recorder:
     self._saved.wait()  # a run that counts as finished has a last step that can be read
     if distributed.is_first():
       workdir_lib.finish(self._workdir, step, reason)
+
+  def diverge(self, step: int, reason: str) -> None:
+    """Notes that the run has diverged, once the step at which that was seen is whole on disk."""
+    self._saved.wait()
+    if distributed.is_first():
+      workdir_lib.diverge(self._workdir, step, reason)

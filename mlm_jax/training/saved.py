@@ -12,6 +12,7 @@ import jax
 from mlm_jax import config as config_lib
 from mlm_jax.core import trees
 from mlm_jax.training import checkpoint
+from mlm_jax.training import own_code
 from mlm_jax.training import workdir as workdir_lib
 
 PyTree = Any
@@ -70,6 +71,10 @@ def open_model(
   config = config_lib.with_own_tokenizer(workdir_lib.read_config(workdir), workdir)
   # Of the first start: later ones were refused unless theirs were the same.
   fingerprints = (workdir_lib.read_environment(workdir) or [{}])[0]
+  if diverged := workdir_lib.diverged(workdir):
+    log(f'warning: {workdir} has diverged at {diverged["reason"]}')
+  for line in own_code.differing(workdir, config):
+    log(f'warning: {line}')
   step, params, aux = checkpoint.read_model(workdir / 'checkpoints', step, log)
   return SavedModel(workdir, config, step, params, aux, fingerprints)
 

@@ -44,14 +44,19 @@ def locked(workdir: Path) -> Iterator[pathlib.Path]:
       ) from None
     try:
       yield workdir
+    except BrokenPipeError:  # of what is printed meanwhile
+      raise
     except OSError as error:
-      raise config_lib.UserError(f'cannot write to work directory {workdir}: {error}') from error
+      raise config_lib.UserError(
+        checkpoint.why_not_written(error, workdir, workdir / 'checkpoints')
+      ) from error
     finally:
-      # Wrong input leaves nothing behind, not even an empty folder.
-      if [each.name for each in workdir.iterdir()] == ['lock']:
-        (workdir / 'lock').unlink()
-        if is_new:
-          workdir.rmdir()
+      # Wrong input leaves nothing behind, not even an empty folder; the folder may be gone too.
+      with contextlib.suppress(OSError):
+        if [each.name for each in workdir.iterdir()] == ['lock']:
+          (workdir / 'lock').unlink()
+          if is_new:
+            workdir.rmdir()
 
 
 def check_same(workdir: Path, config: Any) -> None:
@@ -82,11 +87,14 @@ def read_config(workdir: Path) -> Any:
   return config_lib.from_json(path.read_bytes(), str(path))
 
 
-def record_environment(workdir: Path, fingerprints: dict[str, str]) -> None:
+def record_environment(
+  workdir: Path, fingerprints: dict[str, str], more: dict[str, Any] | None = None
+) -> None:
   """Appends where this start runs to environment.json.
 
   Args:
     fingerprints: {name: text} of what must stay the same for the run to make sense.
+    more: what else is to be noted of this start.
 
   Raises:
     UserError: an earlier start had others.
@@ -100,7 +108,7 @@ def record_environment(workdir: Path, fingerprints: dict[str, str]) -> None:
         f'{workdir} was trained with another {name.replace("_", " ")} ({before[:12]}, '
         f'now {value[:12]}); restore that or choose another --workdir'
       )
-  starts.append({**fingerprints, **_environment()})
+  starts.append({**fingerprints, **(more or {}), **_environment()})
   files.write(path, json.dumps(starts, indent=1) + '\n')
 
 
@@ -151,7 +159,8 @@ def _commit() -> str:
   return done.stdout.strip()
 
 
-FINISHED = 'finished.json'  # written last, behind the checkpoint that it names
+# Written last, behind the checkpoint that they name; a run has one of them at most.
+FINISHED, DIVERGED = 'finished.json', 'diverged.json'
 
 
 def finish(workdir: pathlib.Path, step: int, reason: str) -> None:
@@ -159,15 +168,46 @@ def finish(workdir: pathlib.Path, step: int, reason: str) -> None:
   files.write(workdir / FINISHED, json.dumps({'step': step, 'reason': reason}) + '\n')
 
 
-def finished(workdir: str | pathlib.Path) -> dict | None:
+def diverge(workdir: pathlib.Path, step: int, reason: str) -> None:
+  """Notes that the run has diverged, the step that it ends with, and what was not finite."""
+  files.write(workdir / DIVERGED, json.dumps({'step': step, 'reason': reason}) + '\n')
+
+
+def finished(workdir: Path) -> dict | None:
   """Returns {'step': ..., 'reason': ...} of a finished run, None for any other.
 
   The one answer to the question whether a run is finished: it has ended as it should, not
   diverged and not stopped by a signal, and its last checkpoint is still whole.
   """
+  outcome = _noted(workdir, FINISHED)
+  if outcome is None or diverged(workdir):
+    return None
+  return None if checkpoint.verify(_checkpoint(workdir, outcome)) else outcome
+
+
+def diverged(workdir: Path) -> dict | None:
+  """Returns {'step': ..., 'reason': ...} of a run that has diverged, None for any other."""
+  return _noted(workdir, DIVERGED)
+
+
+def diverged_text(workdir: Path, reason: str) -> str:
+  """Returns the line that says that a run has diverged, and what a user can do."""
+  return (
+    f'{workdir} has diverged at {reason}; train with other settings in another --workdir, or '
+    f'remove {DIVERGED} and the newest of its checkpoints there to continue from an earlier one'
+  )
+
+
+def _noted(workdir: Path, name: str) -> dict | None:
+  """Returns what a run's folder notes of its end in a file, None where that cannot be read."""
   try:
-    outcome = json.loads((pathlib.Path(workdir) / FINISHED).read_bytes())
-    last = pathlib.Path(workdir) / 'checkpoints' / str(outcome['step'])
+    outcome = json.loads((pathlib.Path(workdir) / name).read_bytes())
+    _checkpoint(workdir, outcome)
+    outcome['reason']
   except (OSError, ValueError, KeyError, TypeError):
     return None
-  return None if checkpoint.verify(last) else outcome
+  return outcome
+
+
+def _checkpoint(workdir: Path, outcome: dict) -> pathlib.Path:
+  return pathlib.Path(workdir) / 'checkpoints' / str(outcome['step'])

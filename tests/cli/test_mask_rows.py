@@ -108,6 +108,7 @@ def test_the_classes_of_a_function_decide_what_is_hidden(capsys, prepared, what,
     given,
     f'--workdir={prepared.directory}',
     '--policy=pos_weighted',
+    f'--allow-code={INITIALS}',
     '--visits=1',
     f'--config.masking.class_weights={weights}',
     '--config.masking.rate=1',
@@ -289,7 +290,7 @@ def test_a_run_needs_its_data_only_for_rows_and_classes(capsys, workdir, prepare
   config = (workdir / 'config.json').read_text()
   (workdir / 'config.json').write_text(config.replace(str(prepared.directory), str(data)))
   texts = (f'--text={SENTENCE}', '--visits=2')
-  row, classes = ('--row=0',), (*texts, '--policy=pos_weighted')
+  row, classes = ('--row=0',), (*texts, '--policy=pos_weighted', f'--allow-code={INITIALS}')
   with_data = [visits(capsys, f'--workdir={workdir}', *flags) for flags in (texts, row, classes)]
   assert visits(
     capsys, f'--workdir={data}', '--row=0', '--config.masking.rate=1e-6', '--visits=1'
@@ -309,7 +310,7 @@ def test_data_of_another_tokenizer_cannot_give_rows_of_a_run(capsys, workdir, mo
 
 
 def test_run_masked_asks_the_function_for_the_classes_of_texts(workdir, prepared):
-  run = mlm_jax.open_run(workdir)
+  run = mlm_jax.open_run(workdir, allow_code=[INITIALS])
   policy = masking.make(
     prepared.table,
     unit='word',

@@ -1,5 +1,6 @@
 """`mlm-jax report` of a sweep, from the command line."""
 
+from mlm_jax.training import workdir as workdir_lib
 from tests.cli.test_main import call
 from tests.report import fake
 
@@ -33,6 +34,18 @@ def test_runs_of_a_sweep_are_drawn_like_other_runs(capsys, tmp_path):
   runs = sorted((sweep / 'runs').iterdir())[:2]
   status, out, _ = call(capsys, 'report', *runs, f'--out={tmp_path}/curve.png')
   assert status == 0 and f'curve: {tmp_path}/curve.png' in out
+
+
+def test_a_run_that_has_diverged_is_called_so_and_drawn_up_to_there(capsys, tmp_path):
+  run = tmp_path / 'run'
+  fake.run(run, 4.0, 0.15)
+  for name in ('metrics.jsonl', 'evaluations.jsonl'):
+    text = (run / name).read_text()
+    last = text.splitlines()[-1]
+    (run / name).write_text(text.replace(last, '{"step": 6, "loss": null, "reference_loss": null}'))
+  workdir_lib.diverge(run, 6, 'step 6: why')
+  status, out, _ = call(capsys, 'report', run, f'--out={tmp_path}/curve.png')
+  assert status == 0 and out.splitlines()[1].split()[1:] == ['ffffffff', '6', 'diverged', '-']
 
 
 def test_a_sweep_that_cannot_be_reported_is_one_line_and_status_2(capsys, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from mlm_jax import config as config_lib
 from mlm_jax.report import sweep_results
 from mlm_jax.report import tables
+from mlm_jax.training import workdir as workdir_lib
 from tests.report import fake
 
 
@@ -102,6 +103,19 @@ def test_what_the_logs_do_not_say_is_left_empty(folder):
   assert row['predictions'] == '144' and row['state'] == 'done'
 
 
+def test_a_run_whose_end_is_not_finite_has_diverged_whatever_else_says_so(folder):
+  noted, null = (folder / 'runs' / f'rate=0.3_seed={seed}' for seed in range(2))
+  workdir_lib.diverge(noted, 6, 'step 6: the gradient of step 6 was not finite')
+  log = null / 'evaluations.jsonl'
+  log.write_text(log.read_text().replace(f': {fake.loss("rate=0.3", 1)}', ': null'))
+  sweep = sweep_results.read(folder)
+  assert [run.state for run in sweep.of('rate=0.3')] == ['diverged', 'diverged', 'done']
+  assert [run.error for run in sweep.of('rate=0.3')][0] == (
+    'step 6: the gradient of step 6 was not finite'
+  )
+  assert [row['state'] for row in results(folder)].count('diverged') == 2
+
+
 def test_a_run_is_done_when_its_last_step_is_evaluated_and_saved(folder):
   runs = folder / 'runs'
   fake.run(runs / 'rate=0.15_seed=0', 4.0, 0.15, until=4)
@@ -134,7 +148,7 @@ def test_a_loss_that_is_not_a_number_is_read_as_nan(folder):
   path = folder / 'runs' / 'rate=0.8_seed=2' / 'evaluations.jsonl'
   path.write_text(path.read_text().replace(f': {fake.loss("rate=0.8", 2)}', ': null'))
   run = sweep_results.read(folder).runs[-1]
-  assert math.isnan(run.values['reference_loss']) and run.state == 'done'
+  assert math.isnan(run.values['reference_loss']) and run.state == 'diverged'
   assert results(folder)[-1]['reference_loss'] == 'nan'
 
 

@@ -62,6 +62,8 @@ class Act:
     )
     with open(launchers.output(self._folder), 'a') as log:
       print(text, file=log)
+    if status == 3:
+      workdir_lib.diverge(self._folder, 4, 'step 4: nothing is finite')
     return status
 
   def stop(self):

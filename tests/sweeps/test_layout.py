@@ -103,7 +103,6 @@ def test_where_a_run_is_logged_or_computed_may_change_until_it_is_done(tmp_path)
     ('sweep.json', '{"runs": [3]}'),
     ('sweep.json', '{'),
     ('sweep.json', '3'),
-    ('status.json', '[1]'),
   ),
 )
 def test_a_damaged_file_is_named(tmp_path, name, text):
@@ -111,6 +110,15 @@ def test_a_damaged_file_is_named(tmp_path, name, text):
   (tmp_path / name).write_text(text)
   with pytest.raises(config_lib.UserError, match=f'{name} is damaged'):
     make(tmp_path, Actor())
+
+
+def test_a_damaged_status_is_written_again_from_the_folders(tmp_path):
+  make(tmp_path, Actor())
+  before = (tmp_path / 'status.json').read_text()
+  (tmp_path / 'status.json').write_text('[1]')
+  assert make(tmp_path, Actor())[0]
+  states = lambda text: {name: each['state'] for name, each in json.loads(text).items()}
+  assert states((tmp_path / 'status.json').read_text()) == states(before)
 
 
 def test_two_sweeps_cannot_be_at_work_in_one_folder(tmp_path):

@@ -185,8 +185,8 @@ def test_a_run_that_diverges_leaves_the_others_as_they_were(arms, config, togeth
   lines = []
   outcomes = run(configs, tmp_path, lines.append)
   assert [each.state for each in outcomes.values()] == ['done'] * 3 + ['diverged']
-  assert '2 gradients in a row were not finite' in outcomes[last].why
-  assert any(line.startswith(f'{last} diverged: step 3: 2 gradients') for line in lines)
+  assert 'the gradients of 2 steps in a row were not finite' in outcomes[last].why
+  assert any(line.startswith(f'{last} diverged: step 3: the gradients of 2') for line in lines)
   for name in list(arms)[:-1]:
     assert_identical(tmp_path / name, together / name)
   step, params, _ = checkpoint.read_model(tmp_path / last / 'checkpoints')

@@ -5,6 +5,7 @@ What holds for every task is tested on a problem without text, in tests/training
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import pytest
 
 from mlm_jax import config as config_lib
 from mlm_jax import models
+from mlm_jax.data import store
 from mlm_jax.models import flops
 from mlm_jax.tasks import pretraining
 from mlm_jax.training import checkpoint
@@ -214,6 +216,7 @@ def test_reference_masks_are_the_same_whatever_the_seed_and_the_policy(config, t
     (dict(evaluation__batch_size=3, mesh__data=2), 'config.evaluation.batch_size = 3'),
     (dict(model__head_rows=3), 'config.model.head_rows = 3: must divide the 4 rows'),
     (dict(optim__decay_rules=(('.*kernel', True),)), 'no rule matches parameter'),
+    (dict(model__vocab_size=319), 'config.model.vocab_size = 319: must be at least 320'),
   ),
 )
 def test_what_cannot_work_together_is_reported_before_the_data_is_touched(
@@ -225,6 +228,34 @@ def test_what_cannot_work_together_is_reported_before_the_data_is_touched(
       tmp_path / 'run',
       toy.silent,
     )
+  assert not (tmp_path / 'run').exists()
+
+
+def test_a_table_smaller_than_a_given_tokenizer_is_reported_before_the_data_is_touched(
+  config, prepared, tmp_path
+):
+  c = config(
+    model__vocab_size=319,
+    data__tokenizer=str(prepared / store.TOKENIZER),
+    data__prepared='',
+    data__source='text:absent',
+  )
+  with pytest.raises(config_lib.UserError, match='model.vocab_size = 319: must be at least 320'):
+    pretraining.run(c, tmp_path / 'run', toy.silent)
+  assert not (tmp_path / 'run').exists()
+
+
+def test_a_run_does_not_start_from_parameters_that_are_not_finite(config, whole_run, tmp_path):
+  shutil.copytree(whole_run[0], tmp_path / 'nan')
+  step = tmp_path / 'nan' / 'checkpoints' / '6'
+  parts = dict(zip(('params', 'aux'), checkpoint.read_model(step.parent)[1:]))
+  parts['params']['embeddings']['token']['embedding'] *= np.nan
+  shutil.rmtree(step)
+  saved = checkpoint.Checkpoints(step.parent, config().checkpoint, toy.silent)
+  saved.save(6, {'params': parts['params']})
+  saved.wait()
+  with pytest.raises(config_lib.UserError, match='embeddings/token/embedding .* not finite'):
+    pretraining.run(config(init_from=str(tmp_path / 'nan')), tmp_path / 'run', toy.silent)
   assert not (tmp_path / 'run').exists()
 
 

@@ -1,9 +1,7 @@
 """The loop, on a problem without text: exact resume, best, early stop, signals, devices."""
 
 import json
-import math
 
-import jax
 import numpy as np
 import pytest
 
@@ -217,25 +215,6 @@ def test_a_task_may_have_a_stop_rule_of_its_own(tmp_path):
   config = toy.config(total_steps=12, evaluation__every=2)
   assert toy.train(config, tmp_path / 'run', stop_rule=rule)
   assert workdir_lib.finished(tmp_path / 'run') == {'step': 4, 'reason': 'enough'}
-
-
-def test_an_evaluation_without_a_score_does_not_end_the_run(tmp_path):
-  score = lambda params, progress: math.nan
-  assert toy.train(toy.config(), tmp_path / 'run', score=score)
-  assert logs.read_log(tmp_path / 'run', 'evaluations')[-1] == {'step': 6, 'fit_error': None}
-
-
-@pytest.mark.parametrize('poison', (3, 4))
-def test_non_finite_gradients_in_a_row_end_the_run_which_is_never_finished(tmp_path, poison):
-  """From step 3 on they end it at step 5; from step 4 on at the last one."""
-  config = toy.config(optim__max_consecutive_nonfinite=2)
-  objective = toy.Regression(poison=poison)
-  for _ in range(2):  # it is not finished, so the second start must not say so
-    with pytest.raises(loop.Diverged, match='[23] gradients in a row were not finite'):
-      toy.train(config, tmp_path / 'run', objective=objective)
-    assert workdir_lib.finished(tmp_path / 'run') is None
-  params = checkpoint.read_model(tmp_path / 'run' / 'checkpoints')[1]
-  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
 
 
 def test_a_spike_is_written_with_its_examples_and_survives_a_restart(tmp_path, monkeypatch):

@@ -126,11 +126,10 @@ def problem(config, mesh, objective=None, score=None, **changes):
   )
 
 
-def train(config, workdir, log=silent, profile=False, **changes):
+def train(config, workdir, log=silent, profile=False, changed_code=False, **changes):
   """Trains the toy in workdir; returns what launch.run does."""
-  return launch.run(
-    config, workdir, lambda mesh, log: problem(config, mesh, **changes), log, profile
-  )
+  make = lambda mesh, log: problem(config, mesh, **changes)
+  return launch.run(config, workdir, make, log, profile, changed_code)
 
 
 @contextlib.contextmanager

@@ -5,18 +5,22 @@
 
 `function` is given each document as it is after cleaning, once, and returns which characters
 make up which words; what it leaves out has no class. It is imported as Python does, from the
-working directory too. That it has been changed is not noticed in data prepared before.
+working directory too. The manifest keeps its source: data that is used again after the function
+has been changed is as it was, and a line says so.
 
 A token has the class of the word that holds its first character that is not a space; tokens of
 spaces alone go with what follows them.
 """
 
+import hashlib
 import numbers
+import os
 from typing import Any
 
 import numpy as np
 
 from mlm_jax import config
+from mlm_jax.core import files
 from mlm_jax.data.annotations import column
 from mlm_jax.data.corpus.formats import conllu
 
@@ -102,7 +106,7 @@ class FromFunction(_Numbered):
 
   def __init__(self, spec: str):
     super().__init__()
-    self._setting = f'config.data.classes = {spec!r}'
+    self._setting, self._module = f'config.data.classes = {spec!r}', spec.partition(':')[0]
     self._function = config.imported('data.classes', spec)
     if not callable(self._function):
       raise self._wrong(f'is not a function, but {self._function!r}'[:200])
@@ -137,8 +141,31 @@ class FromFunction(_Numbered):
         raise self._wrong(f'gives more than {MOST} classes, the last of them {name!r}') from None
     return numbers_C
 
+  def described(self) -> dict:
+    path = config.source(self._module)
+    content = path.read_bytes() if path else b''  # such as one that was typed into a shell
+    return super().described() | {
+      'code': {
+        'module': self._module,
+        'sha256': hashlib.sha256(content).hexdigest(),
+        'source': content.decode(errors='replace'),
+      }
+    }
+
   def _wrong(self, what):
     return config.UserError(f'{self._setting} {what}')
+
+
+def changed(manifest: dict, directory: str | os.PathLike[str]) -> str:
+  """Returns a line where prepared data has classes of another function than is here now, or ''."""
+  code = manifest.get('code')
+  path = code and config.source(code['module'])
+  if not path or files.sha256(path) == code['sha256']:
+    return ''
+  return (
+    f'data: warning: {path} is not the code that gave {directory} its classes of words, which is '
+    'in its manifest.json; give another config.data.prepared to prepare them again'
+  )
 
 
 def make(data: Any, sources: Any) -> FromTreebank | FromFunction:

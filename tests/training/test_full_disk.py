@@ -1,0 +1,161 @@
+"""A disk that fills up, turns read-only or goes away: one line, and the run goes on afterwards."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from mlm_jax import config as config_lib
+from mlm_jax.core import files
+from tests import shared_runs
+from tests.training import toy
+
+_ROOT = pathlib.Path(__file__).parents[2]
+# The toy as a command: what a user sees of an error is what main prints, and what threads print.
+_CHILD = """
+import sys, time
+from mlm_jax import __main__
+from mlm_jax.tasks import pretraining
+from tests.training import toy
+c = toy.config(total_steps=40, log__every=1, log__tensorboard=True, checkpoint__keep_latest=99)
+def run(config, workdir, **unused):
+  def say(line):
+    print(line, flush=True)
+    time.sleep(.05)  # the test has the time to do something in the middle
+  return toy.train(c, toy.checkpoint.pathlib.Path(workdir), say)
+pretraining.run = run
+__main__.main(['train', '--workdir=' + sys.argv[1]])
+"""
+
+
+def child(workdir, **settings):
+  return subprocess.Popen(
+    [sys.executable, '-c', _CHILD, str(workdir)],
+    cwd=_ROOT,
+    text=True,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    env={**os.environ, 'JAX_COMPILATION_CACHE_DIR': shared_runs.compilation_cache()},
+    **settings,
+  )
+
+
+@pytest.fixture
+def disk(tmp_path):
+  """A small file system of its own: (its folder, function that mounts it anew with options)."""
+  folder = tmp_path / 'disk'
+  folder.mkdir()
+  mount = lambda *flags: subprocess.run(['mount', *flags, str(folder)], capture_output=True)
+  if os.geteuid() or mount('-t', 'tmpfs', '-o', 'size=100m', 'tmpfs').returncode:
+    pytest.skip('only root can mount')
+  yield folder, lambda options: mount('-o', f'remount,{options}')
+  subprocess.run(['umount', '-l', str(folder)], check=True)
+
+
+def ends(process):
+  """Returns the one line with which the process says why it ended."""
+  _, err = process.communicate(timeout=300)
+  assert process.returncode == 2 and err.count('\n') == 1, err
+  return err
+
+
+def wait_for_step_4(process):
+  assert process.stdout
+  while not process.stdout.readline().startswith('step 4/'):
+    assert process.poll() is None
+
+
+def fill_up(folder, leave):
+  """Leaves so many bytes."""
+  with open(folder / 'filler', 'wb', buffering=0) as file, contextlib.suppress(OSError):
+    while True:
+      file.write(b'0' * 4096)
+  os.truncate(folder / 'filler', max(0, (folder / 'filler').stat().st_size - leave))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('leave', (0, 4096, 20_000, 300_000))
+def test_a_full_disk_is_one_line_and_the_run_goes_on_where_there_is_room(disk, tmp_path, leave):
+  folder, _ = disk
+  process = child(folder / 'run')
+  wait_for_step_4(process)
+  fill_up(folder, leave)
+  said = ends(process)
+  assert f'no space left on {folder}/run' in said and 'whole checkpoint' in said
+  (folder / 'filler').unlink()
+  assert child(folder / 'run').communicate(timeout=300)[1] == ''
+  assert child(tmp_path / 'whole').communicate(timeout=300)[1] == ''
+  toy.assert_equal_runs(tmp_path / 'whole', folder / 'run')
+
+
+@pytest.mark.slow
+def test_a_disk_that_turns_read_only_is_one_line(disk):
+  folder, remount = disk
+  # Files that are open for writing keep a whole file system from it; a bound folder can be turned.
+  process = child(folder / 'run')
+  wait_for_step_4(process)
+  subprocess.run(['mount', '--bind', str(folder), str(folder)], check=True)
+  try:
+    remount('bind,ro')
+    said = ends(child(folder / 'other'))
+    assert f'cannot write to work directory {folder}/other: Read-only file system' in said
+  finally:
+    process.kill()
+    process.communicate()
+    subprocess.run(['umount', '-l', str(folder)], check=True)
+
+
+@pytest.mark.slow
+def test_a_folder_that_goes_away_is_one_line(tmp_path):
+  process = child(tmp_path / 'run')
+  wait_for_step_4(process)
+  (tmp_path / 'run').rename(tmp_path / 'moved')
+  said = ends(process)
+  assert f'{tmp_path}/run' in said and 'is gone' in said
+  shutil.rmtree(tmp_path / 'run', ignore_errors=True)  # what a save in flight made again
+  shutil.move(tmp_path / 'moved', tmp_path / 'run')
+  assert child(tmp_path / 'run').communicate(timeout=300)[1] == ''
+
+
+@pytest.mark.parametrize(
+  'error, says',
+  (
+    (OSError(28, 'No space left on device'), 'no space left on X'),
+    (OSError(122, 'Disk quota exceeded'), 'the quota of disk space is used up on X'),
+    (OSError(30, 'Read-only file system'), 'cannot write to X: Read-only file system'),
+    (FileNotFoundError(2, 'No such file'), 'X is gone'),
+    (ValueError("Failed writing: a b [os_error_code='28']"), 'no space left on X'),
+    (ValueError('in\n two lines'), 'cannot write to X: in two lines'),
+  ),
+)
+def test_what_the_system_says_is_found_in_the_errors_of_libraries(error, says):
+  assert files.fault(error, 'X') == says
+  wrapped = RuntimeError('wrapped')
+  wrapped.__cause__ = error
+  if 'lines' not in says:
+    assert files.fault(wrapped, 'X') == says
+
+
+@pytest.mark.parametrize('name', ('metrics', 'evaluations'))
+def test_a_log_that_cannot_be_written_ends_the_run_in_one_line(tmp_path, monkeypatch, name):
+  """As on a full disk, which refuses again when the file is closed."""
+  run = tmp_path / 'run'
+  toy.train_until(toy.config(), run, 4, monkeypatch)
+  if not os.path.exists('/dev/full'):
+    pytest.skip('no /dev/full here')
+  opened = open
+
+  def full(path, *arguments, **settings):
+    is_log = str(path).endswith(f'{name}.jsonl') and arguments[:1] == ('a',)
+    return opened('/dev/full' if is_log else path, *arguments, **settings)
+
+  monkeypatch.setattr('builtins.open', full)
+  says = f'no space left on {run}; the last whole checkpoint is step 4'
+  with pytest.raises(config_lib.UserError, match=says):
+    toy.train(toy.config(), run)
+  monkeypatch.undo()
+  assert toy.train(toy.config(), run)
