@@ -50,7 +50,8 @@ class Embedder:
     x_ND = jnp.asarray(vectors_KND.reshape(-1, vectors_KND.shape[2]))
     for module in modules:
       x_ND = module(x_ND)
-    return np.asarray(x_ND).reshape(len(layers), len(parts), x_ND.shape[1])
+    # A copy: what JAX gives cannot be written to.
+    return np.array(x_ND).reshape(len(layers), len(parts), x_ND.shape[1])
 
   def tokens(
     self, texts: Sequence[str], layers: tuple[int, ...], prompt: str, too_long: str

@@ -57,6 +57,7 @@ def test_embeddings_do_not_depend_on_the_other_texts(run):
   texts = list(TEXTS) * 10
   together = run.embed(texts)
   assert together.shape == (40, 32) and together.dtype == np.float32
+  assert together.flags.writeable and run.embed(['a'], tokens=True)[0].flags.writeable
   for i in (0, 1, 39):
     np.testing.assert_allclose(together[i], run.embed([texts[i]])[0], rtol=1e-5, atol=1e-6)
   np.testing.assert_array_equal(run.embed(text for text in texts), together)
