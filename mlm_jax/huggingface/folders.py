@@ -32,6 +32,8 @@ def find(place: str | os.PathLike, log: Callable[[str], None] = print) -> pathli
   Raises:
     UserError: it is neither, or cannot be downloaded.
   """
+  if not os.fspath(place):  # it would be the current folder
+    raise config_lib.UserError('the folder to import is an empty name; give its path')
   folder = pathlib.Path(place)
   try:
     if (folder / 'snapshots').is_dir():

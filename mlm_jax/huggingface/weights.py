@@ -128,6 +128,7 @@ def listed(names: list[str], most: int = 8) -> str:
 def _opened(path: pathlib.Path) -> Iterator[Any]:
   """Yields a safetensors file; what is wrong with it is a UserError."""
   try:
+    path.open('rb').close()  # says why it cannot be read; safetensors calls it missing
     with safetensors.safe_open(path, 'numpy') as file:
       yield file
   except (OSError, TypeError, ValueError, safetensors.SafetensorError) as error:

@@ -1,6 +1,7 @@
 """Folders that cannot be imported, and places that cannot be written: one line says why."""
 
 import json
+import os
 
 import ml_dtypes
 import numpy as np
@@ -306,6 +307,19 @@ def test_shards_hold_what_their_index_says_and_nothing_twice(theirs, tmp_path):
   importing.run(folder, tmp_path / 'run', **QUIET)
 
 
+def test_a_folder_or_file_that_may_not_be_read_says_so(theirs, tmp_path):
+  with toys.read_only_folder(*theirs.iterdir()) as folder:
+    for name in ('config.json', 'model.safetensors'):
+      os.seteuid(os.getuid())
+      (folder / name).chmod(0)
+      if os.getuid() == 0:
+        os.seteuid(65534)
+      with pytest.raises(config_lib.UserError, match=f'{name}.*Permission denied'):
+        importing.read(folder)
+      os.seteuid(os.getuid())
+      (folder / name).chmod(0o644)
+
+
 @pytest.mark.parametrize('dtype', ['F8_E4M3', 'F8_E5M2', 'F4', 'C64'])
 def test_a_type_that_no_array_here_holds_is_named(theirs, dtype, tmp_path):
   folder = copy(theirs, tmp_path)
@@ -332,6 +346,7 @@ def test_what_is_neither_a_folder_nor_a_name_is_refused(tmp_path):
   (tmp_path / 'models--a' / 'snapshots').mkdir()
   assert 'has no snapshot' in refusal(tmp_path / 'models--a', tmp_path)
   assert 'cannot read aaaa' in refusal(300 * 'a', tmp_path)
+  assert 'is an empty name' in refusal('', tmp_path)
 
 
 def test_a_name_that_the_hub_does_not_give_is_one_line(tmp_path, monkeypatch):
