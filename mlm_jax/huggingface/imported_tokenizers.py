@@ -303,6 +303,12 @@ def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 def _check(folder: pathlib.Path, settings: Settings, library: tokenizers.Tokenizer) -> None:
   """Raises UserError where a run would take another piece for special than the files say."""
+  special = {each.content for each in library.get_added_tokens_decoder().values() if each.special}
+  if settings.values.get('split_special_tokens') and special - set(sum(NAMES.values(), ())):
+    raise config.UserError(
+      f'{folder}: split_special_tokens is not supported with special tokens beside those of a row; '
+      'set it to false in tokenizer_config.json'
+    )
   ids = library.get_vocab()
   named = {f'{role}_token': name for role, name in _DEFAULTS[settings.kind].items()}
   named |= settings.named

@@ -158,6 +158,7 @@ def odd_folder(draw, made, folder, model):
     **{key: draw.random() < 0.4 for key in ('lstrip', 'rstrip', 'single_word', 'normalized')},
     'special': draw.random() < 0.4,
   }
+  mask = ROBERTA[4] if vocabulary in ('bpe', 'spm_fairseq', 'spm_camembert') else BERT[4]
   place = draw.choice(['file', 'decoder', 'map', 'config', 'json'])
   if place == 'file':
     content = {name: size + n for n, name in enumerate(added)}
@@ -171,13 +172,16 @@ def odd_folder(draw, made, folder, model):
       del each['special']
     content = {key: draw.choice([added, entries])}
     if draw.random() < 0.3:
-      mask = ROBERTA[4] if vocabulary in ('bpe', 'spm_fairseq', 'spm_camembert') else BERT[4]
       content['mask_token'] = entry(mask)
     (folder / 'special_tokens_map.json').write_text(json.dumps(content))
   elif place == 'config':
     values[draw.choice(['additional_special_tokens', 'extra_special_tokens'])] = added
     if draw.random() < 0.3:
       values['image_token'] = '<img>'
+    if draw.random() < 0.5:
+      values['mask_token'] = entry(mask) | {'__type': 'AddedToken'}
+    if draw.random() < 0.2:
+      values |= {'do_basic_tokenize': False, 'never_split': ['covid'], 'unk_id': 7}
   elif has_json:
     document = json.loads((folder / 'tokenizer.json').read_text())
     document['added_tokens'] += [entry(name) | {'id': size + n} for n, name in enumerate(added)]
@@ -209,10 +213,14 @@ def assert_alike(folder, drawn, draw):
   (folder / 'exported').mkdir()
   exported_tokenizers.write_folder(ours, RAW, folder / 'exported', 128)
   shutil.copy(folder / 'config.json', folder / 'exported')
+  mask = ours.piece(ours.mask_id)
   again = transformers.AutoTokenizer.from_pretrained(folder / 'exported')
   for text in texts(draw):
     right = theirs(text, add_special_tokens=False)['input_ids']
     assert again(text, add_special_tokens=False)['input_ids'] == right, f'{drawn} {text!a}'
+    masked = f'{text} [MASK]{text}[MASK] .'
+    wanted = theirs(masked.replace('[MASK]', mask), add_special_tokens=False)
+    assert ours.encode_with_masks(masked) == wanted['input_ids'], f'{drawn} {masked!a}'
     assert ours.encode(text) == right, f'{drawn} {text!a} {theirs.tokenize(text)}'
   return ''
 

@@ -137,8 +137,8 @@ class SentencePiece(base.Tokenizer):
     if not self._exact:
       return self._json is None
     # No word may be so long that its scores are rounded.
-    longest = max(map(len, text.split(' ')))
-    return longest < self._exact - 1 and not _BYTE_NAME.search(text)
+    is_short = len(text) < self._exact - 1 or max(map(len, text.split(' '))) < self._exact - 1
+    return is_short and not ('<0x' in text and _BYTE_NAME.search(text))
 
   def _with_sentencepiece(self, texts):
     """Encodes in stretches: those of a long text are cut before spaces."""
