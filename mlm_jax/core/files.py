@@ -35,8 +35,7 @@ def fault(error: BaseException, place: object) -> str:
   if number in (errno.ENOSPC, errno.EDQUOT):
     what = 'no space left on' if number == errno.ENOSPC else 'the quota of disk space is used up on'
     return f'{what} {place}'
-  if number == errno.ENOENT:
-    return f'{getattr(error, "filename", None) or place} is gone'
+  place = getattr(error, 'filename', None) or place
   return f'cannot write to {place}: ' + (os.strerror(number) if number else _one_line(error))
 
 
@@ -50,7 +49,7 @@ def _errno(error: BaseException | None) -> int:
     if isinstance(error, OSError) and error.errno:
       return error.errno
     # As TensorStore has it, which Orbax writes with.
-    if found := re.search(r"os_error_code='(\d+)'|OS error (\d+)", str(error)):
+    if found := re.search(r"os_error_code='(\d+)'|\bos error (\d+)", str(error), re.IGNORECASE):
       return int(found[1] or found[2])
     error = error.__cause__ or error.__context__
   return 0

@@ -61,7 +61,7 @@ def is_done(workdir: _Path, run: planning.Run) -> bool:
 def why_diverged(workdir: _Path, run: planning.Run) -> str | None:
   """Returns what was not finite of a run that has diverged, None for any other."""
   outcome = workdir_lib.diverged(run_folder(workdir, run))
-  return outcome and outcome['reason']
+  return outcome['reason'] if outcome else None
 
 
 def is_at_work(run_folder: _Path) -> bool:

@@ -20,6 +20,7 @@ from tensorboardX.proto import event_pb2
 from mlm_jax import config as config_lib
 from mlm_jax.core import files
 
+_EVENTS: Any = event_pb2  # its classes are made when it is imported
 LOGS = ('metrics.jsonl', 'evaluations.jsonl', 'timing.jsonl', 'spikes.jsonl')
 
 
@@ -98,14 +99,14 @@ class _Board:
     folder.mkdir(exist_ok=True)
     self._writer = event_file_writer.EventsWriter(str(folder / 'events'))
     # TensorBoard forgets what an earlier start wrote from here on.
-    again = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    again = _EVENTS.SessionLog(status=_EVENTS.SessionLog.START)
     self._write(step + 1, session_log=again)
 
   def add(self, name: str, value: float, step: int) -> None:
     self._write(step, summary=summary.scalar(name, value))
 
   def _write(self, step: int, **what: Any) -> None:
-    self._writer.write_event(event_pb2.Event(step=step, wall_time=time.time(), **what))
+    self._writer.write_event(_EVENTS.Event(step=step, wall_time=time.time(), **what))
 
   def flush(self) -> None:
     self._writer.flush()

@@ -3,15 +3,18 @@
 import contextlib
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
 from mlm_jax import config as config_lib
 from mlm_jax.core import files
+from mlm_jax.training import checkpoint
 from tests import shared_runs
+from tests.cli.test_main import call
+from tests.report import fake
 from tests.training import toy
 
 _ROOT = pathlib.Path(__file__).parents[2]
@@ -93,6 +96,29 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_where_there_is_room(disk, t
 
 
 @pytest.mark.slow
+# Scratch files of a preparation that failed are closed by Python and not by name.
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
+def test_every_command_that_writes_to_a_full_disk_is_one_line(disk, capsys, tmp_path_factory):
+  folder, _ = disk
+  run = shared_runs.from_the_command_line(tmp_path_factory)
+  sweep = fake.sweep(folder / 'sweep')
+  fill_up(folder, 4096)
+  text = shared_runs.corpus(tmp_path_factory)
+  for argv in (
+    ('prepare', f'--config.data.source=text:{text}', f'--workdir={folder}/new'),
+    ('export', f'--workdir={run}', f'--to={folder}/exported'),
+    ('report', run, f'--out={folder}/curve.png'),
+    ('report', sweep),
+    ('import', '--from=tests/golden/absent', f'--workdir={folder}/imported'),
+    ('train', f'--config={run}/config.json', f'--workdir={folder}/new'),
+  ):
+    status, _, err = call(capsys, *argv)
+    assert status == 2 and err.count('\n') == 1, (argv, err)
+    assert argv[0] == 'import' or 'no space left on' in err.lower(), (argv, err)
+  assert {each.name for each in folder.iterdir()} <= {'filler', 'sweep', 'new'}
+
+
+@pytest.mark.slow
 def test_a_disk_that_turns_read_only_is_one_line(disk):
   folder, remount = disk
   # Files that are open for writing keep a whole file system from it; a bound folder can be turned.
@@ -109,16 +135,23 @@ def test_a_disk_that_turns_read_only_is_one_line(disk):
     subprocess.run(['umount', '-l', str(folder)], check=True)
 
 
-@pytest.mark.slow
-def test_a_folder_that_goes_away_is_one_line(tmp_path):
-  process = child(tmp_path / 'run')
-  wait_for_step_4(process)
-  (tmp_path / 'run').rename(tmp_path / 'moved')
-  said = ends(process)
-  assert f'{tmp_path}/run' in said and 'is gone' in said
-  shutil.rmtree(tmp_path / 'run', ignore_errors=True)  # what a save in flight made again
-  shutil.move(tmp_path / 'moved', tmp_path / 'run')
-  assert child(tmp_path / 'run').communicate(timeout=300)[1] == ''
+def test_a_folder_that_goes_away_between_two_saves_is_one_line(tmp_path):
+  run, config = tmp_path / 'run', toy.config(log__every=1, checkpoint__keep_best=0)
+
+  def say(line):
+    if line.startswith('step 3/'):  # step 2 is being saved, step 4 is the next
+      while not (run / 'checkpoints' / '2' / checkpoint.MANIFEST).exists():
+        time.sleep(0.01)
+      run.rename(tmp_path / 'moved')
+
+  with pytest.raises(
+    config_lib.UserError, match=f'cannot write to {run}/metrics.jsonl: No such file'
+  ):
+    toy.train(config, run, say)
+  assert not run.exists()
+  (tmp_path / 'moved').rename(run)
+  assert toy.train(config, run) and toy.train(config, tmp_path / 'whole')
+  toy.assert_equal_runs(tmp_path / 'whole', run)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +160,7 @@ def test_a_folder_that_goes_away_is_one_line(tmp_path):
     (OSError(28, 'No space left on device'), 'no space left on X'),
     (OSError(122, 'Disk quota exceeded'), 'the quota of disk space is used up on X'),
     (OSError(30, 'Read-only file system'), 'cannot write to X: Read-only file system'),
-    (FileNotFoundError(2, 'No such file'), 'X is gone'),
+    (FileNotFoundError(2, 'No such file'), 'cannot write to X: No such file or directory'),
     (ValueError("Failed writing: a b [os_error_code='28']"), 'no space left on X'),
     (ValueError('in\n two lines'), 'cannot write to X: in two lines'),
   ),

@@ -158,9 +158,9 @@ class FromFunction(_Numbered):
 
 def changed(manifest: dict, directory: str | os.PathLike[str]) -> str:
   """Returns a line where prepared data has classes of another function than is here now, or ''."""
-  code = manifest.get('code')
-  path = code and config.source(code['module'])
-  if not path or files.sha256(path) == code['sha256']:
+  code = manifest.get('code', {})
+  path = config.source(code['module']) if code else None
+  if path is None or files.sha256(path) == code['sha256']:
     return ''
   return (
     f'data: warning: {path} is not the code that gave {directory} its classes of words, which is '
