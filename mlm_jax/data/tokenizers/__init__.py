@@ -2,6 +2,7 @@
 
 base                 what a tokenizer offers: Tokenizer
 sentencepiece_model  SentencePiece models
+sentencepiece_json   such a model as a tokenizer.json
 tokenizer_json       the tokenizer.json of the `tokenizers` library
 json_documents       such files, written; training of them
 scripts              what the characters of a piece make of it
