@@ -98,9 +98,9 @@ def _check_ranges(flat: _Flat) -> None:
   for key, least in limits.AT_LEAST.items():
     if not flat[key] >= least:
       _refuse(flat, key, f'at least {least}')
-  for key in ('batch_size', 'evaluation.batch_size'):
-    if flat[key] > limits.MOST_ROWS:
-      _refuse(flat, key, f'at most {limits.MOST_ROWS:,}')
+  for key, most in limits.AT_MOST.items():
+    if not flat[key] <= most:
+      _refuse(flat, key, f'at most {most:,}' if isinstance(most, int) else f'at most {most:g}')
   for key in limits.FRACTIONS:
     if not 0 <= flat[key] <= 1:
       _refuse(flat, key, 'between 0 and 1')

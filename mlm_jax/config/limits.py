@@ -98,8 +98,81 @@ AT_LEAST: dict[str, float] = {
   'mesh.fsdp': 1,
   'mesh.tensor': 1,
 }
-# Of a batch: far beyond any published one, so that a slip of the keyboard is an error of one line.
-MOST_ROWS = 1 << 20
+_STEPS = (1 << 31) - 1  # what a step counter of 32 bits can count
+_FLOAT32 = 3e38  # what becomes no infinity on a device
+# The largest number: far beyond any published one, so that a slip of the keyboard is an error of
+# one line, and no table fills the memory. All numbers are here or in FRACTIONS, but for the seed.
+AT_MOST: dict[str, float] = {
+  **dict.fromkeys(('batch_size', 'evaluation.batch_size', 'grad_accumulation_steps'), 1 << 20),
+  **dict.fromkeys(
+    (
+      'total_steps',
+      'evaluation.every',
+      'evaluation.patience',
+      'evaluation.rows',
+      'checkpoint.every',
+      'checkpoint.keep_best',
+      'checkpoint.keep_latest',
+      'log.every',
+      'optim.warmup_steps',
+      'optim.decay_steps',
+      'optim.max_consecutive_nonfinite',
+    ),
+    _STEPS,
+  ),
+  **dict.fromkeys(('data.block_characters', 'data.min_characters', 'data.max_characters'), 1 << 27),
+  'data.collocations': 1 << 24,
+  'data.max_segments': 1 << 20,
+  'data.row_length': 1 << 20,
+  'data.tokenizer_characters': 1 << 34,
+  'data.tokenizer_threads': 1 << 10,
+  'data.vocab_size': 1 << 24,
+  'masking.frequency_power': 100,
+  'masking.rate_power': 100,
+  'masking.span_max': 1 << 12,
+  'masking.static_copies': 1 << 20,
+  **dict.fromkeys(('mesh.data', 'mesh.devices', 'mesh.fsdp', 'mesh.tensor'), 1 << 20),
+  'model.attention_dropout': 1,
+  'model.deberta.buckets': 1 << 20,
+  'model.deberta.convolution': 1 << 10,
+  'model.deberta.span': 1 << 20,
+  'model.embedding_width': 1 << 16,
+  'model.feed_forward': 1 << 18,
+  'model.head_rows': 1 << 20,
+  'model.heads': 1 << 12,
+  'model.init_std': 100,
+  'model.layers': 1 << 10,
+  'model.max_positions': 1 << 20,
+  'model.modernbert.global_every': 1 << 10,
+  'model.modernbert.global_theta': 1e12,
+  'model.modernbert.local_theta': 1e12,
+  'model.modernbert.window': 1 << 20,
+  'model.norm_epsilon': 1,
+  'model.position_offset': 1 << 20,
+  'model.types': 1 << 16,
+  'model.uncounted_id': 1 << 24,
+  'model.vocab_size': 1 << 24,
+  'model.width': 1 << 16,
+  'objective.generator_layers': 100,
+  'objective.generator_width': 100,
+  **dict.fromkeys(
+    (
+      'evaluation.min_delta',
+      'log.spike',
+      'objective.masked_weight',
+      'objective.pairs_weight',
+      'objective.rtd_weight',
+      'objective.sbo_weight',
+      'optim.clip_norm',
+      'optim.epsilon',
+      'optim.generator_lr_multiplier',
+      'optim.learning_rate',
+      'optim.power',
+      'optim.weight_decay',
+    ),
+    _FLOAT32,
+  ),
+}
 # Numbers that must be positive.
 ABOVE_0 = (
   'masking.span_p',

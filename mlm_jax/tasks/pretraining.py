@@ -13,7 +13,7 @@ from mlm_jax import models
 from mlm_jax import objectives
 from mlm_jax.core import metrics
 from mlm_jax.core import rng
-from mlm_jax.core import trees
+from mlm_jax.core import vocabulary
 from mlm_jax.data import folder as folder_lib
 from mlm_jax.data import loader as loader_lib
 from mlm_jax.data import prepare
@@ -24,14 +24,12 @@ from mlm_jax.evaluation import score_run
 from mlm_jax.evaluation import slices
 from mlm_jax.models import flops
 from mlm_jax.models import neighbour_init
-from mlm_jax.models import text_embedding
+from mlm_jax.tasks import init_from
 from mlm_jax.training import checkpoint
 from mlm_jax.training import distributed
-from mlm_jax.training import divergence
 from mlm_jax.training import launch
 from mlm_jax.training import optim
 from mlm_jax.training import problem as problem_lib
-from mlm_jax.training import saved
 from mlm_jax.training import sharding
 from mlm_jax.training import step as step_lib
 
@@ -63,12 +61,14 @@ def make_problem(
   Of several processes the first one prepares, and the others open what it made.
   """
   check(config, mesh)
+  is_begun = bool(checkpoint.steps(pathlib.Path(workdir) / 'checkpoints'))
+  if not is_begun:
+    init_from.check(config, _sketch(config))
   # The others call it afterwards, find everything prepared, and only open it.
   make = lambda: prepare_data(config, workdir, log)
   prepared = distributed.on_first(make) or make()
   for each in prepared:
     store.needs(each, config.masking)
-  is_begun = bool(checkpoint.steps(pathlib.Path(workdir) / 'checkpoints'))
   return problem(config, prepared, mesh, log, is_begun)
 
 
@@ -122,7 +122,11 @@ def prepare_data(
 
 
 def check(config: Config, mesh: jax.sharding.Mesh) -> None:
-  """Raises UserError where the mesh, the batch and the model cannot work together."""
+  """Raises UserError for what can be known to be wrong before any data is read.
+
+  That is mesh, batch and model that cannot work together, parameters without a decay rule, and a
+  masking policy that cannot be made.
+  """
   devices = sharding.row_parts(mesh)
   for number, (_, stage) in enumerate(config_lib.stages(config)):
     try:
@@ -140,8 +144,23 @@ def check(config: Config, mesh: jax.sharding.Mesh) -> None:
     sharding.check_model(mesh, objectives.generator_config(config))
   # Every piece of the config that decides about the parameters is here but the vocabulary.
   # A parameter without a decay rule is found here, before a corpus is prepared.
-  objective = objectives.make(config, _pieces(config), pad_id=0, sep_id=0, head_rows=1)
-  optim.decayed(config.optim, jax.eval_shape(objective.init, rng.root_key(0)))
+  optim.decayed(config.optim, jax.eval_shape(_sketch(config).init, rng.root_key(0)))
+  for _, stage in config_lib.stages(config):
+    _check_policy(stage)
+
+
+def _sketch(config: Config) -> objectives.Objective:
+  """Returns the objective as far as it is known before data is prepared: all but its ids."""
+  return objectives.make(config, _pieces(config), pad_id=0, sep_id=0, head_rows=1)
+
+
+def _check_policy(config: Config) -> None:
+  """Raises UserError where the policy cannot be made, such as one of the researcher's own."""
+  settings = config.masking.to_dict()
+  # Which classes there are only the data say.
+  if settings['selection'] != 'class':
+    table = vocabulary.table(_pieces(config), mask_id=0, special_ids=(0,))
+    masking.make(table, length=config.data.row_length, **settings)
 
 
 def _pieces(config: Config) -> int:
@@ -200,7 +219,7 @@ def problem(
   objective: Any = made[0].objective  # by its type, a Stage has any task's objective
   last = stages[-1][1]
   held_out = _held_out(last, prepared[-1], mesh)
-  given = None if is_begun else _init_params(config, objective, prepared[0].tokenizer, log)
+  given = None if is_begun else init_from.params(config, objective, prepared[0].tokenizer, log)
   return problem_lib.Problem(
     stages=made,
     init=_init(config.model, objective),
@@ -222,7 +241,7 @@ def problem(
       'tokenizer': prepared[0].directory / 'tokenizer',
       # Policies may depend on the counts.
       store.STATISTICS: prepared[0].directory / store.STATISTICS,
-      **_embedding(config.init_from),
+      **init_from.embedding(config.init_from),
     },
   )
 
@@ -239,12 +258,6 @@ def _fingerprints(prepared: list[store.Prepared]) -> dict[str, str]:
       name = f'{each.row_length}x{each.manifest["settings"]["max_segments"]}'
       fingerprints[f'data_fingerprint_{name}'] = each.fingerprint
   return fingerprints
-
-
-def _embedding(place: str) -> dict[str, pathlib.Path]:
-  """Returns {name: path} of how the run in config.init_from makes vectors of texts, if it says."""
-  path = pathlib.Path(place) / text_embedding.FOLDER
-  return {text_embedding.FOLDER: path} if place and path.is_dir() else {}
 
 
 def _rows_before(
@@ -339,64 +352,3 @@ def _init(config: Config, objective: objectives.Objective) -> Callable[[jax.Arra
     return params
 
   return init
-
-
-def _init_params(
-  config: Config,
-  objective: objectives.Objective,
-  tokenizer: tokenizer_lib.Tokenizer,
-  log: Log,
-) -> dict[str, jax.Array] | None:
-  """Returns {path: array} of what the run in config.init_from gives, None without one.
-
-  Of the same objective that is all; of another one it is the encoder, and the heads are new.
-
-  Raises:
-    UserError: it has another tokenizer, or another encoder.
-  """
-  place = config.init_from
-  if not place:
-    return None
-  model = saved.open_model(place)
-  if path := divergence.nonfinite(model.params):
-    raise config_lib.UserError(
-      f'config.init_from = {place}: its parameter {path} is not finite at step {model.step}; start '
-      'from another run'
-    )
-  # With other ids the embeddings would be those of other pieces, and no shape would tell.
-  if model.fingerprints.get('tokenizer') != tokenizer.sha256:
-    raise config_lib.UserError(
-      f'config.init_from = {place} has another tokenizer than the data; prepare them with '
-      f'config.data.tokenizer={pathlib.Path(place) / store.TOKENIZER}'
-    )
-  ours = jax.eval_shape(objective.init, rng.root_key(0))
-  given = model.params
-  # With the same structure everything is taken. Else the encoder is; and of another objective not
-  # the head, which may predict something else under the same name.
-  if not _same_structure(ours, given):
-    theirs = _objective(model.config, tokenizer, head_rows=1)
-    given = theirs.encoder_params(given)
-    # A generator is a model of its own, and heads of different objectives mean different things.
-    same = model.config.objective.name == config.objective.name
-    left_out = ('generator',) if same else ('generator', 'head')
-    given = {name: each for name, each in given.items() if name not in left_out}
-  encoder = jax.eval_shape(objective.encoder.init, rng.root_key(0))
-  # Without all of the encoder the run would start from a mixture of trained and random layers.
-  needed = tuple(name for name in encoder if name != 'head')
-  try:
-    taken, new = saved.matching(ours, given, needed)
-  except ValueError as error:
-    raise config_lib.UserError(
-      f'config.init_from = {place} has another model: {error}; take its settings with '
-      f'--config={place}/config.json'
-    ) from None
-  tops = lambda paths: ', '.join(dict.fromkeys(path.split('/')[0] for path in paths))
-  log(
-    f'starts from {place} at step {model.step}: takes {tops(taken)}; new: {tops(new) or "nothing"}'
-  )
-  return taken
-
-
-def _same_structure(ours: Any, theirs: Any) -> bool:
-  """Returns whether two trees have the same paths."""
-  return trees.paths(ours).keys() == trees.paths(theirs).keys()

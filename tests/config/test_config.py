@@ -1,10 +1,12 @@
 """The config: what cannot work is an error that names the key, the value and the remedy."""
 
+import math
 import re
 
 import pytest
 
 from mlm_jax import config as config_lib
+from mlm_jax.config import limits
 from mlm_jax.tasks import pretraining
 
 
@@ -369,3 +371,15 @@ def test_the_final_stage_is_the_last_of_the_stages():
   final = config_lib.final_stage(config)
   assert (final.batch_size, final.data.row_length) == (8, 128)
   assert config_lib.final_stage(config_lib.base()).total_steps == 1000
+
+
+def test_every_number_has_a_largest_value_and_beyond_it_is_refused_in_one_line():
+  known = {*limits.AT_MOST, *limits.FRACTIONS, *limits.BELOW_1, 'seed'}
+  for key, default in config_lib.flatten(config_lib.base()).items():
+    if type(default) not in (int, float):
+      continue
+    assert key in known, f'{key} may be as large as it likes'
+    for value in (10**40, -(10**40)) if isinstance(default, int) else (1e39, -1e39, math.inf):
+      with pytest.raises(config_lib.UserError) as error:
+        config_lib.override(config_lib.base(), [(key, str(value))])
+      assert '\n' not in str(error.value) and key.split('.')[-1] in str(error.value)
