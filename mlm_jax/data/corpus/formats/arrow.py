@@ -14,17 +14,34 @@ from typing import Any
 from mlm_jax import config
 
 _ROWS = 256  # of a Parquet file, in memory at a time with their texts
+_PARQUET = b'PAR1'  # with which a Parquet file begins
+_STREAM = b'\xff\xff\xff\xff'  # with which a stream of Arrow begins
 _FILE = b'ARROW1'  # with which the file format of Arrow begins
 _END = b'\xff\xff\xff\xff\x00\x00\x00\x00'  # of an Arrow stream
 
 
-def reader(path: str) -> Callable[[str, str], Iterator[tuple[str, Any]]] | None:
-  """Returns the function (path, column) -> values for a file of this name, or None."""
-  return {'.parquet': parquet, '.arrow': batches}.get(os.path.splitext(path)[1].lower())
+def reader(name: str, head: bytes) -> Callable[..., Iterator[tuple[str, Any]]] | None:
+  """Returns the function (path, column, name) -> values for a table, or None.
+
+  Args:
+    name: that of the file, whose ending counts first: damage is then said.
+    head: its first bytes.
+  """
+  by_name = {'.parquet': parquet, '.arrow': batches}.get(os.path.splitext(name)[1].lower())
+  by_bytes = {_PARQUET: parquet, _FILE[:4]: batches, _STREAM: batches}.get(head[:4])
+  # Four bytes alone may begin a text; a stream's marker cannot.
+  if by_bytes and not head.startswith((_PARQUET + b'\x15', _FILE + b'\0', _STREAM)):
+    by_bytes = None
+  return by_name or by_bytes
 
 
-def parquet(path: str, column: str) -> Iterator[tuple[str, bytes | None]]:
+def parquet(path: str, column: str, name: str = '') -> Iterator[tuple[str, bytes | None]]:
   """Yields (where it is, bytes or None) of each row of a Parquet file.
+
+  Args:
+    path: of the file.
+    column: its name.
+    name: that of the file in messages, or '' for its path.
 
   Raises:
     UserError: the file cannot be read or is damaged, or has no such column.
@@ -32,20 +49,22 @@ def parquet(path: str, column: str) -> Iterator[tuple[str, bytes | None]]:
   import pyarrow as pa
   from pyarrow import parquet as pq
 
+  name = name or path
   try:
     with pq.ParquetFile(path, buffer_size=1 << 20) as file:  # so that it need not hold a row group
-      _check(path, column, file.schema_arrow.names)
+      _check(name, column, file.schema_arrow.names)
       yield from _values(
-        path, column, file.iter_batches(_ROWS, columns=[column], use_threads=False)
+        name, column, file.iter_batches(_ROWS, columns=[column], use_threads=False)
       )
   except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-    raise _unreadable(path, error) from None
+    raise _unreadable(name, error) from None
 
 
-def batches(path: str, column: str) -> Iterator[tuple[str, bytes | None]]:
-  """Yields (where it is, bytes or None) of each row of an .arrow file; errors as `parquet`."""
+def batches(path: str, column: str, name: str = '') -> Iterator[tuple[str, bytes | None]]:
+  """Yields (where it is, bytes or None) of each row of an .arrow file; all else as `parquet`."""
   import pyarrow as pa
 
+  name = name or path
   try:
     with open(path, 'rb') as file:
       is_file = file.read(len(_FILE)) == _FILE
@@ -53,15 +72,16 @@ def batches(path: str, column: str) -> Iterator[tuple[str, bytes | None]]:
       if not is_file and file.read() != _END:  # pyarrow takes one cut between two batches for whole
         raise pa.ArrowInvalid('its end is missing')
     open_ = pa.ipc.open_file if is_file else pa.ipc.open_stream
-    with pa.memory_map(path) as file, open_(file) as opened:
-      _check(path, column, opened.schema.names)
+    # Not mapped into memory: a file that is cut meanwhile would end the process.
+    with pa.OSFile(path) as file, open_(file) as opened:
+      _check(name, column, opened.schema.names)
       yield from _values(
-        path,
+        name,
         column,
         (map(opened.get_batch, range(opened.num_record_batches)) if is_file else opened),
       )
   except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-    raise _unreadable(path, error) from None
+    raise _unreadable(name, error) from None
 
 
 def _check(path, column, names):
