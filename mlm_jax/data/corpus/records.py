@@ -41,7 +41,8 @@ def documents(
     counts: clean.Counts; takes the bytes that were not UTF-8.
     skipped: sources.Skipped; takes the files and records that were left out.
     alone: whether the user named this very file: then nothing is skipped.
-    form: 'lines' for a record in each line of what would be plain text.
+    form: what it is, as `repository` has it: json, or text of which each line is a record; '' to
+      find out.
 
   Raises:
     UserError: the file cannot be read or is damaged, or has no such column or field.
@@ -61,12 +62,13 @@ def documents(
           yield from cut(read(place, field, name), data, counts, skipped)
         continue
       decoded = clean.decode(chunks, counts)
-      if is_json(name, head, field):
-        is_one = ending(name) == '.json'
+      if form == 'json' or not form and is_json(name, head, field):
+        is_one = form == 'json' or ending(name) == '.json'
         values = json_values.values(decoded, name, field, is_one)
         yield from cut(values, data, counts, skipped)
-      elif form == 'lines':
-        yield from cut(split.short_lines(decoded, name), data, counts, skipped)
+      elif form == 'text':
+        rows = (row for row in split.short_lines(decoded, name) if row[1])
+        yield from cut(rows, data, counts, skipped)
       else:
         yield from split.short(split.documents(decoded, data), data, name, counts)
 

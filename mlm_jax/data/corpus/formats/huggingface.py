@@ -1,8 +1,11 @@
-"""Data set folders of Hugging Face on disk: what `save_to_disk` writes, or a cloned repository."""
+"""Data sets of Hugging Face: what `save_to_disk` writes, or a repository, on disk or on the hub."""
 
 from collections.abc import Iterator
 import dataclasses
+import functools
+import glob
 import json
+import os
 import pathlib
 import re
 from typing import Any
@@ -11,24 +14,21 @@ from mlm_jax import config
 from mlm_jax.data.corpus import clean
 from mlm_jax.data.corpus import files
 from mlm_jax.data.corpus import records
+from mlm_jax.data.corpus.formats import repository
 
-# The split, then which of how many parts, then the format: train-00000-of-00002.parquet
-_FILE = re.compile(
-  r'(.+?)(?:-\d+-of-(\d+)(?:-[0-9a-f]+)?)?'
-  r'\.(parquet|arrow|(?:jsonl|ndjson)(?:\.(?:gz|xz|zst))?)'
-)
+_ON_HUB = re.compile(r'([\w-][\w.-]*/[\w-][\w.-]*)(?:/([^/]+))?')  # OWNER/NAME[/CONFIG]
+_CARD = 1 << 24  # bytes of a card that are read
 
 
 @dataclasses.dataclass(frozen=True)
 class HuggingFace:
-  """hf:FOLDER[:SPLIT[:FIELD]]; the path of the folder has no colon.
+  """hf:FOLDER[/CONFIG][:SPLIT[:FIELD]]; the path of the folder has no colon.
 
   The folder is one of
     a saved Dataset: it is read whole, and SPLIT may only be the one it was cut from;
     a saved DatasetDict: one folder a split;
-    a repository: .parquet, .arrow or .jsonl files in it or in its folder `data`, each
-      named after its split; one with several configurations has a folder for each, to
-      be named here.
+    a repository: its rows are those of datasets.load_dataset(FOLDER, CONFIG, split=SPLIT), see
+      `repository`; where there is no such folder, OWNER/NAME is looked up on the hub.
   Without SPLIT it is `train`, without FIELD `config.data.field`.
   """
 
@@ -40,35 +40,52 @@ class HuggingFace:
 
   def inputs(self) -> list[tuple]:
     """Returns [(path, bytes, digest)] of the split's files, see `files.described`."""
-    return [files.described(path) for path in self._files()]
+    return [files.described(path) for path in self._files()[1]]
 
   def documents(self, data: Any, counts: clean.Counts, skipped: Any) -> Iterator[str]:
     """Yields each document's text; arguments as for `records.documents`."""
-    for path in self._files():
-      yield from records.documents(path, self.field or data.field, data, counts, skipped)
+    form, paths = self._files()
+    for path in paths:
+      yield from records.documents(
+        path, self.field or data.field, data, counts, skipped, alone=True, form=form
+      )
 
   def _files(self):
-    """Returns the sorted paths of the split's files."""
-    if not self.folder.is_dir():
+    """Returns (format, paths of the split's files in the order of the rows)."""
+    folder, name = self.folder, ''
+    if not folder.is_dir():
+      # The last part may be the name of a config.
+      folder, name = folder.parent, folder.name
+      if not folder.is_dir() or not _cards(folder):
+        return self._on_hub()
+    elif folder.name in _configs(folder.parent):
+      folder, name = folder.parent, folder.name
+    folder = _snapshot(folder)
+    # `save_to_disk` writes state.json for a Dataset, dataset_dict.json for a DatasetDict.
+    if not name and (folder / 'state.json').exists():
+      return 'arrow', _saved(folder, self.split)
+    if not name and (folder / 'dataset_dict.json').exists():
+      splits = _read(folder / 'dataset_dict.json', lambda info: _names(info['splits']))
+      return 'arrow', _saved(folder / self._chosen(splits))
+    there = repository.make(str(folder), _listed(folder), _cards(folder))
+    form, paths = there.files(self.split or 'train', name)
+    return form, [str(folder / path) for path in paths]
+
+  def _on_hub(self):
+    place = _ON_HUB.fullmatch(str(self.folder))
+    if not place:
       raise config.UserError(
         f'{self.spec}: there is no folder {self.folder} (seen from {pathlib.Path.cwd()})'
       )
-    # `save_to_disk` writes state.json for a Dataset, dataset_dict.json for a DatasetDict.
-    if (self.folder / 'state.json').exists():
-      return _saved(self.folder, self.split)
-    if (self.folder / 'dataset_dict.json').exists():
-      splits = _read(self.folder / 'dataset_dict.json', lambda info: _names(info['splits']))
-      return _saved(self.folder / self._chosen(splits))
-    splits = _repository(self.folder)
-    if not splits:
-      there = sorted(
-        path.name for path in self.folder.iterdir() if path.is_dir() and path.name[0] != '.'
-      )
+    try:
+      return _fetched(place[1], self.split or 'train', place[2] or '')
+    except config.UserError:
+      raise
+    except Exception as error:  # it raises those of several libraries
       raise config.UserError(
-        f'{self.spec}: {self.folder} has no .parquet, .arrow or .jsonl file'
-        + (f'; name one of its folders: {", ".join(there)}' if there else '')
-      )
-    return splits[self._chosen(splits)]
+        f'{self.spec}: there is no folder {self.folder} (seen from {pathlib.Path.cwd()}), and it '
+        f'could not be read from the hub ({config.one_line(error)})'
+      ) from None
 
   def _chosen(self, splits):
     split = self.split or 'train'
@@ -81,7 +98,7 @@ class HuggingFace:
 
 
 def make(spec: str, argument: str) -> HuggingFace:
-  """Returns the HuggingFace of an argument FOLDER[:SPLIT[:FIELD]]."""
+  """Returns the HuggingFace of an argument FOLDER[/CONFIG][:SPLIT[:FIELD]]."""
   # Padded with empty texts, so that there are three parts whatever was left out.
   folder, split, field = (argument.split(':', 2) + ['', ''])[:3]
   folder = pathlib.Path(folder).expanduser()
@@ -122,26 +139,63 @@ def _names(names):
   return names
 
 
-def _repository(folder):
-  """Returns {split: its sorted paths} of the data files in a folder and its folder `data`."""
-  # first: of each split the first file and its format, by which the others are judged.
-  splits, parts, first = {}, {}, {}
-  for path in sorted([*folder.glob('*'), *folder.glob('data/*')]):
-    match = _FILE.fullmatch(path.name)
-    if match and path.is_file():
-      splits.setdefault(match.group(1), []).append(str(path))
-      parts.setdefault((match.group(1), match.group(2)), []).append(path)
-      other, ending = first.setdefault(match.group(1), (path.name, match.group(3)))
-      if ending != match.group(3):
-        raise config.UserError(
-          f'{folder} has split {match.group(1)!r} in two formats, {other} and '
-          f'{path.name}; remove one of them'
-        )
-  # A part that is missing, of an interrupted download say, would silently change the corpus.
-  for (split, wanted), there in parts.items():
-    if wanted and len(there) != int(wanted):
-      raise config.UserError(
-        f'{folder} has {len(there)} of the {int(wanted)} parts of split {split!r}; '
-        'fetch the others, or remove what is of another version'
-      )
-  return splits
+def _listed(folder):
+  """Returns the relative paths of the files in a folder, but those of git."""
+  listed = []
+
+  def fail(error):
+    raise files.unreadable(error.filename, error)
+
+  for place, folders, names in os.walk(folder, onerror=fail):
+    folders[:] = [each for each in folders if each != '.git']
+    listed += [
+      path.relative_to(folder).as_posix()
+      for path in (pathlib.Path(place, name) for name in names)
+      if path.is_file()
+    ]
+  return listed
+
+
+def _cards(folder):
+  """Returns {name: text} of the cards in a folder."""
+  cards = {}
+  for name in repository.CARDS:
+    try:
+      if (folder / name).is_file():
+        with open(folder / name, encoding='utf-8', errors='replace') as file:
+          cards[name] = file.read(_CARD)
+    except OSError as error:
+      raise files.unreadable(str(folder / name), error) from None
+  return cards
+
+
+def _configs(folder):
+  """Returns the names of the configs that the card of a folder has."""
+  return repository.make(str(folder), [], _cards(folder)).configs
+
+
+def _snapshot(folder):
+  """Returns the folder itself, or the snapshot in one of the hub's cache (datasets--NAME)."""
+  snapshots = folder / 'snapshots'
+  if not folder.name.startswith('datasets--') or not snapshots.is_dir():
+    return folder
+  main = folder / 'refs' / 'main'
+  named = snapshots / main.read_text(errors='replace').strip() if main.is_file() else None
+  if not named or not named.is_dir():
+    raise config.UserError(f'{folder} has no snapshot called main; fetch the data again')
+  return named
+
+
+@functools.cache  # a repository does not change while a program runs
+def _fetched(name, split, config_name):
+  """Returns (format, paths) as `HuggingFace._files`, of a repository on the hub, fetched."""
+  import huggingface_hub  # slow to import, and rarely needed
+
+  fetch = functools.partial(huggingface_hub.snapshot_download, name, repo_type='dataset')
+  found = huggingface_hub.HfApi().dataset_info(name)
+  cards = pathlib.Path(fetch(revision=found.sha, allow_patterns=list(repository.CARDS)))
+  listed = [each.rfilename for each in found.siblings or []]
+  form, paths = repository.make(name, listed, _cards(cards)).files(split, config_name)
+  patterns = [glob.escape(path) for path in paths]
+  folder = pathlib.Path(fetch(revision=found.sha, allow_patterns=patterns))
+  return form, [str(folder / path) for path in paths]

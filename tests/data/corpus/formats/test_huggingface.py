@@ -49,7 +49,6 @@ def read(spec, **changes):
     ('single', TRAIN),
     ('dict/train', TRAIN),
     ('repository', TRAIN),
-    ('repository:test', TEST),
     ('dict:test:body', [text[::-1] for text in TEST]),
     ('single::body', [text[::-1] for text in TRAIN]),
   ],
@@ -68,19 +67,14 @@ def test_the_field_of_the_config_holds_where_none_is_named():
   'spec, message',
   [
     ('nix', 'there is no folder .*nix'),
-    (
-      '',
-      'has no .parquet, .arrow or .jsonl file; name one of its folders: dict, repository, single$',
-    ),
     ('dict:dev', "no split 'dev'; write hf:.*dict:SPLIT with one of: test, train$"),
-    ('repository:dev', "no split 'dev'; write hf:.*repository:SPLIT with one of: test, train$"),
+    ('repository:test', "no split 'test'; write hf:.*repository:SPLIT with one of: train$"),
     ('single:dev', "single is one saved Dataset; leave out the split 'dev'$"),
     ('dict:train:nix', "no column 'nix'; set config.data.field to one of: text, body, label$"),
     (
       'repository:train:nix',
       "no column 'nix'; set config.data.field to one of: text, body, label$",
     ),
-    ('repository:test:nix', "no field 'nix'; set config.data.field to one of: body, label, text$"),
   ],
 )
 def test_a_name_that_is_not_there_is_refused_with_those_that_are(spec, message):
@@ -160,19 +154,18 @@ def test_a_split_that_lacks_a_part_is_refused(golden):
   assert read(golden / 'repository')[0] == TRAIN * 2
 
 
-def test_a_split_in_two_formats_is_refused(golden):
-  data = golden / 'repository' / 'data'
-  (data / 'train.jsonl').write_text('{"text": "again"}\n')
-  message = "split 'train' in two formats, train-.*parquet and train.jsonl; remove one"
-  with pytest.raises(config.UserError, match=message) as error:
-    read(golden / 'repository')
-  assert '\n' not in str(error.value)
+def test_the_format_of_most_files_is_read_and_parquet_of_as_many(tmp_path):
+  shutil.copy(GOLDEN / 'repository/data/train-00000-of-00001.parquet', tmp_path / 'a_train.parquet')
+  (tmp_path / 'b_train.jsonl').write_text('{"text": "one"}\n')
+  assert read(tmp_path)[0] == TRAIN
+  (tmp_path / 'c_train.jsonl').write_text('{"text": "two"}\n')
+  assert read(tmp_path)[0] == ['one', 'two']
 
 
 def test_records_of_a_repository_may_be_compressed_and_other_files_are_left_alone(tmp_path):
   (tmp_path / 'train.jsonl.gz').write_bytes(gzip.compress(b'{"text": "one"}\n{"text": "two"}\n'))
   (tmp_path / 'README.md').write_text('train')
-  (tmp_path / 'train.json').write_text('{}')
+  (tmp_path / 'train.txt').write_text('{}')
   (tmp_path / '.git').mkdir()
   assert read(tmp_path)[0] == ['one', 'two']
 
