@@ -135,15 +135,17 @@ def zip_(chunks: Iterator[bytes], file: Any = None) -> Iterator[tuple[str, Itera
     names = archive.namelist()
     if '[Content_Types].xml' in names or names[:1] == ['mimetype']:
       raise Unread('an office document or e-book')
+    locked = next((each.filename for each in archive.infolist() if each.flag_bits & 1), None)
+    if locked is not None:
+      raise Unread(f'a zip archive in which {locked} is encrypted')
     for member in archive.infolist():
       if member.is_dir():
         continue
       is_link = member.create_system == 3 and member.external_attr >> 28 == 0o12
       try:
         opened = None if is_link else archive.open(member)
-      except (RuntimeError, NotImplementedError) as error:  # no password; how it is compressed
-        what = 'encrypted' if member.flag_bits & 1 else f'not readable ({error})'
-        raise Unread(f'a zip archive in which {member.filename} is {what}') from None
+      except (RuntimeError, NotImplementedError) as error:  # how it is compressed
+        raise Unread(f'a zip archive with {member.filename}, not readable ({error})') from None
       with opened or contextlib.nullcontext():
         yield member.filename, opened and streams.chunks(opened)
 

@@ -125,8 +125,10 @@ class Repository:
         else 'has no .parquet, .arrow, .jsonl, .json or .txt file'
       )
     form, kept = self._format(split, paths)
-    said = self.configs.get(config or self.default or '', {}).get('data_files')
-    if said is not None and kept != paths:
+    said = self.configs.get(config or self.default or '')
+    if said is not None and form == 'text':
+      kept = paths  # whatever their endings: load_dataset chooses none among those of a config
+    elif said and said.get('data_files') is not None and kept != paths:
       other = next(path for path in paths if path not in kept)
       raise self._error(f'names files of two formats for split {split!r}, {kept[0]} and {other}')
     self._check_parts(split, kept)
