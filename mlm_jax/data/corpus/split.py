@@ -121,7 +121,7 @@ def lines(chunks: Iterable[str]) -> Iterator[str | None]:
     rest.add(first)
     if others:
       yield rest.take()
-      yield from others[:-1]
+      yield from (line if len(line) <= LONGEST else None for line in others[:-1])
       rest.add(others[-1])
   yield rest.take()
 

@@ -8,6 +8,7 @@ import os
 import random
 import struct
 import tarfile
+import tracemalloc
 import zipfile
 
 import pytest
@@ -15,6 +16,7 @@ import zstandard
 
 from mlm_jax import config
 from mlm_jax.data.corpus import sources
+from mlm_jax.data.corpus import streams
 from mlm_jax.data.corpus import unpacking
 
 TEXT = 'Ein Stück Text.\n'.encode() * 4000
@@ -257,3 +259,23 @@ def test_nothing_stays_in_the_temporary_folder(tmp_path, monkeypatch):
   with pytest.raises(config.UserError, match='damaged'):
     read(tmp_path / 'a')
   assert not os.listdir(tmp_path / 'temporary')
+
+
+@pytest.mark.parametrize('kind', [*COMPRESS, 'zip'])
+def test_a_bomb_is_unpacked_in_bounded_memory(tmp_path, kind):
+  size = 1 << 25
+  bomb = COMPRESS[kind](b'a' * size) if kind != 'zip' else zip_([('a', b'a' * size)])
+  path = tmp_path / 'a'
+  path.write_bytes(tar([('b', bomb)]))
+  tracemalloc.start()
+  try:
+    lengths = [
+      len(chunk)
+      for _, chunks in unpacking.texts(str(path), sources.Skipped(), True)
+      for chunk in chunks
+    ]
+    peak = tracemalloc.get_traced_memory()[1]
+  finally:
+    tracemalloc.stop()
+  assert sum(lengths) == size and max(lengths) <= streams.CHUNK
+  assert peak < (12e6 if kind in ('bz2', 'xz', 'lzma') else 4e6)  # with what a decoder looks back at

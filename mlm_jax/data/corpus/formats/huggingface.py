@@ -52,6 +52,12 @@ class HuggingFace:
 
   def _files(self):
     """Returns (format, paths of the split's files in the order of the rows)."""
+    try:
+      return self._found()
+    except OSError as error:  # a name that no file can have, a folder that may not be entered
+      raise files.unreadable(config.one_line(self.folder), error) from None
+
+  def _found(self):
     folder, name = self.folder, ''
     if not folder.is_dir():
       # The last part may be the name of a config.
