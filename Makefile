@@ -44,7 +44,7 @@ bench: .venv-peers/installed
 
 # keras-hub asks for TensorFlow, for preprocessing that is not used here, so it comes
 # without what it asks for, and that is named one by one.
-PEERS = torch==2.13.0 'transformers>=5,<6' 'sentence-transformers>=5,<7' \
+PEERS = torch==2.13.0 'transformers>=5,<6' 'sentence-transformers>=5,<7' 'datasets>=5,<6' \
 	'keras>=3.15,<4' 'kagglehub!=1.0.1' kagglesdk==0.1.28 requests
 KERAS_HUB = keras-hub==0.32.0
 

@@ -1,98 +1,25 @@
-"""Repositories of many layouts give the rows of datasets.load_dataset, in its order."""
+"""Repositories of many layouts give the rows of datasets.load_dataset, in its order.
+
+REGENERATE=1 writes some of them, with those rows, for the ordinary suite.
+"""
 
 import json
+import os
 import pathlib
 import random
 
-import pyarrow as pa
-from pyarrow import parquet
 import pytest
-import yaml
 
 from mlm_jax import config
 from tests.data import invented
+from tests.data.corpus.formats import layouts
 
 datasets = pytest.importorskip('datasets')
 
 # The library warns of much.
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings('default')]
 
-SPLITS = ('train', 'test', 'validation', 'dev', 'eval', 'valid', 'training', 'other')
-FOLDERS = ('', '', 'data', 'en', 'train', 'test', 'default/train', 'default/dev', 'my-train', 'a/b')
-FOLDERS += ('__pycache__', '.hidden', 'data/test', 'train-2', 'testing', 'contest', '__x__/train')
-ENDINGS = ('.parquet', '.jsonl', '.json', '.txt', '.jsonl.gz', '.arrow') * 3 + ('.md', '.py')
-FORMS = ('{0}', '{0}-00000-of-00001', '{0}_1', '0000', 'part-{0}', 'x{0}', '{0}.{0}', 'README')
-FORMS += ('metadata', '.{0}', '{0}s', 'some {0} rows', '{0}1', '1{0}', 'config')
-PATTERNS = ('**', '*', 'data/*', '*.parquet', '**/*.jsonl', 'data/**', '**/train*', 'en/[a-t]*', '.*/*')
-PATTERNS += ('train/0000.parquet', '__*/*', 'data/{}', './data/*')
-
-
-def write(path, texts):
-  """Writes rows as the ending of a path says."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  table = pa.table({'text': texts})
-  lines = ''.join(json.dumps({'text': text}) + '\n' for text in texts)
-  if path.suffix == '.parquet':
-    parquet.write_table(table, path)
-  elif path.suffix == '.arrow':
-    with pa.OSFile(str(path), 'wb') as file, pa.ipc.new_stream(file, table.schema) as out:
-      out.write_table(table)
-  elif path.suffix == '.jsonl':
-    path.write_text(lines)
-  elif path.suffix == '.json':
-    path.write_text(json.dumps([{'text': text} for text in texts]))
-  elif path.suffix == '.gz':
-    import gzip
-
-    path.write_bytes(gzip.compress(lines.encode()))
-  else:
-    path.write_text('\n'.join(texts) + '\n')
-
-
-def repository(folder, draw):
-  """Writes a repository of random layout; returns the names of its configs."""
-  endings = draw.sample(ENDINGS, draw.choice((1, 1, 1, 2)))
-  folders = draw.sample(FOLDERS, draw.randint(1, 4))
-  forms = draw.sample(FORMS, draw.randint(1, 3))
-  paths = {
-    pathlib.PurePosixPath(
-      draw.choice(folders), draw.choice(forms).format(draw.choice(SPLITS)) + draw.choice(endings)
-    )
-    for _ in range(draw.randint(2, 8))
-  }
-  for path in sorted(paths):
-    if path.suffixes[-1:] and path.name != 'README.md':
-      write(folder / path, [f'{path} {i}' for i in range(draw.randint(1, 3))])
-  if draw.random() < 0.4:
-    return ()
-  names = draw.sample(('default', 'en', 'de', 'x y'), draw.choice((1, 1, 1, 2)))
-  configs = [{'config_name': name, **said(draw, [str(path) for path in paths])} for name in names]
-  if draw.random() < 0.3:
-    configs[-1]['default'] = True
-  card = yaml.safe_dump({'configs': configs, 'license': 'mit'}, sort_keys=False)
-  (folder / 'README.md').write_text(f'---\n{card}---\n# A data set\n')
-  return tuple(names)
-
-
-def said(draw, paths):
-  """Returns what a card says of a config."""
-  one = lambda: draw.choice(paths if draw.random() < 0.7 else PATTERNS)
-  kind = draw.randrange(6)
-  if kind == 0:
-    return {'data_dir': draw.choice(paths).rpartition('/')[0] or '.'}
-  if kind == 1:
-    return {'data_files': one()}
-  if kind == 2:
-    return {'data_files': [one() for _ in range(draw.randint(1, 3))]}
-  if kind == 3:
-    return {}
-  splits = draw.sample(('train', 'test', 'validation', 'other'), draw.randint(1, 3))
-  return {
-    'data_files': [
-      {'split': split, 'path': one() if draw.random() < 0.5 else [one(), one()]} for split in splits
-    ],
-    **({'data_dir': draw.choice(FOLDERS[2:])} if draw.random() < 0.2 else {}),
-  }
+GOLDEN = pathlib.Path(__file__).parents[1] / 'golden' / 'huggingface_layouts.json'
 
 
 def theirs(folder, name, split, cache):
@@ -112,20 +39,29 @@ def ours(folder, name, split):
     return f'UserError: {error}'
 
 
-@pytest.mark.parametrize('seed', range(40))
+def compared(folder, layout, draw):
+  """Returns [(config, split, rows)] of what the library reads, after the comparison."""
+  layouts.build(folder, layout)
+  read = []
+  for name in ('', *layout['names']):
+    for split in ('train', draw.choice(('test', 'validation', 'other'))):
+      right = theirs(folder, name, split, folder.parent / 'cache')
+      # What it refuses may be read here: a config of another format than the first one's.
+      if isinstance(right, list):
+        assert ours(folder, name, split) == right, (folder, name, split)
+        read.append((name, split, right))
+  return read
+
+
+@pytest.mark.parametrize('seed', range(20))
 def test_random_layouts_give_the_rows_of_load_dataset(tmp_path, seed, monkeypatch):
   monkeypatch.setenv('HF_HUB_OFFLINE', '1')
   datasets.disable_progress_bars()
   draw = random.Random(seed)
-  read = 0
-  for i in range(10):
-    folder = tmp_path / f'repository {i}'
-    folder.mkdir()
-    for name in ('', *repository(folder, draw)):
-      for split in ('train', draw.choice(('test', 'validation', 'other'))):
-        right = theirs(folder, name, split, tmp_path / 'cache')
-        # What it refuses may be read here: a config of another format than the first one's.
-        if isinstance(right, list):
-          read += 1
-          assert ours(folder, name, split) == right, (folder, name, split)
-  assert read
+  drawn = [layouts.draw_layout(draw) for _ in range(10)]
+  read = [compared(tmp_path / f'repository {i}', each, draw) for i, each in enumerate(drawn)]
+  assert any(read)
+  if os.environ.get('REGENERATE'):
+    golden = json.loads(GOLDEN.read_text()) if seed else []
+    golden += [{**each, 'read': rows} for each, rows in zip(drawn, read) if rows]
+    GOLDEN.write_text(json.dumps(golden, indent=1) + '\n')

@@ -37,8 +37,7 @@ def find(pattern: str, kind: str = 'text') -> list[str]:
     )
   if not found:
     raise config.UserError(
-      f'{shown} matches no file (seen from {os.getcwd()}); '
-      'give the path of a file or a quoted glob'
+      f'{shown} matches no file (seen from {os.getcwd()}); give the path of a file or a quoted glob'
     )
   return found
 
@@ -82,6 +81,8 @@ def described(path: str) -> tuple[str, int, str]:
   """Returns (path, bytes, sha256 of the first and the last MiB): cheap, and shows most edits."""
   try:
     size = os.path.getsize(path)
+    if not os.path.isfile(path):  # to open a pipe would wait for ever
+      raise config.UserError(f'{path} is not a file')
     with open(path, 'rb') as file:
       # Of a file shorter than two of them, the parts overlap, which does no harm.
       digest = hashlib.sha256(file.read(_ENDS))

@@ -178,3 +178,12 @@ def test_a_folder_in_place_of_a_file_is_refused(tmp_path, odd):
   (odd / 'b.jsonl').mkdir()
   assert 'is a folder' in refused(tmp_path, f'text:{odd}/b.jsonl')
   assert 'is a folder' in refused(tmp_path, f'conllu:{odd}')
+
+
+def test_a_pipe_in_place_of_a_tokenizer_or_a_part_is_refused(tmp_path, odd):
+  os.mkfifo(tmp_path / 'pipe')
+  line = refused(tmp_path, f'text:{odd}/a.txt', tokenizer=str(tmp_path / 'pipe'))
+  assert 'cannot read' in line and 'not a file' in line
+  (odd / 'state.json').write_text('{"_split": null, "_data_files": [{"filename": "data.arrow"}]}')
+  os.mkfifo(odd / 'data.arrow')
+  assert 'data.arrow is not a file' in refused(tmp_path, f'hf:{odd}')

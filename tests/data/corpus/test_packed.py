@@ -111,7 +111,9 @@ def test_zstd_frames_of_every_header_are_read(tmp_path):
 
 
 def test_zstd_windows_of_two_gigabytes_are_read(tmp_path):
-  options = zstandard.ZstdCompressionParameters(window_log=31, enable_ldm=True, write_content_size=0)
+  options = zstandard.ZstdCompressionParameters(
+    window_log=31, enable_ldm=True, write_content_size=0
+  )
   writer = zstandard.ZstdCompressor(compression_params=options).compressobj()
   (tmp_path / 'a.zst').write_bytes(writer.compress(TEXT) + writer.flush())
   assert texts(tmp_path / 'a.zst') == [TEXT]
@@ -133,7 +135,9 @@ def test_zstd_windows_of_two_gigabytes_are_read(tmp_path):
 def test_archives_are_known_by_their_bytes(tmp_path, make, outer):
   path = tmp_path / 'urlsf_subset00-1_data'
   members = [('b.txt', TEXT), ('ä/a', b'x'), ('c', gzip.compress(b'y'))]
-  path.write_bytes(COMPRESS.get(outer, bytes)(make(members if make is not old_tar else members[::2])))
+  path.write_bytes(
+    COMPRESS.get(outer, bytes)(make(members if make is not old_tar else members[::2]))
+  )
   got = read(path)[0]
   if make is old_tar:
     assert got == [(f'{path}:b.txt', TEXT), (f'{path}:c', b'y')]
@@ -278,4 +282,6 @@ def test_a_bomb_is_unpacked_in_bounded_memory(tmp_path, kind):
   finally:
     tracemalloc.stop()
   assert sum(lengths) == size and max(lengths) <= streams.CHUNK
-  assert peak < (12e6 if kind in ('bz2', 'xz', 'lzma') else 4e6)  # with what a decoder looks back at
+  assert peak < (
+    12e6 if kind in ('bz2', 'xz', 'lzma') else 4e6
+  )  # with what a decoder looks back at

@@ -21,7 +21,9 @@ COMPRESS = {
 
 
 def read(path):
-  return [(name, b''.join(chunks)) for name, chunks in unpacking.texts(str(path), sources.Skipped())]
+  return [
+    (name, b''.join(chunks)) for name, chunks in unpacking.texts(str(path), sources.Skipped())
+  ]
 
 
 def tar(members):
@@ -105,5 +107,3 @@ def test_links_in_archives_are_skipped_and_named(tmp_path):
   skipped = sources.Skipped()
   assert [name for name, _ in unpacking.texts(str(path), skipped)] == [f'{path}:b.txt']
   assert skipped.links == [f'{path}:soft.txt', f'{path}:hard.txt']
-
-

@@ -68,9 +68,9 @@ class HuggingFace:
       folder, name = folder.parent, folder.name
     folder = _snapshot(folder)
     # `save_to_disk` writes state.json for a Dataset, dataset_dict.json for a DatasetDict.
-    if not name and (folder / 'state.json').exists():
+    if not name and (folder / 'state.json').is_file():
       return 'arrow', _saved(folder, self.split)
-    if not name and (folder / 'dataset_dict.json').exists():
+    if not name and (folder / 'dataset_dict.json').is_file():
       splits = _read(folder / 'dataset_dict.json', lambda info: _names(info['splits']))
       return 'arrow', _saved(folder / self._chosen(splits))
     there = repository.make(str(folder), _listed(folder), _cards(folder))

@@ -182,7 +182,9 @@ class Repository:
     patterns = {}
     for each in said:
       if not isinstance(each, dict) or set(each) != {'split', 'path'} or each['split'] in patterns:
-        raise self._error(f'has data_files which name no split and path, or one twice: {each!r:.80}')
+        raise self._error(
+          f'has data_files which name no split and path, or one twice: {each!r:.80}'
+        )
       path = each['path']
       patterns[str(each['split'])] = [
         self._inside(str(one)) for one in (path if isinstance(path, list) else [path])
@@ -227,7 +229,9 @@ def make(name: str, paths: Sequence[str], cards: Mapping[str, str]) -> Repositor
   if not isinstance(configs, list) or not all(
     isinstance(each, dict) and each.get('config_name') is not None for each in configs
   ):
-    raise config_lib.UserError(f'{name}: `configs` of its card must be a list, each with config_name')
+    raise config_lib.UserError(
+      f'{name}: `configs` of its card must be a list, each with config_name'
+    )
   configs = {str(each['config_name']): each for each in configs}
   return Repository(name, tuple(sorted(paths)), configs, _default(name, configs, said))
 
@@ -235,7 +239,9 @@ def make(name: str, paths: Sequence[str], cards: Mapping[str, str]) -> Repositor
 def _default(name, configs, said):
   """Returns the name of the config that is meant where none is named, or None."""
   marked = [
-    each for each in configs if len(configs) == 1 or each == 'default' or configs[each].get('default')
+    each
+    for each in configs
+    if len(configs) == 1 or each == 'default' or configs[each].get('default')
   ]
   if len(marked) > 1:
     raise config_lib.UserError(f'{name} has several default configs: {", ".join(marked)}')

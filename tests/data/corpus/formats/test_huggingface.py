@@ -14,12 +14,15 @@ import gzip
 import json
 import pathlib
 import shutil
+import types
 
+import huggingface_hub
 import pytest
 
 from mlm_jax import config
 from mlm_jax.data import prepare
 from tests.data import invented
+from tests.data.corpus.formats import layouts
 from tests.data.invented import sentences
 from tests.data.invented import settings
 
@@ -192,3 +195,125 @@ def test_a_folder_is_prepared_and_a_change_of_its_files_noticed(tmp_path):
   write(sentences(500, seed=1))
   with pytest.raises(config.UserError, match='prepared from other files'):
     prepare.prepare(data, tmp_path / 'out', log=quiet)
+
+
+LAYOUTS = json.loads((GOLDEN.parent / 'huggingface_layouts.json').read_text())
+
+
+def test_layouts_give_the_rows_of_load_dataset(tmp_path):
+  # tests/parity/test_load_dataset.py draws them and writes the rows down.
+  assert len(LAYOUTS) > 50
+  for i, layout in enumerate(LAYOUTS):
+    layouts.build(tmp_path / f'repository {i}', layout)
+    for name, split, rows in layout['read']:
+      folder = f'{tmp_path}/repository {i}{"/" + name if name else ""}'
+      assert read(f'{folder}:{split}')[0] == rows, (layout, name, split)
+
+
+def card(folder, text):
+  (folder / 'README.md').write_text(f'---\n{text}\n---\n')
+
+
+@pytest.fixture
+def two(tmp_path):
+  """Returns a repository of two configs, neither of them the default."""
+  layouts.write(tmp_path / 'en' / 'a.jsonl', ['one'])
+  layouts.write(tmp_path / 'de' / 'b.jsonl', ['eins'])
+  card(
+    tmp_path,
+    'configs: [{config_name: en, data_dir: en}, {config_name: german, data_files: de/*}]',
+  )
+  return tmp_path
+
+
+def test_a_config_is_named_after_the_folder(two):
+  assert read(f'{two}/en')[0] == ['one']
+  assert read(f'{two}/german')[0] == read(f'{two}/german:train')[0] == ['eins']
+  assert read(f'{two}/de')[0] == ['eins']  # a folder of its own
+
+
+def test_a_config_that_is_not_named_or_not_there_is_refused_with_those_that_are(two):
+  with pytest.raises(config.UserError, match='several configs; write hf:.*/CONFIG .*: en, german$'):
+    read(two)
+  with pytest.raises(config.UserError, match="has no config 'nix'; it has: en, german$"):
+    read(f'{two}/nix')
+  with pytest.raises(
+    config.UserError, match="no split 'test'; write hf:.*/german:SPLIT .*: train$"
+  ):
+    read(f'{two}/german:test')
+
+
+@pytest.mark.parametrize(
+  'text, message',
+  [
+    ('configs: [', 'README.md is not in order'),
+    ('configs: 3', 'must be a list, each with config_name'),
+    ('configs: [{data_files: a.txt}]', 'must be a list, each with config_name'),
+    ('configs: [{config_name: a, data_files: nix.jsonl}]', 'names nix.jsonl, which is not there'),
+    ('configs: [{config_name: a, data_files: ../x.jsonl}]', 'names files outside of itself'),
+    ('configs: [{config_name: a, data_files: /etc/passwd}]', 'names files outside of itself'),
+    ('configs: [{config_name: a, data_files: "hf://x/y.parquet"}]', 'outside of itself'),
+    ('configs: [{config_name: a, data_files: [{split: train}]}]', 'name no split and path'),
+    ('configs: [{config_name: a, data_files: "nix*"}]', 'has no .parquet, .arrow, .jsonl'),
+    ('configs: [{config_name: a, field: data}]', "sets field for its config 'a', which is not"),
+    (
+      'configs: [{config_name: a, default: true}, {config_name: b, default: true}]',
+      'several default configs: a, b$',
+    ),
+  ],
+)
+def test_a_card_that_cannot_be_followed_is_refused_in_one_line(tmp_path, text, message):
+  layouts.write(tmp_path / 'a.jsonl', ['one'])
+  card(tmp_path, text)
+  with pytest.raises(config.UserError, match=message) as error:
+    read(tmp_path)
+  assert '\n' not in str(error.value)
+
+
+def test_formats_that_are_not_read_are_refused(tmp_path):
+  (tmp_path / 'train.csv').write_text('text\none\n')
+  with pytest.raises(
+    config.UserError, match='has .csv files for split .train., which are not read'
+  ):
+    read(tmp_path)
+
+
+def test_the_cache_of_the_hub_is_a_repository(tmp_path):
+  folder = tmp_path / 'datasets--owner--name'
+  layouts.write(folder / 'snapshots' / 'abc' / 'train.jsonl', ['one'])
+  (folder / 'refs').mkdir()
+  (folder / 'refs' / 'main').write_text('abc')
+  assert read(folder)[0] == ['one']
+
+
+def test_a_repository_on_the_hub_is_resolved_by_its_list_of_files(two, tmp_path, monkeypatch):
+  listed = [path.relative_to(two).as_posix() for path in two.rglob('*') if path.is_file()]
+  fetched = []
+
+  class Hub:
+    def dataset_info(self, name):
+      assert name == 'owner/name'
+      files = [types.SimpleNamespace(rfilename=path) for path in listed]
+      return types.SimpleNamespace(sha='abc', siblings=files)
+
+  def download(name, repo_type, revision, allow_patterns):
+    assert (name, repo_type, revision) == ('owner/name', 'dataset', 'abc')
+    fetched.extend(path for path in listed if path in allow_patterns)
+    return str(two)
+
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(huggingface_hub, 'HfApi', Hub)
+  monkeypatch.setattr(huggingface_hub, 'snapshot_download', download)
+  assert read('owner/name/german')[0] == ['eins']
+  assert fetched == ['README.md', 'de/b.jsonl']
+  with pytest.raises(config.UserError, match='owner/name has several configs'):
+    read('owner/name')
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line(tmp_path, monkeypatch):
+  def fail(self, name):
+    raise ConnectionError('no\nnetwork')
+
+  monkeypatch.setattr(huggingface_hub.HfApi, 'dataset_info', fail)
+  with pytest.raises(config.UserError, match='no folder owner/other .*, and .* .no network.$'):
+    read('owner/other')
