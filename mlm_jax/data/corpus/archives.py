@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 import contextlib
 import re
+import struct
 import tarfile
 import tempfile
 from typing import Any
@@ -80,37 +81,41 @@ def is_tar(head: bytes) -> bool:
   return int(number[1], 8) in (sum(blank), signed)
 
 
+class _Header(tarfile.TarInfo):
+  """A header; Python's own reader takes one that is damaged or cut for the end of the archive."""
+
+  @classmethod
+  def fromtarfile(cls, archive):
+    try:
+      return super().fromtarfile(archive)
+    except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:
+      raise tarfile.ReadError(str(error)) from None
+    except (ValueError, LookupError) as error:  # numbers and names in it
+      raise tarfile.ReadError(f'a damaged header: {error}') from None
+
+
 def tar(chunks: Iterator[bytes]) -> Iterator[tuple[str, Iterator[bytes] | None]]:
   """Yields (name, chunks, or None for a link or a device) of each member but folders.
 
+  Archives that follow one another are one.
+
   Raises:
-    tarfile.TarError: it is damaged or cut short. Python's own reader takes a damaged header for
-      the end: here nothing but zeros, or another archive, may follow the end.
+    tarfile.TarError: it is damaged or cut short.
   """
   # 'r|' reads from front to back: a stream that is decompressed cannot seek.
   with tarfile.open(
-    fileobj=streams.Reader(chunks), mode='r|', bufsize=streams.CHUNK, errors='backslashreplace'
+    fileobj=streams.Reader(chunks),
+    mode='r|',
+    bufsize=streams.CHUNK,
+    errors='backslashreplace',
+    ignore_zeros=True,
+    tarinfo=_Header,
   ) as archive:
     for member in archive:
       if not member.isdir():
         file = archive.extractfile(member) if member.isfile() else None
         yield member.name, file and streams.chunks(file)
-      archive.members = []  # else it keeps what it knows of each
-    head, rest = streams.peek(_after_zeros(streams.chunks(archive.fileobj)), BLOCK)
-    if head and not is_tar(head):
-      raise tarfile.ReadError('a damaged header, or something after its end')
-    if head:
-      yield from tar(rest)
-
-
-def _after_zeros(chunks):
-  """Yields what follows the zeros at the beginning; a header does not begin with one."""
-  begun = False
-  for chunk in chunks:
-    chunk = chunk if begun else chunk.lstrip(b'\0')
-    begun = begun or bool(chunk)
-    if chunk:
-      yield chunk
+      archive.members = []  # pyrefly: ignore[missing-attribute] -- else it keeps all of them
 
 
 def is_zip(head: bytes) -> bool:
@@ -131,7 +136,7 @@ def zip_(chunks: Iterator[bytes], file: Any = None) -> Iterator[tuple[str, Itera
   """
   with contextlib.ExitStack() as stack:
     seekable = file or stack.enter_context(spooled(chunks))
-    archive = stack.enter_context(zipfile.ZipFile(seekable))
+    archive = stack.enter_context(_opened(seekable))
     names = archive.namelist()
     if '[Content_Types].xml' in names or names[:1] == ['mimetype']:
       raise Unread('an office document or e-book')
@@ -148,6 +153,13 @@ def zip_(chunks: Iterator[bytes], file: Any = None) -> Iterator[tuple[str, Itera
         raise Unread(f'a zip archive with {member.filename}, not readable ({error})') from None
       with opened or contextlib.nullcontext():
         yield member.filename, opened and streams.chunks(opened)
+
+
+def _opened(file):
+  try:
+    return zipfile.ZipFile(file)
+  except (struct.error, ValueError, NotImplementedError) as error:  # damage in its index
+    raise zipfile.BadZipFile(str(error)) from None
 
 
 @contextlib.contextmanager

@@ -131,7 +131,8 @@ def _blocks(lines_of_file, characters):
 
   What is left at the end of a file is a document of its own.
   """
-  block, length = [], 0
+  block: list[str | None] = []
+  length = 0
   for line in lines_of_file:
     if line is None or line.strip():
       block.append(line)

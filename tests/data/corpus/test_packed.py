@@ -159,8 +159,11 @@ def test_archives_in_archives_in_compression_are_unpacked(tmp_path):
 
 
 def test_archives_one_after_another_are_all_read(tmp_path):
-  (tmp_path / 'a').write_bytes(tar([('x', b'one')]) + tar([('y', b'two')]))
-  assert texts(tmp_path / 'a') == [b'one', b'two']
+  (tmp_path / 'a').write_bytes(tar([('x', b'one')]) * 300 + tar([('y', b'two')]))
+  assert texts(tmp_path / 'a') == [b'one'] * 300 + [b'two']
+  (tmp_path / 'a').write_bytes(tar([('x', b'one')]) + b'something else')
+  with pytest.raises(config.UserError, match='a is damaged or cut short'):
+    texts(tmp_path / 'a')
 
 
 def test_a_damaged_header_is_no_end(tmp_path):
@@ -285,3 +288,23 @@ def test_a_bomb_is_unpacked_in_bounded_memory(tmp_path, kind):
   assert peak < (
     12e6 if kind in ('bz2', 'xz', 'lzma') else 4e6
   )  # with what a decoder looks back at
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('seed', range(4))
+def test_damage_anywhere_is_one_line_or_does_no_harm(tmp_path, seed):
+  draw = random.Random(seed)
+  members = [('a.txt', TEXT[:3_000]), ('b' * 120, b'x' * 700), ('c.gz', gzip.compress(TEXT))]
+  kinds = [tar(members), tar(members, tarfile.GNU_FORMAT), zip_(members)]
+  kinds += [compress(TEXT[:5_000]) for compress in COMPRESS.values()]
+  kinds += [compress(kinds[0]) for compress in COMPRESS.values()]
+  for whole in kinds:
+    for _ in range(100):
+      data = bytearray(whole)
+      for _ in range(draw.choice((1, 1, 3, 10))):
+        data[draw.randrange(len(data))] = draw.randrange(256)
+      (tmp_path / 'a').write_bytes(data[: draw.choice((len(data), draw.randrange(len(data))))])
+      try:
+        read(tmp_path / 'a')
+      except config.UserError as error:
+        assert '\n' not in str(error)

@@ -1,4 +1,3 @@
-import bz2
 import gzip
 import io
 import lzma

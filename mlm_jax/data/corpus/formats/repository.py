@@ -4,7 +4,7 @@ All from the list of a repository's files and the front matter of its README.md,
 and a repository on the hub are the same. The rules and patterns are those of datasets 5.2
 (data_files.py, load.py, utils/metadata.py):
 
-  configs:        in the front matter, or in .huggingface.yaml, names files for each config and split
+  configs:        in the front matter, or in .huggingface.yaml, names the files of each config
   else            data/SPLIT-00000-of-00001.*, else the first of these that matches any file:
                   folders, then files with the name of a split as a word, then all files
   formats         that of most files, the others are left alone
@@ -12,9 +12,9 @@ and a repository on the hub are the same. The rules and patterns are those of da
                   unless a pattern of `configs:` begins so as well
 """
 
+import collections
 from collections.abc import Mapping
 from collections.abc import Sequence
-import collections
 import dataclasses
 import posixpath
 import re
@@ -222,7 +222,7 @@ def make(name: str, paths: Sequence[str], cards: Mapping[str, str]) -> Repositor
       found = yaml.safe_load(match[1] if match else text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
       raise config_lib.UserError(
-        f'{name}: {card} is not in order ({config_lib.one_line(error)}); mend what is between its ---'
+        f'{name}: {card} is not in order ({config_lib.one_line(error)}); mend it'
       ) from None
     said |= found if isinstance(found, dict) else {}
   configs = said.get('configs') or []
@@ -262,7 +262,7 @@ def _default_patterns(paths, folder):
   there = lambda pattern: _matching(posixpath.join(folder, pattern), paths)
   shards = there(f'data/*{_SHARD}')
   if shards:
-    named = {re.match(r'(.+)-\d{5}-of-\d{5}', posixpath.basename(path))[1] for path in shards}
+    named = {re.split(r'-\d{5}-of-\d{5}', posixpath.basename(path))[0] for path in shards}
     ordered = [split for split in _WORDS if split in named] + sorted(named - set(_WORDS))
     return {split: [f'data/{split}{_SHARD}'] for split in ordered}
   for forms in (_FOLDERS, _FILES):
