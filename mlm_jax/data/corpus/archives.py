@@ -81,14 +81,18 @@ def is_tar(head: bytes) -> bool:
   return int(number[1], 8) in (sum(blank), signed)
 
 
+# pyrefly: ignore[missing-attribute] -- that tarfile has them is tested
+_DAMAGED_HEADER = (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError)
+
+
 class _Header(tarfile.TarInfo):
   """A header; Python's own reader takes one that is damaged or cut for the end of the archive."""
 
   @classmethod
-  def fromtarfile(cls, archive):
+  def fromtarfile(cls, archive):  # pyrefly: ignore[bad-override-param-name]
     try:
       return super().fromtarfile(archive)
-    except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:
+    except _DAMAGED_HEADER as error:
       raise tarfile.ReadError(str(error)) from None
     except (ValueError, LookupError) as error:  # numbers and names in it
       raise tarfile.ReadError(f'a damaged header: {error}') from None

@@ -1,13 +1,19 @@
 """Odd files are one line, quickly, and nothing of them is left behind."""
 
+import contextlib
 import gzip
 import json
+import lzma
 import os
 import socket
+import subprocess
+import sys
+import zipfile
 
 import pyarrow as pa
 from pyarrow import parquet
 import pytest
+import zstandard
 
 from mlm_jax import config
 from mlm_jax.data import prepare
@@ -187,3 +193,45 @@ def test_a_pipe_in_place_of_a_tokenizer_or_a_part_is_refused(tmp_path, odd):
   (odd / 'state.json').write_text('{"_split": null, "_data_files": [{"filename": "data.arrow"}]}')
   os.mkfifo(odd / 'data.arrow')
   assert 'data.arrow is not a file' in refused(tmp_path, f'hf:{odd}')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  'name, document',
+  [
+    ('a.txt.zst', 'file'),
+    ('a.txt.zst', 'blocks'),
+    ('a.txt.zst', 'regex'),
+    ('a.jsonl.xz', 'file'),
+    ('a.json.gz', 'file'),
+    ('a.zip', 'file'),
+  ],
+)
+def test_a_bomb_takes_the_memory_of_a_document(tmp_path, name, document):
+  unit = b'a b ' * (1 << 18)
+  begin = b'{"text": "' if 'json' in name else b''
+  with contextlib.ExitStack() as stack:
+    if name == 'a.zip':
+      archive = stack.enter_context(zipfile.ZipFile(tmp_path / name, 'w', zipfile.ZIP_DEFLATED))
+      file = stack.enter_context(archive.open('a.txt', 'w', force_zip64=True))
+    else:
+      opened = {'.zst': zstandard.open, '.xz': lzma.open, '.gz': gzip.open}
+      file = stack.enter_context(opened[os.path.splitext(name)[1]](tmp_path / name, 'wb'))
+    file.write(begin)
+    for _ in range(1_200):
+      file.write(unit)
+  code = (
+    'import resource, sys\n'
+    'from mlm_jax import config\n'
+    'from tests.data import invented\n'
+    'peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n'
+    'before = peak()\n'
+    'try:\n'
+    f'  invented.read("text:{tmp_path}/{name}", document="{document}", document_regex="###")\n'
+    'except config.UserError as error:\n'
+    '  print(peak() - before, error)\n'
+  )
+  done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+  kilobytes, line = done.stdout.split(' ', 1)
+  assert 'more than 134,217,728 characters' in line
+  assert int(kilobytes) < 700_000  # of 1.2 GB
