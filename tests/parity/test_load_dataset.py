@@ -61,7 +61,7 @@ def test_random_layouts_give_the_rows_of_load_dataset(tmp_path, seed, monkeypatc
   drawn = [layouts.draw_layout(draw) for _ in range(10)]
   read = [compared(tmp_path / f'repository {i}', each, draw) for i, each in enumerate(drawn)]
   assert any(read)
-  if os.environ.get('REGENERATE'):
+  if os.environ.get('REGENERATE') and seed < 8:
     golden = json.loads(GOLDEN.read_text()) if seed else []
     golden += [{**each, 'read': rows} for each, rows in zip(drawn, read) if rows]
     GOLDEN.write_text(json.dumps(golden, indent=1) + '\n')

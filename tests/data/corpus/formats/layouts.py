@@ -74,10 +74,11 @@ def draw_layout(draw):
     for _ in range(draw.randint(2, 8))
   }
   files = {str(path): draw.randint(1, 3) for path in sorted(paths) if path.name != 'README.md'}
+  files = files or {'a.jsonl': 1}
   if draw.random() < 0.4:
     return {'files': files, 'card': '', 'names': []}
   names = draw.sample(('default', 'en', 'de', 'x y'), draw.choice((1, 1, 1, 2)))
-  configs = [{'config_name': name, **said(draw, [str(path) for path in paths])} for name in names]
+  configs = [{'config_name': name, **said(draw, [*files])} for name in names]
   if draw.random() < 0.3:
     configs[-1]['default'] = True
   card = yaml.safe_dump({'configs': configs, 'license': 'mit'}, sort_keys=False)
