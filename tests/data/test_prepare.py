@@ -3,6 +3,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -208,13 +209,20 @@ def test_sources_may_have_the_names_of_the_folders_beside_them(tmp_path):
 
 def test_what_is_skipped_is_reported_and_is_in_the_manifest(tmp_path):
   (tmp_path / 'a.txt').write_text('\n'.join(sentences(300)))
-  (tmp_path / 'b.png').write_bytes(bytes(range(256)))
+  with zipfile.ZipFile(tmp_path / 'b.zip', 'w') as archive:
+    archive.writestr('in.7z', b"7z\xbc\xaf'\x1c\0\4")
+    archive.writestr('image', b'\x89PNG\r\n')
   (tmp_path / 'c.txt').symlink_to('absent')
   said = []
   prepared = prepare(tmp_path / 'data', log=said.append, source=f'text:{tmp_path}/*.*')
   skipped = prepared.manifest['sources'][0]['skipped']
-  assert (skipped['files'], skipped['links']) == ([f'{tmp_path}/b.png'], [f'{tmp_path}/c.txt'])
-  assert any('skipped 1 files' in line and 'b.png' in line for line in said)
+  assert (skipped['archives'], skipped['links'], skipped['files']) == (
+    [f'{tmp_path}/b.zip:in.7z'],
+    [f'{tmp_path}/c.txt'],
+    [f'{tmp_path}/b.zip:image'],
+  )
+  assert any('skipped 1 archives' in line and 'b.zip:in.7z' in line for line in said)
+  assert any('skipped 1 files' in line and 'b.zip:image' in line for line in said)
   assert any('skipped 1 links' in line and 'c.txt' in line for line in said)
 
 
@@ -241,7 +249,7 @@ def test_what_is_skipped_is_reported_and_is_in_the_manifest(tmp_path):
     (
       '\x00\x01\x02' * 99,
       {},
-      'a.txt is mostly not text',
+      'a.txt is mostly not text; give a file of text',
     ),
   ],
 )

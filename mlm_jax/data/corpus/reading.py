@@ -212,6 +212,7 @@ def _named(skipped):
   """Returns what was skipped as texts, one a kind, each with its number and the first names."""
   kinds = {
     'files that are mostly not text': skipped.files,
+    'archives that are not read (unpack them)': skipped.archives,
     'links and other names of no file': skipped.links,
   }
   more = lambda names: f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''

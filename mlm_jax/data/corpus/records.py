@@ -3,25 +3,35 @@
 from collections.abc import Iterable
 from collections.abc import Iterator
 import json
+import os
 import re
 from typing import Any
 
-from mlm_jax import config
 from mlm_jax.data.corpus import clean
+from mlm_jax.data.corpus import compression
+from mlm_jax.data.corpus import files
+from mlm_jax.data.corpus import json_values
 from mlm_jax.data.corpus import split
 from mlm_jax.data.corpus import streams
+from mlm_jax.data.corpus import unpacking
 from mlm_jax.data.corpus.formats import arrow
 
-_JSON = re.compile(r'\.(jsonl|ndjson|json)$', re.IGNORECASE)
+_HEAD = 1 << 16  # bytes by which it is judged what a file is
 
 
 def documents(
-  path: str, field: str, data: Any, counts: clean.Counts, skipped: Any
+  path: str,
+  field: str,
+  data: Any,
+  counts: clean.Counts,
+  skipped: Any,
+  alone: bool = False,
 ) -> Iterator[str]:
   """Yields each document of a file, not yet cleaned.
 
-  A .parquet or .arrow file gives the texts of one column, .jsonl or .ndjson those of one
-  field, any other its whole text; compressed and in archives likewise, see `streams`.
+  A table (Parquet, Arrow) gives the texts of one column, JSON those of one field, any other
+  file its whole text. What it is, its bytes tell; what is JSON, its ending does, or its first
+  line where it has none.
 
   Args:
     path: of the file.
@@ -29,28 +39,39 @@ def documents(
     data: `config.data`, with the rule by which a text is cut into documents.
     counts: clean.Counts; takes the bytes that were not UTF-8.
     skipped: sources.Skipped; takes the files and records that were left out.
+    alone: whether the user named this very file: then nothing is skipped.
 
   Raises:
     UserError: the file cannot be read or is damaged, or has no such column or field.
   """
-  if read := arrow.reader(path, streams.beginning(path)):
-    yield from cut(read(path, field, path), data, counts, skipped)
-    return
-  for name, chunks in streams.texts(path, skipped):
-    head, chunks = streams.peek(chunks, streams.HEAD)
-    if read := arrow.reader(streams.bare(name), head):
-      # Packed: Parquet has its index at the end, so that it cannot be read as a stream.
-      with streams.on_disk(chunks) as file:
-        yield from cut(read(file.name, field, name), data, counts, skipped)
-      continue
-    if not clean.is_text(head):
-      skipped.files.append(name)
-      continue
-    decoded = clean.decode(chunks, counts)
-    if is_json(name):
-      yield from cut(_json_values(decoded, name, field), data, counts, skipped)
-    else:
-      yield from split.documents(decoded, data, name)
+  with files.unchanged(path):
+    # As it lies there, a table need not be read from front to back.
+    read = arrow.reader(path, _first_bytes(path))
+    if read:
+      yield from cut(read(path, field), data, counts, skipped)
+      return
+    for name, chunks in unpacking.texts(path, skipped, alone):
+      head, chunks = streams.peek(chunks, _HEAD)
+      # Packed: Parquet has its index at the end.
+      read = arrow.reader(compression.stem(name), head)
+      if read:
+        with unpacking.spooled(name, chunks) as place:
+          yield from cut(read(place, field, name), data, counts, skipped)
+        continue
+      decoded = clean.decode(chunks, counts)
+      if is_json(name, head, field):
+        values = json_values.values(decoded, name, field, ending(name) == '.json')
+        yield from cut(values, data, counts, skipped)
+      else:
+        yield from split.short(split.documents(decoded, data), data, name, counts)
+
+
+def _first_bytes(path):
+  try:
+    with open(path, 'rb') as file:
+      return file.read(_HEAD)
+  except OSError as error:
+    raise files.unreadable(path, error) from None
 
 
 def cut(
@@ -70,44 +91,22 @@ def cut(
     if bad:
       counts.add('decoding', bad)
     # Line ends as `clean.decode` has them for files.
-    yield from split.documents([text.replace('\r\n', '\n').replace('\r', '\n')], data, where)
+    text = text.replace('\r\n', '\n').replace('\r', '\n')
+    yield from split.short(split.documents([text], data), data, where, counts)
 
 
-def is_json(name: str) -> bool:
-  """Whether a file holds a JSON object a line; UserError for .json, which may hold anything."""
-  match = _JSON.search(streams.bare(name))
-  if match and match.group(1).lower() == 'json':
-    raise config.UserError(
-      f'{name}: .json is not read, since it may be one object or many; write one '
-      'object a line and name the file .jsonl'
-    )
-  return bool(match)
+def ending(name: str) -> str:
+  """Returns the ending of a name in small letters, without those of compression, or ''."""
+  member = re.split('[/:]', compression.stem(name))[-1]
+  return os.path.splitext(member)[1].lower()
 
 
-def _json_values(chunks, name, field):
-  """Yields (where it is, value of the field) of each line; None where there is none.
-
-  Raises:
-    UserError: the file's first object lacks the field: it is misnamed.
-  """
-  seen = False
-  for number, line in enumerate(split.lines(chunks, name), 1):
-    if not line.strip():
-      continue
-    try:
-      record = json.loads(line)
-    except (ValueError, RecursionError):  # not JSON, or nested too deeply
-      record = None
-    # Of the first object only: a later one without the field is counted as skipped.
-    if isinstance(record, dict) and not seen:
-      seen = True
-      if field not in record:
-        raise config.UserError(
-          f'{name} line {number} has no field {field!r}; '
-          + (
-            f'set config.data.field to one of: {", ".join(sorted(record))}'
-            if record
-            else 'it is an empty object: write texts there, or remove the line'
-          )
-        )
-    yield f'{name} line {number}', record.get(field) if isinstance(record, dict) else None
+def is_json(name: str, head: bytes, field: str) -> bool:
+  """Whether a file holds JSON: by its ending; one without, by the first line and its field."""
+  if ending(name):
+    return ending(name) in ('.jsonl', '.ndjson', '.json')
+  try:
+    record = json.loads(head.partition(b'\n')[0])
+  except (ValueError, RecursionError):
+    return False
+  return isinstance(record, dict) and isinstance(record.get(field), str)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from collections.abc import Sequence
 import dataclasses
-import os
 import re
 from typing import Any
 
@@ -27,6 +26,7 @@ class Skipped:
 
   Attributes:
     files: names of files that are mostly not text.
+    archives: names of archives inside archives that are of a kind that is not read.
     links: names of links in an archive or to nothing, and of what else is not a file.
     records: those with no text in the field or column, such as .jsonl lines that are not an object.
     first_record: where the first of those is, or ''.
@@ -34,6 +34,7 @@ class Skipped:
   """
 
   files: list = dataclasses.field(default_factory=list)
+  archives: list = dataclasses.field(default_factory=list)
   links: list = dataclasses.field(default_factory=list)
   records: int = 0
   first_record: str = ''
@@ -102,10 +103,11 @@ def _unused(name, names):
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-  """Files of text: .jsonl (or .ndjson), .parquet and .arrow as records, any other as plain text.
+  """Files of text: JSON, Parquet and Arrow as records, any other as plain text.
 
-  They may be compressed and in archives, whatever their names, see `streams`.
-  Documents come in the sorted order of the paths, in an archive in its own order.
+  They may be compressed (gzip, bzip2, xz, lzma, zstd) or in archives (tar, zip), in any order
+  and depth; see `unpacking`. Documents come in the sorted order of the paths, in an archive in
+  its own order.
   """
 
   spec: str
@@ -118,10 +120,7 @@ class Text:
     Raises:
       UserError: there are none, or one cannot be read.
     """
-    found = files.find(self.pattern)
-    for path in found:
-      records.is_json(path)  # refuses .json before anything is read
-    return [files.described(path) for path in found]
+    return [files.described(path) for path in files.find(self.pattern)]
 
   def documents(self, data: Any, counts: clean.Counts, skipped: Any) -> Iterator[str]:
     """Yields each document's text, not yet cleaned.
@@ -132,11 +131,9 @@ class Text:
       skipped: Skipped; takes the files and records that were left out.
     """
     skipped.links.extend(files.not_files(self.pattern))
+    alone = files.is_named(self.pattern)
     for path in files.find(self.pattern):
-      yield from records.documents(path, data.field, data, counts, skipped)
-      # Meant by its name, not met by a pattern: a mistake, and no stray file.
-      if path in skipped.files and path == os.path.expanduser(self.pattern):
-        raise config.UserError(f'{path} is mostly not text; give text, or convert it')
+      yield from records.documents(path, data.field, data, counts, skipped, alone)
 
 
 @dataclasses.dataclass(frozen=True)

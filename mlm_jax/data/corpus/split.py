@@ -1,7 +1,8 @@
 """What is a document: the rules that cut the text of a file into documents.
 
 Each takes the file's text in chunks, cut anywhere, and gives the same documents
-wherever it is cut. All but `file` hold no more than one document in memory.
+wherever it is cut. They hold no more than one document in memory, and none that is longer than
+LONGEST: in its place they give None.
 """
 
 from collections.abc import Iterable
@@ -10,62 +11,94 @@ import re
 from typing import Any
 
 from mlm_jax import config
+from mlm_jax.data.corpus import clean
 
-LONGEST = (
-  1 << 27
-)  # characters of a document or a line: what grows without end would fill the memory
 REACH = 1 << 16  # characters: the longest match of data.document_regex that is found
 
 
-def documents(chunks: Iterable[str], data: Any, name: str = 'the text') -> Iterator[str]:
+LONGEST = 1 << 27  # characters of a document before it is cleaned
+
+
+def documents(chunks: Iterable[str], data: Any, rule: str = '') -> Iterator[str | None]:
   """Returns an iterator over the documents in an iterable of text chunks.
 
   Args:
-    chunks: the text of a file.
+    chunks: of the text.
     data: `config.data`.
-    name: of the file, for the error.
+    rule: one in place of config.data.document.
+  """
+  rule = rule or data.document
+  if rule == 'file':
+    return _file(chunks)
+  if rule == 'lines':
+    return lines(chunks)
+  if rule == 'blocks':
+    return _blocks(lines(chunks), data.block_characters)
+  return _between(chunks, pattern(data))
+
+
+def short(
+  documents: Iterable[str | None], data: Any, name: str, counts: clean.Counts
+) -> Iterator[str]:
+  """Yields documents without those that were too long.
+
+  Args:
+    documents: as the rules give them.
+    data: `config.data`.
+    name: where they are from, for messages.
+    counts: clean.Counts; takes what config.data.max_characters drops.
 
   Raises:
-    UserError: a document of more than LONGEST characters.
+    UserError: one was too long, and config.data.max_characters does not say that it is dropped.
   """
-  if data.document == 'file':
-    return _whole(chunks, name)
-  if data.document == 'lines':
-    return lines(chunks, name)
-  if data.document == 'blocks':
-    return _blocks(lines(chunks, name), data.block_characters)
-  return _between(chunks, pattern(data), name)
+  for document in documents:
+    if document is not None:
+      yield document
+    elif data.max_characters:
+      counts.add('max_characters', LONGEST)
+    else:
+      raise config.UserError(
+        f'{name} has a document of more than {LONGEST:,} characters; cut it finer by '
+        'config.data.document, or drop it by config.data.max_characters'
+      )
+
+
+def short_lines(chunks: Iterable[str], name: str) -> Iterator[tuple[str, str]]:
+  """Yields (where it is, line); UserError for one that is too long."""
+  for number, line in enumerate(lines(chunks), 1):
+    where = f'{name} line {number}'
+    if line is None:
+      raise config.UserError(f'{where} has more than {LONGEST:,} characters; is the file whole?')
+    yield where, line
 
 
 class _Parts:
-  """Parts of a document or a line, joined once, so that a long one takes linear time."""
+  """A text that grows by parts, and is forgotten when it is too long."""
 
-  def __init__(self, name: str):
-    self._name, self._parts, self._length = name, [], 0
+  def __init__(self):
+    self._parts, self._length = [], 0
 
-  def __bool__(self) -> bool:
-    return bool(self._parts)
+  def __bool__(self):
+    return self._length > 0
 
-  def add(self, part: str) -> None:
-    self._parts.append(part)
-    self._length += len(part)
+  def add(self, text: str) -> None:
+    self._length += len(text)
+    self._parts.append(text)
     if self._length > LONGEST:
-      raise config.UserError(
-        f'{self._name} has a document or a line of more than {LONGEST:,} characters; cut it into '
-        'smaller ones, by config.data.document or before'
-      )
+      self._parts.clear()
 
-  def joined(self) -> str:
-    text = ''.join(self._parts)
+  def take(self) -> str | None:
+    """Returns the text, None where it was too long, and begins anew."""
+    text = ''.join(self._parts) if self._length <= LONGEST else None
     self._parts, self._length = [], 0
     return text
 
 
-def _whole(chunks, name):
-  parts = _Parts(name)
+def _file(chunks):
+  text = _Parts()
   for chunk in chunks:
-    parts.add(chunk)
-  yield parts.joined()
+    text.add(chunk)
+  yield text.take()
 
 
 def pattern(data: Any) -> re.Pattern[str]:
@@ -79,17 +112,18 @@ def pattern(data: Any) -> re.Pattern[str]:
     ) from None
 
 
-def lines(chunks: Iterable[str], name: str = 'the text') -> Iterator[str]:
-  """Yields lines without their ends; arguments and errors as for `documents`."""
-  rest = _Parts(name)  # of a line that many chunks share
+def lines(chunks: Iterable[str]) -> Iterator[str | None]:
+  """Yields lines without their ends, None for one that is longer than LONGEST."""
+  # The parts of a line that many chunks share; joined once, so that a long line takes linear time.
+  rest = _Parts()
   for chunk in chunks:
     first, *others = chunk.split('\n')
     rest.add(first)
     if others:
-      yield rest.joined()
-      yield from others[:-1]
+      yield rest.take()
+      yield from (line if len(line) <= LONGEST else None for line in others[:-1])
       rest.add(others[-1])
-  yield rest.joined()
+  yield rest.take()
 
 
 def _blocks(lines_of_file, characters):
@@ -97,28 +131,35 @@ def _blocks(lines_of_file, characters):
 
   What is left at the end of a file is a document of its own.
   """
-  block, length = [], 0
+  block: list[str | None] = []
+  length = 0
   for line in lines_of_file:
-    if line.strip():
+    if line is None or line.strip():
       block.append(line)
-      length += len(line)
+      length += LONGEST + 1 if line is None else len(line)
+      if length > LONGEST:  # forgotten
+        block = [None]
     elif length >= characters:
-      yield '\n'.join(block)
+      yield _joined(block)
       block, length = [], 0
     elif block and block[-1]:  # several blank lines between two paragraphs become one
       block.append('')
   if length:
-    yield '\n'.join(block)
+    yield _joined(block)
 
 
-def _between(chunks, separator, name):
+def _joined(block):
+  return None if None in block else '\n'.join(block)
+
+
+def _between(chunks, separator):
   """Yields what is between matches; an empty match cuts without removing.
 
   A match counts once REACH characters after its start have been seen, so that more
   text could not have changed it; REACH characters before it are kept, since it may look behind.
   """
   text, done, begin = '', 0, 0  # done: where to search on; begin: of this document
-  parts = _Parts(name)
+  parts = _Parts()
 
   def cut(end):
     """Yields the documents that end before `end`, moves done and begin."""
@@ -128,7 +169,7 @@ def _between(chunks, separator, name):
         break
       if match.end() > begin or parts:  # not a second cut at one place
         parts.add(text[begin : match.start()])
-        yield parts.joined()
+        yield parts.take()
       begin = done = match.end()
     done = max(done, end)
 
@@ -144,4 +185,4 @@ def _between(chunks, separator, name):
       text, done, begin = text[dropped:], done - dropped, begin - dropped
   yield from cut(len(text) + 1)  # one after the end: an empty match there counts too
   parts.add(text[begin:])
-  yield parts.joined()
+  yield parts.take()

@@ -9,6 +9,7 @@ scripts              what the characters of a piece make of it
 """
 
 from collections.abc import Sequence
+import errno
 import os
 from typing import Any
 
@@ -23,6 +24,7 @@ from mlm_jax.data.tokenizers.base import Tokenizer
 
 __all__ = ['BOUNDARY_MARK', 'BYTE', 'MASK', 'TRAINED', 'Tokenizer', 'load', 'make', 'train']
 
+_LARGEST = 1 << 30  # bytes of a file that are read
 TRAINED = (*sentencepiece_model.TRAINED, *json_documents.TRAINED)
 
 
@@ -46,8 +48,10 @@ def make(model: bytes, name: str = 'the tokenizer', threads: int = 1) -> Tokeniz
 def load(path: str | os.PathLike, threads: int = 1) -> Tokenizer:
   """Returns the Tokenizer of a file; UserError where it is not one."""
   try:
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+      raise OSError(errno.EINVAL, 'not a file')  # to open a pipe would wait for ever
     with open(path, 'rb') as file:
-      model = file.read()
+      model = file.read(_LARGEST)
   except OSError as error:
     raise config.UserError(
       f'config.data.tokenizer: cannot read {path} ({error.strerror}); give '

@@ -1,12 +1,13 @@
 import gzip
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 import tarfile
 
 import pyarrow as pa
-from pyarrow import parquet as pq
+from pyarrow import parquet
 import pytest
 
 from mlm_jax import config
@@ -131,12 +132,41 @@ def test_records_have_several_endings(tmp_path, name):
   assert read(settings(source=f'text:{tmp_path}/*', document='file'))[0] == ['x']
 
 
-def test_json_is_refused_before_anything_is_read(tmp_path):
-  (tmp_path / 'a.txt').write_text('x')
-  (tmp_path / 'b.json').write_text('[{"text": "x"}]')
-  (source,) = sources.parse(settings(source=f'text:{tmp_path}/*'))
-  with pytest.raises(config.UserError, match='b.json: .json is not read.*name the file .jsonl'):
-    source.inputs()
+@pytest.mark.parametrize(
+  'content, texts, skipped',
+  [
+    ('[{"text": "x"}, {"text": "y,]"}]', ['x', 'y,]'], 0),
+    ('{"text": "x"}\n{"text": "y"}\n', ['x', 'y'], 0),
+    ('{\n "text": "x",\n "n": 1\n}\n', ['x'], 0),
+    (' [\n{"text": "x", "n": [[1], {}]},\n{"n": 1e400},\n{"text": "y"}]\n', ['x', 'y'], 1),
+    ('["x", "y"]', ['x', 'y'], 0),
+    ('[{"text": "x", "n": NaN}, {"text": "y", "n": -Infinity}]', ['x', 'y'], 0),
+    ('[{"text": "x", "n": 1' + '0' * 5000 + '}]', ['x'], 0),
+    ('[{"text": "x"}, {"text": "y"', ['x'], 1),
+    ('[{"text": "x"}, ' + '[' * 100_000, ['x'], 1),
+    ('[]', [], 0),
+    ('no json', [], 1),
+  ],
+)
+def test_json_may_be_a_list_or_one_object(tmp_path, content, texts, skipped):
+  (tmp_path / 'a.json').write_text(content)
+  got, _, left = read(settings(source=f'text:{tmp_path}/*', document='file'))
+  assert (got, left.records) == (texts, skipped)
+
+
+def test_a_list_of_many_records_is_read_wherever_its_chunks_end(tmp_path):
+  texts = [f'{i} {chr(34)}\\' * (i % 50) for i in range(5_000)]
+  (tmp_path / 'a.json').write_text(json.dumps([{'n': i, 'text': t} for i, t in enumerate(texts)]))
+  assert read(settings(source=f'text:{tmp_path}/a.json', document='file'))[0] == texts
+
+
+@pytest.mark.parametrize('name, is_read', [('a', True), ('a.gz', True), ('a.txt', False)])
+def test_a_file_without_an_ending_is_json_by_its_first_line(tmp_path, name, is_read):
+  content = '{"text": "x"}\n{"text": "y"}\n'
+  packed = gzip.compress(content.encode()) if name == 'a.gz' else content.encode()
+  (tmp_path / name).write_bytes(packed)
+  texts = read(settings(source=f'text:{tmp_path}/*', document='file'))[0]
+  assert texts == (['x', 'y'] if is_read else [content])
 
 
 def test_links_to_nothing_are_named(tmp_path):
@@ -155,25 +185,28 @@ def test_binary_files_among_text_are_skipped_and_named(tmp_path):
   assert counts.touched['decoding'] == [1, 1]
 
 
-def test_columns_are_read_wherever_they_are_packed(tmp_path):
+def test_tables_are_read_wherever_they_are_packed(tmp_path):
   table = pa.table({'text': ['one', 'two']})
-  pq.write_table(table, tmp_path / 'a.parquet')
-  with pa.ipc.new_file(tmp_path / 'b.arrow', table.schema) as file:
-    file.write_table(table)
+  parquet.write_table(table, tmp_path / 'a.parquet')
+  with pa.OSFile(f'{tmp_path}/a.arrow', 'wb') as file, pa.ipc.new_stream(file, table.schema) as out:
+    out.write_table(table)
   packed = tmp_path / 'packed'
   packed.mkdir()
-  (packed / 'b.arrow.gz').write_bytes(gzip.compress((tmp_path / 'b.arrow').read_bytes()))
-  with tarfile.open(packed / 'c', 'w:xz') as archive:
-    archive.add(tmp_path / 'a.parquet', 'x.Parquet')
-    archive.add(tmp_path / 'b.arrow', 'no_ending')
+  shutil.copy(tmp_path / 'a.parquet', packed / 'a without an ending')
+  (packed / 'b.arrow.gz').write_bytes(gzip.compress((tmp_path / 'a.arrow').read_bytes()))
+  with tarfile.open(packed / 'c.tar', 'w') as archive:
+    for name, member in (('a.parquet', 'x.Parquet'), ('a.arrow', 'y/z.bin')):
+      archive.add(tmp_path / name, member)
+  (packed / 'd.gz').write_bytes(gzip.compress((packed / 'c.tar').read_bytes()))
   texts, _, skipped = read(settings(source=f'text:{packed}/*', document='file'))
-  assert texts == ['one', 'two'] * 3 and not skipped.files
+  assert texts == ['one', 'two'] * 6 and not skipped.files and not skipped.archives
+  with pytest.raises(config.UserError, match="c.tar:x.Parquet has no column 'body'"):
+    read(settings(source=f'text:{packed}/c.tar', field='body'))
 
 
-def test_a_file_that_is_named_and_no_text_is_refused(tmp_path):
-  (tmp_path / 'a.png').write_bytes(bytes(range(256)) * 50)
-  with pytest.raises(config.UserError, match='a.png is mostly not text'):
-    read(settings(source=f'text:{tmp_path}/a.png', document='file'))
+def test_a_table_without_rows_gives_none(tmp_path):
+  parquet.write_table(pa.table({'text': pa.array([], pa.string())}), tmp_path / 'a.parquet')
+  assert read(settings(source=f'text:{tmp_path}/a.parquet'))[0] == []
 
 
 def test_novels_lose_their_marks_and_line_ends(shared):

@@ -1,10 +1,8 @@
-import itertools
 import random
 import re
 
 import pytest
 
-from mlm_jax import config
 from mlm_jax.data.corpus import split
 from tests.data.invented import settings
 
@@ -52,13 +50,3 @@ def test_blocks_are_paragraphs_joined_until_long_enough():
     split.documents(['\n\n'.join(paragraphs)], settings(document='blocks', block_characters=12))
   )
   assert blocks == [paragraphs[0], '\n\n'.join(paragraphs[1:4]), paragraphs[4]]
-
-
-@pytest.mark.parametrize('rule', ('file', 'lines', 'blocks', 'regex'))
-def test_a_document_without_end_is_refused_before_it_fills_the_memory(monkeypatch, rule):
-  monkeypatch.setattr(split, 'LONGEST', 10_000)
-  chunks = ('a' * 1000 for _ in itertools.count())
-  data = settings(document=rule, document_regex='\n\n')
-  monkeypatch.setattr(split, 'REACH', 500)
-  with pytest.raises(config.UserError, match='x.txt has a document .* more than 10,000'):
-    list(split.documents(chunks, data, 'x.txt'))

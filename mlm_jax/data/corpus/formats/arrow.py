@@ -14,32 +14,34 @@ from typing import Any
 from mlm_jax import config
 
 _ROWS = 256  # of a Parquet file, in memory at a time with their texts
-_PARQUET = b'PAR1'
+_PARQUET = b'PAR1'  # with which a Parquet file begins
+_STREAM = b'\xff\xff\xff\xff'  # with which a stream of Arrow begins
 _FILE = b'ARROW1'  # with which the file format of Arrow begins
 _END = b'\xff\xff\xff\xff\x00\x00\x00\x00'  # of an Arrow stream
 
 
-def reader(name: str, head: bytes) -> Callable[[str, str, str], Iterator[tuple[str, Any]]] | None:
-  """Returns the function (path, column, name) -> values for a file, or None for another kind.
+def reader(name: str, head: bytes) -> Callable[..., Iterator[tuple[str, Any]]] | None:
+  """Returns the function (path, column, name) -> values for a table, or None.
 
   Args:
-    name: whose ending counts where the first bytes say nothing.
-    head: the first bytes.
+    name: that of the file, whose ending counts first: damage is then said.
+    head: its first bytes.
   """
-  if head.startswith(_PARQUET):
-    return parquet
-  if head.startswith(_FILE):
-    return batches
-  return {'.parquet': parquet, '.arrow': batches}.get(os.path.splitext(name)[1].lower())
+  by_name = {'.parquet': parquet, '.arrow': batches}.get(os.path.splitext(name)[1].lower())
+  by_bytes = {_PARQUET: parquet, _FILE[:4]: batches, _STREAM: batches}.get(head[:4])
+  # Four bytes alone may begin a text; a stream's marker cannot.
+  if by_bytes and not head.startswith((_PARQUET + b'\x15', _FILE + b'\0', _STREAM)):
+    by_bytes = None
+  return by_name or by_bytes
 
 
-def parquet(path: str, column: str, name: str) -> Iterator[tuple[str, bytes | None]]:
+def parquet(path: str, column: str, name: str = '') -> Iterator[tuple[str, bytes | None]]:
   """Yields (where it is, bytes or None) of each row of a Parquet file.
 
   Args:
     path: of the file.
     column: its name.
-    name: what the file is called.
+    name: that of the file in messages, or '' for its path.
 
   Raises:
     UserError: the file cannot be read or is damaged, or has no such column.
@@ -47,6 +49,7 @@ def parquet(path: str, column: str, name: str) -> Iterator[tuple[str, bytes | No
   import pyarrow as pa
   from pyarrow import parquet as pq
 
+  name = name or path
   try:
     with pq.ParquetFile(path, buffer_size=1 << 20) as file:  # so that it need not hold a row group
       _check(name, column, file.schema_arrow.names)
@@ -57,10 +60,11 @@ def parquet(path: str, column: str, name: str) -> Iterator[tuple[str, bytes | No
     raise _unreadable(name, error) from None
 
 
-def batches(path: str, column: str, name: str) -> Iterator[tuple[str, bytes | None]]:
-  """Yields (where it is, bytes or None) of each row of an .arrow file; as `parquet`."""
+def batches(path: str, column: str, name: str = '') -> Iterator[tuple[str, bytes | None]]:
+  """Yields (where it is, bytes or None) of each row of an .arrow file; all else as `parquet`."""
   import pyarrow as pa
 
+  name = name or path
   try:
     with open(path, 'rb') as file:
       is_file = file.read(len(_FILE)) == _FILE
@@ -68,7 +72,8 @@ def batches(path: str, column: str, name: str) -> Iterator[tuple[str, bytes | No
       if not is_file and file.read() != _END:  # pyarrow takes one cut between two batches for whole
         raise pa.ArrowInvalid('its end is missing')
     open_ = pa.ipc.open_file if is_file else pa.ipc.open_stream
-    with pa.memory_map(path) as file, open_(file) as opened:
+    # Not mapped into memory: a file that is cut meanwhile would end the process.
+    with pa.OSFile(path) as file, open_(file) as opened:
       _check(name, column, opened.schema.names)
       yield from _values(
         name,

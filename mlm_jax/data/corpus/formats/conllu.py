@@ -21,7 +21,7 @@ from mlm_jax import config
 from mlm_jax.data.corpus import clean
 from mlm_jax.data.corpus import files
 from mlm_jax.data.corpus import split
-from mlm_jax.data.corpus import streams
+from mlm_jax.data.corpus import unpacking
 
 # Universal parts of speech.
 UPOS = (
@@ -84,13 +84,10 @@ class Treebank:
     """
     del data
     skipped.links.extend(files.not_files(self.pattern))
+    alone = files.is_named(self.pattern)
     for path in files.find(self.pattern, 'conllu'):
-      for name, chunks in streams.texts(path, skipped):
-        head, chunks = streams.peek(chunks, streams.HEAD)
-        if not clean.is_text(head):
-          skipped.files.append(name)
-          continue
-        for words in _documents(split.lines(clean.decode(chunks, counts), name), name):
+      for name, chunks in unpacking.texts(path, skipped, alone):
+        for words in _documents(split.short_lines(clean.decode(chunks, counts), name), name):
           # The gap after the last word is not text: no word follows it.
           yield (
             ''.join(word.form + word.gap for word in words)[: -1 if words[-1].gap else None],
@@ -99,21 +96,21 @@ class Treebank:
 
 
 def _documents(lines, name):
-  """Yields the Words of each document of a file."""
+  """Yields the Words of each document of a file, given as (where it is, line)."""
   words, sentence = [], []
   # One blank line more: the last sentence of a file may lack that which ends it.
-  for number, line in enumerate(itertools.chain(lines, ['']), 1):
+  for where, line in itertools.chain(lines, [(name, '')]):
     if line.startswith('#'):
       begins = _BEGINS.match(line)
       if begins and sentence:
-        raise _none(f'{name} line {number}', 'a blank line must end the sentence before it')
+        raise _none(where, 'a blank line must end the sentence before it')
       if begins and words:
         words[-1] = words[-1]._replace(gap='\n')
         if begins[1] == 'doc':
           yield words
           words = []
     elif line.strip():
-      sentence.append((f'{name} line {number}', line))
+      sentence.append((where, line))
     else:
       words += _sentence(sentence)
       sentence = []

@@ -70,10 +70,9 @@ class HuggingFace:
 
   def _saved_files(self) -> list[str]:
     """Returns the paths of the files that `save_to_disk` wrote, [] for a repository."""
-    if not self.folder.is_dir():
-      raise config.UserError(
-        f'{self.spec}: there is no folder {self.folder} (seen from {pathlib.Path.cwd()})'
-      )
+    if not os.path.isdir(self.folder):  # False too for a name that no folder can have
+      shown = config.one_line(self.folder)
+      raise config.UserError(f'hf: there is no folder {shown} (seen from {pathlib.Path.cwd()})')
     # `save_to_disk` writes state.json for a Dataset, dataset_dict.json for a DatasetDict.
     if (self.folder / 'state.json').exists():
       return _saved(self.folder, self.split)
@@ -86,6 +85,7 @@ class HuggingFace:
     """Returns the datasets.DatasetBuilder of a repository, which knows its files."""
     import datasets
 
+    _check_readable(self.folder)
     # Of a repository without a README, or without settings there, it would warn each time.
     logging.getLogger('huggingface_hub.repocard').setLevel(logging.ERROR)
     try:
@@ -170,6 +170,16 @@ def make(spec: str, argument: str) -> HuggingFace:
     folder = pathlib.Path(before).expanduser()
   name = re.sub(r'[^\w-]+', '_', folder.name) or 'hf'
   return HuggingFace(spec, name, folder, config_name, split, field)
+
+
+def _check_readable(folder):
+  """Raises UserError for a folder in it that may not be read, which the library passes over."""
+
+  def fail(error):
+    raise files.unreadable(error.filename, error)
+
+  for _ in os.walk(folder, onerror=fail):
+    pass
 
 
 def _saved(folder, split=''):

@@ -75,6 +75,7 @@ PACKAGES = (
   'uvloop',
   'yaml',
   'zipp',
+  'zstandard',
 )
 _LEFT_OUT = ('test', 'tests', 'testing', 'site-packages', 'dist-packages', 'idlelib', '_vendor')
 _SHARE = 4  # no package makes up more than one part in this many
