@@ -26,15 +26,27 @@ def train(config, workdir, log=print, changed_code=False) -> bool:
     mlm_jax.config.UserError: wrong input; the message says what and how to mend it.
     mlm_jax.training.loop.Diverged: what the run ends with is not finite.
   """
+  from mlm_jax import config as config_lib
   from mlm_jax.tasks import pretraining
 
+  if not config_lib.is_config(config):
+    raise config_lib.UserError(
+      f'config is of type {type(config).__name__}: give what mlm_jax.config or a get_config returns'
+    )
+  config_lib.check_folder('workdir', workdir)
   return pretraining.run(config, workdir, log, changed_code=changed_code)
 
 
 def open_run(workdir, step=None, allow_code=()):
   """Returns the run in a work directory, opened for use; see mlm_jax.inference.predictor."""
+  from mlm_jax import config as config_lib
   from mlm_jax.inference import predictor
 
+  config_lib.check_folder('workdir', workdir)
+  if step is not None and (type(step) is not int or step < 0):
+    raise config_lib.UserError(
+      f'step = {step!r}: must be a number from 0 on, or None for the newest'
+    )
   return predictor.open_run(workdir, step, allow_code=allow_code)
 
 

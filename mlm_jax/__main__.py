@@ -1,5 +1,6 @@
 """mlm-jax COMMAND: finds the command in mlm_jax/cli and runs it."""
 
+import argparse
 from collections.abc import Sequence
 import importlib
 import io
@@ -40,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   known, unknown = parser.parse_known_args(argv)
   try:
     known.overrides = _overrides(unknown, takes_config='config' in known)
+    _check_not_empty(known)
     modules[known.command].run(known)
   except config.UserError as error:
     _exit(2, known.command, error)
@@ -51,6 +53,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(141)
   except _diverged() as error:
     _exit(3, known.command, error)
+
+
+def _check_not_empty(known: argparse.Namespace) -> None:
+  """Raises UserError for a flag with nothing in it: as a path that would be the current folder."""
+  for name, value in vars(known).items():
+    if name != 'text' and '' in (value if isinstance(value, list) else [value]):
+      raise config.UserError(f'--{name.replace("_", "-")} is empty: give a value, or leave it out')
 
 
 def _diverged() -> type[Exception]:

@@ -64,7 +64,8 @@ def policy(args: argparse.Namespace, own: Mapping[str, Any] | None = None) -> di
   base = config.base()
   if args.config:
     named = [*args.allow_code, *(text for _, text in args.overrides)]
-    base = config.load(args.config, allow_code=named)
+    # The policy that the run has in the end.
+    base = config.final_stage(config.load(args.config, allow_code=named))
   base = base.copy_and_resolve_references()
   # Whether there are collocations and classes is asked of the data, which the flags do not name.
   with base.unlocked():

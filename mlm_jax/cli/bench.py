@@ -14,8 +14,10 @@ import importlib
 import pkgutil
 
 from mlm_jax import benchmarks
+from mlm_jax import config
 from mlm_jax.cli import _parser
 
+_MOST = 1 << 30
 _HELPERS = ('clock', 'contestants', 'workers')  # modules beside the benchmarks that are none
 
 
@@ -32,4 +34,18 @@ def run(args: argparse.Namespace) -> None:
   # Each benchmark has flags of its own, so it has a parser of its own too.
   parser = _parser.Parser(prog=f'mlm-jax bench {args.name}', description=module.__doc__)
   module.add_arguments(parser)
-  module.run(parser.parse_args(args.arguments))
+  given = parser.parse_args(args.arguments)
+  for name, value in vars(given).items():
+    for each in value if isinstance(value, list) else [value]:
+      _check(name, each, parser.get_default(name))
+  module.run(given)
+
+
+def _check(name: str, value: object, default: object) -> None:
+  """Raises UserError for a number that no benchmark can work with."""
+  flag = f'--{name.replace("_", "-")} = {value}'
+  # 0 is allowed where it is the default, and means what the help says.
+  if isinstance(value, int) and not (1 <= value <= _MOST or value == default):
+    raise config.UserError(f'{flag}: must be between 1 and {_MOST:,}')
+  if isinstance(value, float) and not 0 <= value < 1:
+    raise config.UserError(f'{flag}: must be a share from 0 on and below 1')

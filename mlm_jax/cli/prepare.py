@@ -53,7 +53,7 @@ def _finished(args: argparse.Namespace) -> list[pathlib.Path] | None:
   """
   from mlm_jax.data import store
 
-  if not args.inspect or args.config or args.overrides:
+  if not (args.inspect or args.verify) or args.config or args.overrides:
     return None
   workdir = pathlib.Path(args.workdir)
   found = [place for place in (workdir, *sorted(workdir.glob('data*'))) if store.finished(place)]

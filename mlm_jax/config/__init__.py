@@ -23,6 +23,7 @@ import sys
 import types
 from typing import Any
 
+from mlm_jax.config import keys
 from mlm_jax.config.checks import check
 from mlm_jax.config.custom import check_allowed
 from mlm_jax.config.custom import check_spec
@@ -34,6 +35,7 @@ from mlm_jax.config.defaults import base
 from mlm_jax.config.defaults import vary
 from mlm_jax.config.keys import Config
 from mlm_jax.config.keys import UserError
+from mlm_jax.config.keys import check_folder
 from mlm_jax.config.keys import find
 from mlm_jax.config.keys import flatten
 from mlm_jax.config.keys import is_config
@@ -66,6 +68,7 @@ __all__ = [
   'call',
   'check',
   'check_allowed',
+  'check_folder',
   'check_spec',
   'choices',
   'conflicts',
@@ -114,6 +117,14 @@ class _CallableModule(types.ModuleType):
       UserError: no such file, an unknown setting, settings that cannot work, or code that is not
         allowed.
     """
+    if recipe is not None:
+      keys.check_folder('recipe', recipe)
+    if not isinstance(settings, Mapping | None) or not all(
+      isinstance(key, str) for key in settings or {}
+    ):
+      raise UserError('settings must be {dotted key: value}, such as {"masking.rate": 0.3}')
+    if isinstance(allow_code, str) or not all(isinstance(each, str) for each in allow_code):
+      raise UserError('allow_code must be a list of texts, module:name')
     if recipe is None:
       return overlay(base(), settings or {})
     named = [each for each in (settings or {}).values() if isinstance(each, str)]

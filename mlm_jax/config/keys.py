@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 import difflib
 import math
+import os
 from typing import Any
 from typing import TypeGuard
 
@@ -68,6 +69,12 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
 def is_config(value: object) -> TypeGuard[Config]:
   """Whether a value is a config, of whatever settings."""
   return isinstance(value, ml_collections.ConfigDict)
+
+
+def check_folder(name: str, path: Any) -> None:
+  """Raises UserError where the argument `name` is no path, or an empty one."""
+  if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+    raise UserError(f'{name} = {one_line(repr(path))}: must be a path')
 
 
 def is_number(value: object) -> TypeGuard[int | float]:

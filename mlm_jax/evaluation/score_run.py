@@ -112,6 +112,7 @@ def check(
   where = prepared.directory
   if prepared.tokenizer.sha256 != tokenizer_sha256:
     raise config_lib.UserError(f'{where} was prepared with another tokenizer than {workdir}')
+  store.needs(prepared, config.masking)
   # Rows of another kind of pairs, or of none, would be scored by a head that never saw such.
   pairs = prepared.manifest['settings']['pairs']
   if config.objective.pairs_weight and pairs != config.data.pairs:

@@ -146,7 +146,7 @@ def classes_of(text: str, tokenizer: Any, data: Any, names: Sequence[str]) -> np
 
   Args:
     text: str, as yet uncleaned.
-    tokenizer: data.tokenizer.Tokenizer.
+    tokenizer: data.tokenizers.Tokenizer.
     data: `config.data`: how texts are cleaned, and what tells the classes of words.
     names: the classes, in their order; any other one counts as no class.
 
@@ -175,7 +175,7 @@ class PlainTokenizer:
   """A vocabulary made of one text, to try policies where none has been trained.
 
   Words and punctuation marks are the pieces; longer words are cut every four letters.
-  Attributes are those of data.tokenizer.Tokenizer that masking needs.
+  Attributes are those of data.tokenizers.Tokenizer that masking needs.
   """
 
   pad_id, cls_id, sep_id, mask_id = range(4)

@@ -21,6 +21,21 @@ def draw(workdirs: Sequence[str | os.PathLike[str]], path: str | os.PathLike[str
   """
   if pathlib.Path(path).suffix not in ('.png', '.svg', '.pdf'):
     raise config_lib.UserError(f'--out={path}: must end in .png, .svg or .pdf')
+  # Names are shown as they are, not read as mathematics between two dollar signs. A fixed salt for
+  # the ids in an SVG, so that the same runs give the same bytes.
+  with matplotlib.rc_context({'text.parse_math': False, 'svg.hashsalt': 'mlm_jax'}):
+    figure = _drawn(workdirs)
+    try:
+      figure.savefig(path, dpi=120)
+    except OSError as error:
+      raise config_lib.UserError(
+        f'--out={path}: cannot be written ({error.strerror or error}); '
+        'name a file in a folder that is there'
+      ) from None
+
+
+def _drawn(workdirs: Sequence[str | os.PathLike[str]]) -> matplotlib.figure.Figure:
+  """Returns the figure of `draw`."""
   # Not through pyplot, which needs a display on some machines and keeps figures alive.
   figure = matplotlib.figure.Figure(figsize=(7, 4), layout='constrained')
   axes = figure.subplots()
@@ -42,12 +57,4 @@ def draw(workdirs: Sequence[str | os.PathLike[str]], path: str | os.PathLike[str
   axes.set(xlabel='step', ylabel='masked loss (nats a token)')
   axes.grid(alpha=0.3)
   axes.legend()
-  # A fixed salt for the ids in an SVG, so that the same runs give the same bytes.
-  with matplotlib.rc_context({'svg.hashsalt': 'mlm_jax'}):
-    try:
-      figure.savefig(path, dpi=120)
-    except OSError as error:
-      raise config_lib.UserError(
-        f'--out={path}: cannot be written ({error.strerror or error}); '
-        'name a file in a folder that is there'
-      ) from None
+  return figure

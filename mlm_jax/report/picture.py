@@ -12,6 +12,12 @@ from mlm_jax.report import sweep_results
 
 def render(sweep: sweep_results.Sweep, arms: Sequence[str]) -> bytes:
   """Returns the bytes of a PNG; `arms` are those whose losses can be compared."""
+  # Names are shown as they are, not read as mathematics between two dollar signs.
+  with matplotlib.rc_context({'text.parse_math': False}):
+    return _rendered(sweep, arms)
+
+
+def _rendered(sweep: sweep_results.Sweep, arms: Sequence[str]) -> bytes:
   figure = matplotlib.figure.Figure(figsize=(9, 0.35 * len(arms) + 2.4), layout='constrained')
   left, right = figure.subplots(1, 2, width_ratios=(3, 2))
   # The upper tenth of the scale is a yellow that is hard to see on white.

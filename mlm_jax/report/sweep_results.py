@@ -11,6 +11,7 @@ from typing import Any
 from mlm_jax import config as config_lib
 from mlm_jax.evaluation import cross_scores
 from mlm_jax.report import costs
+from mlm_jax.report import run_logs
 from mlm_jax.training import logs
 from mlm_jax.training import workdir as workdir_lib
 
@@ -260,7 +261,7 @@ def _run(
     state,
     '' if done else str(error or ''),
     values,
-    _fingerprints(place, config) if config is not None and has_started else {},
+    run_logs.fingerprints(place, config) if config is not None and has_started else {},
     {} if config is None else config_lib.final_stage(config).masking.to_dict(),
     _scores(place, outcome['step'], policies) if done and outcome else {},
     curve,
@@ -296,22 +297,3 @@ def _number(line: Mapping[str, Any], name: str, place: pathlib.Path) -> float | 
       f'{line.get("step")!r}, not a number; remove that line'
     )
   return value
-
-
-def _fingerprints(place: pathlib.Path, config: config_lib.Config) -> dict[str, Any]:
-  """Returns what must be equal where losses are compared, of a run that has started."""
-  config = config_lib.final_stage(config)
-  data = config.data
-  start = (workdir_lib.read_environment(place) or [{}])[0]
-  # The held-out rows are those of the final stage, which has a fingerprint of its own where its
-  # rows have another length.
-  fingerprint = start.get(
-    f'data_fingerprint_{data.row_length}x{data.max_segments}', start.get('data_fingerprint')
-  )
-  return {
-    'objective': config.objective.name,
-    'tokenizer': start.get('tokenizer'),
-    'row length': data.row_length,
-    'held-out rows': config.evaluation.rows,
-    'data': fingerprint,
-  }

@@ -2,12 +2,14 @@
 
 import io
 import json
+import pathlib
 import pkgutil
 
 import pytest
 
 from mlm_jax import __main__
 from mlm_jax import cli
+from mlm_jax import config
 from mlm_jax.training import loop
 from mlm_jax.training import workdir as workdir_lib
 from tests import shared_runs
@@ -95,6 +97,12 @@ def test_the_report_names_each_runs_data_and_warns_when_they_differ(capsys, tmp_
   status, out, _ = call(capsys, 'report', one, other, f'--out={tmp_path}/a.svg')
   assert status == 0 and [line for line in out.splitlines() if 'not comparable' in line]
   assert out.splitlines()[2].split()[1:] == ['98765432', '-', '-', '-']
+  # The same data, of which one was scored on fewer rows.
+  for workdir, rows in ((one, 1024), (same, 64)):
+    c = config.override(config.base(), [('evaluation.rows', str(rows))])
+    workdir_lib.write_config(pathlib.Path(workdir), c)
+  status, out, _ = call(capsys, 'report', one, same, f'--out={tmp_path}/a.png')
+  assert status == 0 and [line for line in out.splitlines() if 'not comparable' in line]
 
 
 def test_a_report_that_cannot_be_made_says_why(capsys, tmp_path):
