@@ -1,9 +1,9 @@
 """mlm-jax COMMAND: finds the command in mlm_jax/cli and runs it."""
 
-import argparse
 from collections.abc import Sequence
 import importlib
 import io
+import itertools
 import os
 import pkgutil
 import sys
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   known, unknown = parser.parse_known_args(argv)
   try:
     known.overrides = _overrides(unknown, takes_config='config' in known)
-    _check_not_empty(known)
+    _check_not_empty(argv)
     modules[known.command].run(known)
   except config.UserError as error:
     _exit(2, known.command, error)
@@ -55,11 +55,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     _exit(3, known.command, error)
 
 
-def _check_not_empty(known: argparse.Namespace) -> None:
+def _check_not_empty(argv: Sequence[str]) -> None:
   """Raises UserError for a flag with nothing in it: as a path that would be the current folder."""
-  for name, value in vars(known).items():
-    if name != 'text' and '' in (value if isinstance(value, list) else [value]):
-      raise config.UserError(f'--{name.replace("_", "-")} is empty: give a value, or leave it out')
+  for each, following in itertools.zip_longest(argv, argv[1:]):
+    flag, equals, text = each.partition('=')
+    is_empty = not text if equals else following == ''
+    # A setting may be empty, and so may a text.
+    if is_empty and flag.startswith('--') and flag != '--text' and not flag.startswith('--config.'):
+      raise config.UserError(f'{flag} is empty: give a value, or leave it out')
 
 
 def _diverged() -> type[Exception]:

@@ -46,6 +46,6 @@ def _check(name: str, value: object, default: object) -> None:
   flag = f'--{name.replace("_", "-")} = {value}'
   # 0 is allowed where it is the default, and means what the help says.
   if isinstance(value, int) and not (1 <= value <= _MOST or value == default):
-    raise config.UserError(f'{flag}: must be between 1 and {_MOST:,}')
+    raise config.UserError(f'{flag}: must be at least 1 and at most {_MOST:,}')
   if isinstance(value, float) and not 0 <= value < 1:
     raise config.UserError(f'{flag}: must be a share from 0 on and below 1')
