@@ -33,7 +33,7 @@ test-pythons:
 # Every family and its training side by side with PyTorch, in an environment that has the peers.
 # `make parity REGENERATE=1` writes the numbers that `make test` compares with anew.
 parity: .venv-peers/installed
-	.venv-peers/bin/python -m pytest -q -rP -m parity tests/parity
+	.venv-peers/bin/python -m pytest -q -rsP -n 2 --dist worksteal -m parity tests/parity
 
 bench: .venv-peers/installed
 	.venv-peers/bin/mlm-jax bench masking
@@ -41,10 +41,12 @@ bench: .venv-peers/installed
 	.venv-peers/bin/mlm-jax bench step
 	.venv-peers/bin/mlm-jax bench model
 	.venv-peers/bin/mlm-jax bench population
+	.venv-peers/bin/mlm-jax bench finetune
 
 # keras-hub asks for TensorFlow, for preprocessing that is not used here, so it comes
 # without what it asks for, and that is named one by one.
 PEERS = torch==2.13.0 'transformers>=5,<6' 'sentence-transformers>=5,<7' \
+	'accelerate>=1.10,<2' 'peft>=0.18,<1' \
 	'keras>=3.15,<4' 'kagglehub!=1.0.1' kagglesdk==0.1.28 requests
 KERAS_HUB = keras-hub==0.32.0
 

@@ -1,11 +1,11 @@
-"""A very small encoder that leaves its first plateau in two minutes on one CPU core.
+"""A very small encoder that leaves its first plateau within minutes on one CPU core.
 
 The base of the ablations in experiments/: small enough for dozens of runs, and with a loss
 far enough below that of single words for masking policies to differ. Found in the
 search of experiments/novels_small/NOTES.md.
 
-  mlm-jax train --config=configs/ablation_small.py --workdir=runs/ablation_small
-  mlm-jax train --config=configs/ablation_small.py:smoke --workdir=runs/smoke   # a minute, CPU
+  mlm-jax train --config=ablation_small --workdir=runs/ablation_small
+  mlm-jax train --config=ablation_small:smoke --workdir=runs/smoke   # a minute, CPU
 
 Expected: see experiments/masking_rate/NOTES.md.
 """
@@ -39,6 +39,6 @@ def get_config(variant: str | None = None) -> Any:
   c.optim.update(learning_rate=2e-3, warmup_steps=400)
   c.evaluation.update(every=500, rows=1024, batch_size=64)
   c.checkpoint.update(every=2000, keep_latest=1, keep_best=0)
-  c.log.update(every=100, tensorboard=False)
+  c.log.update(every=100, trackers='')
   c.mesh.devices = 1
   return config.vary(c, variant)

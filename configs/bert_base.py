@@ -1,8 +1,8 @@
 """BERT-base, arXiv:1810.04805: ten static masks for each row, 80/10/10.
 
-  mlm-jax train --config=configs/bert_base.py \
+  mlm-jax train --config=bert_base \
     --config.data.source='text:corpus/*.txt.zst' --workdir=runs/bert_base
-  mlm-jax train --config=configs/bert_base.py:smoke --workdir=runs/smoke   # a minute, CPU
+  mlm-jax train --config=bert_base:smoke --workdir=runs/smoke   # a minute, CPU
 
 Expected: held-out masked perplexity 3.99 on Wikipedia + BooksCorpus (table 6 of the
 paper, quoted from memory; under its masks and its vocabulary, so a point of
@@ -13,7 +13,7 @@ from it: an exact 15 % (there at most 20 tokens a row, 3.9 % at 512), and no nex
 prediction, which was found to be of no help (arXiv:1907.11692). With it, from documents of several
 sentences each:
 
-  mlm-jax train --config=configs/bert_base.py \
+  mlm-jax train --config=bert_base \
     --config.data.pairs=nsp --config.objective.pairs_weight=1 \
     --config.data.source='text:corpus/*.txt.zst' --workdir=runs/bert_base_next
 """

@@ -1,8 +1,8 @@
 """BERT-large, arXiv:1810.04805: ten static masks for each row, 80/10/10.
 
-  mlm-jax train --config=configs/bert_large.py \
+  mlm-jax train --config=bert_large \
     --config.data.source='text:corpus/*.txt.zst' --workdir=runs/bert_large
-  mlm-jax train --config=configs/bert_large.py:smoke --workdir=runs/smoke   # a minute, CPU
+  mlm-jax train --config=bert_large:smoke --workdir=runs/smoke   # a minute, CPU
 
 Expected: held-out masked perplexity 3.23 on Wikipedia + BooksCorpus (table 6 of the
 paper, quoted from memory; under its masks and its vocabulary, so a point of

@@ -1,8 +1,8 @@
 """DeBERTa-base, arXiv:2006.03654: disentangled attention, n-grams, enhanced mask decoder.
 
-  mlm-jax train --config=configs/deberta_base.py \
+  mlm-jax train --config=deberta_base \
     --config.data.source='text:corpus/*.txt.zst' --workdir=runs/deberta_base
-  mlm-jax train --config=configs/deberta_base.py:smoke --workdir=runs/smoke   # a minute, CPU
+  mlm-jax train --config=deberta_base:smoke --workdir=runs/smoke   # a minute, CPU
 
 Expected: MNLI 88.8 matched, 88.5 mismatched after fine-tuning (the table of the published
 model card of DeBERTa-v3-xsmall).

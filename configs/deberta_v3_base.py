@@ -1,8 +1,8 @@
 """DeBERTa-v3-base, arXiv:2111.09543: replaced-token detection (RTD) with GDES embeddings.
 
-  mlm-jax train --config=configs/deberta_v3_base.py \
+  mlm-jax train --config=deberta_v3_base \
     --config.data.source='text:corpus/*.txt.zst' --workdir=runs/deberta_v3_base
-  mlm-jax train --config=configs/deberta_v3_base.py:smoke --workdir=runs/smoke   # a minute, CPU
+  mlm-jax train --config=deberta_v3_base:smoke --workdir=runs/smoke   # a minute, CPU
 
 Expected: MNLI 90.6 matched, 90.7 mismatched after fine-tuning (the published model card of
 DeBERTa-v3-xsmall lists all sizes).

@@ -1,8 +1,8 @@
 """DeBERTa-v3-small, arXiv:2111.09543: replaced-token detection (RTD) with GDES embeddings.
 
-  mlm-jax train --config=configs/deberta_v3_small.py \
+  mlm-jax train --config=deberta_v3_small \
     --config.data.source='text:corpus/*.txt.zst' --workdir=runs/deberta_v3_small
-  mlm-jax train --config=configs/deberta_v3_small.py:smoke --workdir=runs/smoke   # a minute, CPU
+  mlm-jax train --config=deberta_v3_small:smoke --workdir=runs/smoke   # a minute, CPU
 
 Expected: MNLI 88.3 matched, 87.7 mismatched after fine-tuning (the published model card of
 DeBERTa-v3-xsmall lists all sizes).

@@ -1,8 +1,8 @@
 """ELECTRA-base, arXiv:2003.10555: replaced-token detection, a generator of a third of the width.
 
-  mlm-jax train --config=configs/electra_base.py \
+  mlm-jax train --config=electra_base \
     --config.data.source='text:corpus/*.txt.zst' --workdir=runs/electra_base
-  mlm-jax train --config=configs/electra_base.py:smoke --workdir=runs/smoke   # a minute, CPU
+  mlm-jax train --config=electra_base:smoke --workdir=runs/smoke   # a minute, CPU
 
 Expected: a GLUE score of 85.1 after fine-tuning (table 1 of the paper, quoted from memory).
 

@@ -1,8 +1,8 @@
 """ELECTRA-small, arXiv:2003.10555: replaced-token detection, a generator of a quarter of the width.
 
-  mlm-jax train --config=configs/electra_small.py \
+  mlm-jax train --config=electra_small \
     --config.data.source='text:corpus/*.txt.zst' --workdir=runs/electra_small
-  mlm-jax train --config=configs/electra_small.py:smoke --workdir=runs/smoke   # a minute, CPU
+  mlm-jax train --config=electra_small:smoke --workdir=runs/smoke   # a minute, CPU
 
 Expected: on the development sets of GLUE, trained on OpenWebText, CoLA 56.8, SST 88.3, MRPC 87.4,
 STS 86.8, QQP 88.3, MNLI 78.9, QNLI 87.9, RTE 68.5 (github.com/google-research/electra).

@@ -1,8 +1,8 @@
 """ModernBERT-base, arXiv:2412.13663: local and global attention, rotary positions, 30 % masked.
 
-  mlm-jax train --config=configs/modernbert_base.py \
+  mlm-jax train --config=modernbert_base \
     --config.data.source='text:corpus/*.txt.zst' --workdir=runs/modernbert_base
-  mlm-jax train --config=configs/modernbert_base.py:smoke --workdir=runs/smoke   # a minute, CPU
+  mlm-jax train --config=modernbert_base:smoke --workdir=runs/smoke   # a minute, CPU
 
 Expected: a GLUE score of 88.4 after fine-tuning (the published model card).
 

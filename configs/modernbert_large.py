@@ -1,8 +1,8 @@
 """ModernBERT-large, arXiv:2412.13663: local and global attention, rotary positions, 30 % masked.
 
-  mlm-jax train --config=configs/modernbert_large.py \
+  mlm-jax train --config=modernbert_large \
     --config.data.source='text:corpus/*.txt.zst' --workdir=runs/modernbert_large
-  mlm-jax train --config=configs/modernbert_large.py:smoke --workdir=runs/smoke   # a minute, CPU
+  mlm-jax train --config=modernbert_large:smoke --workdir=runs/smoke   # a minute, CPU
 
 Expected: a GLUE score of 90.4 after fine-tuning (the published model card, quoted from memory).
 

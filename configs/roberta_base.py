@@ -1,8 +1,8 @@
 """RoBERTa-base, arXiv:1907.11692: dynamic uniform masking, no sentence pairs.
 
-  mlm-jax train --config=configs/roberta_base.py \
+  mlm-jax train --config=roberta_base \
     --config.data.source='text:corpus/*.txt.zst' --workdir=runs/roberta_base
-  mlm-jax train --config=configs/roberta_base.py:smoke --workdir=runs/smoke   # a minute, CPU
+  mlm-jax train --config=roberta_base:smoke --workdir=runs/smoke   # a minute, CPU
 
 Expected: held-out perplexity by the size of the corpus, Wikipedia + BooksCorpus, best
 of several runs: 10.8 to 11.6 on 10M words, 4.6 to 5.0 on 100M, 3.8 to 4.3 on 1B

@@ -1,8 +1,8 @@
 """RoBERTa-large, arXiv:1907.11692: dynamic uniform masking, no sentence pairs.
 
-  mlm-jax train --config=configs/roberta_large.py \
+  mlm-jax train --config=roberta_large \
     --config.data.source='text:corpus/*.txt.zst' --workdir=runs/roberta_large
-  mlm-jax train --config=configs/roberta_large.py:smoke --workdir=runs/smoke   # a minute, CPU
+  mlm-jax train --config=roberta_large:smoke --workdir=runs/smoke   # a minute, CPU
 
 Expected: no held-out perplexity of this run is published; the recipe is that of the
 released model (160 GB of text, batch 8,192, 500,000 steps, 4e-4 after 30,000 steps of

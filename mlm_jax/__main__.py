@@ -1,16 +1,28 @@
 """mlm-jax COMMAND: finds the command in mlm_jax/cli and runs it."""
 
+import os
+import sys
+
+if __name__ == '__main__' and not sys.flags.safe_path:
+  # `python -m` puts the working directory first on the path, where a numpy.py that lies in some
+  # folder would be executed in place of NumPy. What a user names as module:name is found there
+  # nevertheless, see config/custom.py. Nothing but modules that are loaded already comes before.
+  here = sys.path.pop(0)
+  if os.path.dirname(os.path.dirname(os.path.abspath(__file__))) == here:
+    sys.path.append(here)  # a source tree that is not installed: its workers find it there
+
+import argparse
 from collections.abc import Sequence
+import contextlib
 import importlib
 import io
 import itertools
-import os
 import pkgutil
-import sys
 from typing import NoReturn
 
 from mlm_jax import cli
 from mlm_jax import config
+from mlm_jax.cli import _completion
 from mlm_jax.cli import _parser
 
 
@@ -30,18 +42,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not each.name.startswith('_')
   }
   parser = _parser.Parser(prog='mlm-jax', description='Masked language modelling in JAX.')
+  parser.add_argument('--version', action=_parser.Version)
   subparsers = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
+  commands = {}
   for name, module in modules.items():
     # A command's docstring is its --help: a summary, then examples and details.
     summary, _, rest = (module.__doc__ or '').partition('\n')
-    module.add_arguments(
-      subparsers.add_parser(name, help=summary, description=summary, epilog=rest)
-    )
+    commands[name] = subparsers.add_parser(name, help=summary, description=summary, epilog=rest)
+    module.add_arguments(commands[name])
+  _completion.answer(parser, commands)
   # --config.KEY=VALUE are too many to declare, and declaring them would need the config.
   known, unknown = parser.parse_known_args(argv)
   try:
     known.overrides = _overrides(unknown, takes_config='config' in known)
     _check_not_empty(argv)
+    _check_paths(known)
     modules[known.command].run(known)
   except config.UserError as error:
     _exit(2, known.command, error)
@@ -65,6 +80,26 @@ def _check_not_empty(argv: Sequence[str]) -> None:
       raise config.UserError(f'{flag} is empty: give a value, or leave it out')
 
 
+# The arguments that are paths, by their names in the parsers, and what a user calls them.
+_PATHS = {
+  'workdir': '--workdir',
+  'data': '--data',
+  'out': '--out',
+  'folder': '--to',
+  'place': '--from',
+  'experiment': 'EXPERIMENT',
+}
+
+
+def _check_paths(known: argparse.Namespace) -> None:
+  """Raises UserError for a path that cannot be one, such as one that is too long."""
+  for name, said in _PATHS.items():
+    given = getattr(known, name, None)
+    for each in given if isinstance(given, list) else [given]:
+      if each is not None:
+        config.check_folder(said if each is given else name.upper(), each)
+
+
 def _diverged() -> type[Exception]:
   """Returns loop.Diverged. Looked up when something is raised: importing JAX takes seconds."""
   from mlm_jax.training import loop
@@ -74,6 +109,11 @@ def _diverged() -> type[Exception]:
 
 def _exit(status: int, command: str, error: BaseException) -> NoReturn:
   print(f'mlm-jax {command}: {config.one_line(error, most=None)}', file=sys.stderr)
+  if isinstance(error, config.Fatal):
+    for stream in (sys.stdout, sys.stderr):
+      with contextlib.suppress(OSError):
+        stream.flush()
+    os._exit(status)
   sys.exit(status)
 
 

@@ -10,6 +10,7 @@ import time
 import jax
 
 from mlm_jax import config as config_lib
+from mlm_jax.core import compilation_cache
 from mlm_jax.core import rng
 from mlm_jax.data import loader as loader_lib
 from mlm_jax.data import store
@@ -34,9 +35,8 @@ _TIMED_STEPS = 12
 def config() -> config_lib.Config:
   """Returns the demo's recipe; its steps are fixed by `fit_to`.
 
-  Small batches, since within minutes the number of steps matters most, and an initialisation that
-  leaves the plateau of the unigram loss; experiments/novels_small/NOTES.md says how both were
-  found.
+  Small batches, for many steps within minutes, and an initialisation that leaves the plateau of
+  the unigram loss; experiments/novels_small/NOTES.md says how both were found.
   """
   c = config_lib.base()
   c.batch_size = 8
@@ -93,6 +93,7 @@ def run(
     )
   else:
     settings = pretraining.resolve(config())
+    compilation_cache.use(settings.compilation_cache, log)  # the steps are timed before they train
     log('1. The corpus: the documentation of Python and of the packages installed here.')
     with workdir_lib.locked(workdir):
       prepared = pretraining.prepare_data(settings, workdir, log)
@@ -159,7 +160,7 @@ def _log_results(
   log(f"   {program} fill --workdir={workdir} 'Raised when the file cannot be [MASK].'")
   log(f'   {program} report {workdir} --out=curve.png')
   log(
-    f"   {program} train --config=configs/novels_small.py --config.data.source='text:MY/*.txt' "
+    f"   {program} train --config=novels_small --config.data.source='text:MY/*.txt' "
     '--workdir=runs/mine'
   )
 

@@ -14,18 +14,22 @@ _FLAGS = [
   '--xla_force_host_platform_device_count=2',
   '--xla_backend_optimization_level=0',
   '--xla_cpu_parallel_codegen_split_count=1',
+  # XLA ends a process one of whose devices waits 40 s for another: too soon on a busy machine.
+  '--xla_cpu_collective_call_terminate_timeout_seconds=300',
 ]
 if importlib.metadata.version('jaxlib').startswith('0.10.'):
   _FLAGS.append('--xla_cpu_use_fusion_emitters=false')
 if _PLATFORM == 'cpu':
   os.environ['XLA_FLAGS'] = ' '.join([os.environ.get('XLA_FLAGS', ''), *_FLAGS])
 
+# Of the processes that tests start, too: none of them writes into the user's own cache.
+os.environ['JAX_COMPILATION_CACHE_DIR'] = str(
+  pathlib.Path(__file__).parent.parent / '.cache' / 'jax'
+)
+
 import jax
 import pytest
 
-jax.config.update(
-  'jax_compilation_cache_dir', str(pathlib.Path(__file__).parent.parent / '.cache' / 'jax')
-)
 # To write and read a program back takes some 20 ms, so what compiles in a few times that is kept.
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
 jax.config.update('jax_numpy_rank_promotion', 'raise')

@@ -57,6 +57,11 @@ def trained(tmp_path_factory, name, **settings):
   return once(tmp_path_factory, name, make) / 'run'
 
 
+def to_continue(tmp_path_factory):
+  """Returns the folder of a run for others to start from: with rows of up to 128, and a dropout."""
+  return trained(tmp_path_factory, 'to_continue', model__max_positions=128, model__dropout=0.2)
+
+
 def from_the_command_line(tmp_path_factory):
   """Returns the folder of a run of six steps on `corpus`, with rows of 32 and seed 3, that
   `mlm-jax train` made; beside it is what it printed, printed.txt.
@@ -85,7 +90,7 @@ def without_scores():
   """
   with (
     mock.patch.object(score_run.HeldOut, 'evaluators', lambda self, eval_step: {}),
-    mock.patch.object(score_run.HeldOut, 'slices', lambda self, params, aux: {}),
+    mock.patch.object(score_run.HeldOut, 'reports', lambda self, params, aux: {}),
   ):
     yield
 

@@ -55,7 +55,7 @@ def config(**settings):
   c.optim.update(warmup_steps=2, learning_rate=1e-2)
   c.evaluation.update(every=3, rows=16, batch_size=8)
   c.checkpoint.every = 2
-  c.log.update(every=2, tensorboard=False)
+  c.log.update(every=2, trackers='')
   for key, value in settings.items():
     *groups, name = key.split('__')
     functools.reduce(lambda group, each: group[each], groups, c)[name] = value

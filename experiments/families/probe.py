@@ -1,9 +1,10 @@
 """What the runs of this experiment know of parts of speech: a linear probe on the hidden states of
 words.
 
-  python experiments/families/probe.py RUNS --train=TREEBANK.conllu --test=TREEBANK.conllu
+  python experiments/families/probe.py runs/families/runs/*_seed=0 --train=TREEBANK.conllu \
+    --test=TREEBANK.conllu --out=experiments/families/probe.csv
 
-RUNS is a folder of runs. Prints a line for each encoder (of a run with a generator two): the
+Writes a line for each encoder (of a run with a generator two): the
 accuracy of a logistic regression on the last layer at each word's first piece, and that on
 the same encoder before its training.
 """
@@ -11,6 +12,7 @@ the same encoder before its training.
 import argparse
 from collections.abc import Iterator
 from collections.abc import Sequence
+import csv
 import pathlib
 from typing import Any
 
@@ -83,12 +85,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('runs', type=pathlib.Path)
+  parser.add_argument('runs', type=pathlib.Path, nargs='+', help='their folders')
   parser.add_argument('--train', type=pathlib.Path, required=True)
   parser.add_argument('--test', type=pathlib.Path, required=True)
+  parser.add_argument('--out', type=pathlib.Path, required=True, help='the table to write, .csv')
   args = parser.parse_args(arguments)
+  rows = []
   train, test = list(words_of(args.train)), list(words_of(args.test))
-  for workdir in sorted(each.parent for each in args.runs.glob('*/config.json')):
+  for workdir in args.runs:
     run = mlm_jax.open_run(workdir)
     objective = objectives.make(
       run.config, run.tokenizer.size, run.tokenizer.pad_id, run.tokenizer.sep_id, head_rows=1
@@ -101,6 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, (model, trained, untrained) in encoders.items():
       scores = [accuracy(model, params, run, train, test) for params in (trained, untrained)]
       print(f'{name:24s} trained {scores[0]:.3f}   untrained {scores[1]:.3f}', flush=True)
+      rows.append([name, *(f'{score:.4f}' for score in scores)])
+  with args.out.open('w', newline='') as file:
+    csv.writer(file, lineterminator='\n').writerows([['encoder', 'trained', 'untrained'], *rows])
 
 
 if __name__ == '__main__':

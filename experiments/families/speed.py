@@ -1,14 +1,15 @@
 """A training step of each run of this experiment: tokens a second, side by side.
 
-  taskset -c 0 python experiments/families/speed.py RUNS
+  taskset -c 0 python experiments/families/speed.py runs/families/runs/*_seed=0 \
+    --out=experiments/families/speed.csv
 
-RUNS is a folder of runs. All take turns in one process; the ratio by processor time is the one
-to quote.
+All runs take turns in one process; the ratio to the first by processor time is the one to quote.
 """
 
 import argparse
 from collections.abc import Callable
 from collections.abc import Sequence
+import csv
 import pathlib
 from typing import Any
 
@@ -46,20 +47,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('runs', type=pathlib.Path)
+  parser.add_argument('runs', type=pathlib.Path, nargs='+', help='their folders')
   parser.add_argument('--repetitions', type=int, default=9, help='turns of each run')
+  parser.add_argument('--out', type=pathlib.Path, required=True, help='the table to write, .csv')
   args = parser.parse_args(arguments)
-  tasks, tokens = {}, 0
-  for folder in sorted(each.parent for each in args.runs.glob('*/config.json')):
+  tasks, parameters, tokens = {}, {}, 0
+  for folder in args.runs:
     config = workdir.read_config(folder)
     (prepared,) = pretraining.prepare_data(config, folder)
-    train, parameters = task(config, prepared)
-    tasks[f'{folder.name}, {parameters:,} parameters'] = train
+    tasks[folder.name], parameters[folder.name] = task(config, prepared)
     tokens = config.batch_size * config.data.row_length
   times = clock.take_turns(tasks, args.repetitions)
-  # The ratios are to BERT, the family that the others are measured against.
-  reference = next(name for name in tasks if name.startswith('bert,'))
-  print('\n'.join(clock.table(times, tokens / 1e3, 'ktok', reference)))
+  found = clock.measured(times, tokens / 1e3, 'ktok', args.runs[0].name)
+  print('\n'.join(clock.table(found)))
+  with args.out.open('w', newline='') as file:
+    writer = csv.writer(file, lineterminator='\n')
+    writer.writerow(['run', 'parameters', *next(iter(found.values()))])
+    for name, numbers in found.items():
+      writer.writerow([name, parameters[name], *(f'{each:.4g}' for each in numbers.values())])
 
 
 if __name__ == '__main__':

@@ -13,7 +13,7 @@ def get_sweep():
   arms = sweeps.chain(
     sweeps.param('masking.unit', ['token', 'word', 'span', 'collocation']),
     sweeps.param('masking.selection', ['frequency']),
-    sweeps.param('masking.rate', [0.8]),
+    sweeps.param('masking.rate', [0.9]),
   )  # must lose, else the runs can tell nothing
   return sweeps.Sweep(
     question='Does it matter what is masked, at equal tokens?',
@@ -21,5 +21,14 @@ def get_sweep():
     runs=sweeps.product(arms, sweeps.seeds(3)),
     budget='tokens',
     baseline='unit=token',
-    negative_control='rate=0.8',
+    negative_control='rate=0.9',
+    # Each unit beside single tokens, under the masks of either.
+    contrasts=[
+      *(
+        (f'unit={unit}', 'unit=token', f'unit={under}')
+        for unit in ('word', 'span', 'collocation')
+        for under in (unit, 'token')
+      ),
+      ('selection=frequency', 'unit=token', 'unit=token'),
+    ],
   )

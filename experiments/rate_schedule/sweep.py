@@ -15,11 +15,20 @@ def get_sweep():
     ],
     [{'masking.schedule': 'constant', 'masking.rate': 0.8}],
   )  # must lose, else the runs can tell nothing
+  name = 'schedule={}_rate={}_final_rate={}'
+  falls = [name.format(shape, *falling) for shape in ('linear', 'cosine')]
+  rises = [name.format(shape, *rising) for shape in ('linear', 'cosine')]
+  constant = 'schedule=constant_rate=0.3'
   return sweeps.Sweep(
     question='Should the masking rate fall, rise or stay, at an equal number of predictions?',
     base=config.load('configs/ablation_small.py'),
     runs=sweeps.product(arms, sweeps.seeds(3)),
     budget='predictions',
-    baseline='schedule=constant_rate=0.3',
+    baseline=constant,
     negative_control='schedule=constant_rate=0.8',
+    # Each schedule beside the constant rate, and falling beside rising rates.
+    contrasts=[
+      *((arm, constant) for arm in (*falls, *rises)),
+      *zip(falls, rises),
+    ],
   )

@@ -9,6 +9,8 @@ result, and the single speeds only say what this machine could do at that time.
 from collections.abc import Callable
 from collections.abc import Mapping
 import dataclasses
+import importlib.metadata
+import importlib.util
 import math
 import resource
 import sys
@@ -70,10 +72,10 @@ def time_calls(task: Callable[[], Any], calls: int) -> tuple[float, float]:
   return (time.perf_counter() - wall) / calls, (time.process_time() - processor) / calls
 
 
-def table(
+def measured(
   times: Mapping[str, Times], amount: float, unit: str, reference: str | None = None
-) -> list[str]:
-  """Returns the lines of a table: speeds by wall and processor time, and ratios.
+) -> dict[str, dict[str, float]]:
+  """Returns {name: {what: number}}: speeds by wall and processor time, and ratios.
 
   Args:
     times: {name: Times} from take_turns.
@@ -81,20 +83,26 @@ def table(
     unit: its name, such as 'Mtok'.
     reference: the name that the others are compared with; None for no ratios.
   """
-  heads = [f'{unit}/s', f'{unit}/processor-s']
-  heads += ['ratio by wall', 'ratio by processor'] if reference else []
-  width = max(map(len, times))
-  lines = [' ' * width + ''.join(f'{head:>20}' for head in heads)]
+  found = {}
   for name, each in times.items():
-    cells = [
-      f'{amount / np.median(each.wall_R):.4g}',
-      f'{amount / np.median(each.processor_R):.4g}',
-    ]
+    found[name] = {
+      f'{unit}/s': float(amount / np.median(each.wall_R)),
+      f'{unit}/processor-s': float(amount / np.median(each.processor_R)),
+    }
     if reference:
-      cells += [
-        f'{ratio(times[reference].wall_R, each.wall_R):.3g}x',
-        f'{ratio(times[reference].processor_R, each.processor_R):.3g}x',
-      ]
+      theirs = times[reference]
+      found[name]['ratio by wall'] = ratio(theirs.wall_R, each.wall_R)
+      found[name]['ratio by processor'] = ratio(theirs.processor_R, each.processor_R)
+  return found
+
+
+def table(found: Mapping[str, Mapping[str, float]]) -> list[str]:
+  """Returns the lines of a table of what `measured` found."""
+  width = max(map(len, found))
+  heads = list(next(iter(found.values())))
+  lines = [' ' * width + ''.join(f'{head:>20}' for head in heads)]
+  for name, numbers in found.items():
+    cells = [f'{value:.3g}x' if 'ratio' in of else f'{value:.4g}' for of, value in numbers.items()]
     lines.append(f'{name:<{width}}' + ''.join(f'{cell:>20}' for cell in cells))
   return lines
 
@@ -109,3 +117,12 @@ def peak_memory() -> float:
   # macOS reports bytes, Linux kibibytes.
   unit = 1 if sys.platform == 'darwin' else 1024
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def versions() -> dict[str, str]:
+  """Returns {package: version} of jax and of the peers that are installed."""
+  return {
+    name: importlib.metadata.version(name)
+    for name in ('jax', 'torch', 'transformers', 'keras-hub')
+    if importlib.util.find_spec(name.replace('-', '_'))
+  }

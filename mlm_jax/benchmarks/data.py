@@ -32,10 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--batch-size', type=int, default=512, help='rows, for loading')
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> dict[str, Any]:
   """Prints MB/s (of UTF-8) and tokens/s of each stage, and the peak resident memory.
 
-  The peak of the preparation is printed separately: the stages after it hold all texts in memory.
+  Returns the numbers. The peak of the preparation is printed separately: the stages after it hold
+  all texts in memory.
   """
   c = config.base()
   c.data.update(source=args.source, document=args.document)
@@ -44,16 +45,18 @@ def run(args: argparse.Namespace) -> None:
   with tempfile.TemporaryDirectory() as folder:
     directory = pathlib.Path(folder) / 'data'
     seconds, prepared = _timed(lambda: prepare.prepare(data, directory, log=print))
+    found: dict[str, Any] = {'prepared': {'seconds': seconds, 'peak MB': clock.peak_memory()}}
     print(
       f'prepared in {seconds:.1f} s, tokenizer training included; '
       f'peak resident memory {clock.peak_memory():.0f} MB\n'
     )
     print(f'{"stage":14}{"seconds":>9}{"MB/s":>9}{"Mtok/s":>9}')
-    _stages(data, prepared, args)
+    found |= _stages(data, prepared, args)
   print(f'peak resident memory {clock.peak_memory():.0f} MB, with all texts held')
+  return found
 
 
-def _stages(data: Any, prepared: Any, args: argparse.Namespace) -> None:
+def _stages(data: Any, prepared: Any, args: argparse.Namespace) -> dict[str, dict[str, float]]:
   # MB are of the raw text in every line, so that the stages can be compared.
   seconds, texts = _timed(lambda: _read(data, args.characters))
   size = sum(len(text.encode()) for text in texts)
@@ -81,9 +84,8 @@ def _stages(data: Any, prepared: Any, args: argparse.Namespace) -> None:
   pieces_T = np.concatenate(ids)
   seconds, _ = _timed(lambda: _pack(lengths, pieces_T, data, prepared))
   lines.append(('pack', seconds))
-  for name, seconds in lines:
-    _print(name, seconds, size, len(pieces_T))
-  _load(prepared, args.batch_size, size / len(pieces_T))
+  found = {name: _speed(name, seconds, size, len(pieces_T)) for name, seconds in lines}
+  return found | {'load': _load(prepared, args.batch_size, size / len(pieces_T))}
 
 
 def _timed(function: Callable[[], Any]) -> tuple[float, Any]:
@@ -93,10 +95,11 @@ def _timed(function: Callable[[], Any]) -> tuple[float, Any]:
   return time.perf_counter() - begin, result
 
 
-def _print(name: str, seconds: float, size: float, tokens: float) -> None:
-  print(
-    f'{name:14}{seconds:9.2f}{size / seconds / 1e6:9.1f}{tokens / seconds / 1e6:9.2f}', flush=True
-  )
+def _speed(name: str, seconds: float, size: float, tokens: float) -> dict[str, float]:
+  """Prints the line of a stage and returns its numbers; size in bytes."""
+  found = {'seconds': seconds, 'MB/s': size / seconds / 1e6, 'Mtok/s': tokens / seconds / 1e6}
+  print(f'{name:14}{seconds:9.2f}{found["MB/s"]:9.1f}{found["Mtok/s"]:9.2f}', flush=True)
+  return found
 
 
 def _read(data: Any, characters: int) -> list[str]:
@@ -127,8 +130,8 @@ def _pack(lengths: np.ndarray, pieces_T: np.ndarray, data: Any, prepared: Any) -
     part.starts(data.max_segments, rows.starts_RS.dtype)
 
 
-def _load(prepared: Any, batch_size: int, bytes_a_token: float) -> None:
-  """Prints the speed of batches from the store to host arrays."""
+def _load(prepared: Any, batch_size: int, bytes_a_token: float) -> dict[str, float]:
+  """Prints and returns the speed of batches from the store to host arrays."""
   loader = loader_lib.Loader(
     prepared, 'train', min(batch_size, sum(map(len, prepared.train))), seed=0
   )
@@ -137,4 +140,4 @@ def _load(prepared: Any, batch_size: int, bytes_a_token: float) -> None:
   while time.perf_counter() - begin < _LOAD_SECONDS:
     tokens += loader.batch(step).tokens_BL.size
     step += 1
-  _print('load', time.perf_counter() - begin, tokens * bytes_a_token, tokens)
+  return _speed('load', time.perf_counter() - begin, tokens * bytes_a_token, tokens)

@@ -52,11 +52,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--repetitions', type=int, default=9, help='turns each gets (default 9)')
 
 
-def run(args: argparse.Namespace) -> None:
-  """Prints the table of uniform tokens, then that of all other units and of weights."""
+def run(args: argparse.Namespace) -> dict[str, Any]:
+  """Prints the table of uniform tokens, then that of all other units and of weights.
+
+  Returns the numbers of both.
+  """
   batch, table = _batch(args.rows, args.length, args.vocabulary)
   # The comparison needs an environment of its own; ours is measured in any.
   peers = all(importlib.util.find_spec(name) for name in ('torch', 'transformers'))
+  found: dict[str, Any] = {'versions': clock.versions()}
   for unit, policies in (('token', _TOKENS), ('word', _WORDS)):
     tasks = {name: _ours(table, batch, settings) for name, settings in policies.items()}
     reference = None
@@ -70,12 +74,14 @@ def run(args: argparse.Namespace) -> None:
       f'{args.rows} x {args.length} tokens, {args.vocabulary} ids, rate .15, '
       f'on {jax.devices()[0].device_kind}'
     )
-    print('\n'.join(clock.table(times, batch.tokens_BL.size / 1e6, 'Mtok', reference)), '\n')
+    found[f'beside {unit}s'] = clock.measured(times, batch.tokens_BL.size / 1e6, 'Mtok', reference)
+    print('\n'.join(clock.table(found[f'beside {unit}s'])), '\n')
   if not peers:
     print(
       'torch and transformers are not installed, so there is nothing to compare with: '
       '`make bench` brings them in an environment of their own.'
     )
+  return found
 
 
 def _batch(rows: int, length: int, size: int) -> tuple[batches.Batch, vocabulary.Table]:

@@ -39,12 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   number('repetitions', 9, 'turns each gets')
 
 
-def run(args: argparse.Namespace) -> None:
-  """Prints a table for each part, forward and with the gradient."""
+def run(args: argparse.Namespace) -> dict[str, Any]:
+  """Prints a table for each part, forward and with the gradient; returns their numbers."""
   print(
     f'{args.rows} rows of {args.length} tokens, {args.heads} heads, on '
     f'{jax.devices()[0].device_kind}'
   )
+  found = {}
   for name, (ours, plain), arrays in (_relative(args), _local(args)):
     print()
     forward = {
@@ -56,15 +57,19 @@ def run(args: argparse.Namespace) -> None:
       for kind, function in (('ours', ours), ('plain', plain))
     }
     for tasks in (forward, both):
-      _print(tasks, args)
+      found |= _measure(tasks, args)
   print()
-  _print(_samples(args), args)
+  return found | _measure(_samples(args), args)
 
 
-def _print(tasks: Mapping[str, Callable[[], Any]], args: argparse.Namespace) -> None:
-  """Prints the table of a part; the plain form, which comes last, is the reference."""
+def _measure(
+  tasks: Mapping[str, Callable[[], Any]], args: argparse.Namespace
+) -> dict[str, dict[str, float]]:
+  """Prints the table of a part and returns it; the plain form, the last, is the reference."""
   times = clock.take_turns(tasks, args.repetitions)
-  print('\n'.join(clock.table(times, args.rows * args.length / 1e3, 'ktok', list(tasks)[-1])))
+  found = clock.measured(times, args.rows * args.length / 1e3, 'ktok', list(tasks)[-1])
+  print('\n'.join(clock.table(found)))
+  return found
 
 
 def _random(*shape: int, seed: int = 0) -> jax.Array:
@@ -114,13 +119,17 @@ def _samples(args: argparse.Namespace) -> dict[str, Callable[[], Any]]:
   # As many as a step of replaced-token detection samples.
   predicted = max(1, round(0.15 * args.rows * args.length))
   logits_PV = _random(predicted, -(-args.vocabulary // 128) * 128)
+  drawable_V = np.arange(logits_PV.shape[1]) >= 5  # without the special tokens
   sample = lambda key, logits_PV: replaced_token.sample(
-    logits_PV, jax.random.uniform(key, (predicted,))
+    logits_PV, jax.random.uniform(key, (predicted,)), drawable_V
+  )
+  plain = lambda key, logits_PV: jax.random.categorical(
+    key, jnp.where(drawable_V, logits_PV, -jnp.inf)
   )
   arrays = jax.random.key(0), logits_PV
   return {
     'replacements, ours': _forward(sample, arrays),
-    'replacements, plain': _forward(jax.random.categorical, arrays),
+    'replacements, plain': _forward(plain, arrays),
   }
 
 

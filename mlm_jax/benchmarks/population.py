@@ -51,8 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   number('repetitions', 9, 'turns each gets')
 
 
-def run(args: argparse.Namespace) -> None:
-  """Prints a line for a run alone and for each size of population."""
+def run(args: argparse.Namespace) -> dict[str, Any]:
+  """Prints a line for a run alone and for each size of population; returns their numbers."""
   if min(args.replicas) < 1:
     raise config_lib.UserError(f'--replicas={min(args.replicas)}: must be at least 1')
   shape = contestants.Shape(
@@ -75,11 +75,15 @@ def run(args: argparse.Namespace) -> None:
     f'{shape.layers} layers x {shape.width}, {shape.batch} rows of {shape.length} tokens, '
     f'{shape.vocabulary} ids, on {len(jax.devices())} x {jax.devices()[0].device_kind}'
   )
-  print('\n'.join(report(times, sizes)))
+  found = measured(times, sizes)
+  print('\n'.join(report(found)))
+  return found
 
 
-def report(times: Mapping[str, clock.Times], sizes: Mapping[str, int]) -> list[str]:
-  """Returns lines: milliseconds a replica and step, and its ratio to a run alone.
+def measured(
+  times: Mapping[str, clock.Times], sizes: Mapping[str, int]
+) -> dict[str, dict[str, float]]:
+  """Returns {name: {what: number}}: milliseconds a replica and step, and the ratio to a run alone.
 
   Args:
     times: {name: clock.Times} a step.
@@ -90,13 +94,22 @@ def report(times: Mapping[str, clock.Times], sizes: Mapping[str, int]) -> list[s
   spent = {name: each.processor_R if by_processor else each.wall_R for name, each in times.items()}
   share = {name: seconds_R / sizes[name] for name, seconds_R in spent.items()}
   kind = 'processor-ms' if by_processor else 'ms'
-  lines = [f'{"":<14}{kind + " a replica-step":>28}{"ms, wall":>12}{"of a run alone":>18}']
-  for name, each in times.items():
-    lines.append(
-      f'{name:<14}{1e3 * np.median(share[name]):>28.4g}'
-      f'{1e3 * np.median(each.wall_R / sizes[name]):>12.4g}'
-      f'{1 / clock.ratio(share[_ALONE], share[name]):>18.3g}'
-    )
+  return {
+    name: {
+      f'{kind} a replica-step': 1e3 * float(np.median(share[name])),
+      'ms, wall': 1e3 * float(np.median(each.wall_R / sizes[name])),
+      'of a run alone': 1 / clock.ratio(share[_ALONE], share[name]),
+    }
+    for name, each in times.items()
+  }
+
+
+def report(found: Mapping[str, Mapping[str, float]]) -> list[str]:
+  """Returns a line for each of what `measured` found, under a line of headings."""
+  heads = next(iter(found.values()))
+  lines = [' ' * 14 + ''.join(f'{head:>28}' for head in heads)]
+  for name, numbers in found.items():
+    lines.append(f'{name:<14}' + ''.join(f'{value:>28.4g}' for value in numbers.values()))
   return lines
 
 

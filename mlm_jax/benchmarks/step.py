@@ -14,9 +14,9 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
-import importlib.metadata
 import importlib.util
 import os
+from typing import Any
 
 import jax
 import numpy as np
@@ -61,8 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   number('repetitions', 9, 'turns each gets')
 
 
-def run(args: argparse.Namespace) -> None:
-  """Prints, for each dropout, the ratios, then the table."""
+def run(args: argparse.Namespace) -> dict[str, Any]:
+  """Prints, for each dropout, the ratios, then the table; returns their numbers."""
   # All share an accelerator's memory, of which JAX would otherwise take most at its start.
   os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'] = 'false'
   shapes = [_shape(args, dropout) for dropout in args.dropout]
@@ -80,10 +80,11 @@ def run(args: argparse.Namespace) -> None:
     name for name, (_, needs) in _CONTESTANTS.items() if all(map(importlib.util.find_spec, needs))
   ]
   print(_title(shapes[0], cores))
+  found: dict[str, Any] = {'versions': clock.versions()}
   for shape in shapes:
     print(f'\ndropout {shape.dropout:g}')
     try:
-      _measure(shape, names, cores, args.repetitions)
+      found[f'dropout {shape.dropout:g}'] = _measure(shape, names, cores, args.repetitions)
     except workers.Failed as error:
       raise config_lib.UserError(f'a contestant failed: {error}') from None
   if len(names) < len(_CONTESTANTS):
@@ -91,6 +92,7 @@ def run(args: argparse.Namespace) -> None:
       f'\nNot installed: {"; ".join(name for name in _CONTESTANTS if name not in names)}. '
       '`make bench` brings all in an environment of their own.'
     )
+  return found
 
 
 def _shape(args: argparse.Namespace, dropout: float) -> contestants.Shape:
@@ -128,11 +130,7 @@ def _shape(args: argparse.Namespace, dropout: float) -> contestants.Shape:
 
 
 def _title(shape: contestants.Shape, cores: Sequence[int]) -> str:
-  versions = [
-    f'{name} {importlib.metadata.version(name)}'
-    for name in ('jax', 'torch', 'transformers', 'keras-hub')
-    if importlib.util.find_spec(name.replace('-', '_'))
-  ]
+  versions = [f'{name} {version}' for name, version in clock.versions().items()]
   packed = f"{shape.documents} documents in a row of ours, one in the others'; " * (
     shape.documents > 1
   )
@@ -148,8 +146,8 @@ def _title(shape: contestants.Shape, cores: Sequence[int]) -> str:
 
 def _measure(
   shape: contestants.Shape, names: Sequence[str], cores: Sequence[int], repetitions: int
-) -> None:
-  """Measures one dropout and prints the result."""
+) -> dict[str, dict[str, float]]:
+  """Measures one dropout, prints the result and returns it."""
   team, failed = {}, {}
   try:
     for name in names:
@@ -168,23 +166,19 @@ def _measure(
   finally:
     for worker in team.values():
       worker.close()
-  print(
-    '\n'.join(
-      [
-        *report(shape, times, memory, first),
-        *(f'{name}: not measured ({reason})' for name, reason in failed.items()),
-      ]
-    )
-  )
+  found = measured(shape, times, memory, first)
+  lines = [f'{name}: not measured ({reason})' for name, reason in failed.items()]
+  print('\n'.join([*report(found), *lines]))
+  return found
 
 
-def report(
+def measured(
   shape: contestants.Shape,
   times: Mapping[str, clock.Times],
   memory: Mapping[str, float],
   first: Mapping[str, float],
-) -> list[str]:
-  """Returns lines: how many times faster ours is, then the numbers of each.
+) -> dict[str, dict[str, float]]:
+  """Returns {name: {what: number}}, how many times faster ours is among them.
 
   Args:
     shape: contestants.Shape.
@@ -193,34 +187,33 @@ def report(
     first: {name: seconds of the first step}.
   """
   by_processor = jax.default_backend() == 'cpu'
-  spent = {name: each.processor_R if by_processor else each.wall_R for name, each in times.items()}
-  lines = [
-    f'ours / {name}: {clock.ratio(spent_R, spent[_OURS]):.2f}'
-    for name, spent_R in spent.items()
-    if name != _OURS
-  ]
-  width = max(map(len, times))
   second = 'processor-s' if by_processor else 's'
-  heads = (
-    f'ktok/{second}',
-    f'useful/{second}',
-    f'GFLOP/{second}',
-    'ktok/s, wall',
-    'memory, MB',
-    'first, s',
-  )
-  lines.append(' ' * width + ''.join(f'{head:>20}' for head in heads))
+  spent = {name: each.processor_R if by_processor else each.wall_R for name, each in times.items()}
+  found = {}
   for name, spent_R in spent.items():
     # The others' rows have one document, so fewer of their tokens are useful.
     documents = shape.documents if name == _OURS else 1
-    seconds, tokens = np.median(spent_R), shape.batch * shape.length
-    cells = (
-      tokens / seconds / 1e3,
-      tokens * documents / shape.documents / seconds / 1e3,
-      shape.model_flops(documents) / seconds / 1e9,
-      tokens / np.median(times[name].wall_R) / 1e3,
-      memory[name],
-      first[name],
-    )
-    lines.append(f'{name:<{width}}' + ''.join(f'{cell:>20.4g}' for cell in cells))
+    seconds, tokens = float(np.median(spent_R)), shape.batch * shape.length
+    found[name] = {
+      'ours is faster by': clock.ratio(spent_R, spent[_OURS]),
+      f'ktok/{second}': tokens / seconds / 1e3,
+      f'useful/{second}': tokens * documents / shape.documents / seconds / 1e3,
+      f'GFLOP/{second}': shape.model_flops(documents) / seconds / 1e9,
+      'ktok/s, wall': tokens / float(np.median(times[name].wall_R)) / 1e3,
+      'memory, MB': memory[name],
+      'first, s': first[name],
+    }
+  return found
+
+
+def report(found: Mapping[str, Mapping[str, float]]) -> list[str]:
+  """Returns lines: how many times faster ours is, then the other numbers of each."""
+  ratio, *heads = found[_OURS]
+  lines = [
+    f'ours / {name}: {numbers[ratio]:.2f}' for name, numbers in found.items() if name != _OURS
+  ]
+  width = max(map(len, found))
+  lines.append(' ' * width + ''.join(f'{head:>20}' for head in heads))
+  for name, numbers in found.items():
+    lines.append(f'{name:<{width}}' + ''.join(f'{numbers[head]:>20.4g}' for head in heads))
   return lines

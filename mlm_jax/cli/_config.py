@@ -7,14 +7,21 @@ from typing import Any
 from mlm_jax import config
 
 
+def add_key(parser: argparse.ArgumentParser) -> None:
+  """Adds the argument that names a setting or a group."""
+  parser.add_argument(
+    'key', metavar='KEY', nargs='?', help='a setting, such as masking.rate, or a group of them'
+  )
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the flag that names a config."""
   parser.add_argument(
     '--config',
-    metavar='FILE[:VARIANT]',
-    help='a recipe, or the config.json of a run; single settings follow as --config.KEY=VALUE',
+    metavar='RECIPE[:VARIANT]',
+    help='the name of a recipe (mlm-jax config --list), the file of one, or the config.json of a '
+    'run; single settings follow as --config.KEY=VALUE',
   )
-
   add_allow_code(parser)
 
 
@@ -36,6 +43,15 @@ def read(args: argparse.Namespace) -> config.Config:
   return config.load(args.config, args.overrides, args.allow_code)
 
 
+def check_pretraining(args: argparse.Namespace, given: config.Config, command: str) -> None:
+  """Raises UserError where a config fine-tunes; `command` is what is of pretraining alone."""
+  if 'task' in given:
+    raise config.UserError(
+      f'{command} is of pretraining, and --config={args.config} fine-tunes: mlm-jax finetune '
+      'prepares its examples itself'
+    )
+
+
 def add_policy(parser: argparse.ArgumentParser, purpose: str) -> None:
   """Adds the flags that describe a masking policy; `purpose` begins the text of --help."""
   parser.add_argument(
@@ -45,7 +61,7 @@ def add_policy(parser: argparse.ArgumentParser, purpose: str) -> None:
     '--config.masking.KEY=VALUE',
   )
   parser.add_argument(
-    '--config', metavar='FILE[:VARIANT]', help='a recipe or the config.json of a run: its policy'
+    '--config', metavar='RECIPE[:VARIANT]', help='a recipe or the config.json of a run: its policy'
   )
   add_allow_code(parser)
 
@@ -66,6 +82,8 @@ def policy(args: argparse.Namespace, own: Mapping[str, Any] | None = None) -> di
     named = [*args.allow_code, *(text for _, text in args.overrides)]
     # The policy that the run has in the end.
     base = config.final_stage(config.load(args.config, allow_code=named))
+    if 'task' in base:
+      raise config.UserError(f'--config={args.config} fine-tunes, which masks nothing')
   base = base.copy_and_resolve_references()
   # Whether there are collocations and classes is asked of the data, which the flags do not name.
   with base.unlocked():

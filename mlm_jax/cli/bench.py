@@ -5,13 +5,20 @@ Example:
   mlm-jax bench data --help        # what is measured, and its flags
   mlm-jax bench step               # a training step, beside transformers and keras-hub
   mlm-jax bench model              # parts of the encoders, beside the plain forms that they replace
+  mlm-jax bench step --out=step.json   # also writes the numbers, and where they were measured
+  mlm-jax bench finetune           # examples a second, beside transformers' Trainer
 
 `make bench` runs every benchmark in an environment that has the peers.
 """
 
 import argparse
+import datetime
 import importlib
+import json
+import os
+import pathlib
 import pkgutil
+from typing import Any
 
 from mlm_jax import benchmarks
 from mlm_jax import config
@@ -34,11 +41,42 @@ def run(args: argparse.Namespace) -> None:
   # Each benchmark has flags of its own, so it has a parser of its own too.
   parser = _parser.Parser(prog=f'mlm-jax bench {args.name}', description=module.__doc__)
   module.add_arguments(parser)
+  parser.add_argument(
+    '--out', metavar='FILE', help='a file that the numbers are written to, as JSON'
+  )
   given = parser.parse_args(args.arguments)
   for name, value in vars(given).items():
     for each in value if isinstance(value, list) else [value]:
       _check(name, each, parser.get_default(name))
-  module.run(given)
+  if given.out:
+    config.check_folder('--out', given.out)
+  if given.out and not pathlib.Path(given.out).parent.is_dir():
+    raise config.UserError(
+      f'--out={given.out}: there is no folder {pathlib.Path(given.out).parent}'
+    )
+  load = os.getloadavg()[0]  # what else the machine did when the benchmark began
+  found = module.run(given)
+  if given.out:
+    _write(given, args.name, load, found)
+
+
+def _write(given: argparse.Namespace, name: str, load: float, found: dict[str, Any]) -> None:
+  """Writes the numbers of a benchmark, its flags, and where it ran."""
+  from mlm_jax.core import files
+  from mlm_jax.training import workdir
+
+  record = {
+    'benchmark': name,
+    'flags': {flag: value for flag, value in vars(given).items() if flag != 'out'},
+    'date': datetime.date.today().isoformat(),
+    'load': round(load, 1),
+    **workdir.environment(),
+    'found': found,
+  }
+  try:
+    files.write(given.out, json.dumps(record, indent=1) + '\n')
+  except OSError as error:
+    raise config.UserError(f'--out={given.out}: {files.fault(error, given.out)}') from None
 
 
 def _check(name: str, value: object, default: object) -> None:

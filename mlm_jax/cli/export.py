@@ -5,9 +5,11 @@ Example:
   mlm-jax export --workdir=runs/mine --to=exported/sentences --sentence-transformers
   mlm-jax export --workdir=runs/electra --to=exported/electra --part=discriminator
 
-AutoModelForMaskedLM loads the first one. AutoModel has no place for its head: --part=encoder leaves
-the head out. An imported run that was not trained further is written as it was read; one that was
-imported from sentence-transformers is always written for that too.
+AutoModelForMaskedLM loads the first one, or the class of the task that the run was fine-tuned for:
+AutoModelForSequenceClassification, ...ForTokenClassification or ...ForQuestionAnswering. AutoModel
+has no place for a head: --part=encoder leaves it out. An imported run that was not trained further
+is written as it was read; one that was imported from sentence-transformers is always written for
+that too.
 """
 
 import argparse
@@ -29,9 +31,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     dest='sentences',
     help='also write a model of sentence-transformers, which embeds as the run itself does',
   )
+  parser.add_argument(
+    '--license',
+    default='',
+    dest='licence',
+    help='of the weights, for the model card, such as apache-2.0; if not given, that of the '
+    'card of an imported model, or none',
+  )
 
 
 def run(args: argparse.Namespace) -> None:
   from mlm_jax.huggingface import exporting
 
-  exporting.run(args.workdir, args.folder, args.step, args.part, args.sentences)
+  exporting.run(
+    args.workdir, args.folder, args.step, args.part, args.sentences, licence=args.licence
+  )

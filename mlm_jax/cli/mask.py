@@ -18,6 +18,8 @@ import argparse
 from mlm_jax import config as config_lib
 from mlm_jax.cli import _config
 
+_MOST = 10_000  # visits; each is a line or more to look at
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--text', help='any text')
@@ -67,7 +69,9 @@ def _check(args: argparse.Namespace) -> None:
     raise config_lib.UserError('give either --text or --row')
   if args.row is not None and args.workdir is None:
     raise config_lib.UserError('--row is one of prepared data: say with --workdir where they are')
-  if args.visits < 1 or not 0 <= (args.progress or 0) <= 1 or not 0 <= args.seed < 2**32:
+  is_fraction, is_seed = 0 <= (args.progress or 0) <= 1, 0 <= args.seed < 2**32
+  if not (1 <= args.visits <= _MOST and is_fraction and is_seed):
     raise config_lib.UserError(
-      '--visits must be at least 1, --progress between 0 and 1, --seed below 2**32'
+      f'--visits must be at least 1 and at most {_MOST:,}, --progress between 0 and 1, '
+      '--seed below 2**32'
     )

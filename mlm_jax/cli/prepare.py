@@ -68,8 +68,8 @@ def _prepare(args: argparse.Namespace) -> list[pathlib.Path]:
   """Prepares the data of each stage of the config; returns the folders."""
   from mlm_jax.tasks import pretraining
 
-  prepared = pretraining.prepare_data(
-    _config.read(args), args.workdir, log=lambda line: print(line, flush=True)
-  )
+  given = _config.read(args)
+  _config.check_pretraining(args, given, 'mlm-jax prepare')
+  prepared = pretraining.prepare_data(given, args.workdir, log=lambda line: print(line, flush=True))
   # Stages with rows of one length share a folder.
   return list(dict.fromkeys(each.directory for each in prepared))

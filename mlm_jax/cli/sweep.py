@@ -2,6 +2,7 @@
 
 Example:
   mlm-jax sweep experiments/masking_rate --workdir=runs/masking_rate --plan
+  mlm-jax sweep experiments/masking_rate --workdir=runs/rates --plan --sd=.01 --difference=.02
   mlm-jax sweep experiments/masking_rate --workdir=runs/masking_rate --jobs=2
 
 An experiment is a folder with a sweep.py, whose get_sweep() says which runs answer its question
@@ -12,8 +13,14 @@ sweep that is killed save and end, and the next one waits for them. A run that c
 again, at most twice; one that diverges is not (remove its folder to start it from the beginning).
 The others continue meanwhile, and the exit status is 1 in the end.
 
+--plan also says which difference the seeds find with power .8. The standard deviation that it takes
+is that of the paired differences, given by --sd, or found in a finished sweep by --pilot.
+
 Where the arms hide different things (config.masking), each run is scored under the policies of all
 when no run trains any more: --plan says what that costs. What is scored is not scored again.
+
+Where get_sweep() returns {NAME: sweep} of several, such as a task each, they are made in turn, each
+in DIR/NAME.
 
 With --launcher=ray the runs are tasks of a running Ray cluster (ray start; RAY_ADDRESS). DIR, the
 working directory and the installed mlm_jax must be the same on all nodes.
@@ -23,6 +30,9 @@ train as the replicas of one step, in this process.
 """
 
 import argparse
+from collections.abc import Callable
+import math
+import pathlib
 import sys
 import typing
 
@@ -30,6 +40,9 @@ from mlm_jax import config
 
 if typing.TYPE_CHECKING:
   from mlm_jax.sweeps import launchers as launchers_lib
+  from mlm_jax.sweeps import planning as planning_lib
+
+_MOST = 1 << 20  # of any of the numbers that it takes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +50,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--workdir', metavar='DIR', required=True, help='the folder of the sweep')
   parser.add_argument(
     '--plan', action='store_true', help='only show the runs, their cost and their progress'
+  )
+  parser.add_argument(
+    '--sd',
+    metavar='X',
+    type=float,
+    help='with --plan: the standard deviation of the paired differences, in units of the metric',
+  )
+  parser.add_argument(
+    '--pilot', metavar='SWEEP', help='with --plan: the folder of a finished sweep that has it'
+  )
+  parser.add_argument(
+    '--difference', metavar='X', type=float, help='with --plan: how many seeds find it'
   )
   parser.add_argument(
     '--jobs',
@@ -72,30 +97,73 @@ def run(args: argparse.Namespace) -> None:
     ('gpus-per-run', args.gpus_per_run, 0),
     ('population', args.population, 0),
   ):
-    if value is not None and value < least:
-      raise config.UserError(f'--{flag}={value}: must be at least {least}')
+    if value is not None and not least <= value <= _MOST:
+      raise config.UserError(f'--{flag}={value}: must be between {least} and {_MOST:,}')
+  _check_power(args)
   if args.population is not None and (args.jobs is not None or args.launcher != 'local'):
     raise config.UserError('--population trains in this process: leave --jobs and --launcher out')
   # Here, since they import JAX, which takes seconds: flags are checked before.
-  from mlm_jax import sweeps
-  from mlm_jax.sweeps import layout
   from mlm_jax.sweeps import plan_text
+  from mlm_jax.sweeps import suites
 
   log = lambda line: print(line, flush=True)
-  plan = sweeps.plan(sweeps.load(args.experiment), args.experiment, args.workdir, log)
-  layout.check(plan, args.workdir)  # otherwise runs of another sweep would be counted
-  for line in plan_text.lines(plan, args.workdir):
-    log(line)
+  plans = suites.plan(suites.load(args.experiment), args.experiment, args.workdir, log)
+  for name, plan in plans.items():
+    log(f'sweep {name}') if name else None
+    folder = pathlib.Path(args.workdir) / name
+    for line in plan_text.lines(plan, folder, *_spread(args, plan), args.difference):
+      log(line)
   if args.plan:
     return
   if args.population is not None:
-    from mlm_jax.sweeps import vectorized_runner
-
-    done = vectorized_runner.run(plan, args.workdir, args.population, log)
+    done = _as_populations(plans, args, log)
   else:
-    done = sweeps.run(plan, args.workdir, _launcher(args), log)
+    done = suites.run(plans, args.workdir, _launcher(args), log)
   if not done:
     sys.exit(1)
+
+
+def _as_populations(
+  plans: dict[str, 'planning_lib.Plan'], args: argparse.Namespace, log: Callable[[str], None]
+) -> bool:
+  """Trains runs as populations; returns whether all are done."""
+  from mlm_jax.sweeps import vectorized_runner
+
+  if list(plans) != ['']:
+    raise config.UserError('--population is of one sweep; get_sweep returned several')
+  return vectorized_runner.run(plans[''], args.workdir, args.population, log)
+
+
+def _check_power(args: argparse.Namespace) -> None:
+  """Raises UserError for wrong flags on what the seeds find."""
+  for name in ('sd', 'difference'):
+    value = getattr(args, name)
+    if value is not None and not 0 < value < math.inf:
+      raise config.UserError(f'--{name}={value}: must be a number above 0')
+  given = [name for name in ('sd', 'pilot', 'difference') if getattr(args, name) is not None]
+  if given and not args.plan:
+    raise config.UserError(f'--{given[0]} is about the plan: give --plan with it')
+  if args.sd is not None and args.pilot is not None:
+    raise config.UserError('--sd and --pilot both say the standard deviation: leave one out')
+  if given == ['difference']:
+    raise config.UserError(
+      '--difference needs the standard deviation of paired differences: give --sd or --pilot'
+    )
+
+
+def _spread(args: argparse.Namespace, plan: 'planning_lib.Plan') -> tuple[float | None, str]:
+  """Returns (standard deviation of paired differences or None, where it is from)."""
+  if args.pilot is None:
+    return args.sd, f'standard deviation {args.sd:g}' if args.sd is not None else ''
+  from mlm_jax.report import sweep_results
+  from mlm_jax.sweeps import power
+
+  assert plan.sweep.metric is not None  # a plan has it filled in
+  sd, freedom = power.pilot(sweep_results.read(args.pilot), plan.sweep.metric)
+  return sd, (
+    f'standard deviation {sd:.3g} of paired differences in {args.pilot}, {freedom} degrees of '
+    'freedom'
+  )
 
 
 def _launcher(args: argparse.Namespace) -> 'launchers_lib.Launcher':

@@ -1,14 +1,20 @@
 """Pretrain an encoder, or resume a run that was stopped.
 
 Example:
-  mlm-jax train --config=configs/novels_small.py --workdir=runs/novels
-  mlm-jax train --config=configs/bert_base.py:smoke --config.seed=1 --workdir=runs/smoke
+  mlm-jax train --config=novels_small --workdir=runs/novels
+  mlm-jax train --config=bert_base:smoke --config.seed=1 --workdir=runs/smoke
 
-The same command resumes a stopped run from its newest checkpoint; of a finished run it says that
-it is finished.
+The same command resumes a stopped run from its newest checkpoint; so does --workdir alone, with
+the config of the run; of a finished one it says that it is finished. Settings given are changes:
+
+  mlm-jax train --workdir=runs/novels --config.total_steps=20_000 --config.log.every=10
+
+What the steps so far depend on cannot change; see docs/training.md. With --dry-run it says what the
+run would be (sizes, shapes, FLOPs, memory, time) and leaves nothing behind.
 """
 
 import argparse
+import pathlib
 import sys
 
 from mlm_jax.cli import _config
@@ -17,6 +23,11 @@ from mlm_jax.cli import _config
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   _config.add_arguments(parser)
   parser.add_argument('--workdir', required=True, help='the folder of the run')
+  parser.add_argument(
+    '--dry-run',
+    action='store_true',
+    help='say what the run would be and how long it would take; nothing is written',
+  )
   parser.add_argument(
     '--profile', action='store_true', help='write a trace of five steps to WORKDIR/profile'
   )
@@ -34,15 +45,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+  own = pathlib.Path(args.workdir) / 'config.json'
+  if args.config is None and own.is_file():
+    args.config = own
   config = _config.read(args)
-  # Imports JAX, which takes seconds: only now that the config is known to be right.
-  from mlm_jax.tasks import pretraining
+  # What imports JAX takes seconds: only now that the config is known to be right.
+  if args.dry_run:
+    _config.check_pretraining(args, config, 'mlm-jax train --dry-run')
+    from mlm_jax.tasks import dry_run
+
+    for line in dry_run.lines(config, args.workdir):
+      print(line, flush=True)
+    return
+  from mlm_jax import tasks
   from mlm_jax.training import distributed
   from mlm_jax.training import signals
 
   if args.stop_with is not None:
     signals.stop_with(args.stop_with)
   distributed.start()  # before anything asks JAX for its devices
-  done = pretraining.run(config, args.workdir, profile=args.profile, changed_code=args.changed_code)
+  train = tasks.of(config).run
+  done = train(config, args.workdir, profile=args.profile, changed_code=args.changed_code)
   if not done:
     sys.exit(1)

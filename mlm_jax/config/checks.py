@@ -24,6 +24,9 @@ _Flat = dict[str, Any]
 
 def check(config: Config) -> None:
   """Raises UserError for the first setting that cannot work."""
+  if 'task' in config:
+    _check_finetuning(config)
+    return
   _check_stage(config)
   staging.check_stages(config, _check_stage)
   # Of the stages together: one of them may replace tokens at random and another not.
@@ -41,12 +44,51 @@ def _check_stage(config: Config) -> None:
   check_form(config)
   flat = keys.flatten(config)
   _check_ranges(flat)
+  if not flat['total_steps']:
+    _refuse(flat, 'total_steps', 'at least 1')
+  for key in ('evaluation.every', 'checkpoint.every'):
+    if not flat[key]:
+      _refuse(flat, key, 'at least 1')
   _check_masking(flat)
   _check_data(flat)
   _check_batch(flat)
   _check_objective(flat)
   _check_optim(flat)
+  _check_trackers(flat)
   _check_read(flat)
+
+
+def _check_finetuning(config: Config) -> None:
+  """Raises UserError for the first setting that cannot work in fine-tuning."""
+  check_form(config)
+  flat = keys.flatten(config)
+  _check_ranges(flat)
+  _check_batch(flat)
+  _check_optim(flat)
+  _check_read(flat)
+  if not flat['total_steps'] and not flat['epochs']:
+    _refuse(flat, 'epochs', 'above 0, or config.total_steps')
+  if not _are_weights(flat['task.class_weights']):
+    _refuse(flat, 'task.class_weights', 'numbers from 0 on, not all 0, one a label, or ()')
+  for key in ('task.freeze', 'task.lora.rules'):
+    try:
+      for each in flat[key]:
+        re.compile(each)
+    except (re.error, TypeError):
+      _refuse(flat, key, 'regular expressions')
+  _check_adapters(flat)
+
+
+def _check_adapters(flat: _Flat) -> None:
+  unchanged = defaults.flat_of(flat)
+  if flat['task.lora.rank']:
+    if not flat['task.lora.rules']:
+      _refuse(flat, 'task.lora.rules', 'regular expressions for config.task.lora.rank above 0')
+    if flat['task.freeze']:
+      _refuse(flat, 'task.freeze', '() with config.task.lora.rank above 0: the encoder is frozen')
+  for key in ('task.lora.alpha', 'task.lora.rules') if not flat['task.lora.rank'] else ():
+    if flat[key] != unchanged[key]:
+      _refuse(flat, key, f'{unchanged[key]!r} unless config.task.lora.rank is above 0')
 
 
 def check_form(config: Config) -> None:
@@ -54,7 +96,7 @@ def check_form(config: Config) -> None:
 
   A recipe is Python and can add or replace anything, so this is checked before all else.
   """
-  flat, wanted = keys.flatten(config), defaults.flat()
+  flat, wanted = keys.flatten(config), defaults.flat_of(config)
   for key in flat:
     if key not in wanted:
       raise UserError(keys.unknown_key(key, wanted))
@@ -88,29 +130,32 @@ def _are_weights(values: Iterable[object]) -> bool:
 
 def _check_choice(flat: _Flat, key: str, choices: Iterable[str], others: str = '') -> None:
   if flat[key] not in choices:
-    _refuse(flat, key, f'one of {", ".join(choices)}{others}' + _hint(flat[key], choices))
+    named = ', '.join(each or "''" for each in choices)
+    _refuse(flat, key, f'one of {named}{others}' + _hint(flat[key], choices))
 
 
 def _check_ranges(flat: _Flat) -> None:
   """What a setting may be, whatever the others are."""
-  for key, choices in limits.CHOICES.items():
-    _check_choice(flat, key, choices)
-  for key, least in limits.AT_LEAST.items():
-    if not flat[key] >= least:
+  # The tables name the settings of every kind of config; this one has some of them.
+  has = lambda keys: [key for key in keys if key in flat]
+  for key in has(limits.CHOICES):
+    _check_choice(flat, key, limits.CHOICES[key])
+  for key in has(limits.AT_LEAST):
+    if not flat[key] >= (least := limits.AT_LEAST[key]):
       _refuse(flat, key, f'at least {least}')
-  for key, most in limits.AT_MOST.items():
-    if not flat[key] <= most:
+  for key in has(limits.AT_MOST):
+    if not flat[key] <= (most := limits.AT_MOST[key]):
       _refuse(flat, key, f'at most {most:,}' if isinstance(most, int) else f'at most {most:g}')
-  for key in limits.FRACTIONS:
+  for key in has(limits.FRACTIONS):
     if not 0 <= flat[key] <= 1:
       _refuse(flat, key, 'between 0 and 1')
-  for key in limits.BELOW_1:
+  for key in has(limits.BELOW_1):
     if flat[key] == 1:
       _refuse(flat, key, 'below 1')
-  for key in limits.ABOVE_0:
+  for key in has(limits.ABOVE_0):
     if not flat[key] > 0:
       _refuse(flat, key, 'above 0')
-  for key in limits.DROPOUTS:
+  for key in has(limits.DROPOUTS):
     if flat[key] > 255 / 256:
       _refuse(flat, key, 'at most 255/256: nothing would be kept')
   if flat['model.attention_dropout'] < 0 and flat['model.attention_dropout'] != -1:
@@ -237,7 +282,8 @@ def _check_optim(flat: _Flat) -> None:
   for key in ('optim.decay_steps', 'optim.final_lr_ratio'):
     if flat[key] and flat['optim.schedule'] == 'constant':
       _refuse(flat, key, "0 when optim.schedule is 'constant'")
-  if flat['optim.warmup_steps'] + flat['optim.decay_steps'] > flat['total_steps']:
+  steps = flat['total_steps'] or float('inf')  # not known yet, of fine-tuning
+  if flat['optim.warmup_steps'] + flat['optim.decay_steps'] > steps:
     _refuse(
       flat,
       'optim.warmup_steps',
@@ -245,15 +291,30 @@ def _check_optim(flat: _Flat) -> None:
     )
 
 
+def _check_trackers(flat: _Flat) -> None:
+  names = flat['log.trackers'].split(',') if flat['log.trackers'] else []
+  for name in names:
+    if name not in limits.TRACKERS:
+      known = ', '.join(limits.TRACKERS)
+      hint = _hint(name, limits.TRACKERS)
+      _refuse(flat, 'log.trackers', f"names of {known}, joined by commas, or ''" + hint)
+  if len(set(names)) < len(names):
+    _refuse(flat, 'log.trackers', 'names that differ')
+  # TensorBoard has no projects.
+  project = defaults.flat()['log.project']
+  if flat['log.project'] != project and not set(names) - {'tensorboard'}:
+    _refuse(flat, 'log.project', f'{project!r} unless log.trackers names wandb or trackio')
+
+
 def _check_read(flat: _Flat) -> None:
   """Refuses a setting that was changed and that nothing reads.
 
   Whoever sets it believes that it has an effect; the run would not show that it has none.
   """
-  unchanged = defaults.flat()
+  unchanged = defaults.flat_of(flat)
   units = registered.choices('masking.unit').items()
   of_many = tuple(value for value, unit in units if unit.many_tokens)
   per_unit = ('masking.corruption_per', 'masking.unit', of_many)
   for key, other, choices in (*registered.readers(), per_unit, *limits.READ_WITH):
-    if flat[key] != unchanged[key] and flat[other] not in choices:
+    if key in flat and flat[key] != unchanged[key] and flat[other] not in choices:
       _refuse(flat, key, f'{unchanged[key]!r} unless {other} is {" or ".join(map(repr, choices))}')

@@ -42,7 +42,14 @@ def imported(setting: str, spec: str) -> Any:
 def own_code(config: Config, settings: Collection[str] = SETTINGS) -> dict[str, str]:
   """Returns {setting: module:name} of the code that a config names."""
   flat = keys.flatten(config)
-  return {key: flat[key] for key in settings if ':' in flat[key]}
+  return {key: flat[key] for key in settings if ':' in flat.get(key, '')}
+
+
+def check_allow_code(allow_code: Any) -> None:
+  """Raises UserError where the argument of this name is no collection of texts."""
+  is_many = isinstance(allow_code, Collection) and not isinstance(allow_code, str | bytes)
+  if not is_many or not all(isinstance(each, str) for each in allow_code):
+    raise UserError('allow_code must be a list of texts, module:name')
 
 
 def check_allowed(

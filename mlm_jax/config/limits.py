@@ -1,6 +1,6 @@
 """What each setting may be, whatever the other settings are, and which settings read which.
 
-Tables only; `checks` applies them. A new setting gets its line here and its meaning in `defaults`.
+Tables only; `checks` applies them. A new setting gets its line here and its meaning in `settings`.
 """
 
 import pathlib
@@ -11,10 +11,15 @@ _FAMILIES = pathlib.Path(__file__).parents[1] / 'models' / 'families'
 # As models/layers.py has them.
 _ACTIVATIONS = ('gelu', 'gelu_tanh', 'relu', 'silu', 'tanh')
 
+# A kind of fine-tuning is a file of this folder, listed for the same reason.
+_KINDS = pathlib.Path(__file__).parents[1] / 'downstream'
+_FINETUNING = tuple(sorted(path.stem for path in _KINDS.glob('[!_]*.py')))
+
 # What `data.tokenizer` trains; any other text is the path of a file.
 TOKENIZERS = ('unigram', 'bpe', 'word', 'wordpiece', 'byte_bpe')
 # The allowed texts. An optimizer and so on is added here and where it is made.
 CHOICES: dict[str, tuple[str, ...]] = {
+  'compilation_cache': ('', 'user'),
   'data.document': ('file', 'lines', 'blocks', 'regex'),
   'data.unicode': ('NFC', 'NFKC', 'none'),
   'data.control_characters': ('remove', 'keep'),
@@ -22,12 +27,18 @@ CHOICES: dict[str, tuple[str, ...]] = {
   'data.white_space': ('collapse', 'keep'),
   'data.packing': ('best_fit', 'contiguous'),
   'data.pairs': ('', 'nsp', 'sop'),
+  'task.name': _FINETUNING,
+  'task.pooling': ('cls', 'mean'),
+  'task.token_labelling.scheme': ('iob2', 'iob1', 'bioes', 'bilou', 'plain'),
+  'task.token_labelling.conllu': ('upos', 'xpos'),
+  'task.similarity.encoder': ('cross', 'bi'),
+  'task.retrieval.pairs': ('labelled', 'dropout', 'inverse_cloze'),
   'masking.span_of': ('word', 'token'),
   'masking.span_length_distribution': ('geometric', 'uniform', 'harmonic'),
   'masking.sampling': ('fixed_count', 'bernoulli'),
   'masking.corruption_per': ('unit', 'token'),
   'masking.replacement_distribution': ('uniform', 'frequency'),
-  'model.family': tuple(sorted(path.stem for path in _FAMILIES.glob('[!_]*.py'))),
+  'model.family': ('', *sorted(path.stem for path in _FAMILIES.glob('[!_]*.py'))),
   'model.deberta.projections': ('', 'shared', 'own'),
   'model.deberta.relative_norm': ('', 'none', 'layer_norm'),
   'model.activation': _ACTIVATIONS,
@@ -41,11 +52,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
   'optim.name': ('adamw', 'lamb', 'stable_adamw'),
   'optim.schedule': ('linear', 'cosine', 'polynomial', 'one_minus_sqrt', 'constant'),
 }
-# The least number. 0 and -1 mostly mean "off" or "the family's own", as `defaults` says.
+# What `log.trackers` names; each is a file of training/trackers.
+TRACKERS = ('tensorboard', 'wandb', 'trackio')
+# The least number. 0 and -1 mostly mean "off" or "the family's own", as `settings` says.
 AT_LEAST: dict[str, float] = {
   'batch_size': 1,
   'grad_accumulation_steps': 1,
-  'total_steps': 1,
+  'total_steps': 0,
+  'epochs': 0,
   'data.block_characters': 1,
   'data.min_characters': 1,
   'data.max_characters': 0,
@@ -59,6 +73,14 @@ AT_LEAST: dict[str, float] = {
   'masking.frequency_power': 0,
   'masking.rate_power': 0.1,
   'data.collocations': 0,
+  'task.lora.rank': 0,
+  'task.question_answering.stride': 0,
+  'task.question_answering.max_question_pieces': 1,
+  'task.question_answering.max_answer_pieces': 1,
+  'task.question_answering.n_best': 1,
+  'task.retrieval.negatives': 0,
+  'task.retrieval.max_query_tokens': 3,
+  'task.retrieval.max_document_tokens': 3,
   'model.layers': 0,
   'model.width': 0,
   'model.heads': 0,
@@ -76,6 +98,8 @@ AT_LEAST: dict[str, float] = {
   'model.deberta.convolution': -1,
   'model.modernbert.window': 2,
   'model.modernbert.global_every': 1,
+  'task.token_labelling.token_column': 0,
+  'task.token_labelling.tag_column': -1,
   'objective.pairs_weight': 0,
   'objective.sbo_weight': 0,
   'optim.warmup_steps': 0,
@@ -83,12 +107,12 @@ AT_LEAST: dict[str, float] = {
   'optim.weight_decay': 0,
   'optim.clip_norm': 0,
   'optim.max_consecutive_nonfinite': 1,
-  'evaluation.every': 1,
+  'evaluation.every': 0,
   'evaluation.rows': 0,
   'evaluation.batch_size': 1,
   'evaluation.patience': 0,
   'evaluation.min_delta': 0,
-  'checkpoint.every': 1,
+  'checkpoint.every': 0,
   'checkpoint.keep_latest': 1,
   'checkpoint.keep_best': 0,
   'log.every': 1,
@@ -99,7 +123,7 @@ AT_LEAST: dict[str, float] = {
   'mesh.tensor': 1,
 }
 _STEPS = (1 << 31) - 1  # what a step counter of 32 bits can count
-_FLOAT32 = 3e38  # what becomes no infinity on a device
+FLOAT32 = 3e38  # what becomes no infinity on a device
 # The largest number: far beyond any published one, so that a slip of the keyboard is an error of
 # one line, and no table fills the memory. All numbers are here or in FRACTIONS, but for the seed.
 AT_MOST: dict[str, float] = {
@@ -121,6 +145,7 @@ AT_MOST: dict[str, float] = {
     _STEPS,
   ),
   **dict.fromkeys(('data.block_characters', 'data.min_characters', 'data.max_characters'), 1 << 27),
+  'epochs': 1 << 20,
   'data.collocations': 1 << 24,
   'data.max_segments': 1 << 20,
   'data.row_length': 1 << 20,
@@ -132,6 +157,21 @@ AT_MOST: dict[str, float] = {
   'masking.span_max': 1 << 12,
   'masking.static_copies': 1 << 20,
   **dict.fromkeys(('mesh.data', 'mesh.devices', 'mesh.fsdp', 'mesh.tensor'), 1 << 20),
+  **dict.fromkeys(
+    (
+      'task.question_answering.stride',
+      'task.question_answering.max_question_pieces',
+      'task.question_answering.max_answer_pieces',
+      'task.retrieval.max_query_tokens',
+      'task.retrieval.max_document_tokens',
+    ),
+    1 << 20,
+  ),
+  'task.lora.rank': 1 << 12,
+  'task.lora.alpha': 1 << 20,
+  'task.question_answering.n_best': 1 << 10,
+  'task.retrieval.negatives': 1 << 10,
+  'task.retrieval.temperature': 100,
   'model.attention_dropout': 1,
   'model.deberta.buckets': 1 << 20,
   'model.deberta.convolution': 1 << 10,
@@ -153,6 +193,8 @@ AT_MOST: dict[str, float] = {
   'model.uncounted_id': 1 << 24,
   'model.vocab_size': 1 << 24,
   'model.width': 1 << 16,
+  'task.token_labelling.token_column': 1 << 10,
+  'task.token_labelling.tag_column': 1 << 10,
   'objective.generator_layers': 100,
   'objective.generator_width': 100,
   **dict.fromkeys(
@@ -170,7 +212,7 @@ AT_MOST: dict[str, float] = {
       'optim.power',
       'optim.weight_decay',
     ),
-    _FLOAT32,
+    FLOAT32,
   ),
 }
 # Numbers that must be positive.
@@ -181,6 +223,10 @@ ABOVE_0 = (
   'model.modernbert.global_theta',
   'model.modernbert.local_theta',
   'data.validation_fraction',
+  'task.validation_fraction',
+  'task.retrieval.test_fraction',
+  'task.retrieval.temperature',
+  'task.lora.alpha',
   'optim.learning_rate',
   'optim.epsilon',
   'optim.power',
@@ -192,14 +238,47 @@ ABOVE_0 = (
   'objective.generator_width',
 )
 # Fractions that must not be 1: nothing would be left to train on, or to average over.
-BELOW_1 = ('data.validation_fraction', 'optim.beta1', 'optim.beta2')
+BELOW_1 = (
+  'data.validation_fraction',
+  'optim.beta1',
+  'optim.beta2',
+  'task.validation_fraction',
+  'task.retrieval.test_fraction',
+)
 # Settings read only under some choices of another: (the setting, the other, those choices).
 READ_WITH = (
   ('masking.span_p', 'masking.span_length_distribution', ('geometric',)),
   ('optim.power', 'optim.schedule', ('polynomial',)),
   *(
+    (f'task.question_answering.{key}', 'task.name', ('question_answering',))
+    for key in ('stride', 'max_question_pieces', 'max_answer_pieces', 'n_best')
+  ),
+  *(
     (f'objective.{key}', 'objective.name', ('masked',))
     for key in ('predict_all', 'pairs_weight', 'sbo_weight')
+  ),
+  *(
+    (f'task.{key}', 'task.name', ('classification', 'question_answering', 'similarity'))
+    for key in ('text', 'second_text')
+  ),
+  *((f'task.{key}', 'task.name', ('classification',)) for key in ('label', 'multilabel')),
+  ('task.pooling', 'task.name', ('classification', 'similarity', 'retrieval')),
+  *(
+    (f'task.{key}', 'task.name', ('classification', 'token_labelling'))
+    for key in ('labels', 'class_weights', 'label_smoothing')
+  ),
+  *((f'task.similarity.{key}', 'task.name', ('similarity',)) for key in ('encoder', 'score')),
+  *(
+    (f'task.retrieval.{key}', 'task.name', ('retrieval',))
+    for key in (
+      *('pairs', 'query', 'positive', 'negative', 'negatives', 'test_fraction'),
+      *('query_prompt', 'document_prompt', 'max_query_tokens', 'max_document_tokens'),
+      *('temperature', 'learn_temperature', 'dimensions'),
+    )
+  ),
+  *(
+    (f'task.token_labelling.{key}', 'task.name', ('token_labelling',))
+    for key in ('scheme', 'token_column', 'tag_column', 'conllu', 'tokens', 'tags')
   ),
   *(
     (key, 'objective.name', ('rtd',))
@@ -215,6 +294,8 @@ READ_WITH = (
 )
 # Numbers from 0 to 1.
 FRACTIONS = (
+  'warmup_fraction',
+  'task.label_smoothing',
   'masking.rate',
   'masking.final_rate',
   'masking.mean_rate',

@@ -103,6 +103,8 @@ def settings(name: str) -> dict[str, Any]:
   Raises:
     UserError: there is no preset of that name; names the nearest.
   """
+  if not isinstance(name, str):
+    raise UserError('a masking preset is named by text: ' + ', '.join(PRESETS))
   if name not in PRESETS:
     near = difflib.get_close_matches(name, PRESETS, 1)
     raise UserError(

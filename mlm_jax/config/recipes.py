@@ -1,13 +1,14 @@
 """Configs from files: a recipe is a Python file with `get_config(variant=None)`.
 
-It starts from `config.base()` and changes what differs; the command line changes it further. The
-config.json of a run is a config too.
+It starts from `config.base()` and changes what differs; the command line changes it further. Those
+that come with the package are found by their names. The config.json of a run is a config too.
 """
 
 import ast
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
+import difflib
 import importlib.util
 import os
 import pathlib
@@ -17,9 +18,12 @@ from typing import Any
 from mlm_jax.config import checks
 from mlm_jax.config import custom
 from mlm_jax.config import defaults
+from mlm_jax.config import initial
 from mlm_jax.config import keys
 from mlm_jax.config import presets
+from mlm_jax.config import reading
 from mlm_jax.config import saved
+from mlm_jax.config import shipped
 from mlm_jax.config.keys import Config
 from mlm_jax.config.keys import UserError
 
@@ -29,10 +33,11 @@ def load(
   overrides: Iterable[tuple[str, str]] = (),
   allow_code: Collection[str] = (),
 ) -> Config:
-  """Returns the config of FILE[:variant] or of a saved FILE.json, checked and locked.
+  """Returns the config of RECIPE[:variant] or of a saved FILE.json, checked and locked.
 
   Args:
-    path: of the recipe; the variant is passed to its get_config.
+    path: of the recipe's file, or the name of one that comes with the package, such as bert_base;
+      the variant is passed to its get_config.
     overrides: (dotted key, text) pairs, as on the command line.
     allow_code: each module:name of a FILE.json that may be executed, besides what `overrides`
       name. A recipe is the user's own program, and names what it likes.
@@ -43,8 +48,8 @@ def load(
   """
   path, variant = _split_variant(str(path))
   overrides = list(overrides)
-  if path.endswith('.json'):  # `from_json` has checked its form
-    config = saved.from_json(pathlib.Path(path).read_bytes(), path)
+  if path.endswith('.json'):  # `received` has checked its form
+    config = saved.received(reading.read_bytes(path), path)
     config = override(saved.with_own_tokenizer(config, pathlib.Path(path).parent), overrides)
     custom.check_allowed(config, {*allow_code, *(text for _, text in overrides)}, path)
     return config
@@ -92,10 +97,10 @@ def call(path: str | os.PathLike[str], function: str, *arguments: Any) -> Any:
 def _split_variant(path: str) -> tuple[str, str | None]:
   """Returns (the file, its variant or None); a file's name may have a colon too."""
   file, _, variant = path.rpartition(':')
-  if pathlib.Path(path).is_file() or not file:
+  if os.path.isfile(path) or not file:
     file, variant = path, ''
-  if not pathlib.Path(file).is_file():
-    raise UserError(f'no such config file: {file} (looked for from {pathlib.Path.cwd()})')
+  if not os.path.isfile(file):  # False also for a name that no file can have
+    file = _shipped(file)
   if not file.endswith('.py') and (variant or not file.endswith('.json')):
     raise UserError(
       f'{file} is not a recipe: it must be a .py file with get_config(variant=None), or the '
@@ -104,13 +109,35 @@ def _split_variant(path: str) -> tuple[str, str | None]:
   return file, variant or None
 
 
+def _shipped(name: str) -> str:
+  """Returns the file of the recipe of the package that has this name.
+
+  Raises:
+    UserError: there is none; names the nearest.
+  """
+  known = shipped.names()
+  if name in known:
+    return str(shipped.path(name))
+  # Also where the path of a recipe in a checkout is given and there is no checkout.
+  near = difflib.get_close_matches(pathlib.Path(name).stem, known, 3)
+  hint = f'; did you mean {" or ".join(near)}?' if near else ''
+  raise UserError(
+    f'no such config file: {name} (looked for from {pathlib.Path.cwd()}), and no recipe of that '
+    f'name{hint or "; mlm-jax config --list shows all"}'
+  )
+
+
 def override(config: Config, overrides: Iterable[tuple[str, str]] = ()) -> Config:
   """Returns a copy of the config with (dotted key, text) pairs applied in order, checked, locked.
+
+  What the config leaves open comes from the run in `init_from` before all else is applied.
 
   Raises:
     UserError: an unknown setting, text that is not of its type, or settings that cannot work.
   """
-  config = config.copy_and_resolve_references()
+  config, overrides = config.copy_and_resolve_references(), list(overrides)
+  config.init_from = dict(overrides).get('init_from', config.init_from)
+  initial.fill(config)
   for key, text in overrides:
     if key == 'masking':  # the one group that has presets
       presets.apply(config.masking, text)
@@ -126,7 +153,8 @@ def overlay(config: Config, settings: Mapping[str, Any]) -> Config:
   """Returns a copy of the config with {dotted key: value} laid over it, checked and locked.
 
   The values have the types of the settings; an int is accepted for a float.
-  `masking`, the name of a preset, is applied before settings of that group, whatever their order.
+  `masking`, the name of a preset, is applied before settings of that group, whatever their order,
+  and so is what the config leaves open, from the run in `init_from`.
 
   Raises:
     UserError: an unknown setting, a value of another type, or settings that cannot work.
@@ -134,6 +162,9 @@ def overlay(config: Config, settings: Mapping[str, Any]) -> Config:
   # A run's own config is locked against mistakes; the copy may be changed.
   config = config.copy_and_resolve_references()
   config.unlock()
+  if 'init_from' in settings:
+    config.init_from = _converted('init_from', settings['init_from'], config.init_from)
+  initial.fill(config)
   if 'masking' in settings:
     presets.apply(config.masking, str(settings['masking']))
   for key, value in settings.items():

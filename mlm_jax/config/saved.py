@@ -7,14 +7,16 @@ import pathlib
 from typing import Any
 
 from mlm_jax.config import checks
+from mlm_jax.config import custom
 from mlm_jax.config import defaults
 from mlm_jax.config import keys
 from mlm_jax.config import limits
+from mlm_jax.config import reading
 from mlm_jax.config.keys import Config
 from mlm_jax.config.keys import UserError
 
 # What may differ when a run is resumed: where and how it runs, not what it computes.
-OPERATIONAL = ('checkpoint', 'log', 'mesh', 'data.prepared')
+OPERATIONAL = ('checkpoint', 'compilation_cache', 'log', 'mesh', 'data.prepared')
 TOKENIZER = 'tokenizer/tokenizer.model'  # a run's own copy, beside its config.json
 
 
@@ -23,18 +25,33 @@ def to_json(config: Config) -> str:
   return json.dumps(config.to_dict(), indent=2) + '\n'
 
 
-def from_json(text: str | bytes, name: str = 'config.json') -> Config:
+def from_json(
+  text: str | bytes, name: str = 'config.json', allow_code: Collection[str] = ()
+) -> Config:
   """Returns the config that `to_json` wrote, checked and locked.
 
+  Args:
+    text: as said.
+    name: of the file, for messages.
+    allow_code: each module:name of it that may be executed, as by a call that trains with it.
+
   Raises:
-    UserError: it is damaged, a setting is missing, unknown or cannot work; says so of `name`.
+    UserError: it is damaged, a setting is missing, unknown or cannot work, or it names code that is
+      not allowed; says so of `name`.
   """
-  config = defaults.base()
+  config = received(text, name)
+  custom.check_allowed(config, allow_code, name)
+  return config
+
+
+def received(text: str | bytes, name: str = 'config.json') -> Config:
+  """Returns what `from_json` does, whatever code it names: for what executes none of it."""
   try:
-    saved = keys.flatten(json.loads(text))
-  except (ValueError, AttributeError, RecursionError) as error:
+    document = reading.parse_json(text)
+    saved = _named_now(keys.flatten(document))
+  except (ValueError, AttributeError) as error:
     raise UserError(f'{name} is damaged: {error}') from None
-  known = defaults.flat()
+  config, known = defaults.of(document), defaults.flat_of(document)
   for key, value in saved.items():
     if key not in known:
       raise UserError(f'{name}: {keys.unknown_key(key, known)}')
@@ -58,6 +75,18 @@ def from_json(text: str | bytes, name: str = 'config.json') -> Config:
   return config
 
 
+def _named_now(saved: dict[str, Any]) -> dict[str, Any]:
+  """Returns {dotted key: value} of a config as its settings are named now.
+
+  Only what decides nothing that a run computes has had another name: a run goes on nevertheless.
+  """
+  if not isinstance(saved.get('log.tensorboard'), bool):
+    return saved
+  shown = 'tensorboard' if saved['log.tensorboard'] else ''
+  now = {'log.trackers': shown, 'log.project': defaults.flat()['log.project']}
+  return now | {key: value for key, value in saved.items() if key != 'log.tensorboard'}
+
+
 def with_own_tokenizer(config: Config, folder: str | os.PathLike[str]) -> Config:
   """Returns the config of a run in a folder, for data that is prepared as the run's was.
 
@@ -70,13 +99,15 @@ def with_own_tokenizer(config: Config, folder: str | os.PathLike[str]) -> Config
   return config
 
 
-def conflicts(ours: Config, theirs: Config) -> list[tuple[str, Any, Any]]:
-  """Returns the `differences` that forbid to continue a run under another config.
+def conflicts(
+  ours: Config, theirs: Config, ignore: Collection[str] = OPERATIONAL
+) -> list[tuple[str, Any, Any]]:
+  """Returns the `differences` between two configs of one run.
 
   Files of tokenizers are no settings: they are compared by what is in them, when the data is read.
   """
   kinds = {ours.data.tokenizer, theirs.data.tokenizer} & set(limits.TOKENIZERS)
-  found = differences(ours, theirs)
+  found = differences(ours, theirs, ignore)
   return found if kinds else [each for each in found if each[0] != 'data.tokenizer']
 
 
@@ -90,9 +121,11 @@ def differences(
   )
   # A stage may hold operational settings too, such as its own data.prepared.
   for flat in (a, b):
-    flat['stages'] = tuple(
-      {key: value for key, value in stage.items() if key not in ignore} for stage in flat['stages']
-    )
+    if 'stages' in flat:
+      flat['stages'] = tuple(
+        {key: value for key, value in stage.items() if key not in ignore}
+        for stage in flat['stages']
+      )
   skipped = lambda key: any(key == each or key.startswith(each + '.') for each in ignore)
   return [
     (key, a.get(key), b.get(key))

@@ -24,6 +24,8 @@ STAGE_KEYS = (
 
 def stages(config: Config) -> list[tuple[int, Config]]:
   """Returns [(first 0-based step, config)]: the run's config as it is in each of its stages."""
+  if 'stages' not in config:  # fine-tuning
+    return [(0, config)]
   made, first = [], 0
   for stage in config.stages or ({'steps': config.total_steps},):
     changed = config.copy_and_resolve_references()

@@ -107,13 +107,35 @@ def from_rows(
     row_B: the number of each row in its data set, which with `visit` decides its masks; None for
       0, 1, ...
     visit: how often the rows have been seen before, such as the number of the epoch.
+
+  Raises:
+    ValueError: an array of another shape, or of other numbers.
   """
-  tokens_BL = np.asarray(tokens_BL)
+  tokens_BL = _integers('tokens_BL', tokens_BL, 2, 2**31)
   rows = len(tokens_BL)
-  row_B = np.arange(rows) if row_B is None else np.asarray(row_B)
+  # Numbers beyond 32 bits would share their masks with others, silently.
+  row_B = np.arange(rows) if row_B is None else _integers('row_B', row_B, 1, 2**32)
+  if len(row_B) != rows:
+    raise ValueError(f'row_B has {len(row_B)} numbers for {rows} rows of tokens')
+  visit = int(_integers('visit', visit, 0, 2**32))
   return Batch(
     tokens_BL=tokens_BL.astype(np.int32),
     starts_BS=np.zeros((rows, 1), np.int32),
     example_B2=np.stack([np.zeros(rows), row_B], axis=1).astype(np.uint32),
     visit_B=np.full(rows, visit, np.uint32),
   )
+
+
+def _integers(name: str, values: np.typing.ArrayLike, axes: int, bound: int) -> np.ndarray:
+  """Returns an array of whole numbers from 0 to below a bound, with so many axes."""
+  try:
+    array = np.asarray(values)
+  except ValueError:  # lists of unequal lengths
+    raise ValueError(f'{name} is no array: its rows differ in length') from None
+  if array.ndim != axes:
+    raise ValueError(f'{name} has {array.ndim} axes, not {axes}: its shape is {array.shape}')
+  if array.size and not (
+    np.issubdtype(array.dtype, np.integer) and 0 <= array.min() and array.max() < bound
+  ):
+    raise ValueError(f'{name} must be whole numbers from 0 to below {bound}')
+  return array

@@ -49,9 +49,17 @@ def table(
   """Returns a Table; without starts every piece is a word, without counts all are equal.
 
   Raises:
-    ValueError: the ids or the shape of a column do not fit the vocabulary.
+    ValueError: the ids or a column do not fit the vocabulary.
   """
-  special_ids = tuple(sorted(set(special_ids)))
+  if not _is_id(size) or size < 1:
+    raise ValueError('size must be a number of pieces, at least 1')
+  try:
+    special_ids = tuple(special_ids)
+  except TypeError:
+    raise ValueError('special_ids must be a list of ids') from None
+  if not special_ids or not all(map(_is_id, (mask_id, *special_ids))):
+    raise ValueError('mask_id and special_ids must be ids, and at least one be special')
+  mask_id, special_ids = int(mask_id), tuple(sorted({int(each) for each in special_ids}))
   if mask_id not in special_ids:
     raise ValueError(f'mask_id {mask_id} is not among special_ids {special_ids}')
   if special_ids[0] < 0 or special_ids[-1] >= size:
@@ -59,7 +67,10 @@ def table(
 
   # NumPy's, not JAX's: making a table uses no device.
   def column(given: np.typing.ArrayLike | None, default: float, dtype: type) -> np.ndarray:
-    values = np.full(size, default, dtype) if given is None else np.asarray(given, dtype)
+    try:
+      values = np.full(size, default, dtype) if given is None else np.asarray(given, dtype)
+    except (TypeError, ValueError, OverflowError):
+      raise ValueError('a column must be numbers, one for each piece') from None
     if values.shape != (size,):
       raise ValueError(f'a column of shape {values.shape} does not fit a vocabulary of {size}')
     return values
@@ -74,3 +85,8 @@ def table(
     special_ids,
     tuple(classes),
   )
+
+
+def _is_id(value: object) -> bool:
+  """Whether a value is a whole number, of Python or NumPy."""
+  return isinstance(value, int | np.integer) and not isinstance(value, bool)

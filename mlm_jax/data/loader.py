@@ -36,7 +36,7 @@ class Loader:
 
   def __init__(
     self,
-    prepared: store.Prepared,
+    prepared: store.HasRows,
     split: str,
     batch_size: int,
     seed: int,
@@ -54,7 +54,7 @@ class Loader:
       UserError: a source has no rows, or all have fewer than a batch; the weights do
         not fit.
     """
-    self._rows = prepared.split(split)
+    self._prepared, self._rows = prepared, prepared.split(split)
     self._batch_size, self._seed = batch_size, seed
     self.rows = sum(map(len, self._rows))
     if self.rows < batch_size:
@@ -72,10 +72,12 @@ class Loader:
     self._share_of, self._rank_of, self._counts = _mixture(weights or (1,), self._streams, setting)
 
   def batch(self, step: int) -> batches.Batch:
-    """Returns this process's Batch of numpy arrays for one step."""
+    """Returns this process's Batch of numpy arrays for one step; UserError for damaged rows."""
     position_B = self._begin + step * self._batch_size + self._local
     row_B, visit_B = self._order(position_B)
-    return _gather(self._rows, self._first, row_B, visit_B)
+    batch = _gather(self._rows, self._first, row_B, visit_B)
+    store.check_ids(self._prepared, batch.tokens_BL)
+    return batch
 
   def examples(self, step: int) -> np.ndarray:
     """Returns int [B, 2], (source, row) of the whole batch of one step."""
@@ -176,7 +178,7 @@ def _gather(rows_of, first, row_B, visit_B):
   tokens_BL = np.empty((len(row_B), rows.tokens_RL.shape[1]), rows.tokens_RL.dtype)
   starts_BS = np.empty((len(row_B), rows.starts_RS.shape[1]), np.int32)
   columns = {
-    name: np.empty((len(row_B), stored.shape[1]), stored.column.dtype)
+    name: np.empty((len(row_B), *stored.shape[1:]), stored.dtype)
     for name, stored in rows.columns.items()
   }
   # Source by source, so that each memory-mapped file is read with one call.
@@ -201,18 +203,19 @@ class EvaluationLoader:
 
   def __init__(
     self,
-    prepared: store.Prepared,
+    prepared: store.HasRows,
     batch_size: int,
     rows: int = 0,
     source: int | None = None,
     local: np.ndarray | None = None,
+    split: str = 'validation',
   ):
     """Takes a store.Prepared, rows a batch over all processes, and how many (0: all).
 
     `source` is the number of the source to keep to; None for all of them. The rows of one
     source are those of it among the rows of all. `local` as for `Loader`.
     """
-    self._rows = prepared.validation
+    self._prepared, self._rows = prepared, prepared.split(split)
     self._pad_id = prepared.tokenizer.pad_id
     self._first = np.cumsum([0] + [len(each) for each in self._rows])
     there = int(self._first[-1])
@@ -245,6 +248,7 @@ class EvaluationLoader:
     """Returns this process's part of batch i as numpy arrays."""
     row_B = self._chosen[i * self._batch_size : (i + 1) * self._batch_size]
     batch = _gather(self._rows, self._first, row_B, np.zeros(len(row_B)))
+    store.check_ids(self._prepared, batch.tokens_BL)
     # Every batch has one shape, so that the evaluation is compiled once.
     empty = self._batch_size - len(row_B)
 
@@ -258,5 +262,5 @@ class EvaluationLoader:
       padded(batch.starts_BS, -1),
       padded(batch.example_B2, 0),
       padded(batch.visit_B, 0),
-      {name: padded(each, stored[name].column.fill) for name, each in batch.columns.items()},
+      {name: padded(each, stored[name].fill) for name, each in batch.columns.items()},
     )

@@ -28,6 +28,7 @@ import os
 import pathlib
 import shutil
 from typing import Any
+from typing import Protocol
 
 import numpy as np
 
@@ -59,12 +60,12 @@ class Rows:
   Attributes:
     tokens_RL: uint16 or int32.
     starts_RS: int16 or int32.
-    columns: {name: column.Stored} of the columns that it has.
+    columns: {name: column.Stored, or what is like it} of the columns that it has.
   """
 
   tokens_RL: np.ndarray
   starts_RS: np.ndarray
-  columns: Mapping[str, column_lib.Stored] = dataclasses.field(default_factory=dict)
+  columns: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   def __len__(self) -> int:
     return len(self.tokens_RL)
@@ -121,6 +122,18 @@ class Prepared:
     return tuple(self.manifest.get('classes', ()))
 
 
+class HasRows(Protocol):
+  """What the loaders read: a Prepared, or prepared examples (examples/store.py)."""
+
+  @property
+  def directory(self) -> pathlib.Path: ...
+
+  @property
+  def tokenizer(self) -> tokenizers.Tokenizer: ...
+
+  def split(self, name: str) -> tuple[Rows, ...]: ...
+
+
 # Writing
 
 
@@ -153,6 +166,19 @@ class ArrayWriter:
     self._file.flush()
     os.fsync(self._file.fileno())
     self._file.close()
+
+
+def check_ids(prepared: HasRows, tokens_BL: np.ndarray) -> None:
+  """Raises UserError where rows hold what is no id of the tokenizer: an index beyond a table.
+
+  Rows are looked at as they are read, since hashing all of them at each start takes long.
+  """
+  size = prepared.tokenizer.size
+  if tokens_BL.size and not 0 <= tokens_BL.min() <= tokens_BL.max() < size:
+    raise config.UserError(
+      f'{prepared.directory} is damaged: its rows hold ids that its tokenizer of {size:,} pieces '
+      'does not have; remove it and prepare again'
+    )
 
 
 def dtypes(vocab_size: int, length: int) -> tuple[type, type]:
@@ -206,7 +232,7 @@ def building(directory: str | os.PathLike) -> Iterator[pathlib.Path]:
       # Only what is made here is removed again; listed before it is made.
       stack.callback(_remove_empty, [each for each in folder.parents if not each.exists()])
       folder.mkdir(parents=True, exist_ok=True)
-      lock = stack.enter_context(open(folder / _LOCK, 'w'))
+      lock = stack.enter_context(open(folder / _LOCK, 'w', opener=config.without_waiting))
     except OSError as error:
       raise _cannot_write(directory, error) from None
     try:
@@ -267,16 +293,15 @@ def read_manifest(directory: str | os.PathLike) -> dict:
   """Returns the manifest; UserError where there is none or it is damaged."""
   path = pathlib.Path(directory) / MANIFEST
   try:
-    manifest = json.loads(path.read_text(encoding='utf-8'))
+    manifest = config.parse_json(config.read_bytes(path))
     version = manifest['version']
     if version == VERSION:  # one of another version may have other entries; it is refused below
       _check_manifest(manifest)
-  except OSError as error:
+  except config.UserError as error:
     raise config.UserError(
-      f'{directory} holds no prepared data ({path.name}: {error.strerror}); '
-      'make it with mlm-jax prepare'
+      f'{directory} holds no prepared data ({error}); make it with mlm-jax prepare'
     ) from None
-  except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+  except (ValueError, KeyError, TypeError, AttributeError):
     raise config.UserError(f'{path} is damaged; {_AGAIN}') from None
   if version != VERSION:
     raise config.UserError(
@@ -364,7 +389,7 @@ def _check(directory, name, entry, verify):
 
 
 def _read_verified(directory, name, manifest):
-  data = (directory / name).read_bytes()
+  data = config.read_bytes(directory / name)
   if hashlib.sha256(data).hexdigest() != manifest['files'][name]['sha256']:
     raise config.UserError(f'{directory / name} has been altered: its sha256 differs; {_AGAIN}')
   return data

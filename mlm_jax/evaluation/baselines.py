@@ -33,6 +33,8 @@ class Loader(Protocol):
 def score(prepared: store.Prepared, loader: Loader) -> dict[str, dict[str, float]]:
   """Returns {'unigram': {...}, 'bigram': {...}}, each with loss (nats) and accuracy.
 
+  Without a masked token there is neither.
+
   The bigram is interpolated with the unigram after Witten and Bell (1991):
   p(w | v) = (c(v, w) + t(v) p(w)) / (c(v) + t(v)), t(v) the number of different
   tokens seen after v.
@@ -42,6 +44,8 @@ def score(prepared: store.Prepared, loader: Loader) -> dict[str, dict[str, float
     loader: of the held-out rows.
   """
   left_N, target_N = _reference_targets(prepared, loader)
+  if not len(target_N):
+    return {'unigram': {}, 'bigram': {}}
   pairs_VV: Any = _count_pairs(prepared)
   unigram_V = _unigram(prepared)
   follow_V = np.asarray(pairs_VV.sum(axis=1)).ravel()
@@ -108,6 +112,7 @@ def _count_pairs(prepared: store.Prepared) -> scipy.sparse.csr_matrix:
   for rows in prepared.train:
     for begin in range(0, len(rows), _BLOCK):
       tokens_RL = rows.tokens_RL[begin : begin + _BLOCK]
+      store.check_ids(prepared, tokens_RL)
       left_M, right_M = tokens_RL[:, :-1].ravel(), tokens_RL[:, 1:].ravel()
       # A pair over the end of a document has [CLS] on the right, so it is left out too.
       kept_M = ordinary_V[right_M]

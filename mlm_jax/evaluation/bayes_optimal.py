@@ -38,7 +38,7 @@ def score(
   loader: baselines.Loader,
   policy: masking.Policy | None = None,
 ) -> dict[str, float]:
-  """Returns {'loss': nats, 'accuracy': ...} of the exact posterior.
+  """Returns {'loss': nats, 'accuracy': ...} of the exact posterior, {} without a masked token.
 
   Args:
     prepared: store.Prepared; `is_known`.
@@ -74,10 +74,8 @@ def score(
     )
     losses.append(loss_P)
     hits.append(hit_P)
-  return {
-    'loss': float(np.concatenate(losses).mean()),
-    'accuracy': float(np.concatenate(hits).mean()),
-  }
+  scores = {'loss': np.concatenate(losses), 'accuracy': np.concatenate(hits)}
+  return {name: float(score_P.mean()) for name, score_P in scores.items() if len(score_P)}
 
 
 def states(

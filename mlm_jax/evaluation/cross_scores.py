@@ -36,19 +36,26 @@ def read(workdir: str | os.PathLike[str], step: int) -> list[dict[str, Any]]:
     UserError: the file is damaged.
   """
   path = pathlib.Path(workdir) / FILE
-  if not path.exists():
+  if not os.path.lexists(path):
     return []
+  content = config_lib.read_json(path, 'remove it and run mlm-jax sweep again')
   try:
-    content = json.loads(path.read_bytes())
     # Of another step they are of an earlier end of the run.
     entries = content['under'] if content['step'] == step else []
-    if not all(isinstance(each['masking'], dict) for each in entries):
-      raise TypeError('an entry without its masking')
-  except (ValueError, KeyError, TypeError) as error:
+    if not all(map(_is_entry, entries)):
+      raise TypeError('an entry must be a masking and numbers')
+  except (KeyError, TypeError) as error:
     raise config_lib.UserError(
       f'{path} is damaged ({error!r}); remove it and run mlm-jax sweep again'
     ) from None
   return entries
+
+
+def _is_entry(entry: Any) -> bool:
+  """Whether a value has the form of what `add` adds."""
+  values = {**entry}
+  is_of_policy = isinstance(values.pop('masking'), dict)
+  return is_of_policy and all(type(each) in (int, float, type(None)) for each in values.values())
 
 
 def find(entries: list[dict[str, Any]], settings: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from mlm_jax import masking
 from mlm_jax.data import loader as loader_lib
 from mlm_jax.data import store
 from mlm_jax.evaluation import heldout
+from mlm_jax.evaluation import segment_scores
 from mlm_jax.evaluation import slices
 
 REFERENCE, OWN = 'reference', 'policy'
@@ -49,14 +50,21 @@ class HeldOut:
       for name, policy in self.policies.items()
     }
 
-  def slices(self, params: Any, aux: Any) -> dict[str, Any]:
-    """Returns what slices.json holds of a model, see slices.py."""
+  def reports(self, params: Any, aux: Any) -> dict[str, dict[str, Any]]:
+    """Returns {file: what it holds of a model}, see slices.py and segment_scores.py."""
     objective = self.objective
     # The reference policy learns nothing, so that all runs are compared under the same masks.
     policies = self.policies | {OWN: self.policies[OWN].with_learned(aux)}
-    return slices.score(
-      objective.mlm, objective.mlm_params(params), policies, self.prepared, self.loaders, self.put
+    content, segments = slices.score(
+      objective.mlm,
+      objective.mlm_params(params),
+      policies,
+      self.prepared,
+      self.loaders,
+      self.put,
+      whole=self.whole,
     )
+    return {slices.FILE: content, segment_scores.FILE: segments}
 
   def under(self, settings: dict[str, Any]) -> masking.Policy:
     """Returns the policy of other settings (the group `masking` as a dict), on the devices.

@@ -32,6 +32,7 @@ from mlm_jax.data import store
 from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.evaluation import baselines
 from mlm_jax.evaluation import heldout
+from mlm_jax.evaluation import segment_scores
 
 FILE = 'slices.json'
 _FIFTHS = ('most frequent fifth', 'second fifth', 'third fifth', 'fourth fifth', 'rarest fifth')
@@ -48,8 +49,11 @@ def score(
   loaders: Mapping[str, baselines.Loader],
   put: Callable[[batches.Batch], batches.Batch],
   progress: float = 1.0,
-) -> dict[str, Any]:
-  """Returns the contents of slices.json, without the step.
+  whole: jax.sharding.Sharding | None = None,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+  """Returns the contents of slices.json, and of segment_scores.npz, each without the step.
+
+  In slices.json are
 
   {'reference': {'tokens', 'loss', 'accuracy', 'characters', 'bits_per_character'},
    'slices': {KIND: [{'slice': name, 'tokens': n, 'loss': nats, 'accuracy': share}, ...]}}
@@ -63,24 +67,27 @@ def score(
     loaders: {source: loader} of the held-out rows.
     put: host batch -> device batch.
     progress: share of the training done.
+    whole: where what is not divided lies on the devices; None where one process has all.
   """
   names, tables = _kinds(prepared)
-  step = functools.partial(_jitted_sums, objective)
-  sums = {
-    name: _over_rows(lambda batch: step(params, policy, tables, batch, progress), loaders, put)
-    for name, policy in policies.items()
-  }
+  step = functools.partial(_jitted_sums(whole), objective)
+  sums, segments = {}, {}
+  for name, policy in policies.items():
+    sums[name], segments[name] = _over_rows(
+      lambda batch: step(params, policy, tables, batch, progress), loaders, put
+    )
   # Data without classes has no sums for that kind.
-  whole = sums['reference']['all'][:, 0]
+  total_4 = sums['reference']['all'][:, 0]
   by_kind = {kind: sums['reference'][kind] for kind in names if kind in sums['reference']}
   by_kind['policy action'] = sums['policy']['action']
-  return {
-    'reference': _reference(whole),
+  content = {
+    'reference': _reference(total_4),
     'slices': {
       kind: _rows({**names, 'policy action': _ACTIONS}[kind], sums_4K)
       for kind, sums_4K in by_kind.items()
     },
   }
+  return content, segment_scores.collect(segments['reference'])
 
 
 def _kinds(
@@ -141,8 +148,11 @@ def _sums(
   tables: Mapping[str, jax.Array],
   batch: batches.Batch,
   progress: float,
-) -> dict[str, jax.Array]:
-  """Returns {kind: float32 [4, K]}: tokens, losses, hits, characters of a batch by slice."""
+) -> tuple[dict[str, jax.Array], segment_scores.Sums]:
+  """Returns ({kind: float32 [4, K]}, sums by segment) of a batch.
+
+  They are tokens, losses, hits and characters by slice.
+  """
   inputs = objective.prepare(policy, policy.learned, batch, heldout.reference_key(), progress)
   loss_P, better_P, _ = objective.scores(params, inputs)
   # Action 0 marks the padding of the prediction buffer, whose tokens mean nothing.
@@ -174,32 +184,41 @@ def _sums(
     0,
   )
   # Not by a scatter, in which accelerators add in an order that is not fixed.
-  return {
+  by_kind = {
     kind: jnp.where(number_P[:, None] == jnp.arange(size)[None], values_4P[:, :, None], 0).sum(1)
     for kind, (number_P, size) in slices.items()
   }
+  by_segment = segment_scores.sums(
+    values_4P[:3], used_P, inputs.index_GP, inputs.segments_BL, batch.starts_BS.shape[1]
+  )
+  return by_kind, (batch.example_B2, by_segment)
 
 
-_jitted_sums = jax.jit(_sums, static_argnums=0)
+@functools.cache
+def _jitted_sums(whole: jax.sharding.Sharding | None) -> Callable:
+  # On all devices, since each process reads what all rows give.
+  return jax.jit(_sums, static_argnums=0, out_shardings=whole)
 
 
 def _over_rows(
-  sums_of: Callable[[batches.Batch], dict[str, jax.Array]],
+  sums_of: Callable[[batches.Batch], tuple[dict[str, jax.Array], segment_scores.Sums]],
   loaders: Mapping[str, baselines.Loader],
   put: Callable[[batches.Batch], batches.Batch],
-) -> dict[str, np.ndarray]:
-  """Returns {kind: float64 [4, K]} over all batches of all loaders, on the host."""
+) -> tuple[dict[str, np.ndarray], list[tuple[np.ndarray, np.ndarray]]]:
+  """Returns ({kind: float64 [4, K]} over all batches, the sums by segment of each), on the host."""
   total: dict[str, Any] = {}
+  segments = []
   for loader in loaders.values():
     for i in range(len(loader)):
       # Read at once: on a CPU queued steps with collectives can starve each other.
-      sums = jax.device_get(sums_of(put(loader.batch(i))))
+      sums, by_segment = jax.device_get(sums_of(put(loader.batch(i))))
       total = {
         # float64 on the host, where float32 would lose the small batches among many.
         kind: total.get(kind, 0) + sums_4K.astype(np.float64)
         for kind, sums_4K in sums.items()
       }
-  return total
+      segments.append(by_segment)
+  return total, segments
 
 
 def _reference(sums_4: np.ndarray) -> dict[str, int | float | None]:

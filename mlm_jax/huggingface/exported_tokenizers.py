@@ -10,6 +10,8 @@ import os
 import pathlib
 from typing import Any
 
+import tokenizers
+
 from mlm_jax.data.tokenizers import json_documents
 from mlm_jax.data.tokenizers import tokenizer_json
 from mlm_jax.data.tokenizers.base import NAMES
@@ -17,7 +19,12 @@ from mlm_jax.huggingface import normalizers
 
 
 def write_folder(
-  tokenizer: Any, data: Any, folder: str | os.PathLike, max_length: int, types: int = 1
+  tokenizer: Any,
+  data: Any,
+  folder: str | os.PathLike,
+  max_length: int,
+  types: int = 1,
+  seps: int | None = None,
 ) -> None:
   """Writes the files that `transformers.AutoTokenizer.from_pretrained` reads.
 
@@ -27,6 +34,7 @@ def write_folder(
     folder: exists already.
     max_length: tokens of a text at most, [CLS] and [SEP] among them.
     types: embeddings of token types that the model has; above 1 the model is given types.
+    seps: how many [SEP] are between the texts of a pair; None for what the tokenizer has.
 
   Raises:
     UserError: see `to_json`.
@@ -43,7 +51,10 @@ def write_folder(
     'clean_up_tokenization_spaces': False,
     **names,
   }
-  (folder / 'tokenizer.json').write_bytes(to_json(tokenizer, data))
+  serialized = to_json(tokenizer, data)
+  if seps is not None:
+    serialized = _with_pairs(serialized, tokenizer, seps, types)
+  (folder / 'tokenizer.json').write_bytes(serialized)
   for name, entries in (('tokenizer_config.json', settings), ('special_tokens_map.json', names)):
     (folder / name).write_text(
       json.dumps(entries, indent=2, ensure_ascii=False) + '\n', encoding='utf-8'
@@ -64,9 +75,7 @@ def to_json(tokenizer: Any, data: Any) -> bytes:
     document = json.loads(tokenizer.document)
     return _bytes(normalizers.with_cleaning(document, data, mask, puts_space=True))
   document = {'normalizer': None, 'added_tokens': []} | json.loads(tokenizer.model)
-  around = json_documents.around(
-    *((tokenizer.piece(i), i) for i in (tokenizer.cls_id, tokenizer.sep_id))
-  )
+  around = _around(tokenizer)
   decoder = {
     'wordpiece': json_documents.WORDPIECE_DECODER,
     'byte_level': json_documents.byte_level(),
@@ -79,6 +88,28 @@ def to_json(tokenizer: Any, data: Any) -> bytes:
   }
   cleaned = normalizers.with_cleaning(document, data, mask)
   return _bytes(cleaned | lacking) if lacking or cleaned is not document else tokenizer.model
+
+
+def _with_pairs(serialized: bytes, tokenizer: Any, seps: int, types: int) -> bytes:
+  """Returns the bytes of a tokenizer.json that puts two texts together as examples of a task are.
+
+  See data/examples/segments.py and core.batches.types; what does so already is left as it is.
+  """
+  library = tokenizers.Tokenizer.from_buffer(serialized)
+  first, second = (library.encode(text, add_special_tokens=False).ids for text in ('a', 'b'))
+  sep = tokenizer.sep_id
+  ids = [tokenizer.cls_id, *first, *[sep] * seps, *second, sep]
+  found = library.encode('a', 'b')
+  kinds = [0] * (2 + len(first)) + [1] * (seps + len(second))
+  if found.ids == ids and (types < 2 or found.type_ids == kinds):
+    return serialized
+  return _bytes(json.loads(serialized) | {'post_processor': _around(tokenizer, seps)})
+
+
+def _around(tokenizer: Any, seps: int = 1) -> dict:
+  """Returns the post-processor of a tokenizer, see json_documents.around."""
+  cls, sep = ((tokenizer.piece(i), i) for i in (tokenizer.cls_id, tokenizer.sep_id))
+  return json_documents.around(cls, sep, seps)
 
 
 def _bytes(document: dict) -> bytes:

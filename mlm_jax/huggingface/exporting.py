@@ -11,6 +11,7 @@ import numpy as np
 import safetensors.numpy
 
 from mlm_jax import config as config_lib
+from mlm_jax import downstream
 from mlm_jax import models
 from mlm_jax import objectives
 from mlm_jax.core import rng
@@ -18,15 +19,18 @@ from mlm_jax.core import trees
 from mlm_jax.huggingface import card
 from mlm_jax.huggingface import exported_tokenizers
 from mlm_jax.huggingface import folders
+from mlm_jax.huggingface import heads
 from mlm_jax.huggingface import kinds
 from mlm_jax.huggingface import names
 from mlm_jax.huggingface import origin
+from mlm_jax.huggingface import poolers
 from mlm_jax.huggingface import sentence_transformers
 from mlm_jax.huggingface import settings
 from mlm_jax.models import text_embedding
 from mlm_jax.objectives import restored
 from mlm_jax.training import saved
 
+# {part: the end of its class}; one that is called as a task, see heads, is all of a fine-tuned run.
 _CLASSES = {
   '': 'ForMaskedLM',
   'generator': 'ForMaskedLM',
@@ -42,6 +46,7 @@ def run(
   part: str = '',
   sentences: bool = False,
   log: Callable[[str], None] = print,
+  licence: str = '',
 ) -> None:
   """Writes weights, tokenizer and a model card as the Auto classes of `transformers` load them.
 
@@ -51,13 +56,16 @@ def run(
     workdir: of the run.
     folder: made here; it must not exist or be empty.
     step: of the checkpoint; None for the newest that is whole.
-    part: '' for the encoder with its masked head (AutoModelForMaskedLM); 'encoder' for the encoder
-      alone (AutoModel); 'generator' (AutoModelForMaskedLM) or 'discriminator'
+    part: '' for the encoder with its masked head (AutoModelForMaskedLM), or with the head of the
+      task that a run was fine-tuned for (such as AutoModelForSequenceClassification); 'encoder' for
+      the encoder alone (AutoModel); 'generator' (AutoModelForMaskedLM) or 'discriminator'
       (AutoModelForPreTraining) of a run with objective.name = 'rtd'.
     sentences: whether to write what sentence-transformers loads: the encoder, followed by what
       the run makes a vector of a text by, which is the mean over all tokens unless it was imported
       with another way. A run that was is always written so.
     log: takes lines of text.
+    licence: of the weights, for the card; if not given, that of the card of the folder that was
+      imported, or none.
 
   Raises:
     UserError: no run there, or a model that the classes there cannot express; nothing is
@@ -67,20 +75,28 @@ def run(
   # All is written into a folder beside, so that a refusal leaves nothing.
   with folders.made(folder, '--to') as partial:
     trained = saved.open_model(workdir, step)
-    tokenizer, objective = restored.restore(trained)
-    part, sentences = _asked(workdir, part, sentences)
+    tokenizer, objective, facts = _restored(trained, log)
+    part, sentences = _asked(trained, part, sentences)
     _check(trained.config, part, sentences)
     model, params = _part(trained, tokenizer, objective, part)
+    if part in heads.NAMES:
+      params = heads.params(part, params, facts)
     tensors = _tensors(model, params, part, tokenizer.pad_id)
-    config = (json.dumps(_config(model, part, tokenizer), indent=2) + '\n').encode()
+    settings_there = _config(model, part, tokenizer)
+    if part in heads.NAMES:
+      of = kinds.of_family(model.family)[1]
+      settings_there |= heads.load(part).to_theirs(trained.config, facts, of)
+    config = (json.dumps(settings_there, indent=2) + '\n').encode()
     # As it came: its dtypes, its old names, and what had no place in a run.
-    if not part and origin.is_in(workdir):
+    if part in ('', *heads.NAMES) and origin.is_in(workdir):
       tensors, config = origin.restored(workdir, tensors)
-    pooler, facts = _pooler(workdir, model, part)
+    pooler, said = poolers.of_encoder(trained, model, part)
     tensors |= pooler
+    if facts.get('has_unanswerable'):
+      said['threshold of no answer'] = f'{facts["threshold"]:.6g}'
     # Left out but not silently: on the console and on the card.
     if unplaced := [name for name in objectives.AUXILIARY if name in trained.params]:
-      facts['left out'] = (
+      said['left out'] = (
         f'{", ".join(unplaced)}: the class has no place for heads of auxiliary losses'
       )
       log(
@@ -89,25 +105,50 @@ def run(
       )
     safetensors.numpy.save_file(tensors, partial / folders.TENSORS, {'format': 'pt'})
     (partial / folders.CONFIG).write_bytes(config)
-    data = config_lib.final_stage(trained.config).data
-    exported_tokenizers.write_folder(tokenizer, data, partial, model.max_positions, model.types)
+    _write_tokenizer(partial, trained, tokenizer, model, part)
     if sentences:
       _write_sentences(partial, trained, model.width)
     # A folder that was imported may name another class than ours would, such as XLM-RoBERTa.
-    theirs = json.loads(config)
+    theirs = config_lib.parse_json(config)
     name = _said(theirs) or _class(model.family, part)
-    text = card.text(trained, tokenizer, name, theirs['model_type'], sentences, facts)
+    text = card.text(trained, tokenizer, name, theirs['model_type'], sentences, said, licence)
     (partial / 'README.md').write_text(text, encoding='utf-8')
   log(f'{folder}: {name}, {sum(x.size for x in tensors.values()):,} parameters')
 
 
-def _asked(workdir: pathlib.Path, part: str, sentences: bool) -> tuple[str, bool]:
+def _restored(
+  trained: saved.SavedModel, log: Callable[[str], None]
+) -> tuple[Any, Any, dict[str, Any]]:
+  """Returns (tokenizer, objective, facts of a fine-tuned run)."""
+  if 'task' in trained.config:
+    return downstream.restore(trained, log)
+  return *restored.restore(trained), {}
+
+
+def _asked(trained: saved.SavedModel, part: str, sentences: bool) -> tuple[str, bool]:
   """Returns (part, whether it is for sentence-transformers), with what is not said filled in."""
-  own = (workdir / text_embedding.FOLDER).is_dir()
+  own = (trained.workdir / text_embedding.FOLDER).is_dir()
   # The library has no use for a head, but what came with one goes back with it.
-  if sentences and not (own and origin.is_in(workdir)):
+  if sentences and not (own and origin.is_in(trained.workdir)):
     part = part or 'encoder'
+  if 'task' in trained.config and not part:
+    # What makes vectors of texts has no head: the whole of it goes to sentence-transformers.
+    part = 'encoder' if downstream.embedding(trained.config) else trained.config.task.name
+    if part != 'encoder':
+      heads.load(part)  # refuses what has no class
   return part, sentences or own and part in ('', 'encoder')
+
+
+def _write_tokenizer(
+  folder: pathlib.Path, trained: saved.SavedModel, tokenizer: Any, model: Any, part: str
+) -> None:
+  """Writes what AutoTokenizer reads, which puts texts together as the run does."""
+  data = config_lib.final_stage(trained.config).data
+  # What is longer a fine-tuned run cuts.
+  most = min(model.max_positions, data.row_length) if part in heads.NAMES else model.max_positions
+  # Files that came from there stay as they are.
+  seps = None if origin.is_in(trained.workdir) else models.pair_seps(model)
+  exported_tokenizers.write_folder(tokenizer, data, folder, most, model.types, seps)
 
 
 def _write_sentences(folder: pathlib.Path, trained: saved.SavedModel, width: int) -> None:
@@ -120,7 +161,8 @@ def _write_sentences(folder: pathlib.Path, trained: saved.SavedModel, width: int
 
 def _check(config: Any, part: str, sentences: bool) -> None:
   """Raises UserError where the run has no such part, or no class there can hold it."""
-  family, is_rtd = config.model.family, config.objective.name == 'rtd'
+  family = config.model.family
+  is_rtd = 'task' not in config and config.objective.name == 'rtd'
   if sentences and part not in ('', 'encoder'):
     raise config_lib.UserError(
       f'--sentence-transformers writes the encoder; leave --part={part} out'
@@ -137,7 +179,7 @@ def _check(config: Any, part: str, sentences: bool) -> None:
       f'there is no class with a discriminator for {family}; say --part=encoder'
     )
   if (
-    part != 'encoder'
+    part not in ('encoder', *heads.NAMES)
     and family.startswith('deberta')
     and config.model.deberta.decoder == 'enhanced'
   ):
@@ -161,7 +203,9 @@ def _part(
     # The generator is a model of its own, with the tables it may share already put in.
     model, params = objectives.generator_config(config), objective.mlm_params(trained.params)
   else:
-    model, params = config.model, objective.encoder_params(trained.params)
+    model = config.model
+    # The whole of a fine-tuned run has its head in it.
+    params = trained.params if part in heads.NAMES else objective.encoder_params(trained.params)
   with model.unlocked():
     model.vocab_size = model.vocab_size or tokenizer.size
   return model, params
@@ -173,17 +217,20 @@ def _tensors(model: Any, params: dict[str, Any], part: str, pad_id: int) -> dict
   made = make(model, model.vocab_size)
   of = kinds.of_family(model.family)[1]
   rules = of.rules(made.architecture)
-  if part in ('encoder', 'discriminator'):
+  if part in ('encoder', 'discriminator', *heads.NAMES):
     rules = [rule for rule in rules if not rule.is_of_head]
   if part == 'discriminator':
     rules += names.discriminator()
+  if part in heads.NAMES:
+    rules += heads.load(part).rules(of)
   # Every parameter must have a place there; only what the encoder alone has no use for may be lost:
   # its head, and the positions that the enhanced mask decoder adds before that.
   held = {path for rule in rules for path in rule.ours}
+  is_headless = part in ('encoder', *heads.NAMES)
   lost = [
     path
     for path in trees.paths(jax.eval_shape(made.init, rng.root_key(0)))
-    if path not in held and not (part == 'encoder' and path.startswith(('head/', 'position/')))
+    if path not in held and not (is_headless and path.startswith(('head/', 'position/')))
   ]
   if lost:
     raise config_lib.UserError(
@@ -216,7 +263,8 @@ def _moved(table: np.ndarray, model: Any, pad_id: int) -> np.ndarray:
 
 def _class(family: str, part: str) -> str:
   """Returns the name of the class in `transformers`."""
-  return kinds.of_family(family)[1].masked.replace('ForMaskedLM', _CLASSES[part])
+  end = heads.load(part).CLASS if part in heads.NAMES else _CLASSES[part]
+  return kinds.of_family(family)[1].masked.replace('ForMaskedLM', end)
 
 
 def _said(theirs: dict[str, Any]) -> str:
@@ -237,31 +285,3 @@ def _config(model: Any, part: str, tokenizer: Any) -> dict[str, Any]:
     'cls_token_id': cls,
     'sep_token_id': sep,
   }
-
-
-def _pooler(
-  workdir: pathlib.Path, model: Any, part: str
-) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-  """Returns ({name there: array} of the pooler that the class needs, {fact: text} for the card).
-
-  It is the one that was imported, or else an identity matrix, after which the class's tanh only
-  bounds the hidden state of [CLS].
-  """
-  of = kinds.of_family(model.family)[1]
-  if part != 'encoder' or not of.has_pooler:
-    return {}, {}
-  prefix, rest = of.prefix, origin.rest(workdir)
-  kept = {
-    name: array.astype(np.float32)
-    for was, array in rest.items()
-    for name in [f'{prefix}.{was.removeprefix(prefix + ".")}']
-    if name.startswith(f'{prefix}.pooler.')
-  }
-  # Imported with the model; training here has no loss on it and has left it as it was.
-  if kept:
-    return kept, {}
-  plain = {
-    f'{prefix}.pooler.dense.weight': np.eye(model.width, dtype=np.float32),
-    f'{prefix}.pooler.dense.bias': np.zeros(model.width, np.float32),
-  }
-  return plain, {'pooler': 'not trained: it bounds the hidden state of [CLS] and does no more'}

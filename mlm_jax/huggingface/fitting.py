@@ -5,6 +5,7 @@ whatever sizes it claims.
 """
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
 import pathlib
 import re
@@ -38,10 +39,10 @@ class Fitted:
 
   Attributes:
     architecture: of ours.
-    rules: Rules of what the folder has; a head only where it has one.
+    rules: Rules of what the folder has; a masked head only where it has one.
     now: {name there: name of today}.
     shapes: {name of today: shape} of what becomes parameters.
-    left_out: names there of what no masked-language model uses, such as heads of other tasks.
+    left_out: names there of what the run has no use for, such as heads of other tasks.
   """
 
   architecture: Architecture
@@ -51,7 +52,13 @@ class Fitted:
   left_out: list[str]
 
 
-def fit(folder: pathlib.Path, model: Any, of: Kind, headers: Mapping[str, Header]) -> Fitted:
+def fit(
+  folder: pathlib.Path,
+  model: Any,
+  of: Kind,
+  headers: Mapping[str, Header],
+  head: tuple[Sequence[names.Rule], Any] | None = None,
+) -> Fitted:
   """Returns the Fitted of a folder, of whose tensors only what a decision needs is read.
 
   Args:
@@ -60,6 +67,8 @@ def fit(folder: pathlib.Path, model: Any, of: Kind, headers: Mapping[str, Header
       has a table that is no copy of the tokens', as in `transformers`, whatever config.json says.
     of: the Kind.
     headers: of all tensors.
+    head: (its Rules, the shapes of its parameters) of a head that must be there, in place of the
+      masked one; None for that one, where it is there.
 
   Raises:
     UserError: tensors that are missing, unexpected, or of another form.
@@ -68,7 +77,11 @@ def fit(folder: pathlib.Path, model: Any, of: Kind, headers: Mapping[str, Header
   made = models.make(model, model.vocab_size)
   named = {name: headers[was] for was, name in now.items()}
   rules = _required(of.rules(made.architecture), named)
-  shapes = names.shapes(rules, jax.eval_shape(made.init, rng.root_key(0)), made.architecture)
+  tree = jax.eval_shape(made.init, rng.root_key(0))
+  if head:
+    rules = [*(rule for rule in rules if not rule.is_of_head), *head[0]]
+    tree |= head[1]
+  shapes = names.shapes(rules, tree, made.architecture)
   beside = [was for was, name in now.items() if name not in shapes and not _BESIDE.fullmatch(name)]
   # What is under the encoder's name is part of what it computes; what is beside it is a head.
   in_encoder = lambda was: now[was].startswith(f'{of.prefix}.')

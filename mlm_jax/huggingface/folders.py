@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
-import json
-import math
 import os
 import pathlib
 import re
@@ -77,16 +75,18 @@ def _download(name: str, log: Callable[[str], None]) -> pathlib.Path:
     ) from None
 
 
-def check_links(folder: pathlib.Path) -> None:
-  """Raises UserError where a file that may be read is a link that leads nowhere.
+def check_files(folder: pathlib.Path) -> None:
+  """Raises UserError where what may be read is no file, such as a link that leads nowhere.
 
-  The hub's cache links to its files, and one that was not downloaded whole leaves such links.
+  The hub's cache links to its files, and one that was not downloaded whole leaves such links. What
+  is no file would else be taken for one that is not there, whose place others take.
   """
   for path in sorted(each for pattern in _WANTED for each in folder.glob(pattern)):
     if path.is_symlink() and not path.exists():
       raise config_lib.UserError(
         f'{path} is a link to {os.readlink(path)}, which is not there; download it again'
       )
+    config_lib.check_file(path)
 
 
 def read_config(folder: pathlib.Path) -> dict[str, Any]:
@@ -102,22 +102,12 @@ def read_config(folder: pathlib.Path) -> dict[str, Any]:
 def read_object(path: pathlib.Path) -> dict[str, Any]:
   """Returns the object in a JSON file; UserError where it cannot be read or holds no such."""
   try:
-    found = json.loads(path.read_bytes(), parse_constant=_refuse_constant, parse_float=_finite)
-  except OSError as error:
-    raise config_lib.UserError(f'cannot read {path}: {error.strerror}') from None
-  except (ValueError, RecursionError) as error:
+    found = config_lib.parse_json(config_lib.read_bytes(path))
+  except ValueError as error:
     raise config_lib.UserError(f'{path} is damaged: {config_lib.one_line(error)}') from None
   if not isinstance(found, dict):
     raise config_lib.UserError(f'{path} is damaged: it must hold an object')
   return found
-
-
-def _refuse_constant(text: str) -> Any:
-  raise ValueError(f'{text} is no number')
-
-
-def _finite(text: str) -> float:
-  return float(text) if math.isfinite(float(text)) else _refuse_constant(text[:20])
 
 
 @contextlib.contextmanager
@@ -132,7 +122,7 @@ def made(folder: str | os.PathLike, flag: str) -> Iterator[pathlib.Path]:
     UserError: it holds something, or cannot be written.
   """
   # Resolved, so that the rename at the end does not depend on the working directory.
-  folder = pathlib.Path(folder).resolve()
+  folder = pathlib.Path(os.path.realpath(folder))  # and not `resolve`, which raises at a loop
   if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
     raise config_lib.UserError(f'{folder} exists; choose another {flag}')
   # A neighbour, so that the rename stays on one file system.
@@ -140,6 +130,7 @@ def made(folder: str | os.PathLike, flag: str) -> Iterator[pathlib.Path]:
   try:
     partial.mkdir(parents=True)
     yield partial
+    _open_to_readers(partial)
     partial.rename(folder)
   except (OSError, safetensors.SafetensorError) as error:
     raise config_lib.UserError(
@@ -147,3 +138,12 @@ def made(folder: str | os.PathLike, flag: str) -> Iterator[pathlib.Path]:
     ) from error
   finally:
     shutil.rmtree(partial, ignore_errors=True)
+
+
+def _open_to_readers(folder: pathlib.Path) -> None:
+  """Lets others read what the umask lets them; safetensors writes for the owner alone."""
+  # What a plain folder was given says what the umask allows; files are not executed.
+  rights = folder.stat().st_mode & 0o666
+  for path in folder.rglob('*'):
+    if path.is_file():
+      path.chmod(rights)

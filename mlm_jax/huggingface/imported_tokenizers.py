@@ -92,7 +92,7 @@ def from_folder(folder: str | os.PathLike) -> bytes:
   _check(folder, settings, library)
   is_as_said = serialized and _ids_of(serialized) == _ids_of(document)
   if is_as_said and given and _same(document, json.loads(given.to_str())):
-    return tokenizer_settings.read_bytes(path)
+    return config.read_bytes(path)
   ids = library.get_vocab()
   cls, sep = (next(name for name in NAMES[role] if name in ids) for role in ('cls', 'sep'))
   document['post_processor'] = json_documents.around((cls, ids[cls]), (sep, ids[sep]))
@@ -213,7 +213,7 @@ def _unigrams(
     charsmap = _charsmap(serialized)
   else:
     path = folder / _FILES[kind][0]
-    proto = sentencepiece_model.parse(tokenizer_settings.read_bytes(path), str(path))
+    proto = sentencepiece_model.parse(config.read_bytes(path), str(path))
     types = proto.SentencePiece
     vocab = _offset(kind, [(each.piece, each.score) for each in proto.pieces], named)
     charsmap = proto.normalizer_spec.precompiled_charsmap or None

@@ -4,6 +4,7 @@ from collections.abc import Callable
 import dataclasses
 from typing import Any
 
+from mlm_jax.huggingface import names
 from mlm_jax.huggingface.names import Rule
 from mlm_jax.huggingface.values import Number
 from mlm_jax.huggingface.values import real
@@ -43,6 +44,38 @@ ABSOLUTE = {
 
 
 @dataclasses.dataclass(frozen=True)
+class SequenceHead:
+  """What the class for sequence classification has on its encoder, see models.heads.SequenceHead.
+
+  Attributes:
+    layer, out: names of its two linear layers there.
+    dropout: their setting of its rate.
+    norm: name of the norm between them; '' where there is none.
+    pooling: their setting of what it reads; '' where that is [CLS].
+    needs: as those of a Kind.
+  """
+
+  layer: str
+  out: str
+  dropout: str = 'classifier_dropout'
+  norm: str = ''
+  pooling: str = ''
+  needs: dict[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
+
+  def rules(self, ours: str) -> list[Rule]:
+    """Returns the Rules of its parameters, which are under `ours`."""
+    return [
+      *names.dense(self.layer, f'{ours}/layer', bias=not self.norm),
+      *(names.norm(self.norm, f'{ours}/norm', bias=False) if self.norm else []),
+      *names.dense(self.out, f'{ours}/out'),
+    ]
+
+  def token_rules(self, out: str, ours: str) -> list[Rule]:
+    """Returns the Rules of a class that scores tokens, by `out` alone if it is not ModernBERT's."""
+    return self.rules(ours) if self.norm else names.dense(out, f'{ours}/out')
+
+
+@dataclasses.dataclass(frozen=True)
 class Kind:
   """A kind of model there.
 
@@ -54,6 +87,8 @@ class Kind:
     numbers: {our setting: the number there}.
     needs: {their setting: the values that are supported}, the absence of a setting being None.
     rules: (architecture of ours) -> Rules of all parameters.
+    sequence_head: of the class for sequence classification.
+    answer_settings: {their setting: value} of the class for question answering.
     activation: their setting of the feed-forward layers' activation.
     head_activation: their setting of the head's; '' where it is a GELU whatever is set.
     counts_from_padding: whether positions are counted from behind the padding token's id, and skip
@@ -70,6 +105,8 @@ class Kind:
   numbers: dict[str, Number]
   needs: dict[str, tuple[Any, ...]]
   rules: Callable[[Any], list[Rule]]
+  sequence_head: SequenceHead
+  answer_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
   activation: str = 'hidden_act'
   head_activation: str = 'hidden_act'
   counts_from_padding: bool = False

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 import json
 import os
 import pathlib
+import re
 
 import numpy as np
 import safetensors.numpy
@@ -12,6 +13,7 @@ from mlm_jax import config as config_lib
 
 _FOLDER = 'huggingface'  # in the run's folder
 _CONFIG, _NAMES, _REST = 'config.json', 'names.json', 'rest.safetensors'
+_CARD = 'README.md'
 
 
 def write(
@@ -36,6 +38,23 @@ def write(
   safetensors.numpy.save_file(rest, folder / _REST)
 
 
+def keep_card(workdir: str | os.PathLike, place: str | os.PathLike) -> None:
+  """Keeps the model card of the folder `place`, where it has one."""
+  card = pathlib.Path(place) / _CARD
+  if card.is_file():
+    (pathlib.Path(workdir) / _FOLDER / _CARD).write_bytes(config_lib.read_bytes(card))
+
+
+def licence(workdir: str | os.PathLike) -> str:
+  """Returns the licence that the model card there names, '' where none is known."""
+  card = pathlib.Path(workdir) / _FOLDER / _CARD
+  text = config_lib.read_bytes(card).decode(errors='replace') if card.is_file() else ''
+  # The facts of a card stand between two lines of dashes, at its head.
+  head = re.match(r'---\s*\n(.*?)\n---', text, re.DOTALL)
+  found = head and re.search(r'^license:[ \t]*["\']?([\w.-]+)', head[1], re.MULTILINE)
+  return found[1] if found else ''
+
+
 def is_in(workdir: str | os.PathLike) -> bool:
   """Whether the run was imported."""
   return (pathlib.Path(workdir) / _FOLDER).is_dir()
@@ -55,10 +74,10 @@ def restored(
   """
   folder = pathlib.Path(workdir) / _FOLDER
   try:
-    placed = json.loads((folder / _NAMES).read_bytes())
+    placed = config_lib.read_json(folder / _NAMES)
     # Back to the dtype they came in: exact, since float32 holds every float16 and bfloat16.
     found = {was: tensors[now].astype(np.dtype(dtype)) for was, (now, dtype) in placed.items()}
-    return found | rest(workdir), (folder / _CONFIG).read_bytes()
+    return found | rest(workdir), config_lib.read_bytes(folder / _CONFIG)
   except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
     raise config_lib.UserError(f'{folder} is damaged ({error!r}); import the run again') from None
 
@@ -67,6 +86,9 @@ def rest(workdir: str | os.PathLike) -> dict[str, np.ndarray]:
   """Returns {name there: array} of what had no place in the run; {} where it was not imported."""
   path = pathlib.Path(workdir) / _FOLDER / _REST
   try:
-    return safetensors.numpy.load_file(path) if is_in(workdir) else {}
+    if not is_in(workdir):
+      return {}
+    config_lib.check_file(path)  # the library would wait for a pipe
+    return safetensors.numpy.load_file(path)
   except (OSError, safetensors.SafetensorError) as error:
     raise config_lib.UserError(f'{path} is damaged ({error}); import the run again') from None

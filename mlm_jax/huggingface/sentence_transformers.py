@@ -14,6 +14,7 @@ Names of settings are those of all versions up to 6; what is written is read by 
 from collections.abc import Mapping
 from collections.abc import Sequence
 import json
+import os
 import pathlib
 from typing import Any
 
@@ -104,10 +105,10 @@ def read(folder: pathlib.Path, most: int, width: int) -> TextEmbedding | None:
 def _modules(folder: pathlib.Path) -> list[dict[str, str]] | None:
   """Returns the entries of modules.json, None without one."""
   path = folder / MODULES
-  if not path.is_file():
+  if not os.path.lexists(path):
     return None
   try:
-    modules = json.loads(path.read_bytes())
+    modules = config_lib.parse_json(config_lib.read_bytes(path), finite=False)
     # The file comes from outside and must not lead outside.
     is_inside = all(
       not pathlib.PurePath(each['path']).is_absolute()
@@ -115,10 +116,13 @@ def _modules(folder: pathlib.Path) -> list[dict[str, str]] | None:
       and isinstance(each['type'], str)
       for each in modules
     )
-  except (OSError, ValueError, KeyError, TypeError, RecursionError):
+  except (ValueError, KeyError, TypeError):
     raise config_lib.UserError(f'{path} is damaged; download it again') from None
   if not is_inside or not modules:
     raise config_lib.UserError(f'{path} is damaged or leads outside its folder; download it again')
+  for each in modules:  # one without settings may lack its folder
+    if os.path.lexists(folder / each['path']) and not (folder / each['path']).is_dir():
+      raise config_lib.UserError(f'{folder / each["path"]} is not a folder; download it again')
   return modules
 
 
@@ -139,12 +143,9 @@ def _refusal(folder: pathlib.Path, what: str) -> config_lib.UserError:
 
 def _object(path: pathlib.Path) -> dict[str, Any]:
   """Returns the dict in a .json file; {} without the file, in which every setting has a default."""
-  if not path.is_file():
+  if not os.path.lexists(path):
     return {}
-  try:
-    found = json.loads(path.read_bytes())
-  except (OSError, ValueError, RecursionError):
-    found = None
+  found = config_lib.read_json(path, finite=False)
   if not isinstance(found, dict):
     raise config_lib.UserError(f'{path} is damaged: it must hold a JSON object')
   return found

@@ -11,7 +11,7 @@ All as `transformers` 5 takes them, whose AutoTokenizer is the measure:
 from collections.abc import Iterable
 from collections.abc import Mapping
 import dataclasses
-import json
+import os
 import pathlib
 from typing import Any
 
@@ -200,20 +200,12 @@ def _token(value: Any) -> Any:
 
 def json_object(path: pathlib.Path, default: dict[str, Any] | None = None) -> dict[str, Any]:
   """Returns the dict in a .json file; where there is no file, `default` if one is given."""
-  if default is not None and not path.is_file():
+  if default is not None and not os.path.lexists(path):
     return default
   try:
-    found = json.loads(read_bytes(path))
-  except (ValueError, RecursionError):
-    found = None
+    found = config.parse_json(config.read_bytes(path), finite=False)
+  except ValueError as error:
+    raise config.UserError(f'{path} is damaged: {config.one_line(error)}') from None
   if not isinstance(found, dict):
     raise config.UserError(f'{path} is damaged: it must hold a JSON object')
   return found
-
-
-def read_bytes(path: pathlib.Path) -> bytes:
-  """Returns the bytes of a file; UserError where it cannot be read."""
-  try:
-    return path.read_bytes()
-  except OSError as error:
-    raise config.UserError(f'cannot read {path}: {error.strerror}') from None

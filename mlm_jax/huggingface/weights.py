@@ -127,13 +127,17 @@ def listed(names: list[str], most: int = 8) -> str:
 @contextlib.contextmanager
 def _opened(path: pathlib.Path) -> Iterator[Any]:
   """Yields a safetensors file; what is wrong with it is a UserError."""
+  said = f'{path} is missing, damaged or cut short'
   try:
-    path.open('rb').close()  # says why it cannot be read; safetensors calls it missing
+    config_lib.check_file(path)  # says why it cannot be read; safetensors calls it missing
+  except config_lib.UserError as error:
+    raise config_lib.UserError(f'{said} ({error}); download it again') from None
+  try:
     with safetensors.safe_open(path, 'numpy') as file:
       yield file
   except (OSError, TypeError, ValueError, safetensors.SafetensorError) as error:
     raise config_lib.UserError(
-      f'{path} is missing, damaged or cut short ({config_lib.one_line(error)}); download it again'
+      f'{said} ({config_lib.one_line(error)}); download it again'
     ) from None
 
 

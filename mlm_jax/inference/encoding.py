@@ -83,8 +83,10 @@ class Reader:
       modes: of pooling.MODES.
       firsts: the first token of each row that counts; the last one always does.
     """
+    # Rows of about one length together, so that there is little padding.
+    order_N = np.argsort([len(row) for row in rows], kind='stable')
     parts = []
-    for batch in _batched(zip(rows, firsts, strict=True)):
+    for batch in _batched((rows[n], firsts[n]) for n in order_N):
       tokens_BL, starts_BS, lengths_B = self._arrays([row for row, _ in batch])
       first_B = np.zeros(ROWS, np.int32)
       first_B[: len(batch)] = [min(first, len(row) - 1) for row, first in batch]
@@ -95,7 +97,8 @@ class Reader:
       parts.append(self._numbers(np.asarray(pooled_KBD)[:, : len(batch)]))
     # The zeros give no rows a result of the right width too.
     width = len(modes) * self.model.architecture.width
-    return np.concatenate([np.zeros((len(layers), 0, width), np.float32), *parts], axis=1)
+    pooled_KND = np.concatenate([np.zeros((len(layers), 0, width), np.float32), *parts], axis=1)
+    return pooled_KND[:, np.argsort(order_N)]
 
   def _arrays(self, rows: Sequence) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns (tokens_BL, starts_BS, lengths_B); B and L are rounded up so that shapes recur."""

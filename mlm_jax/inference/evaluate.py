@@ -101,11 +101,11 @@ def evaluate(
   with_baselines: bool = False,
   other: dict[str, Any] | None = None,
   allow_code: Collection[str] = (),
-) -> dict[str, float]:
+) -> dict[str, Any]:
   """Returns {'step': ..., 'reference_loss': ..., 'policy_loss': ..., ...} of a checkpoint.
 
-  It runs on as many of the devices as divide the evaluation batch, whatever mesh
-  the run was trained on.
+  A loss is None where no token was masked; other metrics of nothing are left out. It runs on as
+  many of the devices as divide the evaluation batch, whatever mesh the run was trained on.
 
   Args:
     workdir: of the run.
@@ -119,7 +119,7 @@ def evaluate(
 
   Raises:
     UserError: no run, checkpoint or data there; data made with another tokenizer or
-      with rows beyond the model's positions; a loss that is not finite.
+      with rows beyond the model's positions; a score that is not finite.
   """
   opened = open_checkpoint(workdir, step, data, allow_code)
   # First, since they may refuse.
@@ -131,14 +131,18 @@ def evaluate(
   if other:
     results['other'] = opened.under(other, opened.progress)
   for name, values in results.items():
-    # A set without a masked token has no loss at all, which is refused like a NaN.
-    if not math.isfinite(values.get('loss', math.nan)):
-      raise config_lib.UserError(f'the {name} loss of step {opened.step} is not a number')
-  return {'step': opened.step} | {
-    f'{name}_{metric}': value
-    for name, values in (results | baseline_scores).items()
-    for metric, value in values.items()
-  }
+    if wrong := [metric for metric, value in values.items() if not math.isfinite(value)]:
+      raise config_lib.UserError(f'the {name} {wrong[0]} of step {opened.step} is not a number')
+  # Where nothing is hidden, as at the end of a schedule that ends at rate 0, there is no loss.
+  return (
+    {'step': opened.step}
+    | {f'{name}_loss': None for name in results}
+    | {
+      f'{name}_{metric}': value
+      for name, values in (results | baseline_scores).items()
+      for metric, value in values.items()
+    }
+  )
 
 
 # One function for equal objectives: JAX compiles once for all runs of a sweep.

@@ -1,9 +1,4 @@
-"""Masked pieces as lines of text: coloured on a terminal, marked by brackets elsewhere.
-
-[mask]   hidden from the model
-{a→b}    the random piece b in place of a
-<kept>   chosen, but shown as it is
-"""
+"""Masked pieces as lines of a terminal: coloured, or between the marks of `mask_marks`."""
 
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -16,8 +11,8 @@ from rich import console
 from rich import text
 
 from mlm_jax import masking
-from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.data.tokenizers import scripts
+from mlm_jax.inference import mask_marks
 from mlm_jax.inference import mask_preview
 from mlm_jax.inference import mask_source
 
@@ -26,7 +21,6 @@ _STYLES = {
   'random': 'bold black on yellow',
   'keep': 'bold black on green',
 }
-_MARKS = {'mask': '[{}]', 'random': '{{{}}}', 'keep': '<{}>'}
 
 
 def show(source: mask_source.Source, visits: int, seed: int) -> None:
@@ -34,6 +28,7 @@ def show(source: mask_source.Source, visits: int, seed: int) -> None:
   tokenizer, batch = source.tokenizer, source.batch
   ends = {tokenizer.piece(i) for i in (tokenizer.cls_id, tokenizer.sep_id)}
   pieces: list[mask_preview.MaskedPiece] = []
+  _print(legend())
   for visit in range(visits):
     # The same example on another visit: so masks differ from epoch to epoch.
     batch = dataclasses.replace(batch, visit_B=np.full_like(batch.visit_B, visit))
@@ -65,24 +60,28 @@ def _show_visit(pieces: list[mask_preview.MaskedPiece], ends: set[str]) -> None:
   )
 
 
+def legend() -> text.Text:
+  """Returns what the colours, or the marks, of the lines mean."""
+  shown = text.Text('  ')
+  for number, (action, (example, meaning)) in enumerate(mask_marks.MEANINGS.items()):
+    shown.append(', ' if number else '').append_text(_marked(example, action))
+    shown.append(f' {meaning}')
+  return shown.append(f'; {mask_marks.ESCAPE}')
+
+
 def line(pieces: Iterable[mask_preview.MaskedPiece]) -> text.Text:
-  """Returns pieces as one line in which what is chosen is coloured, or marked by brackets."""
-  shown_line = text.Text()
-  for each in pieces:
-    word = each.piece.lstrip(tokenizer_lib.BOUNDARY_MARK)
-    # A mark of a word's start is shown as the space before the word. A piece that is such a mark
-    # alone has no word to be before: what is done to it must be seen, so it is shown as it is.
-    space = len(each.piece) - len(word) if shown_line.plain and (word or not each.action) else 0
-    shown_line.append(' ' * space)
-    shown = word or (each.piece if each.action else '')
-    if each.action == 'random':
-      shown += '→' + (each.shown.lstrip(tokenizer_lib.BOUNDARY_MARK) or each.shown)
-    if each.action:
-      marked = shown if sys.stdout.isatty() else _MARKS[each.action].format(shown)
-      shown_line.append(marked, _STYLES[each.action])
-    else:
-      shown_line.append(shown)
-  return shown_line
+  """Returns pieces as one line in which what is chosen is coloured, or stands between marks."""
+  shown = text.Text()
+  for part, action in mask_marks.parts(pieces):
+    shown.append_text(_marked(part, action) if action else text.Text(part))
+  return shown
+
+
+def _marked(shown: str, action: str) -> text.Text:
+  # Where nothing is coloured, on a plain terminal too, marks say what colours would.
+  is_coloured = sys.stdout.isatty() and console.Console().color_system is not None
+  begin, end = mask_marks.MARKS[action]
+  return text.Text(shown if is_coloured else f'{begin}{shown}{end}', _STYLES[action])
 
 
 def _notes(

@@ -20,6 +20,7 @@ import numpy as np
 from mlm_jax import config as config_lib
 from mlm_jax import masking
 from mlm_jax.core import batches
+from mlm_jax.core import compilation_cache
 from mlm_jax.core import vocabulary
 from mlm_jax.data import folder as folder_lib
 from mlm_jax.data import loader as loader_lib
@@ -85,6 +86,8 @@ def make(
   Raises:
     UserError: there is no such row, nothing to mask, or the policy needs what the data lacks.
   """
+  if run is None:  # it would have said so itself
+    compilation_cache.use(config_lib.base().compilation_cache)
   if workdir is None:
     # Nothing trained is needed: the text is its own vocabulary, with its own counts.
     tokenizer = mask_preview.PlainTokenizer(text or '')

@@ -9,7 +9,6 @@ import dataclasses
 import os
 import pathlib
 from typing import Any
-import zipfile
 
 import numpy as np
 
@@ -20,11 +19,11 @@ from mlm_jax.data import statistics
 from mlm_jax.data import store
 from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.data.annotations import collocations
-from mlm_jax.inference import embedding
+from mlm_jax.inference import encoder_run
 from mlm_jax.inference import encoding
+from mlm_jax.inference import mask_html
 from mlm_jax.inference import mask_preview
 from mlm_jax.inference import rows as rows_lib
-from mlm_jax.models import text_embedding
 from mlm_jax.objectives import restored
 from mlm_jax.training import saved
 
@@ -52,15 +51,28 @@ def open_run(
   log: Callable[[str], None] = saved.TO_STDERR,
   allow_code: Collection[str] = (),
 ) -> 'Run':
-  """Returns the Run in a work directory, at its newest intact checkpoint or at `step`.
+  """Returns the Run of pretraining in a work directory, at its model or at `step`.
 
   A broken checkpoint that was passed over is named through `log`. Code that the run's config names
   as module:name is executed by `Run.masked` alone, and only where allow_code names it too.
 
   Raises:
-    UserError: no run there, no intact checkpoint, or a tokenizer that is not the model's.
+    UserError: no run there, no intact checkpoint, a tokenizer that is not the model's, or a
+      fine-tuned run, which fills no masks.
   """
   model = saved.open_model(workdir, step, log)
+  if 'task' in model.config:
+    raise config_lib.UserError(
+      f'{workdir} was fine-tuned for {model.config.task.name} and fills no masks: mlm-jax predict '
+      'uses it'
+    )
+  return restore(model, log, allow_code)
+
+
+def restore(
+  model: saved.SavedModel, log: Callable[[str], None], allow_code: Collection[str] = ()
+) -> 'Run':
+  """Returns the Run of a saved model; see `open_run`."""
   tokenizer, objective = restored.restore(model)
   joins = collocations.load(model.workdir / store.COLLOCATIONS, tokenizer)
   table = tokenizer.table(_counts(model.workdir))
@@ -70,9 +82,11 @@ def open_run(
 def _counts(workdir: pathlib.Path) -> np.ndarray | None:
   """Returns counts_V of the pieces in the training text, None where the run's folder has none."""
   path = workdir / store.STATISTICS
+  if not os.path.lexists(path):
+    return None
   try:
-    return statistics.read(path.read_bytes()).counts_V if path.exists() else None
-  except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+    return statistics.read(config_lib.read_bytes(path)).counts_V
+  except (KeyError, ValueError):
     raise config_lib.UserError(f'{path} is damaged; copy it again from the prepared data') from None
 
 
@@ -86,16 +100,12 @@ def format_predictions(masks: Sequence[Sequence[Prediction]]) -> str:
   )
 
 
-class Run:
-  """A trained model with its tokenizer.
+class Run(encoder_run.EncoderRun):
+  """A pretrained model with its tokenizer.
 
   Attributes:
-    config, tokenizer, step: what was read.
-    trained: the parameters as they were trained.
-    model, params: the encoder.
-    mlm, mlm_params: what predicts masked tokens: the same, but where the objective has a
+    mlm, mlm_params: what predicts masked tokens: the encoder, but where the objective has a
       generator for it.
-    embedding: how a vector of a text is made, see models.text_embedding.
     table: the vocabulary, with the counts of the training text.
     aux: what the masking policy has learned, see step.TrainState.
   """
@@ -110,18 +120,10 @@ class Run:
     log: Callable[[str], None],
     allow_code: Collection[str] = (),
   ):
+    super().__init__(model, tokenizer, objective, log)
     self._workdir, self._allow_code = model.workdir, allow_code
-    self.config, self.tokenizer = model.config, tokenizer
-    self.table, self._joins = table, joins
-    # The last stage: what the model was made for in the end.
-    self._last = config_lib.final_stage(model.config)
-    self.trained, self.step, self.aux = model.params, model.step, model.aux
-    self.model, self.params = objective.encoder, objective.encoder_params(model.params)
+    self.table, self._joins, self.aux = table, joins, model.aux
     self.mlm, self.mlm_params = objective.mlm.model, objective.mlm_params(model.params)
-    self.embedding = text_embedding.read(model.workdir) or text_embedding.TextEmbedding()
-    length = self._last.data.row_length
-    self._rows = rows_lib.Maker(tokenizer, self._last.data, length, log)
-    self._name = f'{model.workdir} at step {model.step}'
 
   def fill(self, text: str, top_k: int = 5, too_long: str = 'window') -> list[list[Prediction]]:
     """Returns, for each [MASK] of the text in turn, a list of top_k Predictions.
@@ -163,57 +165,6 @@ class Run:
     text = self.tokenizer.text_of(i)
     return Prediction(self.tokenizer.piece(i), float(np.exp(log_probability)), text, i)
 
-  def embed(
-    self,
-    texts: Iterable[str],
-    pooling: str | Sequence[str] | None = None,
-    *,
-    layers: int | Sequence[int] | None = None,
-    tokens: bool = False,
-    prompt: str | None = None,
-    too_long: str = 'truncate',
-  ) -> Any:
-    """Returns float32 [n, D]: a vector of each text, that of sentence-transformers' `encode`.
-
-    Args:
-      texts: of which an empty one is [CLS] [SEP].
-      pooling: what is made of the vectors of a text's tokens, [CLS] and [SEP] among them: one of
-        models.pooling.MODES, such as 'mean' or 'cls', or several, put side by side. None for what
-        the model was imported with, and what follows it there, such as a norm; else the mean.
-      layers: numbers as in `hidden_states` of `transformers`: 0 is what the first layer is given,
-        1 to N what the layers give, -1 the last one. None for the last one. With a list of numbers
-        the result is [n, layers, D].
-      tokens: whether the vectors of the tokens themselves are wanted: a list of [tokens, D], or
-        [layers, tokens, D], with [CLS] and [SEP].
-      prompt: name of the model's prompt that goes before each text, '' for none; None for the one
-        that the model was imported with as its default.
-      too_long: where a text is longer than a row, or than what the model was imported with, only
-        its beginning is read ('truncate'), its parts are and weigh as many as their tokens
-        ('window'), or it is refused ('error').
-
-    Raises:
-      UserError: no list of texts, one that is refused, or none of these choices.
-    """
-    length = min(self.embedding.max_tokens or self._rows.length, self._rows.length)
-    embedder = embedding.Embedder(
-      self._reader(self.model, self.params),
-      dataclasses.replace(self._rows, length=length),
-      self.embedding,
-    )
-    modes, modules = self.embedding.modes, self.embedding.modules
-    if pooling is not None:
-      modes, modules = embedding.choose_modes(pooling), ()
-      if tokens:
-        raise config_lib.UserError('tokens = True: nothing is pooled then; leave pooling out')
-    is_single = not isinstance(layers, Iterable)
-    chosen = embedding.choose_layers(layers, self.model.architecture.layers)
-    before, texts = embedding.choose_prompt(self.embedding, prompt), rows_lib.checked(texts)
-    if tokens:
-      found = embedder.tokens(texts, chosen, before, too_long)
-      return [each[0] if is_single else each for each in found]
-    vectors_KND = embedder(texts, modes, modules, chosen, before, too_long)
-    return vectors_KND[0] if is_single else vectors_KND.swapaxes(0, 1)
-
   def pseudo_log_likelihood(self, texts: Iterable[str], too_long: str = 'window') -> np.ndarray:
     """Returns float64 [n]: the sum over a text's pieces of log p(piece | the others).
 
@@ -253,8 +204,10 @@ class Run:
 
   def masked(
     self, texts: Iterable[str], policy: masking.Policy | None = None, seed: int = 0
-  ) -> list[list[mask_preview.MaskedPiece]]:
+  ) -> mask_html.MaskedTexts:
     """Returns, for each text, a list of MaskedPiece: what a policy does to it.
+
+    A notebook shows the texts with their masks coloured, and a legend.
 
     Args:
       texts: list of str.
@@ -264,8 +217,9 @@ class Run:
       seed: of the draws; text i is example (0, i) on its first visit.
 
     Raises:
-      UserError: a policy that selects by classes is not given, or the classes of the run's
-        data are none that a text can have, or it hides collocations, of which the run has none.
+      UserError: what is given is no policy; a policy that selects by classes is not given, or the
+        classes of the run's data are none that a text can have, or it hides collocations, of which
+        the run has none.
     """
     data = self._last.data
     if policy is None:
@@ -277,6 +231,8 @@ class Run:
         )
       policy = masking.make(self.table, length=data.row_length, **self._last.masking.to_dict())
       policy = policy.with_learned(self.aux)  # else an adaptive one would mask as at its start
+    elif not isinstance(policy, masking.Policy):
+      raise config_lib.UserError(f'policy = {policy!r}: must come from masking.make or .preset')
     if 'collocations' in policy.needs and self._joins is None:
       raise config_lib.UserError(
         "masking.unit = 'collocation': the run's data was prepared without collocations"
@@ -289,7 +245,7 @@ class Run:
       classes = [
         mask_preview.classes_of(text, self.tokenizer, data, policy.table.classes) for text in texts
       ]
-    return [
+    return mask_html.MaskedTexts(
       pieces
       for i in range(0, len(rows), encoding.ROWS)
       for pieces in mask_preview.mask_rows(
@@ -303,7 +259,7 @@ class Run:
         joins=self._joins,
         classes=classes and classes[i : i + encoding.ROWS],
       )
-    ]
+    )
 
   def _contents(self, texts: Iterable[str]) -> list[np.ndarray]:
     """Returns the ids of each text; UserError for an empty one."""
@@ -315,11 +271,6 @@ class Run:
 
   def _check_allowed(self, setting: str) -> None:
     config_lib.check_allowed(self.config, self._allow_code, self._workdir, (setting,))
-
-  def _reader(self, model: Any, params: Any) -> encoding.Reader:
-    return encoding.Reader(
-      model, params, self.tokenizer.pad_id, self._last.data.row_length, self._name
-    )
 
   def _log_probabilities(self, rows: Iterable[tuple[np.ndarray, int]]) -> Iterator[np.ndarray]:
     """Yields float32 [n, V], batch after batch: log p at a place of each of the rows."""

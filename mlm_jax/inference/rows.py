@@ -77,7 +77,7 @@ class Maker:
     Raises:
       UserError: another too_long, or, where it is 'error', a text that does not fit.
     """
-    if too_long not in TOO_LONG:
+    if not isinstance(too_long, str) or too_long not in TOO_LONG:
       raise config_lib.UserError(f'too_long = {too_long!r}: must be one of {", ".join(TOO_LONG)}')
     room = self.length - _OVERHEAD
     longer = [number for number, each in enumerate(contents) if len(each) > room]

@@ -13,6 +13,7 @@ from mlm_jax.core import batches
 from mlm_jax.core import rng
 from mlm_jax.core import trees
 from mlm_jax.core import vocabulary
+from mlm_jax.masking import arguments
 from mlm_jax.masking import corruption as corruption_lib
 from mlm_jax.masking import own_selection
 from mlm_jax.masking import random_words
@@ -21,6 +22,7 @@ from mlm_jax.masking import sampling
 from mlm_jax.masking import schedules
 from mlm_jax.masking import selections
 from mlm_jax.masking import units
+from mlm_jax.masking import weighted_sampling
 
 
 @trees.dataclass
@@ -107,9 +109,9 @@ class Policy:
       if self.selection.is_uniform:
         one_row = math.ceil(p * length * (1 + 1e-6))
     else:
-      # A row's error is a sum of uniforms whose weights' squares sum to at most
-      # twice the square of the longest unit.
-      deviation = longest * math.sqrt(rows / 6)
+      # A row is off by parts of the units at the edges of its window, or of the one that was
+      # decided last: as much as half of the longest unit of standard deviation.
+      deviation = longest * math.sqrt(rows) / 2
     # Whether a chosen unit is predicted is drawn independently: the two variances add up.
     deviation = math.hypot(q * deviation, math.sqrt(p * q * (1 - q) * tokens * clustering))
     # 1e-6: the rate that is drawn by is a float32, which may have been rounded up.
@@ -186,7 +188,15 @@ def mask_batch(
     root_key: from rng.root_key.
     batch: batches.Batch; tokens uint16 or int32.
     progress: how far training is, 0 to 1; the rate may depend on it.
+
+  Raises:
+    config.UserError: one of them is of another type or shape.
   """
+  if not isinstance(policy, Policy):
+    raise config_lib.UserError(
+      f'policy is of type {type(policy).__name__}: give what masking.make or masking.preset returns'
+    )
+  arguments.check(root_key, batch, progress)
   length = batch.tokens_BL.shape[1]
   keys_B = _keys(policy, root_key, batch)
   offset_B, rate_word_B = random_words.for_rows(keys_B)
@@ -196,7 +206,7 @@ def mask_batch(
 
   units_BL = policy.unit.units(policy.table, batch, length_BL)
   rate_B = policy.schedule.at(progress, rate_word_B)
-  chosen_BL = _choose(policy, batch, units_BL, rate_B, offset_B, select_BL)
+  chosen_BL = _choose(policy, batch, keys_B, units_BL, rate_B, offset_B, select_BL)
   targets_BL = batch.tokens_BL.astype(jnp.int32)
   inputs_BL, action_BL = policy.corruption.corrupt(
     policy.table, targets_BL, chosen_BL, units_BL, corrupt_BL, replace_BL
@@ -242,21 +252,26 @@ def _keys(policy: Policy, root_key: jax.Array, batch: batches.Batch) -> jax.Arra
 def _choose(
   policy: Policy,
   batch: batches.Batch,
+  keys_B: jax.Array,
   units_BL: jax.Array,
   rate_B: jax.Array,
   offset_B: jax.Array,
   select_BL: jax.Array,
 ) -> jax.Array:
   """Returns chosen_BL, by the sampler that is fastest for the policy."""
+  fixed = policy.sampling == 'fixed_count'
   weight_BL = policy.selection.weights(policy.table, batch, units_BL)
-  if weight_BL is None and not policy.unit.many_tokens:
-    if policy.sampling == 'bernoulli':
-      return sampling.independent_tokens(rate_B, units_BL, select_BL)
-    return sampling.exact_tokens(rate_B, units_BL, offset_B, select_BL)
-  if weight_BL is None:
-    pi_BL = jnp.broadcast_to(rate_B[:, None], units_BL.shape)
-  else:
-    pi_BL = sampling.inclusion(rate_B, weight_BL, units_BL)
-  if policy.sampling == 'bernoulli':
-    return sampling.independent_units(pi_BL, units_BL, select_BL)
-  return sampling.exact_units(pi_BL, units_BL, offset_B, select_BL)
+  if weight_BL is not None:
+    pi_BL = weighted_sampling.inclusion(rate_B, weight_BL, units_BL)
+    if not fixed:
+      return sampling.independent_units(pi_BL, units_BL, select_BL)
+    decide_BL, _ = random_words.for_tokens(keys_B, units_BL.shape[1], random_words.DECIDE)
+    return weighted_sampling.pivotal_units(pi_BL, units_BL, offset_B, select_BL, decide_BL)
+  if not policy.unit.many_tokens:
+    if fixed:
+      return sampling.exact_tokens(rate_B, units_BL, offset_B, select_BL)
+    return sampling.independent_tokens(rate_B, units_BL, select_BL)
+  if fixed:
+    return sampling.window_units(rate_B, units_BL, offset_B, select_BL)
+  pi_BL = jnp.broadcast_to(rate_B[:, None], units_BL.shape)
+  return sampling.independent_units(pi_BL, units_BL, select_BL)

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-SELECT, UNITS, PREDICT = 0, 2, 3  # 1 is taken by the words of whole rows
+SELECT, UNITS, PREDICT, DECIDE = 0, 2, 3, 4  # 1 is taken by the words of whole rows
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))  # as published, for each four rounds in turn
 
 
@@ -55,7 +55,8 @@ def for_tokens(keys_B: jax.Array, length: int, purpose: int) -> tuple[jax.Array,
     keys_B: one threefry key a row.
     length: tokens a row.
     purpose: SELECT (to choose by, to corrupt by), UNITS (lengths of spans, replacements by
-      frequency) or PREDICT (what is predicted, nothing).
+      frequency), PREDICT (what is predicted, nothing) or DECIDE (between units of unequal
+      weight, nothing).
   """
   words_B2 = jax.random.key_data(keys_B)
   counter_1L = jnp.arange(length, dtype=jnp.uint32)[None]

@@ -1,11 +1,11 @@
-"""Choosing: which units of a row are predicted.
+"""Choosing which units of a row are predicted, where all have the same probability.
 
 The meaning of a rate: every unit is chosen with a stated probability pi, which
-for uniform selection is the rate whatever the unit's length and position. An
-exact budget also fixes how many: the tokens chosen in a row differ from
-rate * n, n = its maskable tokens, by less than the longest unit of the row.
-Taking units from a random order until the budget is full would starve the long
-ones, so no sampler here does.
+for uniform selection is the rate whatever the unit's length and position. A fixed count
+also says how many: the tokens chosen in a row differ from rate * n, n = its maskable
+tokens, by less than the longest unit of the row. Taking units from a random order until the
+budget is full would starve the long ones, so no sampler here does. Units that differ in
+probability are in weighted_sampling.py.
 """
 
 import jax
@@ -14,50 +14,7 @@ import jax.numpy as jnp
 from mlm_jax.masking import boundaries
 from mlm_jax.masking import random_words
 
-# Fewest random bits that order units of one length. Ties are broken by position,
-# which leaves each unit's probability exact and only ties pairs of units together.
-_RANDOM_BITS = 10
-_INFINITY = 0x7F800000  # the bits of the float
-_WEIGHT_BITS = 26  # of the factor of the weights that are looked for, from the highest
-
-
-def inclusion(rate_B: jax.Array, weight_BL: jax.Array, units_BL: jax.Array) -> jax.Array:
-  """Returns pi_BL, float32: min(1, c weight) of each token's unit, c by the budget of its row.
-
-  The sum of pi over the maskable tokens is rate * n; where too few tokens weigh anything,
-  all of those are taken. A unit weighs as its heaviest token. c is found bit by bit, sums
-  being of integers, so that the same weights give the same pi on every processor.
-
-  Args:
-    rate_B: float32 in [0, 1].
-    weight_BL: float32, not negative.
-    units_BL: int32, the position of the first token of each token's unit, or -1.
-  """
-  B, L = units_BL.shape
-  maskable_BL, first_BL = units_BL >= 0, jnp.maximum(units_BL, 0)
-  weight_BL = jnp.where(maskable_BL, weight_BL, 0)
-  heaviest_BL = jnp.zeros_like(weight_BL).at[jnp.arange(B)[:, None], first_BL].max(weight_BL)
-  weight_BL = jnp.where(maskable_BL, jnp.take_along_axis(heaviest_BL, first_BL, axis=1), 0)
-  precision = 31 - L.bit_length()  # bits of a probability, so that a row's sum fits a word
-  # The budget is rate * n in units of 2**-precision, from a product of 64 bits.
-  high_B, low_B = random_words.multiply(
-    maskable_BL.sum(axis=1, dtype=jnp.uint32), random_words.fixed_point(rate_B)
-  )
-  budget_B = (high_B << precision) | (low_B >> (32 - precision))
-  budget_B = jnp.where(
-    rate_B >= 1, maskable_BL.sum(axis=1, dtype=jnp.uint32) << precision, budget_B
-  )
-  as_float = lambda word_B: jax.lax.bitcast_convert_type(word_B, jnp.float32)
-  pi_BL = lambda word_B: jnp.minimum(as_float(word_B)[:, None] * weight_BL, 1)
-
-  # Positive floats are ordered as their bits are, so c is found like an integer: from the highest
-  # bit, each is kept if the row stays within its budget.
-  def add_bit(i: jax.Array, last_B: jax.Array) -> jax.Array:
-    trial_B = last_B | (jnp.uint32(1) << (30 - i).astype(jnp.uint32))
-    spent_B = (pi_BL(trial_B) * 2.0**precision).astype(jnp.uint32).sum(axis=1, dtype=jnp.uint32)
-    return jnp.where((trial_B < _INFINITY) & (spent_B <= budget_B), trial_B, last_B)
-
-  return pi_BL(jax.lax.fori_loop(0, _WEIGHT_BITS, add_bit, jnp.zeros(B, jnp.uint32)))
+_SCORE_BITS = 31  # of a random score; the lowest are the position, so that no two are equal
 
 
 def independent_tokens(rate_B: jax.Array, units_BL: jax.Array, select_BL: jax.Array) -> jax.Array:
@@ -88,7 +45,6 @@ def exact_tokens(
     offset_B: uniform uint32 words, u * 2**32.
     select_BL: uniform uint32 words.
   """
-  length = units_BL.shape[1]
   maskable_BL = units_BL >= 0
   n_B = maskable_BL.sum(axis=1, dtype=jnp.uint32)
   high_B, low_B = random_words.multiply(n_B, random_words.fixed_point(rate_B))
@@ -96,19 +52,16 @@ def exact_tokens(
   count_B = high_B + (low_B + offset_B < offset_B).astype(jnp.uint32)
   count_B = jnp.where(rate_B >= 1, n_B, count_B).astype(jnp.int32)
 
-  index_1L = jnp.arange(length, dtype=jnp.uint32)[None]
-  low_bits = (length - 1).bit_length()
-  score_BL = (select_BL >> (1 + low_bits) << low_bits) | index_1L
   # Scores have 31 bits, so what cannot be chosen lies above all of them.
-  score_BL = jnp.where(maskable_BL, score_BL, jnp.uint32(2**32 - 1))
+  score_BL = jnp.where(maskable_BL, _scores(select_BL), jnp.uint32(2**32 - 1))
 
   # The largest word that fewer than `count` scores lie below is the count-th score.
   def add_bit(i: jax.Array, last_B: jax.Array) -> jax.Array:
-    trial_B = last_B | (jnp.uint32(1) << (30 - i).astype(jnp.uint32))
+    trial_B = last_B | (jnp.uint32(1) << (_SCORE_BITS - 1 - i).astype(jnp.uint32))
     below_B = (score_BL < trial_B[:, None]).sum(axis=1, dtype=jnp.int32)
     return jnp.where(below_B < count_B, trial_B, last_B)
 
-  last_B = jax.lax.fori_loop(0, 31, add_bit, jnp.zeros_like(offset_B))
+  last_B = jax.lax.fori_loop(0, _SCORE_BITS, add_bit, jnp.zeros_like(offset_B))
   return (score_BL <= last_B[:, None]) & (count_B > 0)[:, None]
 
 
@@ -123,54 +76,62 @@ def independent_units(pi_BL: jax.Array, units_BL: jax.Array, select_BL: jax.Arra
   return boundaries.spread((select_BL < random_words.fixed_point(pi_BL)) | (pi_BL >= 1), units_BL)
 
 
-def exact_units(
-  pi_BL: jax.Array, units_BL: jax.Array, offset_B: jax.Array, select_BL: jax.Array
+def window_units(
+  rate_B: jax.Array, units_BL: jax.Array, offset_B: jax.Array, select_BL: jax.Array
 ) -> jax.Array:
-  """Returns chosen_BL: units by systematic sampling, each with its own probability.
+  """Returns chosen_BL: units that start in a window of rate * n tokens at a random place.
 
-  The units are put in a random order within each length, lengths ascending, and
-  their probabilities are summed in 32-bit fixed point from a random offset; a
-  unit is chosen where the sum passes an integer, that is where the word
-  overflows. So each is chosen with exactly its probability, whatever the order,
-  and because equal lengths are next to each other the number of tokens stays within one
-  unit of its mean (summation by parts).
+  The row's units stand in a random order around a circle of its n maskable tokens. The window is
+  as likely to begin at one point of the circle as at another, so whatever the order each unit's
+  first token lies in it with probability rate * n / n. The tokens chosen are those from the first
+  unit that starts in the window to the end of the last: either end is off by a part of one unit, in
+  opposite directions, so both together by less than the longest. And as the order is random, any
+  two units may be chosen together, be they long or short, near or far.
 
-  Source: Madow 1949, "On the theory of systematic sampling, II".
+  Nothing is sorted: what starts in the window has random scores between two bounds, which are found
+  bit by bit from the tokens of all units with smaller scores.
 
   Args:
-    pi_BL: float32, read at each unit's first token; 1 and above is always chosen.
+    rate_B: float32 in [0, 1]; a unit's probability is exact to 2**-32.
     units_BL: int32, the position of the first token of each token's unit, or -1.
     offset_B: uniform uint32 words.
     select_BL: uniform uint32 words.
   """
-  first_BL = boundaries.lengths(units_BL) > 0
-  index_BL = _by_length(units_BL, select_BL)
-  # A token that does not begin a unit sorts first and adds nothing.
-  step_BL = jnp.where(first_BL & (pi_BL < 1), random_words.fixed_point(pi_BL), jnp.uint32(0))
-  step_BL = jnp.take_along_axis(step_BL, index_BL, axis=1)
-  sum_BL = offset_B[:, None] + jnp.cumsum(step_BL, axis=1, dtype=jnp.uint32)
-  # Smaller than what was added last: the word has overflowed, the sum passed an integer.
-  passed_BL = (
-    jnp.zeros_like(first_BL)
-    .at[jnp.arange(units_BL.shape[0])[:, None], index_BL]
-    .set(sum_BL < step_BL, unique_indices=True)
+  length_BL = boundaries.lengths(units_BL)
+  n_B = length_BL.sum(axis=1, dtype=jnp.uint32)
+  # The window as numbers of 64 bits, of which the lower 32 are fractions of a token.
+  begin_B, begin_low_B = random_words.multiply(n_B, offset_B)
+  size_B, size_low_B = random_words.multiply(n_B, random_words.fixed_point(rate_B))
+  end_low_B = begin_low_B + size_low_B
+  end_B = begin_B + size_B + (end_low_B < size_low_B).astype(jnp.uint32)  # with the carry
+  # Units start at whole tokens: those of the window are from its ends, rounded up.
+  begin_B += (begin_low_B > 0).astype(jnp.uint32)
+  end_B += (end_low_B > 0).astype(jnp.uint32)
+  wraps_B = end_B > n_B
+  edges_2B = jnp.stack([begin_B, jnp.where(wraps_B, end_B - n_B, end_B)]).astype(jnp.int32)
+
+  score_1BL = _scores(select_BL).astype(jnp.int32)[None]
+  before_2B = lambda last_2B: jnp.where(score_1BL < last_2B[..., None], length_BL[None], 0).sum(
+    axis=-1
   )
-  return boundaries.spread(passed_BL | (pi_BL >= 1), units_BL)
+
+  # The largest score with fewer tokens before it than the edge: units above it start behind.
+  def add_bit(i: jax.Array, last_2B: jax.Array) -> jax.Array:
+    trial_2B = last_2B | (jnp.int32(1) << (_SCORE_BITS - 1 - i))
+    return jnp.where(before_2B(trial_2B) < edges_2B, trial_2B, last_2B)
+
+  last_2B = jax.lax.fori_loop(0, _SCORE_BITS, add_bit, jnp.zeros_like(edges_2B))
+  last_2B = jnp.where(edges_2B > 0, last_2B, -1)  # behind an edge at 0 are all
+  from_begin_BL, from_end_BL = score_1BL > last_2B[..., None]
+  inside_BL = jnp.where(
+    wraps_B[:, None], from_begin_BL | ~from_end_BL, from_begin_BL & ~from_end_BL
+  )
+  return boundaries.spread(inside_BL | (rate_B >= 1)[:, None], units_BL)
 
 
-def _by_length(units_BL: jax.Array, select_BL: jax.Array) -> jax.Array:
-  """Returns index_BL: positions by the length of the unit that starts there, ties at random.
-
-  Positions where no unit starts come first.
-  """
-  length = units_BL.shape[1]
-  # One word to sort by: the unit's length in the high bits, random bits below it.
-  length_BL = boundaries.lengths(units_BL).astype(jnp.uint32) << (32 - length.bit_length())
-  random_BL = select_BL >> length.bit_length()
-  index_BL = jnp.broadcast_to(jnp.arange(length, dtype=jnp.uint32)[None], units_BL.shape)
+def _scores(select_BL: jax.Array) -> jax.Array:
+  """Returns uint32 scores of 31 bits, random and, by the position in the lowest bits, unique."""
+  length = select_BL.shape[1]
   low_bits = (length - 1).bit_length()
-  if 32 - length.bit_length() - low_bits < _RANDOM_BITS:
-    return jax.lax.sort((length_BL | random_BL, index_BL), dimension=1, num_keys=1)[1]
-  # On CPU one word sorts five times faster than a word with a companion.
-  word_BL = length_BL | (random_BL >> low_bits << low_bits) | index_BL
-  return jax.lax.sort(word_BL, dimension=1) & ((1 << low_bits) - 1)
+  index_1L = jnp.arange(length, dtype=jnp.uint32)[None]
+  return (select_BL >> (32 - _SCORE_BITS + low_bits) << low_bits) | index_1L

@@ -6,10 +6,22 @@ from mlm_jax import config as config_lib
 from mlm_jax.models import encoder
 from mlm_jax.models import families
 from mlm_jax.models import heads
+from mlm_jax.models.architecture import Architecture
 from mlm_jax.models.encoder import Encoded
 from mlm_jax.models.encoder import Model
 
-__all__ = ['Encoded', 'Model', 'make', 'make_discriminator', 'resolve', 'sizes']
+__all__ = [
+  'Encoded',
+  'Model',
+  'make',
+  'make_discriminator',
+  'pair_seps',
+  'resolve',
+  'sequence_head',
+  'sizes',
+  'span_head',
+  'token_head',
+]
 
 
 def make(config: Any, vocab_size: int) -> Model:
@@ -25,6 +37,37 @@ def make(config: Any, vocab_size: int) -> Model:
 def make_discriminator(config: Any, vocab_size: int) -> Model:
   """Returns the Model whose head gives one logit a position (see heads.DiscriminatorHead)."""
   return encoder.make(_module(config, vocab_size).clone(head_kind=heads.DiscriminatorHead))
+
+
+def sequence_head(config: Any, architecture: Architecture, outputs: int) -> heads.SequenceHead:
+  """Returns the module that scores whole texts; config is the group `model`, resolved."""
+  return heads.SequenceHead(architecture, outputs, **families.load(config.family).SEQUENCE_HEAD)
+
+
+def token_head(
+  config: Any, architecture: Architecture, outputs: int
+) -> heads.SequenceHead | heads.TokenHead:
+  """Returns the module that scores tokens; config is the group `model`, resolved."""
+  if families.load(config.family).TOKEN_HEAD == 'as_sequence':
+    return sequence_head(config, architecture, outputs)
+  return heads.TokenHead(architecture, outputs)
+
+
+def span_head(config: Any, architecture: Architecture) -> Any:
+  """Returns the module that scores tokens as the two ends of an answer: heads.SpanHead.
+
+  ModernBERT's class has the layer of its other classes before the scores. config is the group
+  `model`, resolved.
+  """
+  settings = families.load(config.family).SEQUENCE_HEAD
+  if settings.get('has_norm'):
+    return heads.SequenceHead(architecture, 2, **settings)
+  return heads.SpanHead(architecture)
+
+
+def pair_seps(config: Any) -> int:
+  """Returns how many [SEP] are between the texts of a pair; config is the group `model`."""
+  return families.load(config.family).PAIR_SEPS
 
 
 def _module(config: Any, vocab_size: int) -> Any:

@@ -110,3 +110,66 @@ class BoundaryHead(nn.Module):
       hidden_PX = layers.gelu(layers.dense(width, config, name)(hidden_PX))
       hidden_PX = layers.layer_norm(config, f'{name}_norm')(hidden_PX)
     return _vocabulary_logits(self, config, hidden_PX, embedding_VE)
+
+
+class TokenHead(nn.Module):
+  """Scores a token from its vector: dropout, then a score for each output.
+
+  So do the classes of `transformers` for token classification, but for ModernBERT's, which has the
+  layer of SequenceHead.
+  """
+
+  config: Architecture
+  outputs: int
+
+  @nn.compact
+  def __call__(self, hidden_ND: jax.Array, deterministic: bool) -> jax.Array:
+    """Returns [N, outputs], float32 at least."""
+    hidden_ND = layers.Dropout(self.config.dropout)(hidden_ND, deterministic)
+    scores_NX = layers.dense(self.outputs, self.config, 'out')(hidden_ND)
+    return scores_NX.astype(layers.at_least_float32(self.config.dtype))
+
+
+class SequenceHead(nn.Module):
+  """Scores a text from one vector of it: a layer, dropout, a score for each output.
+
+  The family says how, as the classes of `transformers` for sequence classification do.
+
+  Attributes:
+    config: as said.
+    outputs: how many scores.
+    activation: behind the layer; '' for that of the masked head.
+    has_norm: whether a norm follows, and the layer has no biases.
+    drops_input: whether there is dropout before the layer too.
+  """
+
+  config: Architecture
+  outputs: int
+  activation: str
+  has_norm: bool = False
+  drops_input: bool = False
+
+  @nn.compact
+  def __call__(self, hidden_ND: jax.Array, deterministic: bool) -> jax.Array:
+    """Returns [N, outputs], float32 at least."""
+    config, drop = self.config, layers.Dropout(self.config.dropout)
+    if self.drops_input:
+      hidden_ND = drop(hidden_ND, deterministic)
+    hidden_ND = layers.dense(config.width, config, 'layer', not self.has_norm)(hidden_ND)
+    hidden_ND = layers.ACTIVATIONS[self.activation or config.head_activation](hidden_ND)
+    if self.has_norm:
+      hidden_ND = layers.layer_norm(config, 'norm', use_bias=False)(hidden_ND)
+    scores_NX = layers.dense(self.outputs, config, 'out')(drop(hidden_ND, deterministic))
+    return scores_NX.astype(layers.at_least_float32(config.dtype))
+
+
+class SpanHead(nn.Module):
+  """Scores each token as the first and as the last of an answer, as `qa_outputs` does."""
+
+  config: Architecture
+
+  @nn.compact
+  def __call__(self, hidden_ND: jax.Array, deterministic: bool) -> jax.Array:
+    """Returns [N, 2], float32 at least; nothing is dropped."""
+    scores_N2 = layers.dense(2, self.config, 'out')(hidden_ND)
+    return scores_N2.astype(layers.at_least_float32(self.config.dtype))

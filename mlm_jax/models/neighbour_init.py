@@ -13,8 +13,8 @@ is an ordinary BERT and its checkpoints are ordinary checkpoints.
   idea of arXiv:2305.09828, at single offsets that of arXiv:2404.01139.
 - Layers after the first start as small corrections: their output kernels are scaled.
 
-What each part is worth, and what did not help, is in
-experiments/novels_small/NOTES.md. Heads of 64 do better than narrower ones.
+Impressions of what its parts are worth, which are untested, are in
+experiments/novels_small/NOTES.md.
 """
 
 from typing import Any

@@ -105,3 +105,27 @@ def pool(
     'lasttoken': lambda: at(lengths_B - 1),
   }
   return jnp.concatenate([pooled[mode]() for mode in modes], axis=1)
+
+
+SEGMENT_MODES = ('cls', 'mean')
+
+
+def pool_segments(
+  mode: str, hidden_BLD: jax.Array, segments_BL: jax.Array, starts_BS: jax.Array
+) -> jax.Array:
+  """Returns [B, S, D]: a vector of each segment of packed rows, of unused ones whatever is first.
+
+  Args:
+    mode: 'cls' for a segment's first token, 'mean' for the mean of its tokens, [CLS] and [SEP]
+      among them.
+    hidden_BLD: of packed rows.
+    segments_BL: 1, 2, ... for a row's segments in turn, 0 for padding.
+    starts_BS: where each segment starts, -1 where unused.
+  """
+  if mode == 'cls':
+    return jnp.take_along_axis(hidden_BLD, jnp.maximum(starts_BS, 0)[:, :, None], axis=1)
+  number_1S1 = jnp.arange(1, starts_BS.shape[1] + 1)[None, :, None]
+  is_in_BSL = segments_BL[:, None] == number_1S1
+  # A product in place of a scatter: its gradient is a product too.
+  sum_BSD = jnp.einsum('bsl,bld->bsd', is_in_BSL.astype(hidden_BLD.dtype), hidden_BLD)
+  return sum_BSD / jnp.maximum(is_in_BSL.sum(-1, keepdims=True), 1)

@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 from typing import Any
-import zipfile
 
 import numpy as np
 
@@ -48,7 +47,7 @@ class TextEmbedding:
 def write(workdir: str | os.PathLike, embedding: TextEmbedding) -> None:
   """Writes an embedding into a run's folder."""
   folder = pathlib.Path(workdir) / FOLDER
-  folder.mkdir()
+  folder.mkdir(exist_ok=True)
   settings = {field.name: getattr(embedding, field.name) for field in dataclasses.fields(embedding)}
   arrays, modules = {}, []
   for number, module in enumerate(embedding.modules):
@@ -80,13 +79,13 @@ def read(workdir: str | os.PathLike) -> TextEmbedding | None:
   if not folder.is_dir():
     return None
   try:
-    settings = json.loads((folder / _SETTINGS).read_bytes())
-    with np.load(io.BytesIO((folder / _ARRAYS).read_bytes())) as arrays:
-      modules = [_module(number, each, arrays) for number, each in enumerate(settings['modules'])]
+    settings = config.read_json(folder / _SETTINGS)
+    arrays = files.read_npz(config.read_bytes(folder / _ARRAYS))
+    modules = [_module(number, each, arrays) for number, each in enumerate(settings['modules'])]
     return TextEmbedding(
       **settings | {'modes': tuple(settings['modes']), 'modules': tuple(modules)}
     )
-  except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
     raise config.UserError(
       f'{folder} is damaged ({config.one_line(error)}); copy it again or import the run again'
     ) from None

@@ -3,7 +3,8 @@
 Source: arXiv:2003.10555; with gradient-disentangled embeddings (GDES) arXiv:2111.09543. The
 generator learns masked language modelling; a token is sampled from its distribution at each
 chosen position, and the discriminator says of every token whether it is the original. Where the
-sample equals the original, it counts as original.
+sample equals the original, it counts as original. Special tokens are never sampled, as they never
+are in `masking`: the discriminator would know them at sight.
 
 The parameters are the discriminator's, and under `generator` the generator's.
 """
@@ -13,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from mlm_jax import masking
@@ -37,11 +39,21 @@ class Inputs:
     masked: masked.Inputs.
     tokens_BL: int32, the original tokens.
     uniform_GP: float32 in [0, 1), by which each prediction is sampled.
+    size, special_ids: of the vocabulary's table.
   """
 
   masked: masked.Inputs
   tokens_BL: jax.Array
   uniform_GP: jax.Array
+  size: int = dataclasses.field(metadata={'static': True})
+  special_ids: tuple[int, ...] = dataclasses.field(metadata={'static': True})
+
+  def drawable(self, columns: int) -> np.ndarray:
+    """Returns bool [columns]: ids that may be sampled, of logits that may have more than `size`."""
+    # A head is padded, and a model that was imported may have a larger table than its tokenizer.
+    drawable_V = np.arange(columns) < self.size
+    drawable_V[list(self.special_ids)] = False
+    return drawable_V
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +137,8 @@ class Objective:
     uniform_GP = jnp.take_along_axis(
       uniform_BL.reshape(inputs.index_GP.shape[0], -1), inputs.index_GP, axis=1
     )
-    return Inputs(inputs, batch.tokens_BL.astype(jnp.int32), uniform_GP)
+    size, special_ids = policy.table.size, policy.table.special_ids
+    return Inputs(inputs, batch.tokens_BL.astype(jnp.int32), uniform_GP, size, special_ids)
 
   def weights(self, inputs: Inputs) -> Sums:
     """Returns {term: number of predictions}; the discriminator makes one at every token."""
@@ -146,7 +159,11 @@ class Objective:
     )
     sums, metrics, counts = self.generator.masked_loss(logits_PV, inputs.masked)
     # No gradient flows through sampling, so the discriminator's loss does not reach the generator.
-    sampled_P = sample(jax.lax.stop_gradient(logits_PV), inputs.uniform_GP.reshape(-1))
+    sampled_P = sample(
+      jax.lax.stop_gradient(logits_PV),
+      inputs.uniform_GP.reshape(-1),
+      inputs.drawable(logits_PV.shape[1]),
+    )
     tokens_BL = replace(sampled_P, inputs)
     detection, more = self._discriminate(self.encoder_params(params), tokens_BL, inputs, keys[1])
     return sums | {'rtd': detection}, metrics | more, counts
@@ -186,14 +203,18 @@ class Objective:
     return self.generator.adapt(policy, aux, counts, step, progress)
 
 
-def sample(logits_PV: jax.Array, uniform_P: jax.Array) -> jax.Array:
-  """Returns int32 tokens_P, each sampled from the softmax of its logits by one uniform number.
+def sample(logits_PV: jax.Array, uniform_P: jax.Array, drawable_V: np.ndarray) -> jax.Array:
+  """Returns int32 tokens_P, each sampled by one uniform number from the softmax of its logits.
 
-  By the inverse of the distribution function, first among blocks of the vocabulary and then
-  inside a block. That is one pass over the logits; Gumbel noise would need a random number for
-  each of them.
+  That is the softmax over the columns where drawable_V holds; the others have no share in it. By
+  the inverse of the distribution function, first among blocks of the vocabulary and then inside a
+  block. That is one pass over the logits; Gumbel noise would need a random number for each of them.
   """
   P, V = logits_PV.shape
+  # Before the maximum, which a column that is left out could lift far above all others. A minimum,
+  # and not a choice by `where`, which XLA computes three times as slowly on a CPU.
+  most_V = jnp.where(drawable_V, jnp.inf, -jnp.inf)
+  logits_PV = jnp.minimum(logits_PV, most_V[None])
   # Probabilities without the division by their sum: the uniform number is scaled by it instead.
   share_PNC = jnp.exp(logits_PV - logits_PV.max(1, keepdims=True)).reshape(
     P, V // _COLUMNS, _COLUMNS

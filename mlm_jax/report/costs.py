@@ -45,7 +45,7 @@ def _total(
   # A log of another version may lack a column, or have something else than a number there.
   try:
     return sum(value(line, n) for n, line in enumerate(lines)) if lines else None
-  except (KeyError, TypeError):
+  except (KeyError, TypeError, ArithmeticError):
     return None
 
 

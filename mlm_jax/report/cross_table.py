@@ -1,6 +1,7 @@
 """The table of arms, as trained, by the policies that they are scored under."""
 
 from mlm_jax.report import answer
+from mlm_jax.report import document
 from mlm_jax.report import findings as findings_lib
 from mlm_jax.report import sections
 from mlm_jax.report import statistics
@@ -14,8 +15,8 @@ _NOTE = (
   'The final {} of every finished run under the policy of every arm, each as at the end of the '
   'training: a row per arm as it was trained, a column per policy that it is scored under. On the '
   'same data the masks of a column are the same for every run. Small are the differences to the '
-  'baseline in that column, paired by seed, with their intervals, which hold for all columns '
-  'together with 95 % confidence. Bold are only differences that are claimed.'
+  'baseline in that column, paired by seed. Those with an interval are tested, all together with '
+  '95 % confidence; bold are only differences that are claimed.'
 )
 
 
@@ -46,7 +47,7 @@ def section(sweep: Sweep, findings: findings_lib.Findings) -> Markup | str:
     [
       tag('h2', 'Trained with, scored under'),
       tag('p', _NOTE.format(sweep.score.replace('_', ' ')), class_='note'),
-      sections.table(
+      document.table(
         ['trained with', *(answer.under(sweep, policy) for policy in findings.cross)], rows
       ),
     ]
@@ -58,12 +59,12 @@ def _cell(
 ) -> Markup:
   """Returns the cell of an arm under a policy; of the baseline there is no difference."""
   if mean.mean is None:
-    return sections.cell('–', '')
+    return document.cell('–', '')
   if difference is None or not difference.estimate.n:
-    return sections.cell(f'{mean.mean:.3f}', mean.mean)
+    return document.cell(f'{mean.mean:.3f}', mean.mean)
   verdict = answer.verdict(sweep, difference)
   small = tables.interval(difference.estimate, sign=True).replace('-', '−')
-  return sections.cell(
+  return document.cell(
     join([f'{mean.mean:.3f} ', tag('small', small)]),
     mean.mean,
     f'claimed {verdict}' if verdict in ('better', 'worse') else None,

@@ -3,58 +3,78 @@
 from collections.abc import Sequence
 import os
 import pathlib
+from typing import Any
 
-import matplotlib
 import matplotlib.figure
 
 from mlm_jax import config as config_lib
+from mlm_jax.report import picture
+from mlm_jax.report import run_curves
 from mlm_jax.report import run_logs
+from mlm_jax.report import task_scores
+from mlm_jax.training import workdir as workdir_lib
+
+# How a curve is drawn, by its kind; those under a run's own masks held out are left to the page.
+_STYLES: dict[str, dict[str, Any]] = {
+  'training': {'alpha': 0.35, 'linewidth': 1},
+  'reference': {'marker': '.'},
+  'source': {'linestyle': '--', 'linewidth': 1},
+}
 
 
-def draw(workdirs: Sequence[str | os.PathLike[str]], path: str | os.PathLike[str]) -> None:
-  """Writes a picture of the loss over the steps of each run; PNG, SVG or PDF by suffix.
+def render(workdirs: Sequence[str | os.PathLike[str]], kind: str) -> bytes:
+  """Returns a picture of the losses over the steps of each run; `kind` is one of picture.KINDS.
 
-  Solid: held-out loss under the reference masks. Pale: training loss under the run's own policy.
+  Solid: held-out loss under the reference masks. Dashed, of a single run: that of each source.
+  Pale: training loss under the run's own policy. Of fine-tuned runs: the losses, and beside them
+  the validation metric that chooses the checkpoint.
 
   Raises:
-    UserError: no such folder, a run without a log, or the picture cannot be written there.
+    UserError: no such folder, or a run without a log.
   """
-  if pathlib.Path(path).suffix not in ('.png', '.svg', '.pdf'):
-    raise config_lib.UserError(f'--out={path}: must end in .png, .svg or .pdf')
-  # Names are shown as they are, not read as mathematics between two dollar signs. A fixed salt for
-  # the ids in an SVG, so that the same runs give the same bytes.
-  with matplotlib.rc_context({'text.parse_math': False, 'svg.hashsalt': 'mlm_jax'}):
-    figure = _drawn(workdirs)
-    try:
-      figure.savefig(path, dpi=120)
-    except OSError as error:
-      raise config_lib.UserError(
-        f'--out={path}: cannot be written ({error.strerror or error}); '
-        'name a file in a folder that is there'
-      ) from None
+  with picture.style():
+    return picture.saved(_drawn(workdirs), kind, dpi=120)
 
 
 def _drawn(workdirs: Sequence[str | os.PathLike[str]]) -> matplotlib.figure.Figure:
-  """Returns the figure of `draw`."""
-  # Not through pyplot, which needs a display on some machines and keeps figures alive.
-  figure = matplotlib.figure.Figure(figsize=(7, 4), layout='constrained')
-  axes = figure.subplots()
-  for number, workdir in enumerate(workdirs):
+  """Returns the figure of `render`."""
+  for workdir in workdirs:
     if not pathlib.Path(workdir).is_dir():
       raise config_lib.UserError(f'no such folder: {workdir}')
-    training = run_logs.values(workdir, 'metrics', 'loss')
-    validation = run_logs.values(workdir, 'evaluations', 'reference_loss')
-    if not training:
+  # Not through pyplot, which needs a display on some machines and keeps figures alive.
+  figure = matplotlib.figure.Figure(figsize=(7, 4), layout='constrained')
+  if not run_logs.is_fine_tuned(workdirs[0]):
+    _losses(figure.subplots(), workdirs, 'masked loss (nats a token)')
+    return figure
+  figure.set_size_inches(10, 4)
+  left, right = figure.subplots(1, 2)
+  _losses(left, workdirs, 'loss (nats)')
+  ranks = [task_scores.ranks(workdir_lib.read_config(each)) for each in workdirs]
+  for number, (workdir, metric) in enumerate(zip(workdirs, ranks)):
+    for curve in run_curves.validation(workdir, metric):
+      label = f'{run_logs.name(workdir)}: {metric.replace("_", " ")}'
+      right.plot(*zip(*curve.points), color=f'C{number}', marker='.', label=label)
+  names = ', '.join(dict.fromkeys(each.replace('_', ' ') for each in ranks))
+  right.set(xlabel='step', ylabel=f'validation {names}')
+  right.grid(alpha=0.3)
+  if right.lines:
+    right.legend()
+  return figure
+
+
+def _losses(axes: Any, workdirs: Sequence[str | os.PathLike[str]], label: str) -> None:
+  """Draws the losses of runs."""
+  for number, workdir in enumerate(workdirs):
+    # Sources of several runs would be too many lines to tell apart.
+    kinds = [each for each in _STYLES if each != 'source' or len(workdirs) == 1]
+    curves = [each for each in run_curves.losses(workdir) if each.kind in kinds]
+    if not any(each.kind == 'training' for each in curves):
       raise config_lib.UserError(f'{workdir} has no metrics.jsonl with a loss in it')
-    name, color = pathlib.Path(workdir).name, f'C{number}'
-    axes.plot(
-      *zip(*training), color=color, alpha=0.35, linewidth=1, label=f'{name}: training, own policy'
-    )
-    if validation:
-      axes.plot(
-        *zip(*validation), color=color, marker='.', label=f'{name}: held out, reference masks'
-      )
-  axes.set(xlabel='step', ylabel='masked loss (nats a token)')
+    for n, curve in enumerate(curves):
+      # The sources follow the curve of all of them.
+      color = f'C{n if curve.kind == "source" else number}'
+      name = f'{run_logs.name(workdir)}: {curve.name}'
+      axes.plot(*zip(*curve.points), color=color, label=name, **_STYLES[curve.kind])
+  axes.set(xlabel='step', ylabel=label)
   axes.grid(alpha=0.3)
   axes.legend()
-  return figure

@@ -1,4 +1,4 @@
-"""Figures of a sweep as SVG, for a page that colours them: learning curves, response, intervals."""
+"""Figures as SVG, for a page that colours them: learning curves, and the response to a setting."""
 
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from mlm_jax.report.markup import tag
 from mlm_jax.report.sweep_results import Sweep
 
 HEIGHT = 320  # pixels, as all sizes here
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 10, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 26, 40  # above the axes stands what y is
 # Share of the training whose losses may leave the frame: early ones would flatten the rest.
 _SETTLED = 0.4
 
 # A curve: (x, least, mean, most).
-_Line = list[tuple[float, float, float, float]]
+Line = list[tuple[float, float, float, float]]
 
 
 class Frame:
@@ -37,7 +37,7 @@ class Frame:
     labels: tuple[str, str],
   ):
     self._name, self._width, self._labels = name, width, labels
-    self._xs, self._ys = _widened(*xs, 0.02), _widened(*ys, 0.05)
+    self._xs, self._ys = widened(*xs, 0.02), widened(*ys, 0.05)
 
   def x(self, value: float) -> float:
     """Returns the place of a value on the x axis, pixels from the left."""
@@ -53,6 +53,35 @@ class Frame:
     """Returns the `d` of a path through (x, y) points."""
     return 'M' + 'L'.join(f'{self.x(x)} {self.y(y)}' for x, y in points) + ('Z' if close else '')
 
+  def curve(self, name: str, line: Line, number: int, class_: str = 'arm') -> Markup:
+    """Returns a curve with its band and its dots; its colour is that of `number`."""
+    means = [(x, mean) for x, _, mean, _ in line]
+    # There along the least and back along the most.
+    ends = [(x, low) for x, low, *_ in line] + [(x, high) for x, *_, high in reversed(line)]
+    has_band = any(low < high for _, low, _, high in line)
+    return tag(
+      'g',
+      tag('path', d=self.path(ends, close=True), class_='band') if has_band else '',
+      tag('path', d=self.path(means), class_='line'),
+      *(self.dot(x, mean, 3, name) for x, mean in means),
+      class_=class_,
+      data_arm=number,
+      data_name=name,
+    )
+
+  def dot(self, x: float, y: float, radius: float, name: str) -> Markup:
+    """Returns a dot that says what it is of, where, and its value."""
+    where, value = f'{self._labels[0]} {short(x)}', f'{y:.4f}'
+    return tag(
+      'circle',
+      tag('title', f'{name}, {where}: {value}'),
+      cx=self.x(x),
+      cy=self.y(y),
+      r=radius,
+      data_x=where,  # read by report.js
+      data_y=value,
+    )
+
   def svg(self, title: str, *drawn: Markup) -> Markup:
     """Returns the figure: axes, and what is drawn inside them."""
     width, height = self._width - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
@@ -64,6 +93,8 @@ class Frame:
       tag('title', title),
       clip,
       self._axes(),
+      # Where values are read: report.js moves it.
+      tag('line', x1=0, x2=0, y1=_TOP, y2=HEIGHT - _BOTTOM, class_='cursor'),
       tag('g', *drawn, clip_path=f'url(#{self._name})'),
       viewBox=f'0 0 {self._width} {HEIGHT}',
       width=self._width,
@@ -88,6 +119,7 @@ class Frame:
     parts += [
       tag('line', x1=_LEFT, x2=right, y1=bottom, y2=bottom, class_='axis'),
       tag('text', self._labels[0], x=(_LEFT + right) / 2, y=HEIGHT - 5, text_anchor='middle'),
+      tag('text', self._labels[1], x=4, y=13),
     ]
     return tag('g', *parts)
 
@@ -97,22 +129,35 @@ def curves(sweep: Sweep, width: int, arms: Sequence[str]) -> Markup | None:
 
   `arms` are those whose losses can be compared.
   """
-  # The frame is fitted to all arms together, so that hiding one does not move the others.
   lines = {arm: points for arm in arms if (points := line(sweep, arm))}
-  points = [point for line in lines.values() for point in line]
+  frame = fitted(
+    f'curves{width}',
+    width,
+    list(lines.values()),
+    (x_label(sweep), curve_label(sweep)),
+  )
+  if frame is None:
+    return None
+  drawn = [
+    frame.curve(arm, of_arm, sweep.arms.index(arm), 'arm base' if arm == sweep.baseline else 'arm')
+    for arm, of_arm in lines.items()
+  ]
+  score = 'Held-out reference loss'
+  if sweep.fine_tunes:
+    score = sweep.curve_score.replace('_', ' ').capitalize()
+  return frame.svg(f'{score} of each arm over the training', *drawn)
+
+
+def fitted(name: str, width: int, lines: Sequence[Line], labels: tuple[str, str]) -> Frame | None:
+  """Returns the Frame of curves over the training, None where they have less than two points."""
+  # Fitted to all of them together, so that hiding one does not move the others.
+  points = [point for line in lines for point in line]
   last = max((x for x, *_ in points), default=0)
   settled = [point for point in points if point[0] >= _SETTLED * last]
   if len({x for x, *_ in points}) < 2:
     return None
-  frame = Frame(
-    f'curves{width}',
-    width,
-    (0, last),
-    (min(p[1] for p in settled), max(p[3] for p in settled)),
-    (x_label(sweep), 'loss'),
-  )
-  drawn = [_drawn_line(frame, sweep, arm, line) for arm, line in lines.items()]
-  return frame.svg('Held-out reference loss of each arm over the training', *drawn)
+  ys = min(low for _, low, _, _ in settled), max(high for *_, high in settled)
+  return Frame(name, width, (0, last), ys, labels)
 
 
 def x_label(sweep: Sweep) -> str:
@@ -120,11 +165,25 @@ def x_label(sweep: Sweep) -> str:
   return 'step' if _same_steps(sweep) else 'share of the training (%)'
 
 
+def curve_label(sweep: Sweep) -> str:
+  """Returns the label of the y axis of the curves, with its unit."""
+  if not sweep.fine_tunes:
+    return 'held-out loss (nats), reference masks'
+  return sweep.curve_score.replace('_', ' ') + (' (nats)' if sweep.score == 'loss' else '')
+
+
+def score_label(sweep: Sweep) -> str:
+  """Returns the label of an axis of final scores, with their unit."""
+  unit = ' (nats)' if sweep.score.endswith('loss') else ''
+  score = sweep.metric if sweep.fine_tunes else sweep.score
+  return f'final {score.replace("_", " ")}{unit}'
+
+
 def _same_steps(sweep: Sweep) -> bool:
   return len({run.total_steps for run in sweep.runs}) == 1
 
 
-def line(sweep: Sweep, arm: str) -> _Line:
+def line(sweep: Sweep, arm: str) -> Line:
   """Returns [(x, least, mean, most)] over an arm's seeds, where all of them have been evaluated.
 
   The runs are those that are done, or all that have been evaluated where none is done.
@@ -139,26 +198,6 @@ def line(sweep: Sweep, arm: str) -> _Line:
   shared = sorted(set.intersection(*map(set, of_run))) if of_run else []
   values = [(x, [each[x] for each in of_run]) for x in shared]
   return [(x, min(losses), sum(losses) / len(losses), max(losses)) for x, losses in values]
-
-
-def _drawn_line(frame: Frame, sweep: Sweep, arm: str, line: _Line) -> Markup:
-  # There along the least and back along the most.
-  band = [(x, low) for x, low, *_ in line] + [(x, high) for x, *_, high in reversed(line)]
-  means = [(x, mean) for x, _, mean, _ in line]
-  label = x_label(sweep)
-  dots = [_dot(frame, x, mean, 3, f'{arm}, {label} {short(x)}: {mean:.4f}') for x, mean in means]
-  return tag(
-    'g',
-    tag('path', d=frame.path(band, close=True), class_='band'),
-    tag('path', d=frame.path(means), class_='line'),
-    *dots,
-    class_='arm base' if arm == sweep.baseline else 'arm',
-    data_arm=sweep.arms.index(arm),
-  )
-
-
-def _dot(frame: Frame, x: float, y: float, radius: float, title: str) -> Markup:
-  return tag('circle', tag('title', title), cx=frame.x(x), cy=frame.y(y), r=radius)
 
 
 def numeric_setting(sweep: Sweep) -> str | None:
@@ -191,81 +230,28 @@ def response(sweep: Sweep, width: int, arms: Sequence[str]) -> Markup | None:
     return None
   xs, ys = zip(*points)
   frame = Frame(
-    f'response{width}', width, (min(xs), max(xs)), (min(ys), max(ys)), (key, sweep.score)
+    f'response{width}', width, (min(xs), max(xs)), (min(ys), max(ys)), (key, score_label(sweep))
   )
   means = sorted(
     (of_arm[0][0], sum(y for _, y in of_arm) / len(of_arm)) for of_arm in seeds.values() if of_arm
   )
   drawn = [tag('path', d=frame.path(means), class_='trend')]
   for arm, of_arm in seeds.items():
-    dots = [_dot(frame, x, y, 4, f'{arm}: {y:.4f}') for x, y in of_arm]
-    drawn.append(tag('g', *dots, class_='arm', data_arm=sweep.arms.index(arm)))
+    dots = [frame.dot(x, y, 4, arm) for x, y in of_arm]
+    drawn.append(tag('g', *dots, class_='arm', data_arm=sweep.arms.index(arm), data_name=arm))
   return frame.svg(f'Final {sweep.metric.replace("_", " ")} by {key}', *drawn)
 
 
-class Intervals:
-  """Intervals of differences on one scale: a small figure for each, and their axis."""
-
-  WIDTH, _HEIGHT = 200, 26
-
-  def __init__(self, differences: Sequence[statistics.Difference]):
-    ends = [0.0]  # always inside: the line that a reader looks for
-    for each in differences:
-      ends += [
-        end
-        for end in (each.estimate.low, each.estimate.mean, each.estimate.high)
-        if end is not None
-      ]
-    # With few seeds an interval can be far wider than all differences: it may leave the frame.
-    seen = [abs(value) for each in differences for value in each.values.values()]
-    most = 6 * max(seen, default=1.0) or 1.0
-    self._low, self._high = _widened(max(min(ends), -most), min(max(ends), most), 0.06)
-
-  def x(self, value: float) -> float:
-    """Returns the place of a value, pixels from the left; the edge for one outside the frame."""
-    inside = min(max(value, self._low), self._high)
-    return round((inside - self._low) / (self._high - self._low) * self.WIDTH, 1)
-
-  def one(self, difference: statistics.Difference) -> Markup:
-    """Returns the figure of one Difference: its interval, its mean and the pairs."""
-    middle, mean = self._HEIGHT / 2, difference.estimate
-    parts = [tag('line', x1=self.x(0), x2=self.x(0), y1=0, y2=self._HEIGHT, class_='zero')]
-    if mean.low is not None and mean.high is not None:
-      ends = f'M{self.x(mean.low)} {middle}L{self.x(mean.high)} {middle}'
-      parts.append(tag('path', d=ends, class_='interval'))
-    parts += [
-      tag('circle', cx=self.x(value), cy=middle, r=2.5, class_='pair')
-      for value in difference.values.values()
-    ]
-    if mean.mean is not None:
-      parts.append(tag('circle', cx=self.x(mean.mean), cy=middle, r=4.5, class_='mean'))
-    return self._svg(self._HEIGHT, parts, 'The interval of the difference')
-
-  def axis(self) -> Markup:
-    """Returns the axis below the figures."""
-    # Numbers nearer than 12 pixels to an edge would be cut off.
-    inner = [
-      value for value in ticks(self._low, self._high, 4) if 12 < self.x(value) < self.WIDTH - 12
-    ]
-    texts = [
-      tag('text', short(value), x=self.x(value), y=13, text_anchor='middle') for value in inner
-    ]
-    return self._svg(18, texts, 'The scale of the differences')
-
-  def _svg(self, height: int, parts: Iterable[Markup], title: str) -> Markup:
-    return tag(
-      'svg',
-      tag('title', title),
-      *parts,
-      viewBox=f'0 0 {self.WIDTH} {height}',
-      width=self.WIDTH,
-      height=height,
-      role='img',
-    )
-
-
 def ticks(low: float, high: float, most: int) -> list[float]:
-  """Returns up to `most` + 1 round numbers from low to high."""
+  """Returns up to `most` + 1 round numbers from low to high, and at least three."""
+  found: list[float] = []
+  # Where round numbers lie badly in the interval, a finer step: two do not show a scale.
+  while len(found) < 3:
+    found, most = _ticks(low, high, most), most + 1
+  return found
+
+
+def _ticks(low: float, high: float, most: int) -> list[float]:
   raw = (high - low) / most
   power = 10.0 ** math.floor(math.log10(raw))
   # The margins of 1e-9 keep a tick that float error would push beyond an end.
@@ -281,7 +267,7 @@ def short(value: float) -> str:
   return f'{value:,.4g}' if abs(value) < 1000 else f'{value:,.0f}'
 
 
-def _widened(low: float, high: float, share: float) -> tuple[float, float]:
+def widened(low: float, high: float, share: float) -> tuple[float, float]:
   """Returns an interval with a margin, never an empty one."""
   margin = (high - low) * share or abs(high) * 0.05 or 1.0
   return low - margin, high + margin

@@ -1,30 +1,27 @@
-"""What a sweep shows: which arms can be compared, how they differ, and the answer in words.
+"""What a sweep shows: how its arms differ, and the answer in words.
 
 Arms are compared by the sweep's metric, the held-out loss under the reference masks unless it says
-otherwise, and where they hide different things also under the policies of all arms. A loss is a
-mean over masked tokens, so it can be compared only with losses of the same tokens: an arm with
-another tokenizer, row length, held-out text or number of held-out rows than the baseline is not
-compared. Its bits per character of masked text are shown instead, without a claim, since other text
-is masked there. Nor is an arm with another objective: the masked loss of replaced-token detection
-is that of a generator, not of the encoder that is kept.
+otherwise, and where they hide different things also under the policies of all arms. `comparable`
+says which arms can be compared, `comparisons` which comparisons are tested.
 """
 
-import collections
-from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import math
-from typing import Any
 
 from mlm_jax.report import answer as answer_lib
+from mlm_jax.report import comparable
+from mlm_jax.report import comparisons
 from mlm_jax.report import statistics
 from mlm_jax.report import sweep_results
+from mlm_jax.report import task_sweep
+from mlm_jax.report import text_interval
 from mlm_jax.report.answer import joined
+from mlm_jax.report.comparisons import Comparison
 from mlm_jax.report.sweep_results import Sweep
 
 _BUDGETS = {'tokens': 'tokens', 'predictions': 'predictions', 'flops': 'FLOPs'}
-OTHER_OBJECTIVE = 'another objective'
 _BUDGET_TOLERANCE = 0.01  # steps are whole numbers, so budgets differ a little
 
 
@@ -33,15 +30,22 @@ class Findings:
   """What a sweep shows.
 
   Attributes:
-    cross: {policy: {arm: statistics.Difference to the baseline}} in the sweep's metric, of
-      comparable arms; answer.REFERENCE is the reference policy, and is the only one where all
-      arms hide the same. All differences are tested together.
+    family: {Comparison: statistics.Difference} of what is tested together, in the sweep's metric.
+    control: the same of the negative control with the baseline, tested on its own; empty without
+      one that can be compared.
+    later: the same of the contrasts named after results, of which nothing is claimed.
+    cross: {policy: {arm: statistics.Difference to the baseline}} of comparable arms, tested or not;
+      comparisons.REFERENCE is the reference policy, and is the only one where all arms hide the
+      same.
     refused: {arm: what differs from the baseline, in words} of the arms that are not comparable.
     answer: sentences that answer the sweep's question.
     warnings: sentences that a reader must see before trusting the answer.
     missing: a sentence that names the runs that are not done, or ''.
   """
 
+  family: dict[Comparison, statistics.Difference]
+  control: dict[Comparison, statistics.Difference]
+  later: dict[Comparison, statistics.Difference]
   cross: dict[str, dict[str, statistics.Difference]]
   refused: dict[str, str]
   answer: list[str]
@@ -49,29 +53,103 @@ class Findings:
   missing: str
 
   @property
+  def compared(self) -> dict[Comparison, statistics.Difference]:
+    """All of the family, the control and later contrasts."""
+    return self.family | self.control | self.later
+
+  @property
   def differences(self) -> dict[str, statistics.Difference]:
-    """{arm: statistics.Difference} under the reference masks."""
-    return self.cross[answer_lib.REFERENCE]
+    """{arm: statistics.Difference to the baseline} under the reference masks."""
+    return self.cross[comparisons.REFERENCE]
 
 
 def find(sweep: Sweep) -> Findings:
   """Returns the Findings of a Sweep."""
-  refused = _refused(sweep)
+  refused = comparable.refused(sweep)
   # Refused arms are left out before the statistics, whose corrections count the arms compared.
   arms = [arm for arm in sweep.arms if arm not in refused]
+  empty = [policy for policy in sweep.policies if _hides_nothing(sweep, policy)]
   tables = {
     policy: {arm: {run.seed: final(sweep, run, policy) for run in sweep.of(arm)} for arm in arms}
-    for policy in (answer_lib.REFERENCE, *sweep.policies)
+    for policy in (comparisons.REFERENCE, *sweep.policies)
+    if policy not in empty
   }
-  cross = statistics.differences_under(tables, sweep.baseline)
-  warnings = _refusals(sweep, refused) + _generators(sweep, refused)
+  family, control, later = _tested(sweep, tables)
+  answer = answer_lib.sentences(sweep, family, control, later)
+  warnings = comparable.sentences(sweep, refused) + _generators(sweep, refused) + _changed(sweep)
   return Findings(
-    cross,
+    family,
+    control,
+    later,
+    _cross(sweep, tables, family | control),
     refused,
-    answer_lib.sentences(sweep, cross, refused),
-    warnings + _unscored(sweep, arms) + _unmatched(sweep),
+    answer,
+    warnings + _unscored(sweep, arms) + _hiding_nothing(sweep, empty) + _unmatched(sweep),
     _missing(sweep),
   )
+
+
+_Differences = dict[Comparison, statistics.Difference]
+
+
+def _tested(
+  sweep: Sweep, tables: statistics.Tables
+) -> tuple[_Differences, _Differences, _Differences]:
+  """Returns (family, control, later) of Findings."""
+  arms, named, control = tables[comparisons.REFERENCE], sweep.contrasts, sweep.negative_control
+  policies = [policy for policy in tables if policy != comparisons.REFERENCE]
+  can_be = lambda contrasts: comparisons.family(arms, sweep.baseline, control, policies, contrasts)
+  # Nothing is left where none of the contrasts can be compared: others do not replace them.
+  family = can_be(named.before)
+  alone = (
+    [Comparison(control, sweep.baseline)] if control in arms and sweep.baseline in arms else []
+  )
+  added = [each for each in can_be(named.later) if each not in family] if named.later else []
+  # As wide as if they had been named with the others; a claim they cannot have any more.
+  every = _with_text(sweep, statistics.together(tables, [*family, *added]))
+  later = {
+    each: dataclasses.replace(every[each], verdict='untested', reason=comparisons.CHANGED)
+    for each in added
+  }
+  tested = [_with_text(sweep, statistics.together(tables, each)) for each in (family, alone)]
+  return tested[0], tested[1], later
+
+
+def _with_text(sweep: Sweep, tested: _Differences) -> _Differences:
+  """Returns differences that were tested together, with their intervals over seeds and text."""
+  level = statistics.level(len(tested))
+  found = dict(tested)
+  for each, difference in tested.items():
+    # Scores by segment are those under the reference masks; where nothing can be tested, nothing
+    # is known of the spread.
+    if each.under == comparisons.REFERENCE and not difference.reason:
+      ours, theirs = (
+        {run.seed: run.segments for run in sweep.of(arm) if run.seed in difference.values}
+        for arm in (each.arm, each.other)
+      )
+      text = text_interval.estimate(sweep.metric, ours, theirs, level)
+      found[each] = dataclasses.replace(difference, text=text)
+  return found
+
+
+def _cross(
+  sweep: Sweep, tables: statistics.Tables, tested: _Differences
+) -> dict[str, dict[str, statistics.Difference]]:
+  """Returns the differences of all arms to the baseline under each policy, tested or not."""
+  why = lambda arm: (
+    'the negative control is tested under the reference masks alone'
+    if arm == sweep.negative_control
+    else 'not among the contrasts'
+  )
+  of = lambda each: tested.get(each) or statistics.described(tables, each, why(each.arm))
+  return {
+    policy: {
+      arm: of(Comparison(arm, sweep.baseline, policy))
+      for arm in arms
+      if arm != sweep.baseline and sweep.baseline in arms
+    }
+    for policy, arms in tables.items()
+  }
 
 
 def final(sweep: Sweep, run: sweep_results.Run, policy: str) -> float | None:
@@ -86,7 +164,7 @@ def final(sweep: Sweep, run: sweep_results.Run, policy: str) -> float | None:
     return None
   value = run.values.get(sweep.metric)
   # Of a run that ended with a NaN no other score counts either.
-  if policy == answer_lib.REFERENCE or (value is not None and not math.isfinite(value)):
+  if policy == comparisons.REFERENCE or (value is not None and not math.isfinite(value)):
     return value
   return run.scores.get(policy, {}).get(sweep.score)
 
@@ -111,69 +189,6 @@ def last_part(key: str) -> str:
   return key.split('.')[-1]
 
 
-def _refused(sweep: Sweep) -> dict[str, str]:
-  """Returns {arm: what differs} of the arms whose losses are of other tokens than the baseline's.
-
-  Before the baseline has started, those of most runs take its place.
-  """
-  of_arm = {
-    arm: [run.fingerprints for run in sweep.of(arm) if run.fingerprints] for arm in sweep.arms
-  }
-  baseline = of_arm[sweep.baseline]
-  # While no baseline has started, a wrong arm can still be named: that unlike most others.
-  whose, wanted = (
-    ('the baseline', baseline[0]) if baseline else ('most runs', _most_common(of_arm.values()))
-  )
-  refused = {}
-  for arm, fingerprints in of_arm.items():
-    # Of every run: one that was trained on other data makes its arm's mean meaningless.
-    differing = [name for name in wanted for each in fingerprints if each[name] != wanted[name]]
-    if differing:
-      refused[arm] = _in_words(differing[0], fingerprints, whose, wanted)
-  if sweep.baseline in refused:  # its own runs differ: nothing can be compared with them
-    refused = {
-      arm: 'the runs of the baseline are not all on the same data'
-      for arm in sweep.arms
-      if arm != sweep.baseline
-    }
-  return refused
-
-
-def _most_common(fingerprints: Iterable[Sequence[dict[str, Any]]]) -> dict[str, Any]:
-  """Returns the fingerprints that most runs have, {} where none has started."""
-  counts = collections.Counter(tuple(each.items()) for of_arm in fingerprints for each in of_arm)
-  return dict(counts.most_common(1)[0][0]) if counts else {}
-
-
-def _in_words(
-  name: str, fingerprints: Sequence[dict[str, Any]], whose: str, wanted: Mapping[str, Any]
-) -> str:
-  """Returns the difference of the fingerprint `name` as text."""
-  if name in ('tokenizer', 'data'):
-    return {'tokenizer': 'another tokenizer', 'data': 'other prepared data'}[name]
-  if name == 'objective':
-    return OTHER_OBJECTIVE
-  values = joined(map(str, sorted({each[name] for each in fingerprints})))
-  return f'{name} {values}, {whose} {wanted[name]}'
-
-
-def _refusals(sweep: Sweep, refused: Mapping[str, str]) -> list[str]:
-  """Returns a sentence for each reason why arms are not compared."""
-  whys: dict[str, list[str]] = {}
-  for arm, why in refused.items():
-    whys.setdefault(why, []).append(arm)
-  reason = lambda why: (
-    'The masked loss of rtd is that of its generator, so no difference is shown.'
-    if why == OTHER_OBJECTIVE
-    else 'Their losses are of other tokens, so no difference is shown; see the bits per character '
-    'of masked text.'
-  )
-  return [
-    f'Not compared with {sweep.baseline}: {joined(arms)} ({why}). {reason(why)}'
-    for why, arms in whys.items()
-  ]
-
-
 def _generators(sweep: Sweep, refused: Mapping[str, str]) -> list[str]:
   """Returns a warning where arms are compared by what is not the encoder that is kept."""
   if not any(
@@ -188,6 +203,17 @@ def _generators(sweep: Sweep, refused: Mapping[str, str]) -> list[str]:
   return [f'{sweep.metric} is of the generators of rtd, not of the discriminators that are kept.']
 
 
+def _changed(sweep: Sweep) -> list[str]:
+  """Returns a warning where the contrasts are others than before there were results."""
+  named, found = sweep.contrasts, []
+  words = lambda contrasts: joined(each.words for each in contrasts)
+  if named.later:
+    found.append(f'named since: {words(named.later)}, of which nothing is claimed')
+  if named.removed:
+    found.append(f'no longer named, but tested as before: {words(named.removed)}')
+  return [f'The contrasts were {comparisons.CHANGED}: {"; ".join(found)}.'] if found else []
+
+
 def _unscored(sweep: Sweep, arms: Sequence[str]) -> list[str]:
   """Returns a warning where arms hide different things and not every run is scored under all."""
   if not sweep.hides_differently:
@@ -200,6 +226,23 @@ def _unscored(sweep: Sweep, arms: Sequence[str]) -> list[str]:
     f'The arms hide different things, and {len(left)} of {len(done)} finished runs are not scored '
     f'under the masks of all arms ({joined(left, 4)}). Each is better at what it was trained to '
     'guess: before trusting a difference, let mlm-jax sweep score them; it does, or says why not.'
+  ]
+
+
+def _hides_nothing(sweep: Sweep, policy: str) -> bool:
+  """Whether runs were scored under a policy, and had no score there: its rate ends at 0."""
+  scores = [run.scores[policy] for run in sweep.runs if policy in run.scores]
+  return bool(scores) and not any(sweep.score in each for each in scores)
+
+
+def _hiding_nothing(sweep: Sweep, policies: Sequence[str]) -> list[str]:
+  """Returns a sentence that names the policies under which there is no score."""
+  if not policies:
+    return []
+  masks = joined(answer_lib.under(sweep, each) for each in policies)
+  return [
+    f'Nothing is hidden under {masks} at the end of the training, so no run has a '
+    f'{sweep.score.replace("_", " ")} under them.'
   ]
 
 
@@ -218,6 +261,8 @@ def _missing(sweep: Sweep) -> str:
 
 def _unmatched(sweep: Sweep) -> list[str]:
   """Returns a warning where the arms have not spent the same, or that is not known."""
+  if sweep.budget in task_sweep.BUDGETS:
+    return []  # planned in whole steps, which a run that is done has taken, or patience ended it
   if sweep.budget not in _BUDGETS:
     return [f'The budget {sweep.budget!r} cannot be checked.']
   name = _BUDGETS[sweep.budget]

@@ -1,7 +1,5 @@
 """report.html: a sweep on one page, in one file that needs nothing else."""
 
-from collections.abc import Mapping
-import importlib.resources
 import os
 import pathlib
 import urllib.parse
@@ -9,7 +7,10 @@ import urllib.parse
 import matplotlib
 import matplotlib.colors
 
+from mlm_jax.core import places
 from mlm_jax.report import cross_table
+from mlm_jax.report import difference_table
+from mlm_jax.report import document
 from mlm_jax.report import figures
 from mlm_jax.report import findings as findings_lib
 from mlm_jax.report import sections
@@ -21,40 +22,18 @@ from mlm_jax.report.markup import tag
 from mlm_jax.report.sweep_results import Run
 from mlm_jax.report.sweep_results import Sweep
 
-# The page may load nothing: it is one file, and texts in it cannot reach anything.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-_WIDTHS = {'wide': 860, 'narrow': 360}  # of figures, pixels
-# Of arms without an order, on a light and a dark page; distinct for colour-blind readers too.
-_COLORS = (
-  ('#0072b2', '#56a9e0'),
-  ('#d55e00', '#f08a45'),
-  ('#008f68', '#35c79b'),
-  ('#b25590', '#e093c0'),
-  ('#8a7a00', '#d8c840'),
-  ('#3d9ec9', '#8fd0f0'),
-  ('#7a5c3e', '#c7a27d'),
-  ('#6a5acd', '#a99bff'),
-)
-
 
 def render(sweep: Sweep, findings: findings_lib.Findings, folder: pathlib.Path) -> str:
   """Returns the text of report.html; its links are relative to `folder`, where it is written."""
-  head = tag(
-    'head',
-    tag('meta', charset='utf-8'),
-    tag('meta', http_equiv='Content-Security-Policy', content=_POLICY),
-    tag('meta', name='viewport', content='width=device-width, initial-scale=1'),
-    tag('title', sweep.question),
-    tag('style', Markup(_colors(sweep) + _file('report.css'))),
-  )
   # From the answer to its evidence, then to how it was got.
-  main = tag(
-    'main',
+  return document.render(
+    sweep.question,
+    _colors(sweep),
     _title(sweep),
     _answer(findings),
     _curves(sweep, findings),
     _response(sweep, findings),
-    sections.differences(sweep, findings),
+    difference_table.section(sweep, findings),
     cross_table.section(sweep, findings),
     sections.finals(sweep, findings),
     slice_tables.section(sweep, findings),
@@ -62,17 +41,15 @@ def render(sweep: Sweep, findings: findings_lib.Findings, folder: pathlib.Path) 
     sections.runs(sweep, lambda run: _link(run, folder)),
     sections.protocol(sweep, findings),
   )
-  body = tag('body', main, tag('script', Markup(_file('report.js'))))
-  return '<!DOCTYPE html>\n' + tag('html', head, body, lang='en') + '\n'
 
 
-def _file(name: str) -> str:
-  return importlib.resources.files('mlm_jax.report').joinpath(name).read_text(encoding='utf-8')
-
-
-def _link(run: Run, folder: pathlib.Path) -> str:
-  """Returns the relative address of a run's folder."""
-  return urllib.parse.quote(pathlib.Path(os.path.relpath(run.folder, folder)).as_posix()) + '/'
+def _link(run: Run, folder: pathlib.Path) -> str | None:
+  """Returns the relative address of a run's folder, None where it would tell where that lies."""
+  place, here = (pathlib.Path(os.path.abspath(each)) for each in (run.folder, folder))
+  # With nothing but the root in common the address would be the absolute one.
+  if os.path.commonpath((place, here)) == place.anchor:
+    return None
+  return urllib.parse.quote(pathlib.Path(os.path.relpath(place, here)).as_posix()) + '/'
 
 
 def _colors(sweep: Sweep) -> str:
@@ -81,21 +58,17 @@ def _colors(sweep: Sweep) -> str:
   The baseline has the colour of the text. Arms that differ in one number are on a colour scale.
   """
   others = [arm for arm in sweep.arms if arm != sweep.baseline]
-  light, dark = [], []
-  for number, arm in enumerate(sweep.arms):
+  pairs = []
+  for arm in sweep.arms:
     if arm == sweep.baseline:
-      pair = 'var(--ink)', 'var(--ink)'
+      pairs.append(('var(--ink)', 'var(--ink)'))
     elif figures.numeric_setting(sweep):
       share = others.index(arm) / max(len(others) - 1, 1)
       # The light end of the scale is left out on a light page, the dark end on a dark one.
-      pair = _on_scale(0.1 + 0.72 * share), _on_scale(0.35 + 0.6 * share)
+      pairs.append((_on_scale(0.1 + 0.72 * share), _on_scale(0.35 + 0.6 * share)))
     else:
-      pair = _COLORS[others.index(arm) % len(_COLORS)]
-    # By number: the name of an arm may have characters that a selector cannot.
-    rules = [f'[data-arm="{number}"] {{ --arm: {color} }}' for color in pair]
-    light.append(rules[0])
-    dark.append(rules[1])
-  return '\n'.join([*light, '@media (prefers-color-scheme: dark) {', *dark, '}\n'])
+      pairs.append(document.color(others.index(arm)))
+  return document.colors(pairs)
 
 
 def _on_scale(share: float) -> str:
@@ -112,7 +85,11 @@ def _title(sweep: Sweep) -> Markup:
   text = [part for each in varied for part in ('; ', each)][1:]
   return join(
     [
-      tag('p', f'{sweep.experiment} · {count(sweep.runs, "run")}, {seeds}', class_='kicker'),
+      tag(
+        'p',
+        f'{places.without_folders(sweep.experiment)} · {count(sweep.runs, "run")}, {seeds}',
+        class_='kicker',
+      ),
       tag('h1', sweep.question),
       tag('p', 'Varied: ', *text, class_='note') if varied else '',
     ]
@@ -132,59 +109,39 @@ def _answer(findings: findings_lib.Findings) -> Markup:
   )
 
 
-def _figure(drawn: Mapping[str, Markup], legend: str, note: str) -> Markup:
-  """Returns a figure drawn at each of _WIDTHS; the page shows the one that fits."""
-  return tag(
-    'figure',
-    *(tag('div', svg, class_=name) for name, svg in drawn.items()),
-    legend,
-    tag('figcaption', note, class_='note'),
-  )
-
-
 def _curves(sweep: Sweep, findings: findings_lib.Findings) -> str:
   """Returns the section of learning curves, '' where there are none to draw."""
   arms = [arm for arm in sweep.arms if arm not in findings.refused]
-  drawn = {
-    name: svg for name, width in _WIDTHS.items() if (svg := figures.curves(sweep, width, arms))
-  }
+  drawn = document.at_widths(lambda width: figures.curves(sweep, width, arms))
   if not drawn:
     return ''
   # A switch without a curve would look broken.
   shown = [arm for arm in arms if any(run.curve for run in sweep.of(arm))]
-  legend = tag('div', *(_switch(sweep, arm) for arm in shown), class_='legend')
+  legend = document.legend({arm: sweep.arms.index(arm) for arm in shown})
   note = (
     'Held-out loss under the reference masks, in nats per token. Lines are means over seeds; bands '
     'reach from the best seed to the worst. A click on a name hides or shows its curve. High '
     'losses early in the training are outside the frame.'
   )
-  return join([tag('h2', 'Learning curves'), _figure(drawn, legend, note)])
-
-
-def _switch(sweep: Sweep, arm: str) -> Markup:
-  return tag(
-    'button',
-    tag('span', class_='swatch'),
-    arm,
-    type='button',
-    aria_pressed='true',
-    data_arm=sweep.arms.index(arm),
-  )
+  if sweep.fine_tunes:
+    note = (
+      f'{figures.curve_label(sweep).capitalize()}. Lines are means over seeds; bands reach from '
+      'the least seed to the most. A click on a name hides or shows its curve.'
+    )
+  return join([tag('h2', 'Learning curves'), document.figure(drawn, legend, note)])
 
 
 def _response(sweep: Sweep, findings: findings_lib.Findings) -> str:
   """Returns the section of the loss by the varied number, '' where there is none to draw."""
   key = figures.numeric_setting(sweep)
   arms = [arm for arm in sweep.arms if arm not in findings.refused]
-  drawn = {
-    name: svg for name, width in _WIDTHS.items() if (svg := figures.response(sweep, width, arms))
-  }
+  drawn = document.at_widths(lambda width: figures.response(sweep, width, arms))
   if key is None or not drawn:
     return ''
   note = f'Final {sweep.metric.replace("_", " ")}: a dot per run, the line through the means.'
   return join(
     [
       tag('h2', f'{sweep.score.capitalize()} by {findings_lib.last_part(key)}'),
-      _figure(drawn, '', note),
+      document.figure(drawn, '', note),
     ]
   )

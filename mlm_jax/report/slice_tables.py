@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from collections.abc import Sequence
 
+from mlm_jax.report import document
 from mlm_jax.report import findings as findings_lib
-from mlm_jax.report import sections
 from mlm_jax.report import statistics
 from mlm_jax.report.markup import Markup
 from mlm_jax.report.markup import join
@@ -62,10 +62,10 @@ def _slices_of(
   against = {arm: baseline if arm in compared else {} for arm in arms}
   # Sorted by their number: a sort by the first column restores the order of slices.json.
   rows = [
-    [sections.cell(name, number), *(_slice(name, scores[arm], against[arm]) for arm in arms)]
+    [document.cell(name, number), *(_slice(name, scores[arm], against[arm]) for arm in arms)]
     for number, name in enumerate(names)
   ]
-  return sections.table(['slice', *arms], rows)
+  return document.table(['slice', *arms], rows)
 
 
 def _slice(
@@ -79,7 +79,7 @@ def _slice(
   }
   mean = statistics.estimate(values.values()).mean
   if mean is None:
-    return sections.cell('–', '')
+    return document.cell('–', '')
   # Paired by seed, over the seeds that both arms have.
   difference = statistics.estimate(
     [
@@ -89,4 +89,4 @@ def _slice(
     ]
   ).mean
   small = '' if difference is None else tag('small', f' {difference:+.3f}'.replace('-', '−'))
-  return sections.cell(join([f'{mean:.3f}', small]), mean)
+  return document.cell(join([f'{mean:.3f}', small]), mean)

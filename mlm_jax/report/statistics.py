@@ -1,17 +1,18 @@
 """Means over seeds, and paired differences between the arms of a sweep.
 
 Runs of the same seed share initialisation, data order and, where that is possible, noise,
-so arms are compared in pairs: Student's t on the differences. All arms are tested together, and
-under all the masks that they are scored under: p is adjusted after Holm (1979) and the intervals of
-differences are simultaneous after Bonferroni, so that with 95 % confidence all of them hold. Both
-count every planned arm, finished or not. A difference is claimed only from three pairs on, and
-where the simultaneous interval excludes 0; the adjusted p is then below .05. Nothing is claimed of
-an arm that lost a run, or against a baseline that did: the remaining runs are a selection of those
-that went well.
+so arms are compared in pairs: Student's t on the differences. The comparisons of one family (see
+`comparisons`) are tested together: p is adjusted after Holm (1979) and the intervals of differences
+are simultaneous after Bonferroni, so that with 95 % confidence all of them hold. Both count every
+planned comparison, finished or not. A difference is claimed only from three pairs on, and where the
+simultaneous interval excludes 0; the adjusted p is then below .05. Nothing is claimed of an arm
+that lost a run, or against one that did: the remaining runs are a selection of those that went
+well.
 """
 
 from collections.abc import Iterable
 from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
 import math
 from typing import Any
@@ -20,6 +21,8 @@ from typing import TypeGuard
 import numpy as np
 import scipy.stats
 
+from mlm_jax.report.comparisons import Comparison
+
 LEVEL = 0.95
 LEAST = 3  # pairs of runs that a claim needs
 # Logs have seven digits: a smaller relative variation is only rounding.
@@ -27,6 +30,8 @@ _RESOLUTION = 1e-6
 
 # {seed: number}; None where a run has none yet, NaN where it failed.
 _Values = Mapping[int, float | None]
+# {policy: {arm: its values}}.
+Tables = Mapping[str, Mapping[str, _Values]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,15 +52,17 @@ class Estimate:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-  """An arm minus the baseline, over the seeds that both have.
+  """An arm minus another one, over the seeds that both have.
 
   Attributes:
     values: {seed: difference}.
-    estimate: of the mean difference; its interval is simultaneous over the arms.
+    estimate: of the mean difference; its interval is simultaneous over the family, and None where
+      the comparison is none of a family.
     p: of a mean difference of 0, two-sided; None where nothing can be tested.
     adjusted_p: after Holm.
     verdict: 'lower', 'higher', 'undecided', or 'untested'.
     reason: why it is untested, else ''.
+    text: the same over seeds and held-out text, see text_interval; None where it is not known.
   """
 
   values: dict[int, float]
@@ -64,6 +71,7 @@ class Difference:
   adjusted_p: float | None
   verdict: str
   reason: str = ''
+  text: Estimate | None = None
 
 
 def estimate(values: Iterable[float | None], level: float = LEVEL) -> Estimate:
@@ -80,50 +88,43 @@ def estimate(values: Iterable[float | None], level: float = LEVEL) -> Estimate:
   return Estimate(n, mean, float(mean - half), float(mean + half))
 
 
-def differences(values: Mapping[str, _Values], baseline: str) -> dict[str, Difference]:
-  """Returns {arm: Difference} for all arms but the baseline.
+def level(count: int) -> float:
+  """Returns the level of each of so many intervals that hold together with LEVEL, Bonferroni."""
+  # m intervals that each miss with probability .05 / m all hold with at least .95.
+  return 1 - (1 - LEVEL) / max(count, 1)
+
+
+def together(tables: Tables, family: Sequence[Comparison]) -> dict[Comparison, Difference]:
+  """Returns {comparison: Difference} of comparisons that are tested together.
 
   Args:
-    values: {arm: {seed: number}}, an entry for every planned arm; None where a run has no
+    tables: {policy: {arm: {seed: number}}}, an entry for every planned arm; None where a run has no
       number yet, NaN where it failed and will have none.
-    baseline: one of the arms.
+    family: comparisons of arms and policies in the tables.
   """
-  return differences_under({'': values}, baseline)['']
-
-
-def differences_under(
-  tables: Mapping[str, Mapping[str, _Values]], baseline: str
-) -> dict[str, dict[str, Difference]]:
-  """Returns {table: what `differences` gives}, of several tables of the same runs.
-
-  All arms in all tables are tested together.
-  """
-  cells = [(name, arm) for name, values in tables.items() for arm in values if arm != baseline]
-  # Bonferroni: m intervals that each miss with probability .05 / m all hold with at least .95.
-  level = 1 - (1 - LEVEL) / max(len(cells), 1)
-  paired, reasons, p_of = {}, {}, {}
-  for cell in cells:
-    name, arm = cell
-    ours, theirs = tables[name][arm], tables[name][baseline]
-    paired[cell] = _pairs(ours, theirs)
-    reasons[cell] = _untestable(ours, theirs, paired[cell])
-    p_of[cell] = None if reasons[cell] else _p(paired[cell])
+  paired, reasons = {}, {}
+  for each in family:
+    ours, theirs = tables[each.under][each.arm], tables[each.under][each.other]
+    paired[each] = _pairs(ours, theirs)
+    reasons[each] = _untestable(each.other, ours, theirs, paired[each])
+  p_of = {each: None if reasons[each] else _p(paired[each]) for each in family}
   # Over all of them together, so only when p of each is known.
   adjusted = _holm(p_of)
-  found: dict[str, dict[str, Difference]] = {name: {} for name in tables}
-  for cell in cells:
-    name, arm = cell
-    deltas = {seed: ours - theirs for seed, (ours, theirs) in paired[cell].items()}
-    mean = estimate(deltas.values(), level)
-    found[name][arm] = Difference(
-      deltas,
-      mean,
-      p_of[cell],
-      adjusted[cell],
-      'untested' if reasons[cell] else _verdict(mean),
-      reasons[cell],
-    )
+  found = {}
+  for each in family:
+    deltas = _deltas(paired[each])
+    mean = estimate(deltas.values(), level(len(family)))
+    verdict = 'untested' if reasons[each] else _verdict(mean)
+    found[each] = Difference(deltas, mean, p_of[each], adjusted[each], verdict, reasons[each])
   return found
+
+
+def described(tables: Tables, comparison: Comparison, reason: str) -> Difference:
+  """Returns the Difference of a comparison that is not tested, for a reason: it has no interval."""
+  table = tables[comparison.under]
+  deltas = _deltas(_pairs(table[comparison.arm], table[comparison.other]))
+  mean = Estimate(len(deltas), estimate(deltas.values()).mean)
+  return Difference(deltas, mean, None, None, 'untested', reason)
 
 
 def is_finite(value: float | None) -> TypeGuard[float]:
@@ -140,9 +141,16 @@ def _pairs(ours: _Values, theirs: _Values) -> dict[int, tuple[float, float]]:
   }
 
 
-def _untestable(ours: _Values, theirs: _Values, paired: Mapping[int, tuple[float, float]]) -> str:
-  """Returns why an arm cannot be tested, '' if it can."""
-  for of, values in (('', ours), (' of the baseline', theirs)):
+def _deltas(paired: Mapping[int, tuple[float, float]]) -> dict[int, float]:
+  """Returns {seed: our value minus theirs}."""
+  return {seed: ours - theirs for seed, (ours, theirs) in paired.items()}
+
+
+def _untestable(
+  other: str, ours: _Values, theirs: _Values, paired: Mapping[int, tuple[float, float]]
+) -> str:
+  """Returns why an arm cannot be tested against an `other`, '' if it can."""
+  for of, values in (('', ours), (f' of {other}', theirs)):
     # Not None: a run that is not finished may still end well.
     lost = sum(value is not None and not math.isfinite(value) for value in values.values())
     if lost:

@@ -12,18 +12,27 @@ from mlm_jax.report import picture
 from mlm_jax.report import run_logs
 from mlm_jax.report import sweep_results
 from mlm_jax.report import tables
+from mlm_jax.report import tidy
 
-_NAMES = ('results.csv', 'table.tex', 'report.html', 'figure.png')
-# Suffixes of an --out that was meant as a file.
-_FILES = ('.csv', '.tex', '.html', '.png', '.svg', '.pdf')
+_TEXTS = (
+  'results.csv',
+  'differences.csv',
+  'slices.csv',
+  'curves.csv',
+  'table.tex',
+  'report.html',
+)
+_FIGURES = tuple(f'figure.{kind}' for kind in picture.KINDS)
+_FILES = ('.csv', '.tex', '.html')  # suffixes of an --out that was meant as a file
 
 
 def write(folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> list[str]:
-  """Writes results.csv, table.tex, report.html and figure.png; returns lines for a terminal.
+  """Writes tables, page and figure of a sweep, or its figure alone; returns lines for a terminal.
 
   Args:
     folder: of the sweep.
-    out: the folder to write to; the sweep's if not given.
+    out: the folder to write to, or a file that ends in .png, .svg or .pdf; the sweep's folder if
+      not given.
 
   Raises:
     UserError: there is nothing to report, a file is damaged, or `out` cannot be written.
@@ -31,18 +40,17 @@ def write(folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = N
   out = pathlib.Path(out or folder)
   if out.suffix in _FILES:
     raise config_lib.UserError(
-      f'--out={out}: for a sweep, --out is the folder that {", ".join(_NAMES)} are written to'
+      f'--out={out}: for a sweep, --out is the folder that {", ".join(_TEXTS + _FIGURES)} '
+      'are written to, or the figure alone, a file that ends in .png, .svg or .pdf'
     )
   sweep = sweep_results.read(folder)
   found = findings_lib.find(sweep)
   # All are made before the first is written, so that an error leaves the old ones together.
-  texts = tables.results(sweep), tables.latex(sweep, found), page.render(sweep, found, out)
-  arms = [arm for arm in sweep.arms if arm not in found.refused]
-  files = dict(zip(_NAMES, [text.encode() for text in texts] + [picture.render(sweep, arms)]))
+  files = _files(sweep, found, out)
   try:
-    out.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-      files_lib.write(out / name, content)
+    for path, content in files.items():
+      path.parent.mkdir(parents=True, exist_ok=True)
+      files_lib.write(path, content)
   except OSError as error:
     raise config_lib.UserError(
       f'cannot write to {out}: {error.strerror or error}; give another folder with --out'
@@ -50,5 +58,26 @@ def write(folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = N
   lines = tables.lines(sweep, found) + cross_table.lines(sweep, found)
   # One line a module would be said of each run again.
   changed = [line for run in sweep.runs for line in run_logs.changed_code(run.folder)][:1]
-  written = [f'{name.split(".")[0]}: {out / name}' for name in files]
+  written = [f'{path.stem}: {path}' for path in files]
   return lines + [f'warning: {line}' for line in changed] + written
+
+
+def _files(
+  sweep: sweep_results.Sweep, found: findings_lib.Findings, out: pathlib.Path
+) -> dict[pathlib.Path, bytes]:
+  """Returns {path: content} of all that is to be written."""
+  arms = [arm for arm in sweep.arms if arm not in found.refused]
+  kind = out.suffix.removeprefix('.')
+  if kind in picture.KINDS:
+    return {out: picture.render(sweep, arms, (kind,))[kind]}
+  texts = (
+    tables.results(sweep),
+    tables.differences(sweep, found),
+    tidy.slices(sweep),
+    tidy.curves(sweep),
+    tables.latex(sweep, found),
+    page.render(sweep, found, out),
+  )
+  files = {out / name: text.encode() for name, text in zip(_TEXTS, texts)}
+  drawn = picture.render(sweep, arms)
+  return files | {out / f'figure.{kind}': content for kind, content in drawn.items()}

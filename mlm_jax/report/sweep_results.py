@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 import dataclasses
-import json
 import math
 import os
 import pathlib
@@ -10,12 +9,16 @@ from typing import Any
 
 from mlm_jax import config as config_lib
 from mlm_jax.evaluation import cross_scores
+from mlm_jax.evaluation import segment_scores
+from mlm_jax.report import comparisons
 from mlm_jax.report import costs
 from mlm_jax.report import run_logs
+from mlm_jax.report import task_scores
 from mlm_jax.training import logs
 from mlm_jax.training import workdir as workdir_lib
 
 PLAN = 'sweep.json'
+_TASK = ('test_', 'validation_')  # how the metrics of fine-tuning begin
 STATES = ('done', 'part way', 'diverged', 'failed', 'waiting')
 
 
@@ -30,12 +33,14 @@ class Run:
     error: the error that a failed or diverged run ended with, or ''.
     values: {name: number}: step and scores of the newest evaluation, what was spent until
       then, and, when done, bits_per_character; without the names of unknown numbers. A number
-      that is not finite is NaN.
+      that is not finite is NaN. Of a fine-tuned run that is done, the scores are those of its best
+      checkpoint, also on the test examples (test_NAME).
     fingerprints: {name: value} that must be equal where losses are compared.
     masking: the policy of its last stage, as a dict; {} where that is not known.
     scores: {policy: {metric: number}}, when done, of the policies that it was scored under.
-    curve: [(step, held-out reference loss)].
+    curve: [(step, held-out reference loss)], or of fine-tuning the score on validation examples.
     slices: what slices.json holds, {} where there is none.
+    segments: when done, its scores by segment; None where there are none.
   """
 
   name: str
@@ -52,6 +57,7 @@ class Run:
   scores: dict[str, dict[str, float]]
   curve: list[tuple[int, float]]
   slices: dict[str, Any]
+  segments: segment_scores.SegmentScores | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +73,7 @@ class Sweep:
     policies: {policy: its settings} of those that the arms train with and every run is scored
       under, beside the reference policy; {} where all arms train with one.
     reference: the name of the policy of an arm that is the reference policy, '' for none.
+    contrasts: comparisons.Named.
     runs: tuple of Run.
     base: {dotted key: value} of the config that the settings of runs differ from.
   """
@@ -81,6 +88,7 @@ class Sweep:
   direction: str
   policies: dict[str, dict[str, Any]]
   reference: str
+  contrasts: comparisons.Named
   runs: tuple[Run, ...]
   base: dict[str, Any]
 
@@ -112,6 +120,16 @@ class Sweep:
     return self.metric.partition('_')[2]
 
   @property
+  def fine_tunes(self) -> bool:
+    """Whether its runs are of fine-tuning."""
+    return self.metric.startswith(_TASK)
+
+  @property
+  def curve_score(self) -> str:
+    """What the curves of its runs are of, a field of evaluations.jsonl."""
+    return _curve_field(self.metric)
+
+  @property
   def hides_differently(self) -> bool:
     """Whether the arms train with different policies."""
     known = [run.masking for run in self.runs if run.masking]
@@ -139,14 +157,19 @@ def read(folder: str | os.PathLike[str]) -> Sweep:
   """
   folder = pathlib.Path(folder)
   # Only sweep.json must be there: a sweep that has just begun has no more.
-  plan = _json(folder / PLAN)
-  states = _json(folder / 'status.json') if (folder / 'status.json').exists() else {}
-  base = _json(folder / 'base.json') if (folder / 'base.json').exists() else {}
+  plan = run_logs.read_object(folder / PLAN)
+  states = (
+    run_logs.read_object(folder / 'status.json') if os.path.lexists(folder / 'status.json') else {}
+  )
+  base = run_logs.read_object(folder / 'base.json') if os.path.lexists(folder / 'base.json') else {}
   try:
     named = {str(name): dict(each) for name, each in plan.get('policies', {}).items()}
     policies = cross_scores.beside_reference(named)
+    # A sweep of an earlier version names none.
+    metric = str(plan.get('metric', 'reference_loss'))
     runs = tuple(
-      _run(folder, entry, states.get(entry['name']) or {}, policies) for entry in plan['runs']
+      _run(folder, entry, states.get(entry['name']) or {}, policies, metric)
+      for entry in plan['runs']
     )
     sweep = Sweep(
       folder,
@@ -155,11 +178,11 @@ def read(folder: str | os.PathLike[str]) -> Sweep:
       budget=str(plan['budget']),
       baseline=str(plan['baseline']),
       negative_control=plan.get('negative_control'),
-      # A sweep of an earlier version names none.
-      metric=str(plan.get('metric', 'reference_loss')),
+      metric=metric,
       direction=str(plan.get('direction', 'min')),
       policies=policies,
       reference=next((name for name in named if name not in policies), ''),
+      contrasts=comparisons.read(plan),
       runs=runs,
       base=config_lib.flatten(base),
     )
@@ -196,33 +219,16 @@ def _check(sweep: Sweep) -> None:
     )
 
 
-def _json(path: pathlib.Path) -> dict[str, Any]:
-  """Returns the dict in a JSON file; UserError where there is none."""
-  try:
-    content = json.loads(path.read_bytes())
-  except OSError as error:
-    raise config_lib.UserError(f'cannot read {path}: {error.strerror}') from None
-  except ValueError as error:
-    raise config_lib.UserError(f'{path} is damaged: {error}') from None
-  if not isinstance(content, dict):
-    raise config_lib.UserError(f'{path} is damaged: it must hold an object')
-  return content
-
-
 def _run(
   folder: pathlib.Path,
   entry: Mapping[str, Any],
   status: Mapping[str, Any],
   policies: Mapping[str, dict[str, Any]],
+  metric: str,
 ) -> Run:
   """Returns the Run of an entry of the plan; its logs may be missing."""
   place = folder / 'runs' / entry['name']
   evaluations = logs.read_log(place, 'evaluations')
-  curve = [
-    (line['step'], loss)
-    for line in evaluations
-    if (loss := _number(line, 'reference_loss', place)) is not None
-  ]
   newest = evaluations[-1] if evaluations else {}
   # Saved and evaluated: a run that is stopped between the two is not done.
   outcome = workdir_lib.finished(place)
@@ -232,25 +238,30 @@ def _run(
   if done and None in newest.values():
     done, diverged = False, {'reason': 'its last evaluation is not finite'}
   # Slices are scored at the end of a run; a file in an unfinished one is of an earlier end.
-  slices = _json(place / 'slices.json') if done and (place / 'slices.json').exists() else {}
+  slices = run_logs.slices(place) if done else {}
   values: dict[str, Any] = {
     name: _number(newest, name, place)
     for name in newest
-    if name.startswith(('reference_', 'policy_', 'step'))
+    if name.startswith(('reference_', 'policy_', 'validation_', 'step'))
   }
-  has_started = (place / 'environment.json').exists()
-  config = None
-  if has_started or (place / 'config.json').exists():
-    config = workdir_lib.read_config(place)
-    # Up to the evaluation, not to the newest step: cost and loss must belong together.
-    values |= costs.spent(place, config, newest['step'] if newest else 0)
-  bits = slices.get('reference', {}).get('bits_per_character')
-  values |= {'bits_per_character': bits} if bits is not None else {}
+  values |= _of_best(place, evaluations) if done else {}
   # The other states of status.json are those of the moment in which it was written.
   lost = status['state'] if status.get('state') in ('failed', 'diverged') else None
   lost = 'diverged' if diverged else lost
-  state = 'done' if done else lost or ('part way' if newest else 'waiting')
   error = diverged['reason'] if diverged else status.get('error')
+  has_started = os.path.lexists(place / 'environment.json')
+  config = None
+  if has_started or os.path.lexists(place / 'config.json'):
+    config = workdir_lib.read_config(place)
+    # Up to the evaluation, not to the newest step: cost and loss must belong together.
+    values |= costs.spent(place, config, newest['step'] if newest else 0)
+    # Trained on by hand: it has more steps than those that it would be compared with.
+    if config.total_steps != int(entry['total_steps']):
+      done, lost = False, 'failed'
+      error = f'it has {config.total_steps} steps, {entry["total_steps"]} were planned'
+  state = 'done' if done else lost or ('part way' if newest else 'waiting')
+  bits = slices.get('reference', {}).get('bits_per_character')
+  values |= {'bits_per_character': bits} if bits is not None else {}
   return Run(
     entry['name'],
     entry['arm'],
@@ -262,11 +273,45 @@ def _run(
     '' if done else str(error or ''),
     values,
     run_logs.fingerprints(place, config) if config is not None and has_started else {},
-    {} if config is None else config_lib.final_stage(config).masking.to_dict(),
+    _masking(config),
     _scores(place, outcome['step'], policies) if done and outcome else {},
-    curve,
+    _curve(evaluations, place, _curve_field(metric)),
     slices,
+    segment_scores.read(place, outcome['step']) if done and outcome else None,
   )
+
+
+def _masking(config: config_lib.Config | None) -> dict[str, Any]:
+  """Returns the policy of a config's last stage, {} where that is not known or there is none."""
+  if config is None or 'masking' not in config:
+    return {}
+  return config_lib.final_stage(config).masking.to_dict()
+
+
+def _of_best(place: pathlib.Path, evaluations: list[dict]) -> dict[str, Any]:
+  """Returns the scores of the checkpoint that a fine-tuned run has kept, {} of any other run."""
+  scored = task_scores.test(place)
+  if scored is None:
+    return {}
+  line = next((each for each in evaluations if each['step'] == scored.step), {})
+  values = {name: _number(line, name, place) for name in line if name.startswith('validation_')}
+  on_test = scored.scores if scored.split == 'test' else {}
+  return {**values, **{f'test_{name}': value for name, value in on_test.items()}}
+
+
+def _curve_field(metric: str) -> str:
+  """Returns the field of evaluations.jsonl whose curve belongs to a sweep's metric."""
+  score = metric.partition('_')[2]
+  return f'validation_{score}' if metric.startswith(_TASK) else 'reference_loss'
+
+
+def _curve(evaluations: list[dict], place: pathlib.Path, field: str) -> list[tuple[int, float]]:
+  """Returns (step, value of a field) of each evaluation that has one."""
+  return [
+    (line['step'], value)
+    for line in evaluations
+    if (value := _number(line, field, place)) is not None
+  ]
 
 
 def _scores(

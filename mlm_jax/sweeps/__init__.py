@@ -3,12 +3,17 @@
   algebra            param, product, chain, zip, seeds: lists of settings
   names              names of arms and runs
   planning           a Sweep, and the runs that it asks for, checked
+  contrasts          which arms are to be compared, where the sweep says so
+  kinds              what differs between pretraining (pretrained) and fine-tuning (finetuned)
   metrics            what arms may be compared by
   policies           what the arms hide: the policies that every run is scored under
   budgets            what runs cost, and how long each arm trains to spend what the baseline spends
+  power              which differences the seeds find, and how many seeds one takes
   plan_text          the plan as text
   layout             the sweep's work directory
   runner             trains the runs, each by itself
+  suites             several sweeps of one question, each with a metric of its own
+  seed_runs          one config of fine-tuning with several seeds
   vectorized_runner  trains them as replicas of one step
   scoring            scores the finished runs under the policies of all arms
   launchers          where they are trained: processes here, or tasks of a Ray cluster
@@ -22,7 +27,7 @@ An experiment is a folder with a sweep.py:
   def get_sweep():
     return sweeps.Sweep(
         question='Does a higher masking rate help a small encoder?',
-        base=config.load('configs/novels_small.py'),
+        base=config.load('novels_small'),
         runs=sweeps.product(sweeps.param('masking.rate', [0.15, 0.3, 0.5]), sweeps.seeds(5)),
         budget='tokens', baseline='rate=0.15')
 """

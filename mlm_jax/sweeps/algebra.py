@@ -14,10 +14,14 @@ import builtins
 from collections.abc import Iterable
 from collections.abc import Sequence
 import itertools
+import math
 from typing import Any
 
 from mlm_jax.config import UserError
+from mlm_jax.config import one_line
 
+_MOST_SEEDS = 10_000
+_MOST = 100_000  # runs of a list: more are a slip of the keyboard, or never end
 # One run: {dotted key: value}.
 Settings = dict[str, Any]
 
@@ -33,17 +37,23 @@ def param(key: str, values: Iterable[Any]) -> list[Settings]:
 def seeds(which: int | Iterable[int]) -> list[Settings]:
   """Returns one dict for each seed: for a number n the seeds 0 to n - 1, else those listed."""
   given = _plain(which)
+  if type(given) is int and given > _MOST_SEEDS:
+    raise UserError(f'seeds({given}): at most {_MOST_SEEDS:,}')
   listed = range(given) if type(given) is int else given  # not True, which is an int too
   return [{'seed': seed} for seed in _listed(listed, f'seeds({listed!r})')]
 
 
 def product(*lists: list[Settings]) -> list[Settings]:
   """Returns every choice of one dict from each list, joined; the last list varies fastest."""
+  _check(lists, 'product')
+  if math.prod(map(len, lists)) > _MOST:
+    raise UserError(f'product: {math.prod(map(len, lists)):,} runs; at most {_MOST:,}')
   return [_joined(dicts, 'product') for dicts in itertools.product(*lists)]
 
 
 def zip(*lists: list[Settings]) -> list[Settings]:
   """Returns the first dicts of all lists joined, then the second ones, and so on."""
+  _check(lists, 'zip')
   lengths = [len(each) for each in lists]
   if len(set(lengths)) > 1:
     raise UserError(f'zip: the lists must be of one length, not {", ".join(map(str, lengths))}')
@@ -52,16 +62,31 @@ def zip(*lists: list[Settings]) -> list[Settings]:
 
 def chain(*lists: list[Settings]) -> list[Settings]:
   """Returns the dicts of all lists one after another."""
+  _check(lists, 'chain')
   return list(itertools.chain(*lists))
+
+
+def _check(lists: Sequence[object], what: str) -> None:
+  """Raises UserError where what is combined are no lists of settings."""
+  is_settings = lambda each: isinstance(each, dict) and all(isinstance(key, str) for key in each)
+  for each in lists:
+    if not isinstance(each, list) or not all(map(is_settings, each)):
+      raise UserError(
+        f'{what}: {one_line(repr(each))}: must be a list of one dict {{dotted key: value}} per '
+        'run, such as param and seeds return'
+      )
 
 
 def _listed(values: Iterable[Any], what: str) -> list[Any]:
   """Returns values as a list; UserError for text and single values, which are mistakes."""
   try:
     # A text is iterable too, but its letters are not what was meant.
-    listed = [] if isinstance(values, str) else list(map(_plain, values))
+    first = [] if isinstance(values, str) else itertools.islice(values, _MOST + 1)
+    listed = list(map(_plain, first))
   except TypeError:
     listed = []
+  if len(listed) > _MOST:
+    raise UserError(f'{one_line(what)}: at most {_MOST:,} values')
   if not listed:
     raise UserError(f'{what}: needs a list of values')
   return listed

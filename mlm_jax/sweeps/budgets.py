@@ -16,7 +16,7 @@ from mlm_jax.masking import schedules
 from mlm_jax.models import flops
 
 KINDS = ('tokens', 'predictions', 'flops')
-_SAMPLE = 4096  # rows that are measured: all rows of a large corpus would take minutes
+SAMPLE = 4096  # rows that are measured: all rows of a large corpus would take minutes
 
 
 def cost(config: config_lib.Config) -> dict[str, float]:
@@ -103,14 +103,19 @@ def _measured(
 ) -> tuple[dict[str, Any], int]:
   """Returns what `_rows` does of the first rows that training with seed 0 draws."""
   prepared = store.open_prepared(folder)
-  size = min(_SAMPLE, sum(map(len, prepared.train)))
+  size = min(SAMPLE, sum(map(len, prepared.train)))
   batch = loader.Loader(prepared, 'train', size, 0, weights, sampling_alpha).batch(0)
   tokenizer = prepared.tokenizer
+  maskable_BL = np.isin(batch.tokens_BL, tokenizer.special_ids, invert=True)
+  at_P = at_positions(batch, tokenizer.pad_id)
+  return {'at_P': at_P / size, 'maskable': maskable_BL.sum(1).mean()}, tokenizer.size
+
+
+def at_positions(batch: Any, pad_id: int) -> np.ndarray:
+  """Returns the number of tokens of a Batch at each position of their segments."""
   # In numpy: a sweep's own process leaves the accelerators to its runs.
   index_1L = np.arange(batch.tokens_BL.shape[1])[None]
   # The position of a token is its index less that of the newest start before it.
   begins_BL = (batch.starts_BS[:, :, None] == index_1L[:, None]).any(axis=1)
   positions_BL = index_1L - np.maximum.accumulate(np.where(begins_BL, index_1L, 0), axis=1)
-  at_P = np.bincount(positions_BL[batch.tokens_BL != tokenizer.pad_id])
-  maskable_BL = np.isin(batch.tokens_BL, tokenizer.special_ids, invert=True)
-  return {'at_P': at_P / size, 'maskable': maskable_BL.sum(1).mean()}, tokenizer.size
+  return np.bincount(positions_BL[batch.tokens_BL != pad_id])

@@ -78,7 +78,7 @@ def _popen(folder: str | os.PathLike[str], **settings: Any) -> subprocess.Popen[
   ]
   # In a session of its own: the terminal sends Ctrl-C to this process alone, which then asks the
   # runs to save. Without stdin nothing in a run can wait for a person.
-  with open(output(folder), 'ab') as log:
+  with open(output(folder), 'ab', opener=config_lib.without_waiting) as log:
     return subprocess.Popen(
       command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **settings
     )
@@ -213,7 +213,7 @@ def _train(folder: str, cwd: str, environment: dict[str, str]) -> int:
   """Trains on the node where it is called; returns the exit status."""
   import ray  # pyrefly: ignore[missing-import]
 
-  with open(output(folder), 'a') as log:
+  with open(output(folder), 'a', opener=config_lib.without_waiting) as log:
     # Also the sign that the task has started: see _Task.started.
     print(f'node {ray.get_runtime_context().get_node_id()}', file=log)
   # In a process of its own: Ray's worker is not to import JAX, and a run may crash it. Where the

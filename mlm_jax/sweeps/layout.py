@@ -1,7 +1,7 @@
 """A sweep's work directory.
 
-sweep.json    the question, each run's arm, seed, settings and steps, and the policies that every
-              run is scored under
+sweep.json    the question, each run's arm, seed, settings and steps, the policies that every run
+              is scored under, the contrasts, and those that were named before there were results
 base.json     the config that the settings are laid over
 status.json   the state of each run; whether one is done is decided by its own folder
 data*/        prepared data, shared by the runs with the same data settings
@@ -9,6 +9,7 @@ runs/NAME/    an ordinary run's folder, with what it printed in output.log, and 
 """
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
 import fcntl
 import json
@@ -21,6 +22,7 @@ from mlm_jax.core import files
 from mlm_jax.sweeps import planning
 from mlm_jax.sweeps import policies
 from mlm_jax.training import checkpoint
+from mlm_jax.training import logs
 from mlm_jax.training import workdir as workdir_lib
 
 _Path = str | os.PathLike[str]
@@ -68,7 +70,7 @@ def is_at_work(run_folder: _Path) -> bool:
   """Whether a process holds a run's folder, as one does that has outlived its sweep."""
   # A shared lock: two sweeps that look at the same time must not take each other for a run.
   try:
-    with open(pathlib.Path(run_folder) / 'lock') as file:
+    with open(pathlib.Path(run_folder) / 'lock', opener=config_lib.without_waiting) as file:
       fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
   except BlockingIOError:
     return True
@@ -134,16 +136,30 @@ def _names(workdir: pathlib.Path) -> set[str]:
 
 def _read(path: pathlib.Path) -> dict[str, Any]:
   """Returns the dict in a JSON file, {} where there is no such file."""
-  if not path.exists():
+  if not os.path.lexists(path):
     return {}
   try:
-    return dict(json.loads(path.read_text()))
+    return dict(config_lib.read_json(path, 'remove it, the runs are kept'))
   except (ValueError, TypeError) as error:
     raise _damaged(path, error) from None
 
 
 def _damaged(path: pathlib.Path, error: BaseException) -> config_lib.UserError:
   return config_lib.UserError(f'{path} is damaged ({error!r}); remove it, the runs are kept')
+
+
+def contrasts_before_results(plan: planning.Plan, workdir: _Path) -> list[Sequence[str]]:
+  """Returns the contrasts that were named when no run of the folder had a result yet."""
+  workdir = pathlib.Path(workdir)
+  # Also of runs that are not part of the sweep any more: they were seen.
+  if not any(_has_result(place) for place in (workdir / 'runs').glob('*')):
+    return [*plan.sweep.contrasts]
+  return _read(workdir / 'sweep.json').get('contrasts_before_results', [])
+
+
+def _has_result(run_folder: pathlib.Path) -> bool:
+  # An evaluation before the first step says nothing of an arm.
+  return any(line['step'] > 0 for line in logs.read_log(run_folder, 'evaluations'))
 
 
 def write(plan: planning.Plan, workdir: _Path) -> None:
@@ -159,6 +175,8 @@ def write(plan: planning.Plan, workdir: _Path) -> None:
     'metric': sweep.metric,
     'direction': sweep.direction,
     'policies': policies.differing(plan.runs),
+    'contrasts': sweep.contrasts,
+    'contrasts_before_results': contrasts_before_results(plan, workdir),
     'runs': [
       {
         'name': run.name,

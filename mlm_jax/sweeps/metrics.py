@@ -5,17 +5,19 @@ import difflib
 from typing import Any
 
 from mlm_jax import config as config_lib
-from mlm_jax import objectives
 from mlm_jax.evaluation import score_run
+from mlm_jax.masking import schedules
+from mlm_jax.sweeps import kinds
 
-DEFAULT = 'reference_loss'
+
+def default(config: config_lib.Config) -> str:
+  """Returns the metric of a sweep that names none."""
+  return next(iter(of(config)))
 
 
 def of(config: config_lib.Config) -> dict[str, str]:
-  """Returns {field of evaluations.jsonl: 'min' or 'max', which is better} of a config's run."""
-  scores = {'perplexity': 'min'} | objectives.scores(config.objective)
-  policies = score_run.REFERENCE, score_run.OWN
-  return {f'{policy}_{name}': mode for policy in policies for name, mode in scores.items()}
+  """Returns {score: 'min' or 'max', which is better} of a config's run, as kinds.Kind has it."""
+  return kinds.of(config).metrics(config)
 
 
 def direction(metric: Any, given: Any, configs: Mapping[str, config_lib.Config]) -> str:
@@ -42,7 +44,7 @@ def direction(metric: Any, given: Any, configs: Mapping[str, config_lib.Config])
       )
   first, *others = configs.values()
   # That of the last stage is what a run is evaluated under.
-  masking = lambda config: config_lib.final_stage(config).masking.to_dict()
+  masking = lambda config: config_lib.final_stage(config).masking
   if metric.startswith(score_run.OWN + '_') and any(
     masking(each) != masking(first) for each in others
   ):
@@ -51,4 +53,12 @@ def direction(metric: Any, given: Any, configs: Mapping[str, config_lib.Config])
       f'take {metric.replace(score_run.OWN, score_run.REFERENCE, 1)!r}, which is reported under '
       'the masks of every arm too'
     )
+  # What a discriminator detects is there at any rate; all else is of tokens that were hidden.
+  if metric.startswith(score_run.OWN + '_') and 'rtd' not in metric:
+    for name, config in configs.items():
+      if schedules.make(masking(config)).mean_at(1.0) == 0:
+        raise config_lib.UserError(
+          f'metric = {metric!r}: run {name} hides nothing at the end of its training, so it has no '
+          f'such score there; take {metric.replace(score_run.OWN, score_run.REFERENCE, 1)!r}'
+        )
   return given or of(first)[metric]

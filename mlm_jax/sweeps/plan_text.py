@@ -6,34 +6,61 @@ from collections.abc import Sequence
 import os
 
 from mlm_jax.evaluation import cross_scores
+from mlm_jax.report import comparisons
+from mlm_jax.report.comparisons import CHANGED
+from mlm_jax.report.comparisons import Comparison
 from mlm_jax.sweeps import budgets
+from mlm_jax.sweeps import kinds
 from mlm_jax.sweeps import layout
 from mlm_jax.sweeps import planning
 from mlm_jax.sweeps import policies as policies_lib
+from mlm_jax.sweeps import power
 from mlm_jax.sweeps import scoring
 from mlm_jax.training import logs
 
 
-def lines(plan: planning.Plan, workdir: str | os.PathLike[str]) -> list[str]:
-  """Returns the plan of a sweep as lines of text."""
+def lines(
+  plan: planning.Plan,
+  workdir: str | os.PathLike[str],
+  sd: float | None = None,
+  source: str = '',
+  difference: float | None = None,
+) -> list[str]:
+  """Returns the plan of a sweep as lines of text.
+
+  Args:
+    plan: planning.Plan.
+    workdir: of the sweep.
+    sd: the standard deviation of paired differences in the metric; None where it is not known.
+    source: where it is from.
+    difference: of which the seeds are asked that find it; None for none.
+  """
+  kind = kinds.of(plan.sweep.base)
   # The runs of an arm differ in their seeds, which cost nothing.
-  costs = {arm: budgets.cost(runs[0].config) for arm, runs in plan.arms.items()}
+  costs = {arm: kind.cost(runs[0].config) for arm, runs in plan.arms.items()}
   width = max(map(len, ['arm', *costs]))
+  shown = [name for name in next(iter(costs.values())) if name != 'steps']
   text = [
     plan.sweep.question,
     '',
     *_heading(plan),
+    *_contrasts(plan, workdir),
     '',
-    f'{"arm":<{width}} {"steps":>9} {"tokens":>8} {"predictions":>11} {"FLOPs":>8}  runs',
+    f'{"arm":<{width}} {"steps":>9} {_costs({name: name for name in shown})}  runs',
   ]
   for arm, runs in plan.arms.items():
-    cost = costs[arm]
+    cells = {
+      name: f'{costs[arm][name]:.2g}' if name == 'flops' else _short(costs[arm][name])
+      for name in shown
+    }
     text.append(
-      f'{arm:<{width}} {runs[0].config.total_steps:>9,} {_short(cost["tokens"]):>8} '
-      f'{_short(cost["predictions"]):>11} {cost["flops"]:>8.2g}  {_states(runs, workdir)}'
+      f'{arm:<{width}} {runs[0].config.total_steps:>9,} {_costs(cells)}  {_states(runs, workdir)}'
     )
   text += ['', *(f'{arm}: {_settings(runs[0])}' for arm, runs in plan.arms.items())]
-  text += ['', *_scoring(plan, workdir, costs)]
+  text.append('')
+  if len(plan.arms) > 1:  # otherwise there is nothing to find
+    text += power.lines(*_tests(plan, workdir), sd, source, difference)
+  text += _scoring(plan, workdir, costs)
   text.append('Costs are estimates for one run; padding counts as tokens.')
   text.append(_time(plan, workdir, costs))
   left = layout.others(plan, workdir)
@@ -53,6 +80,34 @@ def _heading(plan: planning.Plan) -> list[str]:
   if len(seeds) < 3:
     text.append('fewer than 3 seeds: no difference can be claimed')
   return text
+
+
+def _contrasts(plan: planning.Plan, workdir: str | os.PathLike[str]) -> list[str]:
+  """Returns the lines on the contrasts, [] where none are named or were."""
+  before = [Comparison(*each) for each in layout.contrasts_before_results(plan, workdir)]
+  now = [Comparison(*each) for each in plan.sweep.contrasts]
+  text = [f'tested: {"; ".join(each.words for each in before)}'] if before else []
+  if set(now) != set(before):
+    later = '; '.join(each.words for each in now if each not in before) or 'some were removed'
+    text.append(
+      f'the contrasts were {CHANGED}: {later}; what was to be tested before is tested, and of '
+      'others nothing is claimed'
+    )
+  return text
+
+
+def _tests(plan: planning.Plan, workdir: str | os.PathLike[str]) -> tuple[int, int]:
+  """Returns (seeds, comparisons that are tested together)."""
+  sweep = plan.sweep
+  assert sweep.baseline is not None  # a plan has it filled in
+  family = comparisons.family(
+    plan.arms,
+    sweep.baseline,
+    sweep.negative_control,
+    cross_scores.beside_reference(policies_lib.differing(plan.runs)),
+    [Comparison(*each) for each in layout.contrasts_before_results(plan, workdir)],
+  )
+  return len(plan.arms[sweep.baseline]), max(len(family), 1)
 
 
 def _scoring(
@@ -130,6 +185,13 @@ def _time(
   return (
     f'time left: about {minutes:,.1f} minutes of training, one run at a time, without compilation '
     f'and evaluation; estimated from {done} finished run{"s" if done > 1 else ""}'
+  )
+
+
+def _costs(cells: Mapping[str, str]) -> str:
+  """Returns the cells of a line about costs, aligned."""
+  return ' '.join(
+    f'{cell.replace("flops", "FLOPs"):>{max(len(name), 8)}}' for name, cell in cells.items()
   )
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from collections.abc import Mapping
-import json
 import os
 import pathlib
 import sys
@@ -14,6 +13,8 @@ import rich.console
 import rich.live
 import rich.table
 
+from mlm_jax import config
+from mlm_jax.sweeps import kinds
 from mlm_jax.sweeps import layout
 from mlm_jax.sweeps import planning
 
@@ -26,18 +27,18 @@ class Progress(typing.NamedTuple):
   """The newest values in the logs of a run; None where there are none yet."""
 
   step: int = 0
-  evaluated: int | None = None  # the step of the loss
-  reference_loss: float | None = None
+  evaluated: int | None = None  # the step of the score
+  score: float | None = None
   tokens_per_second: float | None = None
 
 
-def progress(run_folder: pathlib.Path) -> Progress:
-  """Returns the Progress of a run."""
+def progress(run_folder: pathlib.Path, field: str = 'reference_loss') -> Progress:
+  """Returns the Progress of a run; its score is a field of evaluations.jsonl."""
   evaluation = _last(run_folder / 'evaluations.jsonl')
   return Progress(
     _last(run_folder / 'metrics.jsonl').get('step', 0),
     evaluation.get('step'),
-    evaluation.get('reference_loss'),
+    evaluation.get(field),
     _last(run_folder / 'timing.jsonl').get('tokens_per_second'),
   )
 
@@ -47,11 +48,11 @@ def _last(path: pathlib.Path) -> dict[str, Any]:
   # Another process writes this log now: its last line may be unfinished, and any fault is
   # temporary, so that nothing is raised.
   try:
-    with open(path, 'rb') as file:
+    with open(path, 'rb', opener=config.without_waiting) as file:
       # Logs of long runs have many megabytes, and this is called once a second for each.
       file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
       lines = file.read().split(b'\n')[:-1]
-    line = json.loads(lines[-1])
+    line = config.parse_json(lines[-1])
   except (OSError, ValueError, IndexError):
     return {}
   return line if isinstance(line, dict) else {}
@@ -75,6 +76,9 @@ class Board:
     log: Callable[[str], None],
   ):
     self._runs, self._workdir, self._statuses, self._log = plan.runs, workdir, statuses, log
+    assert plan.sweep.metric is not None  # a plan has it filled in
+    self._field = kinds.of(plan.sweep.base).watched(plan.sweep.metric)
+    self._score = self._field.replace('_', ' ')
     self._progress: dict[str, Progress] = {}
     self._looked = 0.0
     self._live: rich.live.Live | None = None
@@ -85,7 +89,7 @@ class Board:
   def __enter__(self) -> 'Board':
     # Of all runs once: those that are not running have logs of earlier calls.
     for run in self._runs:
-      self._progress[run.name] = progress(layout.run_folder(self._workdir, run))
+      self._read(run)
     if self._live:
       self._live.start()
     return self
@@ -136,13 +140,13 @@ class Board:
       self._live.update(self._table(), refresh=True)
 
   def _read(self, run: planning.Run) -> None:
-    self._progress[run.name] = progress(layout.run_folder(self._workdir, run))
+    self._progress[run.name] = progress(layout.run_folder(self._workdir, run), self._field)
 
   def _figures(self, run: planning.Run) -> str:
-    """Returns the newest loss and speed as text."""
+    """Returns the newest score and speed as text."""
     seen = self._progress[run.name]
-    loss = '' if seen.reference_loss is None else f', reference loss {seen.reference_loss:.4f}'
-    return loss + (
+    score = '' if seen.score is None else f', {self._score} {seen.score:.4f}'
+    return score + (
       '' if seen.tokens_per_second is None else f', {seen.tokens_per_second:,.0f} tokens/s'
     )
 
@@ -150,7 +154,7 @@ class Board:
     """Returns the runs as a table, for a terminal."""
     assert self._live is not None
     table = rich.table.Table(
-      'run', 'state', 'step', 'reference loss', 'tokens/s', caption=self._caption()
+      'run', 'state', 'step', self._score, 'tokens/s', caption=self._caption()
     )
     # Running ones first, since a screen may be too small for all; 6 lines are frame and caption.
     state = lambda run: _ORDER.index(self._statuses[run.name].state)
@@ -161,7 +165,7 @@ class Board:
         run.name,
         what,
         f'{seen.step:,}/{run.config.total_steps:,}',
-        '' if seen.reference_loss is None else f'{seen.reference_loss:.4f}',
+        '' if seen.score is None else f'{seen.score:.4f}',
         '' if seen.tokens_per_second is None else f'{seen.tokens_per_second:,.0f}',
       )
     return table

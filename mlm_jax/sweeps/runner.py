@@ -17,6 +17,7 @@ import time
 import typing
 from typing import Any
 
+from mlm_jax import config as config_lib
 from mlm_jax.sweeps import launchers
 from mlm_jax.sweeps import layout
 from mlm_jax.sweeps import planning
@@ -34,6 +35,7 @@ def run(
   workdir: str | os.PathLike[str],
   launcher: launchers.Launcher,
   log: Callable[[str], None] = print,
+  stopped: Callable[[str], Any] | None = None,
 ) -> bool:
   """Trains the runs that are not done and scores those that are; returns whether all are.
 
@@ -44,6 +46,7 @@ def run(
     workdir: of the sweep.
     launcher: where they are trained.
     log: takes lines of text.
+    stopped: takes the name of the signal that has ended it, where one has.
 
   Raises:
     UserError: another sweep is running or stored there; anything that is wrong with the data.
@@ -59,6 +62,8 @@ def run(
       runner = _Runner(plan, workdir, statuses, launcher, board)
       with _handled(runner.note):
         runner.loop()
+    if runner.signal and stopped:
+      stopped(runner.signal)
     scored = bool(runner.signal) or scoring.score(plan, workdir, log)
   return _conclude(statuses, workdir, runner.signal, log) and scored
 
@@ -209,7 +214,9 @@ class _Runner:
 
 def _printed(output: pathlib.Path, begin: int) -> str:
   """Returns the text of a run's output.log from a byte on."""
-  return output.read_bytes()[begin:].decode(errors='replace') if output.exists() else ''
+  if not os.path.lexists(output):
+    return ''
+  return config_lib.read_bytes(output)[begin:].decode(errors='replace')
 
 
 def _why(ended: int | str, printed: str) -> str:

@@ -13,6 +13,7 @@ from mlm_jax.core import trees
 from mlm_jax.data import store
 from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.models import text_embedding
+from mlm_jax.objectives import restored
 from mlm_jax.training import divergence
 from mlm_jax.training import saved
 
@@ -58,6 +59,36 @@ def params(
   log(
     f'starts from {place} at step {model.step}: takes {tops(taken)}; new: {tops(new) or "nothing"}'
   )
+  return taken
+
+
+def encoder(
+  config: Any, objective: Any, tokenizer: tokenizer_lib.Tokenizer, log: Callable[[str], None]
+) -> dict[str, jax.Array] | None:
+  """Returns {path: array} of the encoder that the run in config.init_from gives; None for none.
+
+  Its head, whatever it was for, is left behind. With config.task.from_scratch nothing is taken.
+
+  Raises:
+    UserError: as `params`.
+  """
+  if config.task.from_scratch:
+    log('starts from scratch: every parameter is new')
+    return None
+  model = _open(config.init_from)
+  _check_tokenizer(model, tokenizer, config.init_from)
+  given = restored.encoder_params(model, tokenizer)
+  made = jax.eval_shape(objective.init, rng.root_key(0))
+  ours = jax.eval_shape(objective.encoder_params, made)
+  try:
+    taken, _ = saved.matching(ours, given, tuple(ours))
+  except ValueError as error:
+    raise config_lib.UserError(
+      f'config.init_from = {config.init_from} has another encoder: {error}; leave '
+      "config.model.family = '' to take its settings"
+    ) from None
+  new = len(trees.paths(made)) - len(taken)
+  log(f'starts from the encoder of {config.init_from} at step {model.step}; {new} new arrays')
   return taken
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from mlm_jax import config as config_lib
 from mlm_jax import masking
+from mlm_jax.core import compilation_cache
 from mlm_jax.data import folder as folder_lib
 from mlm_jax.data import store
 from mlm_jax.tasks import pretraining
@@ -57,6 +58,12 @@ def _differing(a: Any, b: Any) -> list[tuple[str, Any, Any]]:
 def check(configs: dict[str, Any]) -> None:
   """Raises UserError where the runs of {name: config} cannot be one population."""
   first, *others = configs
+  for name, config in configs.items():
+    if 'task' in config:
+      raise config_lib.UserError(
+        f'{name} fine-tunes: a population is of pretraining runs; fine-tune its runs one after '
+        'another, without --population'
+      )
   for name in others:
     for key, ours, theirs in _differing(configs[first], configs[name]):
       raise config_lib.UserError(
@@ -107,6 +114,7 @@ def run(
     raise config_lib.UserError('two runs of a population have one folder')
   resolved = dict(zip(workdirs, map(pretraining.resolve, configs), strict=True))
   check({str(workdir): config for workdir, config in resolved.items()})
+  compilation_cache.use(configs[0].compilation_cache, log)
   # All folders are held before any data is prepared: one that is in use ends the call here.
   with contextlib.ExitStack() as stack:
     ended = {
@@ -139,7 +147,7 @@ def _open(
     )
   # Only now, when nothing can be wrong with the input of any of them.
   for workdir, each in runs.items():
-    launch.furnish(workdir, each.config, each.problem)
+    launch.furnish(workdir, each.config, each.problem, log)
   return runs
 
 

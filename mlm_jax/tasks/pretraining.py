@@ -21,7 +21,6 @@ from mlm_jax.data import store
 from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.evaluation import heldout
 from mlm_jax.evaluation import score_run
-from mlm_jax.evaluation import slices
 from mlm_jax.models import flops
 from mlm_jax.models import neighbour_init
 from mlm_jax.tasks import init_from
@@ -63,7 +62,7 @@ def make_problem(
   check(config, mesh)
   is_begun = bool(checkpoint.steps(pathlib.Path(workdir) / 'checkpoints'))
   if not is_begun:
-    init_from.check(config, _sketch(config))
+    init_from.check(config, sketch(config))
   # The others call it afterwards, find everything prepared, and only open it.
   make = lambda: prepare_data(config, workdir, log)
   prepared = distributed.on_first(make) or make()
@@ -74,6 +73,7 @@ def make_problem(
 
 def resolve(config: Config) -> Config:
   """Returns the config with the numbers of its model's size written out, checked."""
+  config_lib.check_initial(config)
   config = config.copy_and_resolve_references()  # the caller's own is left as it is
   models.resolve(config.model)
   config_lib.check(config)
@@ -108,6 +108,7 @@ def prepare_data(
 
   All stages share the tokenizer of the first.
   """
+  config_lib.check_initial(config)
   # Stages that read the same rows share what is prepared.
   made, prepared = {}, []
   for _, stage in config_lib.stages(config):
@@ -144,14 +145,14 @@ def check(config: Config, mesh: jax.sharding.Mesh) -> None:
     sharding.check_model(mesh, objectives.generator_config(config))
   # Every piece of the config that decides about the parameters is here but the vocabulary.
   # A parameter without a decay rule is found here, before a corpus is prepared.
-  optim.decayed(config.optim, jax.eval_shape(_sketch(config).init, rng.root_key(0)))
+  optim.decayed(config.optim, jax.eval_shape(sketch(config).init, rng.root_key(0)))
   for _, stage in config_lib.stages(config):
     _check_policy(stage)
 
 
-def _sketch(config: Config) -> objectives.Objective:
+def sketch(config: Config) -> objectives.Objective:
   """Returns the objective as far as it is known before data is prepared: all but its ids."""
-  return objectives.make(config, _pieces(config), pad_id=0, sep_id=0, head_rows=1)
+  return objectives.make(config, pieces(config), pad_id=0, sep_id=0, head_rows=1)
 
 
 def _check_policy(config: Config) -> None:
@@ -159,17 +160,17 @@ def _check_policy(config: Config) -> None:
   settings = config.masking.to_dict()
   # Which classes there are only the data say.
   if settings['selection'] != 'class':
-    table = vocabulary.table(_pieces(config), mask_id=0, special_ids=(0,))
+    table = vocabulary.table(pieces(config), mask_id=0, special_ids=(0,))
     masking.make(table, length=config.data.row_length, **settings)
 
 
-def _pieces(config: Config) -> int:
+def pieces(config: Config) -> int:
   """Returns the pieces of the tokenizer, as far as they are known before data is prepared."""
   tokenizer = config.data.tokenizer
   if tokenizer in tokenizer_lib.TRAINED:
     return config.data.vocab_size
   # Where its file is gone, the data may be there nevertheless.
-  if config.model.vocab_size and pathlib.Path(tokenizer).is_file():
+  if pathlib.Path(tokenizer).is_file():
     return tokenizer_lib.load(tokenizer).size
   return config.model.vocab_size or config.data.vocab_size
 
@@ -230,7 +231,7 @@ def problem(
     fingerprints=_fingerprints(prepared),
     aux=made[0].hparams.learned,
     init_params=given,
-    final_reports={slices.FILE: held_out.slices},
+    final_reports=held_out.reports,
     # Perplexity from the mean loss: a mean of perplexities would be another number.
     means=lambda sums: heldout.with_perplexity(metrics.means(sums)),
     work=functools.partial(_work, objective),

@@ -7,13 +7,16 @@ one is unverified: the process died between the two.
 
 from collections.abc import Callable
 import concurrent.futures
+import errno
 import json
 import logging
 import math
+import os
 import pathlib
 import re
 import shutil
 import sys
+import threading
 from typing import Any
 
 import jax
@@ -24,6 +27,7 @@ from mlm_jax.core import files
 from mlm_jax.training import distributed
 
 MANIFEST = 'sha256.json'
+_LOOK, _LOOKS = 5.0, 4  # seconds between looks for the folder of a save; looks until it is given up
 UNVERIFIED = f'was never verified: it has no {MANIFEST}'
 
 
@@ -33,16 +37,25 @@ def _say_once() -> None:
   logging.getLogger('absl').addFilter(
     lambda record: record.levelno < logging.ERROR or 'orbax' not in record.pathname
   )
-  before = sys.excepthook
+  # TensorStore ends its writes later than the event loop that Orbax has closed upon the error, in
+  # threads that no Python has called: what they raise goes to one of two hooks.
+  excepthook, unraisablehook = sys.excepthook, sys.unraisablehook
 
-  def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    # TensorStore ends its writes later than the event loop that Orbax has closed upon the error. It
-    # is called by no Python, so that the outermost frame is that of the loop.
-    outermost = trace.tb_frame.f_code.co_filename if trace else ''
-    if not (str(error) == 'Event loop is closed' and 'asyncio' in outermost):
-      before(kind, error, trace)
+  def on_exception(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    if not _is_of_closed_loop(error, trace):
+      excepthook(kind, error, trace)
 
-  sys.excepthook = hook
+  def on_unraisable(raised: Any) -> None:
+    if not _is_of_closed_loop(raised.exc_value, raised.exc_traceback):
+      unraisablehook(raised)
+
+  sys.excepthook, sys.unraisablehook = on_exception, on_unraisable
+
+
+def _is_of_closed_loop(error: BaseException | None, trace: Any) -> bool:
+  """Whether asyncio raised this in a thread without a caller, since its event loop is closed."""
+  outermost = trace.tb_frame.f_code.co_filename if trace else ''
+  return str(error) == 'Event loop is closed' and 'asyncio' in outermost
 
 
 _say_once()
@@ -72,8 +85,6 @@ class Checkpoints:
     self._folder = pathlib.Path(folder).absolute()
     self._config, self._log = config, log
     self._largest_is_best = largest_is_best
-    # Hashing a large checkpoint takes long; training continues beside it.
-    self._thread = concurrent.futures.ThreadPoolExecutor(1)
     self._pending: concurrent.futures.Future | None = None
 
   def save(
@@ -97,18 +108,32 @@ class Checkpoints:
       response = ocp.save_checkpointables_async(str(path), parts)
     except Exception as error:  # Orbax wraps what the file system says in many types.
       raise self._failed(step, error) from error
-    self._pending = self._thread.submit(self._finish, response, path, score, logs or {})
+    # Hashing a large checkpoint takes long; training continues beside it.
+    self._pending = _in_thread(lambda: self._finish(response, path, score, logs or {}))
 
   def wait(self) -> None:
-    """Returns when the last save is whole on disk; raises UserError if it failed."""
+    """Returns when the last save is whole on disk; raises Fatal if it failed."""
     # Forgotten before its result is asked for, so that a failure is raised once only.
     pending, self._pending = self._pending, None
     if pending is None:
       return
+    gone = 0  # looks in a row at which the folder was not there
+    while not pending.done() and gone < _LOOKS:
+      concurrent.futures.wait([pending], _LOOK)
+      gone = 0 if self._folder.is_dir() else gone + 1
     try:
+      if not pending.done():
+        # In a folder that was removed Orbax may wait for ever.
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._folder))
       pending.result()
     except Exception as error:
       raise self._failed(self._saving, error) from error
+
+  def best(self) -> int | None:
+    """Returns the best step by its score of those that are there; None where none has one."""
+    scores = {step: _score(self._folder / str(step)) for step in steps(self._folder)}
+    ranked = _ranked(scores, self._largest_is_best)
+    return ranked[0] if ranked else None
 
   def _finish(
     self, response: Any, path: pathlib.Path, score: float | None, logs: dict[str, Any]
@@ -125,7 +150,7 @@ class Checkpoints:
       'barrier|gloo|nccl|coordination', str(error), re.IGNORECASE
     ):
       return distributed.PeerLost(config_lib.one_line(error))
-    return config_lib.UserError(
+    return config_lib.Fatal(
       f'could not save step {step}: {why_not_written(error, self._folder, self._folder)}'
     )
 
@@ -171,7 +196,7 @@ class Checkpoints:
     faults = {}
     for step in reversed(steps(self._folder)):
       path = self._folder / str(step)
-      faults[step] = verify(path) or lacking(_manifest(path).get('logs', {}))
+      faults[step] = verify(path) or lacking(logged(path))
       if not faults[step]:
         break
     return faults
@@ -223,6 +248,20 @@ class Checkpoints:
         shutil.rmtree(aside)
       path.rename(aside)
       self._log(f'warning: checkpoint {path} {fault}; moved to {aside.name}')
+
+
+def _in_thread(work: Callable[[], None]) -> concurrent.futures.Future:
+  """Returns the Future of work in a thread that no process waits for when it ends."""
+  future = concurrent.futures.Future()
+
+  def run() -> None:
+    try:
+      future.set_result(work())
+    except BaseException as error:
+      future.set_exception(error)
+
+  threading.Thread(target=run, daemon=True).start()
+  return future
 
 
 def read_model(
@@ -297,12 +336,30 @@ def _score(path: pathlib.Path) -> float | None:
   return _manifest(path).get('score')
 
 
+def logged(path: pathlib.Path) -> dict[str, Any]:
+  """Returns what was logged until a step, see `Checkpoints.save`; {} where that is not known."""
+  return _manifest(path).get('logs', {})
+
+
 def _manifest(path: pathlib.Path) -> dict[str, Any]:
-  """Returns what a step's manifest holds, {} where there is none or it cannot be read."""
+  """Returns what a step's manifest holds, {} where there is none or it is damaged."""
   try:
-    return dict(json.loads((path / MANIFEST).read_text()))
-  except (OSError, ValueError, TypeError):
+    found = config_lib.read_json(path / MANIFEST, finite=False)  # a score may be NaN
+  except config_lib.UserError:
     return {}
+  return found if _is_manifest(found) else {}
+
+
+def _is_manifest(found: Any) -> bool:
+  """Whether a value has the form of what `write_manifest` writes."""
+  if not isinstance(found, dict) or type(found.get('score', None)) not in (float, int, type(None)):
+    return False
+  hashes, marks = found.get('files'), found.get('logs', {})
+  if not isinstance(hashes, dict) or not isinstance(marks, dict):
+    return False
+  # Of each log its bytes, and their hash.
+  is_mark = lambda each: isinstance(each, list) and [type(part) for part in each] == [int, str]
+  return all(map(is_mark, marks.values()))
 
 
 def kept(scores: dict[int, float | None], config: Any, largest_is_best: bool = False) -> set[int]:
@@ -313,17 +370,22 @@ def kept(scores: dict[int, float | None], config: Any, largest_is_best: bool = F
     config: the group `checkpoint`.
     largest_is_best: whether the best step is that of the largest score.
   """
+  keep = set(sorted(scores)[-config.keep_latest :])
+  keep |= set(_ranked(scores, largest_is_best)[: config.keep_best])
+  if config.log_spaced:
+    keep |= {step for step in scores if is_log_spaced(step)}
+  return keep
+
+
+def _ranked(scores: dict[int, float | None], largest_is_best: bool) -> list[int]:
+  """Returns the steps that have a score, the best first; of equal ones the earlier."""
   sign = -1 if largest_is_best else 1
   ranked = sorted(
     (sign * score, step)
     for step, score in scores.items()
     if score is not None and math.isfinite(score)
   )
-  keep = set(sorted(scores)[-config.keep_latest :])
-  keep |= {step for _, step in ranked[: config.keep_best]}
-  if config.log_spaced:
-    keep |= {step for step in scores if is_log_spaced(step)}
-  return keep
+  return [step for _, step in ranked]
 
 
 def is_log_spaced(step: int) -> bool:
@@ -342,10 +404,8 @@ def write_manifest(
 
 def verify(path: pathlib.Path) -> str:
   """Returns what is wrong with a step, or '' when every byte is as written."""
-  if not (path / MANIFEST).exists():
+  if not os.path.lexists(path / MANIFEST):
     return UNVERIFIED
-  try:
-    recorded = dict(json.loads((path / MANIFEST).read_text())['files'])
-  except (ValueError, KeyError, TypeError):
+  if not (found := _manifest(path)):
     return f'has a damaged {MANIFEST}'
-  return files.difference(recorded, files.hashes(path, MANIFEST))
+  return files.difference(found['files'], files.hashes(path, MANIFEST))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
 from typing import Any
 
@@ -69,7 +70,7 @@ def optimizer_step(
   settings = config.optim if optim_config is None else optim_config
   step = step_lib.make_train_step(
     objective,
-    optim.make(settings, config.total_steps),
+    optim.make(settings, config.total_steps, problem_lib.frozen(objective)),
     optim.schedule(settings, config.total_steps),
     config.total_steps,
     config.grad_accumulation_steps,
@@ -86,15 +87,18 @@ def optimizer_step(
   )
 
 
-def initial_state(init: Callable, config: Any, aux: PyTree = None) -> Callable:
+def initial_state(
+  init: Callable, config: Any, aux: PyTree = None, frozen: Sequence[str] = ()
+) -> Callable:
   """Returns (key) -> TrainState before the first step, from init(key) -> params."""
-  return step_lib.make_init(init, optim.make(config.optim, config.total_steps), aux)
+  return step_lib.make_init(init, optim.make(config.optim, config.total_steps, frozen), aux)
 
 
 def compile_problem(problem: problem_lib.Problem, config: Any, mesh: jax.sharding.Mesh) -> Compiled:
   """Returns the jitted init and train steps of one run; compilation happens at the first call."""
   # Nothing is computed here: shapes alone say where everything will lie.
-  init = initial_state(problem.init, config, problem.aux)
+  frozen = problem_lib.frozen(problem.stages[0].objective)
+  init = initial_state(problem.init, config, problem.aux, frozen)
   state = jax.eval_shape(init, rng.root_key(0))
   places, whole = sharding.by_rules(mesh, state), sharding.replicated(mesh)
   # On the devices once: a step would carry them over again each time.

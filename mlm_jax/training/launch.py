@@ -9,11 +9,15 @@ from typing import Any
 import jax
 
 from mlm_jax import config as config_lib
+from mlm_jax.core import compilation_cache
+from mlm_jax.training import changes
 from mlm_jax.training import distributed
+from mlm_jax.training import logs
 from mlm_jax.training import loop
 from mlm_jax.training import own_code
 from mlm_jax.training import problem as problem_lib
 from mlm_jax.training import sharding
+from mlm_jax.training import trackers
 from mlm_jax.training import workdir as workdir_lib
 
 Log = Callable[[str], None]
@@ -41,6 +45,7 @@ def run(
     profile: whether to write a trace of a few steps.
     changed_code: whether a run may go on with other code of the user's own than it began with.
   """
+  compilation_cache.use(config.compilation_cache, log)
   workdir = pathlib.Path(workdir)
   mesh = sharding.make_mesh(config.mesh)
   if not distributed.is_first():
@@ -57,7 +62,7 @@ def run(
     problem = make_problem(mesh, log)
     distributed.check_equal(problem.fingerprints, 'data')
     # Only now, when all that can be wrong with the input has been looked at.
-    distributed.on_first(lambda: furnish(workdir, config, problem))
+    distributed.on_first(lambda: furnish(workdir, config, problem, log))
     return loop.run(problem, config, workdir, mesh, log, profile)
 
 
@@ -71,29 +76,35 @@ def enter(
   """Holds a run's folder until the stack ends; returns how the run ended, None if it has not.
 
   Raises:
-    UserError: another process is at work in it, or it belongs to a run with another config or
-      with other code.
+    UserError: another process is at work in it, or the run in it cannot go on with this config
+      or with other code, or a tracker that it names is not installed.
   """
   stack.enter_context(workdir_lib.locked(workdir))
-  workdir_lib.check_same(workdir, config)
+  changes.check(workdir, config)
   if outcome := workdir_lib.diverged(workdir):
     return loop.Outcome('diverged', outcome['reason'])
   outcome = workdir_lib.finished(workdir)
-  if outcome is None:
+  if outcome is None or changes.goes_on(workdir, config, outcome):
     own_code.check(workdir, config, changed_code)
+    logs.check(workdir)  # before anything is written
+    trackers.check(config)
     return None
   log(f'{workdir} is finished: {outcome["step"]} steps, {outcome["reason"]}')
   return loop.Outcome('done', outcome['reason'])
 
 
-def furnish(workdir: pathlib.Path, config: Any, problem: problem_lib.Problem) -> None:
+def furnish(
+  workdir: pathlib.Path, config: Any, problem: problem_lib.Problem, log: Log = print
+) -> None:
   """Writes what a run's folder holds before its first step: environment, config, artifacts."""
   # First, since it refuses a run whose data has changed.
   code = own_code.keep(workdir, config)
   workdir_lib.record_environment(workdir, problem.fingerprints, {'code': code} if code else {})
-  workdir_lib.write_config(workdir, config)
+  changes.write(workdir, config, log)
   for name, path in problem.artifacts.items():
-    if pathlib.Path(path).is_dir():
+    if callable(path):
+      path(workdir)
+    elif pathlib.Path(path).is_dir():
       shutil.copytree(path, workdir / name, dirs_exist_ok=True)
     else:
       shutil.copy(path, workdir / name)

@@ -80,9 +80,10 @@ def run(
       with is not finite.
     UserError: a checkpoint cannot be written.
   """
-  compiled = compiled_lib.compile_problem(problem, config, mesh)
-  record = run_log.Recorder(workdir, config, problem, log)
-  run_state, first = start(problem, config, compiled, record)
+  with progress_lib.compiling():
+    compiled = compiled_lib.compile_problem(problem, config, mesh)
+    record = run_log.Recorder(workdir, config, problem, log)
+    run_state, first = start(problem, config, compiled, record)
   if 0 < first < config.total_steps:
     log(f'resumes at step {first}')
   root_key = rng.root_key(config.seed)
@@ -165,13 +166,17 @@ def advance(
     progress = progress_lib.Progress(problem, config, first, log, compiled.peak, compiled.runs)
     for r, record in enumerate(records):
       stack.enter_context(record.open(first, compiled.part(run_state, r).losses_M, progress))
+    # All of them before the first is waited for.
+    stack.callback(lambda: [record.leave() for record in records])
     stack.callback(batches.close)
     stack.enter_context(progress)
     stop = stack.enter_context(signals.StopSignal())
     loop = _Loop(problem, config, compiled, records, first, progress)
-    if first == 0 and config.checkpoint.log_spaced:
-      loop.save(0, run_state)
-    if first:
+    if first == 0:
+      is_best = config.evaluation.at_start and loop.evaluate(0, run_state)
+      if is_best or config.checkpoint.log_spaced:
+        loop.save(0, run_state)
+    else:
       loop.look_back(first, run_state)
     loop.leave_ended(first, run_state)
     for step in range(first + 1, last + 1):
@@ -220,7 +225,7 @@ class _Loop:
     # (step, window, its steps, timing). Written one step later, when the devices have work again:
     # to read a window at once would leave them idle.
     self._unwritten: list[tuple[int, Any, int, dict]] = []
-    self._window_first = first - first % config.log.every  # the window was restored with the state
+    self._window_first = records[0].logged  # the window since then was restored with the state
     self._stage: int | None = None  # of the last step; the first step of each compiles
     self._saved: int | None = first or None  # the last that was; a run starts from a saved one
     self.live: dict[int, run_log.Recorder] = dict(enumerate(records))
@@ -239,7 +244,7 @@ class _Loop:
     """Queues one step; writes the metrics that earlier steps left behind."""
     number = self._problem.stage_at(step - 1)
     is_new, self._stage = number != self._stage, number
-    with self._progress.paused() if is_new else contextlib.nullcontext():  # it compiles
+    with self._progress.paused(progress_lib.COMPILING) if is_new else contextlib.nullcontext():
       state, sums = self._compiled.steps[number](run_state.state, batch, root_key)
     window = self._add(run_state.window, sums)
     # + 0: the state is donated to the next step.
@@ -262,6 +267,7 @@ class _Loop:
       ends = self._compiled.parts(jax.device_get((skipped, sums)))
       for r, record in self.live.items():
         record.ended(step, int(ends[r][0]), metrics_lib.means(ends[r][1]))
+      self._progress.ended(step)
 
   def look_back(self, step: int, run_state: run_log.RunState) -> None:
     """Looks at how the last step ended before this process: it may have been one too many."""
@@ -276,7 +282,7 @@ class _Loop:
     self._read_steps(0)
     self._write_metrics()
     state, progress = run_state.state, step / self._config.total_steps
-    with self._progress.paused():
+    with self._progress.paused(progress_lib.EVALUATING):
       results = {
         name: evaluator(state.params, state.aux, progress)
         for name, evaluator in self._compiled.evaluators.items()
@@ -307,7 +313,7 @@ class _Loop:
     # A resumed run reads logs only up to its checkpoint, so what came before must be in them.
     self._read_steps(0)
     self._write_metrics()
-    with self._progress.paused():
+    with self._progress.paused(progress_lib.SAVING):
       for r, record in records.items():
         record.save(step, self._compiled.part(run_state, r))
 
@@ -321,9 +327,10 @@ class _Loop:
       self.outcomes[r] = outcome
       if outcome.state == 'done':
         state = self._compiled.part(run_state, r).state
-        with self._progress.paused():
-          record.report(step, state.params, state.aux)
-          record.finish(step, outcome.why)
+        with self._progress.paused(progress_lib.EVALUATING):
+          number, params, aux = record.final_model(step, state.params, state.aux)
+          record.report(number, params, aux)
+          record.finish(step, outcome.why, number)
       else:
         record.diverge(step, outcome.why)
 

@@ -14,6 +14,7 @@ whose gradient is clipped separately (clip_separately) and that has a rate of it
 """
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -72,14 +73,25 @@ def decayed(config: Any, params: PyTree) -> PyTree:
     raise config_lib.UserError(f'config.optim.decay_rules: {error}') from None
 
 
-def make(config: Any, total_steps: int) -> optax.GradientTransformationExtraArgs:
+def make(
+  config: Any, total_steps: int, frozen: Sequence[str] = ()
+) -> optax.GradientTransformationExtraArgs:
   """Returns the optax transformation; its update takes `step` as a keyword.
 
   The gradient is clipped by its global norm (clip_norm; 0 = not), turned into a
   direction by the optimizer, and multiplied by the rates of depth and step. Weight
   decay is a part of the direction, so both rates scale it too.
+
+  Args:
+    config: as said.
+    total_steps: of the schedule.
+    frozen: regular expressions over the paths of parameters that have no gradient: the optimizer
+      holds nothing of them, and they are not decayed.
   """
   direction = {'adamw': _adamw, 'lamb': _lamb, 'stable_adamw': _stable_adamw}[config.name](config)
+  if frozen:
+    rules = (*((each, False) for each in frozen), ('.*', True))
+    direction = optax.masked(direction, lambda tree: trees.match(rules, tree))
   # The schedule stays last; -1 inserts just before it.
   parts = [direction, _scale_by_schedule(schedule(config, total_steps))]
   if config.clip_norm:
@@ -224,4 +236,10 @@ def _by_layer(function: Callable, *trees: PyTree) -> PyTree:
   """Returns function(*trees), to which each layer of a stack is a tree of its own."""
   # Without the vmap a norm would be taken over all layers of a stacked tensor at once.
   apply = {'layers': jax.vmap(function), 'generator': lambda *parts: _by_layer(function, *parts)}
-  return {name: apply.get(name, function)(*(tree[name] for tree in trees)) for name in trees[0]}
+  # What is frozen has no leaves here.
+  return {
+    name: apply.get(name, function)(*(tree[name] for tree in trees))
+    if jax.tree.leaves(part)
+    else part
+    for name, part in trees[0].items()
+  }

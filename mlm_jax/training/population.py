@@ -13,6 +13,7 @@ from typing import Any
 from mlm_jax.training import compiled as compiled_lib
 from mlm_jax.training import loop
 from mlm_jax.training import problem as problem_lib
+from mlm_jax.training import progress as progress_lib
 from mlm_jax.training import run_log
 from mlm_jax.training import sharding
 from mlm_jax.training import vectorized
@@ -59,7 +60,8 @@ def _catch_up(
 
   Returns {folder: Outcome} of those that ended.
   """
-  compiled, records, run_states, steps = _restore(runs, log)
+  with progress_lib.compiling():
+    compiled, records, run_states, steps = _restore(runs, log)
   first, total = min(steps.values()), next(iter(runs.values())).config.total_steps
   last = min((step for step in steps.values() if step > first), default=total)
   # One step counter serves all the runs of a group, so they must be at the same step.

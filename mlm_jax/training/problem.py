@@ -6,6 +6,7 @@ stopping, populations and sweeps then work for it without knowing what it trains
 
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
 from typing import Any
 from typing import Protocol
@@ -22,6 +23,10 @@ Sums = dict[str, tuple[jax.Array, jax.Array]]  # {metric: (sum, weight)}, see co
 # Parameters of the protocol are positional: each objective calls them what they are for it.
 class Objective(Protocol):
   """A loss as pure functions; `prepare` runs outside of the gradient, `loss` inside.
+
+  An objective whose loss compares the rows of a batch with each other has `crosses_rows = True` and
+  two more functions, of which `loss` is one behind the other: see gradient_cache.py.
+  It may also have `freeze`, see `frozen`.
 
   Attributes:
     coefficients: {term: its factor in the loss}.
@@ -57,6 +62,15 @@ class Objective(Protocol):
   def adapt(self, hparams: Any, aux: PyTree, counts: Any, step: Any, progress: Any, /) -> PyTree:
     """Returns `aux` after a step, from its counts; `aux` itself where nothing is learned."""
     ...
+
+
+def frozen(objective: Objective) -> Sequence[str]:
+  """Returns regular expressions over the paths of parameters that an objective does not train.
+
+  It is what the attribute `freeze` says. They have no gradient, and the optimizer holds nothing of
+  them.
+  """
+  return getattr(objective, 'freeze', ())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,8 +130,11 @@ class Problem:
     aux: pytree of what is learned besides the parameters, as before the first step.
     init_params: {path: array} to start from in place of what `init` gives there, see
       core/trees.py; None for nothing.
-    final_reports: {file name: (params, aux) -> what the JSON file in the run's folder holds},
-      written when the run has ended.
+    final_reports: (params, aux) -> {file name: what the file in the run's folder holds}, written
+      when the run has ended: {name: value} of a .json file, {name: array} of an .npz file, a list
+      of such dicts of a .jsonl file.
+    keeps: which checkpoint is the run's model when it has ended: the 'last', or the 'best' by
+      the ranking of those that were kept.
     stop_rule: (lines of evaluations.jsonl so far) -> why the run ends here, '' to continue. It
       must depend on nothing else, so that a resumed run stops where an unbroken one does.
     means: ({metric: (sum, weight)}) -> {metric: value}, what a line of metrics.jsonl holds.
@@ -126,7 +143,8 @@ class Problem:
     shown: metrics that a person sees while it trains.
     warnings: {metric: text}: a share that a person is told of where it is not 0.
     spike_metric: the metric whose jumps are logged; '' for none.
-    artifacts: {name: path}: files and folders of which the run's folder keeps a copy.
+    artifacts: {name: path}: files and folders of which the run's folder keeps a copy; or in place
+      of a path a function of the run's folder that writes it.
   """
 
   stages: tuple[Stage, ...]
@@ -137,7 +155,8 @@ class Problem:
   fingerprints: dict[str, str] = dataclasses.field(default_factory=dict)
   aux: PyTree = dataclasses.field(default_factory=dict)
   init_params: dict[str, jax.Array] | None = None
-  final_reports: Mapping[str, Callable] = dataclasses.field(default_factory=dict)
+  final_reports: Callable[[PyTree, PyTree], Mapping[str, Any]] = lambda params, aux: {}
+  keeps: str = 'last'
   stop_rule: Callable[[list[dict]], str] = lambda evaluations: ''
   means: Callable[[Sums], dict[str, float]] = metrics.means
   work: Callable[[Sums], dict[str, float]] = lambda sums: {}

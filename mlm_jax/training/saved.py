@@ -10,7 +10,9 @@ from typing import Any
 import jax
 
 from mlm_jax import config as config_lib
+from mlm_jax.core import compilation_cache
 from mlm_jax.core import trees
+from mlm_jax.models import low_rank
 from mlm_jax.training import checkpoint
 from mlm_jax.training import own_code
 from mlm_jax.training import workdir as workdir_lib
@@ -25,9 +27,9 @@ class SavedModel:
 
   Attributes:
     workdir: the run's folder.
-    config: the run's.
+    config: the run's, of the model without adapters where it was trained with them.
     step: of the checkpoint.
-    params: as they were trained, on one device.
+    params: as they were trained, on one device; low-rank adapters are merged into their kernels.
     aux: what was learned besides, see step.TrainState.
     fingerprints: of the run's first start, see problem.Problem; {} where it has none.
   """
@@ -61,7 +63,8 @@ def open_model(
 
   Args:
     workdir: the run's folder.
-    step: of the checkpoint; None for the newest.
+    step: of the checkpoint; None for the run's model: the newest one, or the best of a run that
+      keeps it.
     log: is told of broken checkpoints that were passed over.
 
   Raises:
@@ -69,13 +72,21 @@ def open_model(
   """
   workdir = pathlib.Path(workdir)
   config = config_lib.with_own_tokenizer(workdir_lib.read_config(workdir), workdir)
+  compilation_cache.use(config.compilation_cache, log)
   # Of the first start: later ones were refused unless theirs were the same.
   fingerprints = (workdir_lib.read_environment(workdir) or [{}])[0]
   if diverged := workdir_lib.diverged(workdir):
     log(f'warning: {workdir} has diverged at {diverged["reason"]}')
   for line in own_code.differing(workdir, config):
     log(f'warning: {line}')
+  step = workdir_lib.model_step(workdir) if step is None else step
   step, params, aux = checkpoint.read_model(workdir / 'checkpoints', step, log)
+  try:
+    config, params = low_rank.without(config, params)
+  except ValueError as error:
+    raise config_lib.UserError(
+      f'{workdir}: the checkpoint does not fit config.json: {error}'
+    ) from None
   return SavedModel(workdir, config, step, params, aux, fingerprints)
 
 

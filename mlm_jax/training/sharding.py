@@ -192,3 +192,8 @@ def split_rows(tree: PyTree, parts: int) -> PyTree:
   return jax.tree.map(
     lambda x: x.reshape(x.shape[0] // parts, parts, *x.shape[1:]).swapaxes(0, 1), tree
   )
+
+
+def join_rows(tree: PyTree) -> PyTree:
+  """Returns what `split_rows` was given, from what it returned."""
+  return jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:]), tree)

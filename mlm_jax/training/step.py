@@ -11,6 +11,7 @@ import optax
 from mlm_jax.core import metrics as metrics_lib
 from mlm_jax.core import rng
 from mlm_jax.core import trees
+from mlm_jax.training import gradient_cache
 from mlm_jax.training import problem as problem_lib
 from mlm_jax.training import sharding
 
@@ -62,7 +63,7 @@ def make_train_step(
 
   The weights of all micro-batches and devices are totalled first; then the sum over terms of
   coefficient x sum / total is differentiated. So the gradient is that of the whole batch,
-  however it is divided.
+  however it is divided; where its rows are compared with each other, see gradient_cache.py.
   """
 
   def train_step(
@@ -89,7 +90,12 @@ def make_train_step(
 
       return jax.grad(mean_loss, has_aux=True)(state.params)
 
-    grads, (metrics, counts) = _sum_over_parts(part_gradient, inputs, grad_accumulation_steps)
+    if grad_accumulation_steps > 1 and getattr(objective, 'crosses_rows', False):
+      key = rng.step_key(root_key, 'dropout', state.step, 0)
+      loss = lambda sums: combine(objective.coefficients, sums, totals)
+      grads, (metrics, counts) = gradient_cache.gradient(objective, loss, state.params, inputs, key)
+    else:
+      grads, (metrics, counts) = _sum_over_parts(part_gradient, inputs, grad_accumulation_steps)
     # One number tells it of all: the norm is not finite if any element is not.
     norm = optax.tree.norm(grads)
     finite = jnp.isfinite(norm)

@@ -24,7 +24,8 @@ def best_first(ranking: problem_lib.Ranking, score: float) -> float:
 def patience(ranking: problem_lib.Ranking) -> Callable[[list[dict]], str]:
   """Returns the stop rule of a ranking: no improvement in so many evaluations in a row.
 
-  An evaluation without a finite score counts as one that did not improve.
+  A score that is not finite counts as one that did not improve. An evaluation without a score,
+  where nothing was predicted, says nothing of it.
   """
 
   def rule(evaluations: list[dict]) -> str:
@@ -32,8 +33,7 @@ def patience(ranking: problem_lib.Ranking) -> Callable[[list[dict]], str]:
       return ''
     # From all lines each time, without a state: so it gives the same after a resume.
     best, since = math.inf, 0
-    for line in evaluations:
-      score = line.get(ranking.field)
+    for score in (line[ranking.field] for line in evaluations if ranking.field in line):
       # `not <` and not `>=`: a NaN is not an improvement.
       if score is None or not best_first(ranking, score) < best - ranking.min_delta:
         since += 1

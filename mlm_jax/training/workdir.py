@@ -16,6 +16,7 @@ import jax
 from mlm_jax import config as config_lib
 from mlm_jax.core import files
 from mlm_jax.training import checkpoint
+from mlm_jax.training import logs
 
 HELD = 'another process is at work in'  # how it is said that a folder is held
 Path = str | os.PathLike[str]
@@ -28,7 +29,7 @@ def locked(workdir: Path) -> Iterator[pathlib.Path]:
   is_new = not workdir.exists()
   try:
     workdir.mkdir(parents=True, exist_ok=True)
-    file = open(workdir / 'lock', 'w')
+    file = open(workdir / 'lock', 'w', opener=config_lib.without_waiting)
   except OSError as error:
     raise config_lib.UserError(
       f'cannot write to work directory {workdir}: {error.strerror}'
@@ -59,32 +60,17 @@ def locked(workdir: Path) -> Iterator[pathlib.Path]:
             workdir.rmdir()
 
 
-def check_same(workdir: Path, config: Any) -> None:
-  """Raises UserError if the folder already belongs to a run with another config."""
-  if not (pathlib.Path(workdir) / 'config.json').exists():
-    return
-  # A run continued under another config would have logs that no single config explains.
-  differing = config_lib.conflicts(config, read_config(workdir))
-  if differing:
-    keys = '; '.join(
-      f'config.{key} is {new!r} here, {old!r} there' for key, new, old in differing[:5]
-    )
-    raise config_lib.UserError(
-      f'{workdir} holds a run with another config: {keys}; choose another --workdir'
-    )
-
-
 def write_config(workdir: Path, config: Any) -> None:
   """Writes config.json."""
   files.write(pathlib.Path(workdir) / 'config.json', config_lib.to_json(config))
 
 
 def read_config(workdir: Path) -> Any:
-  """Returns the config of the run in workdir."""
+  """Returns the config of the run in workdir, whatever code it names."""
   path = pathlib.Path(workdir) / 'config.json'
   if not path.is_file():
     raise config_lib.UserError(f'no run in {workdir}: {path} is missing')
-  return config_lib.from_json(path.read_bytes(), str(path))
+  return config_lib.received(config_lib.read_bytes(path), str(path))
 
 
 def record_environment(
@@ -108,31 +94,38 @@ def record_environment(
         f'{workdir} was trained with another {name.replace("_", " ")} ({before[:12]}, '
         f'now {value[:12]}); restore that or choose another --workdir'
       )
-  starts.append({**fingerprints, **(more or {}), **_environment()})
+  starts.append({**fingerprints, **(more or {}), 'command': sys.argv, **environment()})
   files.write(path, json.dumps(starts, indent=1) + '\n')
 
 
 def read_environment(workdir: Path) -> list[dict[str, Any]]:
   """Returns the entries of environment.json, one a start; [] where there is none."""
   path = pathlib.Path(workdir) / 'environment.json'
-  if not path.exists():
+  if not os.path.lexists(path):
     return []
-  try:
-    starts = json.loads(path.read_bytes())
-  except ValueError as error:
-    raise config_lib.UserError(f'{path} is damaged: {error}') from None
-  if not isinstance(starts, list) or not all(isinstance(each, dict) for each in starts):
-    raise config_lib.UserError(f'{path} is damaged: it must hold a list of objects')
+  starts = config_lib.read_json(path)
+  if not isinstance(starts, list) or not all(map(_is_start, starts)):
+    raise config_lib.UserError(f'{path} is damaged: it must hold a list of what starts note')
   return starts
 
 
-def _environment() -> dict[str, Any]:
-  """Returns what a later reader needs to repeat this start."""
+def _is_start(entry: Any) -> bool:
+  """Whether a value has the form of an entry of environment.json."""
+  is_texts = lambda each: isinstance(each, dict) and all(isinstance(x, str) for x in each.values())
+  return isinstance(entry, dict) and all(
+    is_texts(value)
+    if name in ('versions', 'code')
+    else isinstance(value, str) or name in ('command', 'devices')
+    for name, value in entry.items()
+  )
+
+
+def environment() -> dict[str, Any]:
+  """Returns what runs here, and on what: versions, devices, system, commit."""
   versions = {
     name: __import__(name).__version__ for name in ('jax', 'jaxlib', 'flax', 'optax', 'numpy')
   }
   return {
-    'command': sys.argv,
     'python': platform.python_version(),
     'versions': versions,
     'devices': [device.device_kind for device in jax.devices()],
@@ -163,9 +156,22 @@ def _commit() -> str:
 FINISHED, DIVERGED = 'finished.json', 'diverged.json'
 
 
-def finish(workdir: pathlib.Path, step: int, reason: str) -> None:
-  """Notes that the run has ended as it should, at a step whose checkpoint is whole, and why."""
-  files.write(workdir / FINISHED, json.dumps({'step': step, 'reason': reason}) + '\n')
+def finish(workdir: pathlib.Path, step: int, reason: str, model: int | None = None) -> None:
+  """Notes that the run has ended as it should, at a step whose checkpoint is whole, and why.
+
+  Args:
+    workdir: the run's folder.
+    step: the last one.
+    reason: why it ended.
+    model: the step that is the run's model; None for the last one.
+  """
+  other = {} if model in (None, step) else {'model': model}
+  files.write(workdir / FINISHED, json.dumps({'step': step, 'reason': reason} | other) + '\n')
+
+
+def model_step(workdir: pathlib.Path) -> int | None:
+  """Returns the step that is the model of a finished run; None for the newest one."""
+  return (_noted(workdir, FINISHED) or {}).get('model')
 
 
 def diverge(workdir: pathlib.Path, step: int, reason: str) -> None:
@@ -177,12 +183,18 @@ def finished(workdir: Path) -> dict | None:
   """Returns {'step': ..., 'reason': ...} of a finished run, None for any other.
 
   The one answer to the question whether a run is finished: it has ended as it should, not
-  diverged and not stopped by a signal, and its last checkpoint is still whole.
+  diverged and not stopped by a signal, and its last checkpoint and its logs until then are still
+  whole.
+
+  Raises:
+    UserError: a line of a log is damaged; names it.
   """
   outcome = _noted(workdir, FINISHED)
   if outcome is None or diverged(workdir):
     return None
-  return None if checkpoint.verify(_checkpoint(workdir, outcome)) else outcome
+  path = _checkpoint(workdir, outcome)
+  is_whole = not checkpoint.verify(path) and not logs.lacking(workdir, checkpoint.logged(path))
+  return outcome if is_whole else None
 
 
 def diverged(workdir: Path) -> dict | None:
@@ -201,10 +213,10 @@ def diverged_text(workdir: Path, reason: str) -> str:
 def _noted(workdir: Path, name: str) -> dict | None:
   """Returns what a run's folder notes of its end in a file, None where that cannot be read."""
   try:
-    outcome = json.loads((pathlib.Path(workdir) / name).read_bytes())
+    outcome = config_lib.read_json(pathlib.Path(workdir) / name)
     _checkpoint(workdir, outcome)
     outcome['reason']
-  except (OSError, ValueError, KeyError, TypeError):
+  except (config_lib.UserError, KeyError, TypeError):
     return None
   return outcome
 

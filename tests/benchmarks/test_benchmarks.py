@@ -1,4 +1,5 @@
 import itertools
+import json
 import os
 import pathlib
 import re
@@ -6,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from mlm_jax import __main__ as main
 from mlm_jax import config
 from mlm_jax.benchmarks import clock
 from mlm_jax.benchmarks import contestants
+from mlm_jax.benchmarks import finetune
 from mlm_jax.benchmarks import masking as masking_benchmark
 from mlm_jax.benchmarks import population
 from mlm_jax.benchmarks import step
@@ -40,6 +43,19 @@ def test_tasks_take_turns_and_fast_ones_are_called_more_often():
   assert (times['slow'].processor_R < times['slow'].wall_R).all()  # sleeping takes no processor
 
 
+def test_fine_tuning_is_measured_on_short_examples_and_by_processor_time():
+  work = finetune.Work(1, 16, 300, batch=4, length=32, examples=200, dropout=0.0)
+  sizes = [len(each) for each in work.tokens()]
+  assert 3 <= min(sizes) and max(sizes) <= 32 and 10 <= np.median(sizes) <= 14
+  times = {
+    name: clock.Times(np.full(3, wall), np.full(3, processor))
+    for name, wall, processor in (('ours, packed', 4.0, 2.0), ('Trainer', 5.0, 3.0))
+  }
+  found = finetune.measured(times, 200, dict.fromkeys(times, 1.0))
+  assert found['Trainer']['ours is faster by'] == 1.5
+  assert found['Trainer']['examples/processor-s'] == pytest.approx(200 / 3)
+
+
 def test_the_ratio_is_taken_turn_by_turn():
   """A machine twice as slow in every other turn leaves it as it is."""
   slowness = np.array([1, 2, 1, 2, 1.0])
@@ -51,7 +67,7 @@ def test_the_table_names_every_task_and_its_ratio():
     'ours': clock.Times(np.full(3, 0.5), np.full(3, 1.0)),
     'theirs': clock.Times(np.full(3, 2.0), np.full(3, 2.0)),
   }
-  lines = clock.table(times, 10, 'Mtok', 'theirs')
+  lines = clock.table(clock.measured(times, 10, 'Mtok', 'theirs'))
   assert lines[0].split('  ')[0] == '' and 'Mtok/s' in lines[0]
   assert lines[1].split() == ['ours', '20', '10', '4x', '2x']
   assert lines[2].split() == ['theirs', '5', '5', '1x', '1x']
@@ -97,7 +113,7 @@ def test_bench_masking_prints_every_kind_of_policy(capsys):
     assert name in printed
 
 
-def test_bench_model_prints_every_part_beside_its_plain_form(capsys):
+def test_bench_model_prints_and_writes_every_part_beside_its_plain_form(capsys, tmp_path):
   main.main(
     [
       'bench',
@@ -108,9 +124,12 @@ def test_bench_model_prints_every_part_beside_its_plain_form(capsys):
       '--window=8',
       '--vocabulary=100',
       '--repetitions=1',
+      f'--out={tmp_path / "model.json"}',
     ]
   )
   printed = capsys.readouterr().out
+  written = json.loads((tmp_path / 'model.json').read_text())
+  assert written['flags']['length'] == 40 and written['versions']['jax'] == jax.__version__
   for name in (
     'relative positions',
     'relative positions and its gradient',
@@ -118,7 +137,9 @@ def test_bench_model_prints_every_part_beside_its_plain_form(capsys):
     'local attention and its gradient',
     'replacements',
   ):
-    assert f'\n{name}, ours ' in printed and f'\n{name}, plain ' in printed
+    ours = written['found'][f'{name}, ours']
+    assert f'\n{name}, plain ' in printed
+    assert re.search(rf'\n{name}, ours .* {ours["ratio by processor"]:.3g}x\n', printed)
 
 
 def test_bench_data_prints_every_stage_and_the_peak_memory(capsys, tmp_path, monkeypatch):
@@ -222,7 +243,8 @@ def test_the_report_begins_with_ratios_and_counts_useful_tokens():
     'ours': clock.Times(np.full(3, 9.0), np.full(3, 0.5)),
     'transformers, eager': clock.Times(np.full(3, 1.0), np.full(3, 1.0)),
   }
-  lines = step.report(shape(), times, {name: 100 for name in times}, {name: 7 for name in times})
+  memory, first = ({name: value for name in times} for value in (100, 7))
+  lines = step.report(step.measured(shape(), times, memory, first))
   assert lines[0] == 'ours / transformers, eager: 2.00'
   ours, theirs = (line.split()[-6:] for line in lines[-2:])
   assert ours[:2] == ['0.256', '0.256'] and theirs[:2] == ['0.128', '0.064']
@@ -311,7 +333,7 @@ def test_the_price_of_replicas_is_theirs_each():
     'alone': clock.Times(np.full(3, 1.0), np.full(3, 2.0)),
     '4 replicas': clock.Times(np.full(3, 2.0), np.full(3, 6.0)),
   }
-  lines = population.report(times, {'alone': 1, '4 replicas': 4})
+  lines = population.report(population.measured(times, {'alone': 1, '4 replicas': 4}))
   assert [line.split()[-3:] for line in lines[1:]] == [
     ['2000', '1000', '1'],
     ['1500', '500', '0.75'],

@@ -55,7 +55,7 @@ def test_an_empty_flag_and_a_size_of_nothing_are_refused_in_one_line(
     (lambda: _config(None, {'masking': 3}), 'masking'),
     (lambda: _config(None, {}, 'a:b'), 'allow_code must be a list'),
     (lambda: mlm_jax.train({'seed': 1}, 'x'), 'config is of type dict'),
-    (lambda: mlm_jax.train(None, 'x'), 'config is of type NoneType'),
+    (lambda: mlm_jax.train(None, 'x'), 'no such config file: x/config.json'),
     (lambda: mlm_jax.train(_config(), ''), "workdir = '': must be a path"),
     (lambda: mlm_jax.train(_config(), None), 'workdir = None: must be a path'),
     (lambda: mlm_jax.open_run(3), 'workdir = 3: must be a path'),

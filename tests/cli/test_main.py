@@ -4,9 +4,11 @@ import io
 import json
 import pathlib
 import pkgutil
+import shutil
 
 import pytest
 
+import mlm_jax
 from mlm_jax import __main__
 from mlm_jax import cli
 from mlm_jax import config
@@ -129,6 +131,19 @@ def test_a_run_that_diverges_is_one_line_and_status_3(
   monkeypatch.setattr(f'mlm_jax.{function}', diverge)
   status, _, err = call(capsys, command, f'--workdir={tmp_path}/run')
   assert (status, err) == (3, f'mlm-jax {command}: step 3: not finite\n')
+
+
+def test_a_run_goes_on_from_its_folder_alone(capsys, tmp_path, tmp_path_factory):
+  run = tmp_path / 'run'
+  shutil.copytree(shared_runs.from_the_command_line(tmp_path_factory), run)
+  before = (run / 'config.json').read_bytes()
+  status, out, _ = call(capsys, 'train', f'--workdir={run}', '--config.log.every=1')
+  assert status == 0 and out == f'{run} is finished: 6 steps, all steps are done\n'
+  status, _, err = call(capsys, 'train', f'--workdir={run}', '--config.total_steps=9')
+  assert status == 2 and 'config.total_steps is 9 here, 6 there (of the 6 steps done' in err
+  # Nothing of this has changed it.
+  assert (run / 'config.json').read_bytes() == before and not (run / 'changes.jsonl').exists()
+  assert mlm_jax.train(None, run, log=shared_runs.QUIET)
 
 
 def test_a_redirected_log_is_written_line_by_line(monkeypatch):

@@ -15,14 +15,16 @@ from tests.cli.test_main import call
 TEXT = 'one two three four five, six seven eight nine ten; it is so (as they say) in an old song.'
 PIECES = re.findall(r'\w+|[^\w\s]', TEXT)
 ONLY = {'mask': '(1.0,0.0,0.0)', 'random': '(0.0,1.0,0.0)', 'keep': '(0.0,0.0,1.0)'}
-MARKED = {'mask': r'\[([^][]+)\]', 'random': r'\{([^{}]+)→[^{}]+\}', 'keep': r'<([^<>]+)>'}
+MARKED = {'mask': r'⟦([^⟦⟧]+)⟧', 'random': r'⟪([^⟪⟫]+)→[^⟪⟫]+⟫', 'keep': r'⟨([^⟨⟩]+)⟩'}
 
 
 def shown(capsys, *argv):
   """Returns the lines that are printed, status 0: of each visit and its counts, then notes."""
   status, out, err = call(capsys, 'mask', *argv)
   assert status == 0 and not err, err
-  return out.splitlines()
+  legend, *lines = out.splitlines()
+  assert legend == mask_lines.legend().plain
+  return lines
 
 
 def visits(capsys, *argv):
@@ -102,11 +104,11 @@ def test_units_and_predicted_are_counted(capsys):
     found = re.fullmatch(pattern, counts)
     assert found
     pieces, units, predicted = found.groups()
-    words = [''.join(re.findall(r'\[(\w+)\]', word)) for word in line.split()]
+    words = [''.join(re.findall(r'⟦(\w+)⟧', word)) for word in line.split()]
     assert all(
       word in ('', whole) for word, whole in zip(words, text.split())
     )  # whole or not at all
-    assert int(units) == sum(map(bool, words)) and int(pieces) == line.count('[')
+    assert int(units) == sum(map(bool, words)) and int(pieces) == line.count('⟦')
     seen.add(predicted)
   assert None in seen and len(seen) > 2
 
@@ -232,7 +234,7 @@ def test_each_piece_of_a_script_without_spaces_is_a_word(capsys):
     '--config.masking.rate=1',
     '--config.masking.corruption_probs=(1.0,0.0,0.0)',
   )[:2]
-  assert line == '[日本語の][文です][。][iPhone][で]' and ' 5 of 5 pieces in 5 units' in counts
+  assert line == '⟦日本語の⟧⟦文です⟧⟦。⟧⟦iPhone⟧⟦で⟧' and ' 5 of 5 pieces in 5 units' in counts
 
 
 def test_a_space_is_outside_the_brackets_and_a_space_alone_is_seen():
@@ -242,12 +244,12 @@ def test_a_space_is_outside_the_brackets_and_a_space_alone_is_seen():
   line = lambda *pieces: mask_lines.line(pieces).plain
   assert (
     line(piece('▁a'), piece('▁b', 'mask'), piece('c'), piece('['), piece('▁d', 'keep'))
-    == 'a [b]c[ <d>'
+    == 'a ⟦b⟧c[ ⟨d⟩'
   )
   assert line(piece('▁a'), piece('▁'), piece('b')) == 'a b'
-  assert line(piece('▁'), piece('b', 'random')) == '{b→other}'
-  assert line(piece('a'), piece('▁', 'mask'), piece('b')) == 'a[▁]b'
-  assert line(piece('a'), piece('▁▁b', 'random', '▁')) == 'a  {b→▁}'
+  assert line(piece('▁'), piece('b', 'random')) == '⟪b→other⟫'
+  assert line(piece('a'), piece('▁', 'mask'), piece('b')) == 'a⟦▁⟧b'
+  assert line(piece('a'), piece('▁▁b', 'random', '▁')) == 'a  ⟪b→▁⟫'
 
 
 @pytest.mark.parametrize(
@@ -261,6 +263,7 @@ def test_a_space_is_outside_the_brackets_and_a_space_alone_is_seen():
     (('--progress=1.5',), '--progress between 0 and 1'),
     (('--progress=nan',), '--progress between 0 and 1'),
     (('--visits=0',), '--visits must be at least 1'),
+    (('--visits=10001',), '--visits must be at least 1 and at most 10,000'),
     (('--seed=-1',), '--seed below 2**32'),
     ((f'--seed={2**32}',), '--seed below 2**32'),
     (('--row=0',), 'give either --text or --row'),

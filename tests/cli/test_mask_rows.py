@@ -140,8 +140,8 @@ def test_collocations_are_hidden_as_a_whole(capsys, prepared, given):
     '--config.masking.corruption_probs=(1.0,0.0,0.0)',
   )
   text = '\n'.join(lines)
-  assert text.count('[red] [fox]') > 3 and text.count('red fox') > 3
-  assert not text.count('[red] fox') and not text.count('red [fox]')
+  assert text.count('⟦red⟧ ⟦fox⟧') > 3 and text.count('red fox') > 3
+  assert not text.count('⟦red⟧ fox') and not text.count('red ⟦fox⟧')
 
 
 def test_a_row_is_the_held_out_one_of_that_number(capsys, prepared):
@@ -256,10 +256,10 @@ SENTENCE = 'able bird cold dune easy fish gold hill idle jump kind lamp red fox 
 def test_a_run_shows_its_own_policy_with_what_it_has_learned(capsys, monkeypatch, workdir):
   learned(monkeypatch, workdir, 'gold')
   flags = (f'--workdir={workdir}', f'--text={SENTENCE}', '--visits=10')
-  assert all('[gold]' in line for line in visits(capsys, *flags))
+  assert all('⟦gold⟧' in line for line in visits(capsys, *flags))
   for other in ('--policy=amlm', '--config.masking.sampling=fixed_count'):
     lines = visits(capsys, *flags, other)
-    assert not all('[gold]' in line for line in lines)
+    assert not all('⟦gold⟧' in line for line in lines)
 
 
 def test_the_progress_of_a_run_is_its_checkpoints_unless_it_is_given(capsys, workdir):
@@ -278,10 +278,10 @@ def test_the_progress_of_a_run_is_its_checkpoints_unless_it_is_given(capsys, wor
 def test_flags_change_the_policy_of_a_run(capsys, workdir):
   flags = (f'--workdir={workdir}', f'--text={SENTENCE}', '--visits=8', '--progress=0')
   own = '\n'.join(visits(capsys, *flags, '--config.masking.selection=uniform'))
-  assert '[red] [fox]' in own and not re.search(r'\] fox|red \[', own.replace('[red] [fox]', ''))
-  assert '[' in own and '{' not in own and '<' not in own  # its split, and its units
+  assert '⟦red⟧ ⟦fox⟧' in own and not re.search('⟧ fox|red ⟦', own.replace('⟦red⟧ ⟦fox⟧', ''))
+  assert '⟦' in own and '⟪' not in own and '⟨' not in own  # its split, and its units
   other = '\n'.join(visits(capsys, *flags, '--policy=roberta', '--config.masking.rate=0.5'))
-  assert re.search(r'\] fox|red \[', other) and '{' in other and '<' in other
+  assert re.search('⟧ fox|red ⟦', other) and '⟪' in other and '⟨' in other
 
 
 def test_a_run_needs_its_data_only_for_rows_and_classes(capsys, workdir, prepared, tmp_path):
@@ -294,7 +294,7 @@ def test_a_run_needs_its_data_only_for_rows_and_classes(capsys, workdir, prepare
   with_data = [visits(capsys, f'--workdir={workdir}', *flags) for flags in (texts, row, classes)]
   assert visits(
     capsys, f'--workdir={data}', '--row=0', '--config.masking.rate=1e-6', '--visits=1'
-  ) == [re.sub(r'[][]', '', line) for line in with_data[1][: len(with_data[1]) // 3]]
+  ) == [re.sub(r'[⟦⟧]', '', line) for line in with_data[1][: len(with_data[1]) // 3]]
   shutil.rmtree(data)
   assert visits(capsys, f'--workdir={workdir}', *texts) == with_data[0]
   for flags in (row, classes):

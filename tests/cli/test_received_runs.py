@@ -86,6 +86,7 @@ def test_what_needs_no_code_of_it_executes_none(run, capsys):
   for refused in (
     lambda: opened.masked(['a text']),
     lambda: CONFIG(f'{run}/config.json'),
+    lambda: config_lib.from_json((run / 'config.json').read_text()),
     lambda: config_lib.load(run / 'config.json', [('seed', '3')]),
   ):
     with pytest.raises(config_lib.UserError, match=f'--allow-code={NAME}:Evil'):
@@ -100,6 +101,7 @@ def test_what_the_user_names_is_executed(run, capsys):
   spec = f'{NAME}:Evil'
   loaded = CONFIG(f'{run}/config.json', {'masking.selection': spec})
   assert loaded == CONFIG(f'{run}/config.json', allow_code=[spec])
+  assert loaded == config_lib.from_json((run / 'config.json').read_text(), allow_code=[spec])
   assert_not_executed(run)
   status, out, _ = call(capsys, 'mask', f'--workdir={run}', '--text=a text', f'--allow-code={spec}')
   assert status == 0 and (run.parent / 'executed').exists()

@@ -25,7 +25,11 @@ from mlm_jax.tasks import pretraining
     ('masking.class_weights', '(0, 0)', 'not all 0'),
     ('masking.rate.x', '1', 'unknown setting'),
     ('batch_size', 'many', 'must be of type int'),
-    ('log.tensorboard', 'perhaps', 'must be of type bool'),
+    ('model.remat', 'perhaps', 'must be of type bool'),
+    ('log.trackers', 'tensorboard,wandbb', 'did you mean wandb?'),
+    ('log.project', 'mine', "'mlm_jax' unless log.trackers names"),
+    ('log.trackers', 'wandb,wandb', 'names that differ'),
+    ('log.tensorboard', 'true', 'did you mean config.log.trackers?'),
     ('masking.corruption_probs', '.8,.1', 'sum to 1'),
     ('masking.corruption_probs', '(.5,.6,-.1)', 'sum to 1'),
     ('masking.rate', '1.5', 'between 0 and 1'),
@@ -207,7 +211,7 @@ def test_overrides_take_the_type_of_the_setting():
     [
       ('batch_size', '64'),
       ('optim.learning_rate', '2e-3'),
-      ('log.tensorboard', 'false'),
+      ('model.remat', 'true'),
       ('masking.corruption_probs', '(1, 0, 0)'),
       ('data.source', 'text:a,b.txt'),
     ],
@@ -215,10 +219,10 @@ def test_overrides_take_the_type_of_the_setting():
   assert (
     c.batch_size,
     c.optim.learning_rate,
-    c.log.tensorboard,
+    c.model.remat,
     c.masking.corruption_probs,
     c.data.source,
-  ) == (64, 2e-3, False, (1, 0, 0), 'text:a,b.txt')
+  ) == (64, 2e-3, True, (1, 0, 0), 'text:a,b.txt')
 
 
 def test_a_config_survives_json():

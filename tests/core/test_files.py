@@ -1,6 +1,8 @@
 import dataclasses
 import hashlib
+import io
 import os
+import zipfile
 
 import numpy as np
 import pytest
@@ -86,3 +88,47 @@ def test_a_manifest_names_what_is_gone_altered_or_new(tmp_path):
   (tmp_path / 'deep' / 'a').write_bytes(b'x' * 3_000_000)
   (tmp_path / 'c').write_text('c')
   assert files.difference(recorded, files.hashes(tmp_path, 'manifest')) == 'has an altered c'
+
+
+def archive(compression, header_shape, content):
+  """Returns an .npz file of one array, whose header says a shape."""
+  header, out = io.BytesIO(), io.BytesIO()
+  described = {'descr': '<f4', 'fortran_order': False, 'shape': header_shape}
+  np.lib.format.write_array_header_1_0(header, described)
+  with zipfile.ZipFile(out, 'w', compression) as file:
+    file.writestr('a.npy', header.getvalue() + content)
+  return out.getvalue()
+
+
+def test_arrays_are_read_as_numpy_reads_them():
+  out = io.BytesIO()
+  arrays = {
+    'a': np.arange(6.0).reshape(2, 3),
+    'b': np.asfortranarray(np.arange(6).reshape(2, 3)),
+    'c': np.zeros((0, 4), bool),
+    'd': np.array(3, np.uint8),
+  }
+  np.savez(out, **arrays)
+  found = files.read_npz(out.getvalue())
+  assert list(found) == list(arrays)
+  for name, array in np.load(io.BytesIO(out.getvalue())).items():
+    assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape)
+    np.testing.assert_array_equal(found[name], array)
+
+
+@pytest.mark.parametrize(
+  'content',
+  [
+    b'',
+    b'x' * 50,
+    archive(zipfile.ZIP_DEFLATED, (4,), bytes(16)),  # it could inflate to anything
+    archive(zipfile.ZIP_STORED, (10**12,), bytes(16)),
+    archive(zipfile.ZIP_STORED, (10**6, 10**13), bytes(16)),
+    archive(zipfile.ZIP_STORED, (5,), bytes(16)),
+    archive(zipfile.ZIP_STORED, (3,), bytes(16)),
+    archive(zipfile.ZIP_STORED, (4,), bytes(16))[:-30],
+  ],
+)
+def test_an_archive_that_says_another_size_than_it_has_is_damaged(content):
+  with pytest.raises(ValueError):
+    files.read_npz(content)

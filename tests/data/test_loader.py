@@ -1,5 +1,7 @@
 import collections
 import dataclasses
+import types
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +19,11 @@ def fake(prepared, sizes):
     return store.Rows(tokens_RL, np.tile(np.array([0, -1], np.int16), (n, 1)))
 
   made = tuple(rows(i, n) for i, n in enumerate(sizes))
+  # With an id for every number of a row.
+  tokenizer: Any = types.SimpleNamespace(size=2**16, pad_id=prepared.tokenizer.pad_id)
   return dataclasses.replace(
     prepared,
+    tokenizer=tokenizer,
     train=made,
     validation=made,
     sources=tuple(f's{i}' for i in range(len(sizes))),
@@ -243,3 +248,18 @@ def test_of_one_source_as_many_rows_are_evaluated_as_are_asked_for(prepared):
 def test_data_without_a_held_out_row_is_refused(prepared):
   with pytest.raises(config.UserError, match='no held-out row'):
     loader_lib.EvaluationLoader(fake(prepared, [0]), 4, 0)
+
+
+def test_ids_that_the_tokenizer_does_not_have_are_refused(prepared):
+  """On the device an index beyond a table would be cut down to it, silently."""
+  tokens_RL = np.array(prepared.train[0].tokens_RL)
+  tokens_RL[0, 0] = prepared.tokenizer.size
+  damaged = tuple(dataclasses.replace(each, tokens_RL=tokens_RL) for each in prepared.train[:1])
+  split = dataclasses.replace(prepared, train=damaged, validation=damaged)
+  loaders = (
+    loader_lib.Loader(split, 'train', len(tokens_RL), 0),
+    loader_lib.EvaluationLoader(split, len(tokens_RL)),
+  )
+  for loader in loaders:
+    with pytest.raises(config.UserError, match='its rows hold ids that its tokenizer of'):
+      loader.batch(0)

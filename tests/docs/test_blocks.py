@@ -1,9 +1,11 @@
 """Every command and every Python block of the guides runs, on tiny data, in order.
 
-Each guide has a folder of its own, in which the recipes are shrunk to a few steps, MY holds a text
-and runs/mine is a finished run. A Python block that begins with `# FILE.py` is saved as that file.
+Each guide has a folder of its own, in which the recipes are shrunk to a few steps, also where they
+are named, MY and GENERAL hold texts and runs/mine is a finished run. A Python block that begins
+with `# FILE.py` is saved as that file.
 """
 
+import json
 import pathlib
 import shlex
 import shutil
@@ -14,6 +16,7 @@ import pytest
 import mlm_jax
 from mlm_jax import __main__ as program
 from mlm_jax import config as config_lib
+from mlm_jax.config import shipped
 from tests import toys
 from tests.docs import blocks
 
@@ -23,8 +26,8 @@ NOT_RUN = {
   'srun ': 'needs SLURM',
   'mlm-jax import --from=answerdotai/': 'needs the network',
 }
-# What runs in place of a flag: the processes of --jobs have their own tests.
-INSTEAD = {'--jobs=2': '--population'}
+# What runs in place of a flag: the processes of --jobs and --seeds have their own tests.
+INSTEAD = {'--jobs=2': '--population', '--seeds=3': '--seeds=1'}
 # Blocks of Python that need a library that `make test` does without; `make parity` has it.
 NEEDS = {'import torch': 'torch'}
 SMALL = {
@@ -47,8 +50,19 @@ SMALL = {
   'evaluation.batch_size': 4,
   'checkpoint.every': 2,
   'log.every': 2,
-  'log.tensorboard': False,
+  'log.trackers': '',
   'mesh.devices': 1,
+}
+# What only some recipes can set.
+OF_RECIPES = {
+  'question_answering': {
+    'task.question_answering.stride': 4,
+    'task.question_answering.max_question_pieces': 16,
+  },
+  'retrieval': {
+    'task.retrieval.max_query_tokens': 12,
+    'task.retrieval.max_document_tokens': 20,
+  },
 }
 RECIPE = """from mlm_jax import config
 
@@ -60,14 +74,59 @@ def get_config(variant=None):
 
 
 def furnish(folder):
-  """Puts into a folder what a reader has: recipes (small ones), experiments and a text."""
-  for name in ('MY', 'configs', 'experiments'):
+  """Puts into a folder what a reader has: recipes (small ones), experiments and texts."""
+  for name in ('MY', 'GENERAL', 'configs', 'experiments'):
     (folder / name).mkdir()
   toys.write_corpus(folder / 'MY' / 'text.txt')
-  for path in (blocks.ROOT / 'configs').glob('*.py'):
-    recipe = RECIPE.format(path=str(path), small=SMALL)
-    (folder / 'configs' / path.name).write_text(recipe)
+  toys.write_corpus(folder / 'GENERAL' / 'text.txt', seed=1)
+  for name in ('labelled', 'labelled_test'):
+    lines = ''.join(f'text {n} of ours,{n % 2}\n' for n in range(40))
+    (folder / 'MY' / f'{name}.csv').write_text('text,label\n' + lines)
+  for name in ('pairs', 'pairs_test'):
+    lines = ''.join(f'text {n} of ours,text {n % 3} of ours,{n % 5}\n' for n in range(40))
+    (folder / 'MY' / f'{name}.csv').write_text('text,second_text,score\n' + lines)
+  _write_collection(folder / 'MY')
+  for name in ('train', 'test'):
+    (folder / 'MY' / f'{name}.conll').write_text('Ada B-person\nwrote O\nit O\n\n' * 40)
+  line = '{}\t{}\t_\t{}\t_\t_\t_\t_\t_\t_\n'.format
+  treebank = line(1, 'Ada', 'PROPN') + line(2, 'wrote', 'VERB') + '\n'
+  (folder / 'MY' / 'train.conllu').write_text(treebank * 40)
+  for name in ('questions', 'questions_test'):
+    paragraphs = [{'context': f'text {n} of ours', 'qas': [_question(n)]} for n in range(10, 50)]
+    content = json.dumps({'data': [{'paragraphs': paragraphs}]})
+    (folder / 'MY' / f'{name}.json').write_text(content)
+  for path in (blocks.ROOT / 'configs').rglob('*.py'):
+    config = config_lib.load(path)
+    # What is open is as large as the run that it comes from.
+    is_open, known = config_lib.is_open(config), config_lib.flatten(config)
+    small = {
+      key: value
+      for key, value in SMALL.items()
+      if key in known and (not is_open or _is_of_training(key))
+    } | OF_RECIPES.get(path.stem, {})
+    place = folder / 'configs' / path.relative_to(blocks.ROOT / 'configs')
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(RECIPE.format(path=str(path), small=small))
   return folder
+
+
+def _write_collection(folder):
+  """Writes a file of pairs and a folder of BEIR."""
+  lines = lambda records: ''.join(json.dumps(each) + '\n' for each in records)
+  pairs = [{'query': f'is it {n}?', 'positive': f'text {n} of ours'} for n in range(20)]
+  (folder / 'asked.jsonl').write_text(lines(pairs))
+  (folder / 'collection' / 'qrels').mkdir(parents=True)
+  for name, column in (('queries', 'query'), ('corpus', 'positive')):
+    records = [{'_id': n, 'text': each[column]} for n, each in enumerate(pairs)]
+    (folder / 'collection' / f'{name}.jsonl').write_text(lines(records))
+  judged = ''.join(f'{n}\t{n}\t1\n' for n in range(8))
+  (folder / 'collection' / 'qrels' / 'test.tsv').write_text('query-id\tcorpus-id\tscore\n' + judged)
+
+
+def _question(number):
+  """Returns a question about 'text NUMBER of ours', of two digits."""
+  answers = [{'text': 'of ours', 'answer_start': 8}]
+  return {'id': str(number), 'question': 'whose is it?', 'answers': answers}
 
 
 @pytest.fixture(scope='module')
@@ -76,7 +135,8 @@ def furnished(tmp_path_factory):
   folder = furnish(tmp_path_factory.mktemp('guides'))
   with pytest.MonkeyPatch.context() as patch:
     patch.chdir(folder)
-    assert mlm_jax.train(config_lib.load('configs/novels_small.py'), 'runs/mine', lambda line: None)
+    patch.setattr(shipped, 'folder', lambda: folder / 'configs')
+    assert mlm_jax.train(config_lib.load('novels_small'), 'runs/mine', lambda line: None)
   return folder
 
 
@@ -86,8 +146,6 @@ def run_command(line):
     return
   words = [INSTEAD.get(word, word) for word in shlex.split(line)]
   assert words[0] == 'mlm-jax', f'neither run nor named in NOT_RUN: {line}'
-  if any(word.endswith('/config.json') for word in words):  # of an imported run: no small recipe
-    words += [f'--config.{key}={value}' for key, value in SMALL.items() if _is_of_training(key)]
   program.main(words[1:])
 
 
@@ -125,6 +183,7 @@ def test_everything_in_a_guide_runs(guide, furnished, tmp_path, monkeypatch):
     shutil.rmtree(folder / 'runs')  # it trains this run itself
   monkeypatch.chdir(folder)
   monkeypatch.setattr(sys, 'path', [*sys.path, str(folder)])
+  monkeypatch.setattr(shipped, 'folder', lambda: folder / 'configs')
   names = {}
   for block in blocks.of(guide):
     print(block.where)  # shown where it fails

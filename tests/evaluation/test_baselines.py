@@ -68,3 +68,11 @@ def test_a_left_neighbour_never_seen_falls_back_to_the_unigram():
   train, validation = toys.batch(rows=1, length=8, documents=1, seed=1), toys.batch(rows=20, seed=2)
   found = baselines.score(prepared_of(train), OneBatch(validation))
   assert np.isfinite(found['bigram']['loss'])
+
+
+def test_a_baseline_of_nothing_has_no_loss(recwarn):
+  """The mean of no tokens is not a number: there is none, and no warning of one."""
+  validation = toys.batch(rows=1)
+  validation.tokens_BL[:] = toys.PAD
+  found = baselines.score(prepared_of(toys.batch(rows=4, seed=1)), OneBatch(validation))
+  assert found == {'unigram': {}, 'bigram': {}} and not recwarn

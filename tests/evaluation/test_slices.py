@@ -93,7 +93,8 @@ def own_policy():
 
 
 @functools.cache
-def found(with_classes=True, head_rows=2):
+def score(with_classes=True, head_rows=2):
+  """Returns (slices, scores by segment)."""
   model = toys.model()
   params = toys.start(model)
   policies = {'reference': heldout.reference_policy(table()), 'policy': own_policy()}
@@ -104,16 +105,20 @@ def found(with_classes=True, head_rows=2):
   )
 
 
+def found(with_classes=True, head_rows=2):
+  return score(with_classes, head_rows)[0]
+
+
 @functools.cache
 def predictions(of_own=False):
-  """Returns [(token, position in its segment, class, action, loss, hit)] from logits at every
-  position.
+  """Returns [(token, position in its segment, class, action, loss, hit, segment)] from logits at
+  every position; a segment is (batch, row, number).
   """
   policy = own_policy() if of_own else heldout.reference_policy(table())
   scored = []
   model = toys.model()
   params = toys.start(model)
-  for batch in Loader(True).batches:
+  for number, batch in enumerate(Loader(True).batches):
     drawn = jax.device_get(toys.mask(policy, heldout.reference_key(), batch, 1.0))
     segments_BL = batches.segments(batch.tokens_BL, batch.starts_BS, toys.PAD)
     positions_BL = np.asarray(batches.positions(batch.starts_BS, 20))
@@ -130,6 +135,7 @@ def predictions(of_own=False):
           int(drawn.action_BL[b, l]),
           np.log(np.exp(logits_V).sum()) - logits_V[token],
           bool(logits_V.argmax() == token),
+          (number, b, int(segments_BL[b, l])),
         )
       )
   return scored
@@ -195,6 +201,21 @@ def test_slices_equal_full_logits_sorted_by_hand(head_rows):
   )
 
 
+@pytest.mark.parametrize('head_rows', (2, pytest.param(8, marks=pytest.mark.slow)))
+def test_scores_by_segment_are_those_of_its_hidden_tokens(head_rows):
+  _, segments = score(head_rows=head_rows)
+  scored = by(lambda each: each[6], predictions())
+  expected = [(key, *scored[key]) for key in sorted(scored)]
+  assert len({key[2] for key in scored}) > 1 and len({key[:2] for key in scored}) > 8
+  assert segments['tokens_N'].tolist() == [tokens for _, tokens, _, _ in expected]
+  assert segments['loss_N'] == pytest.approx([n * loss for _, n, loss, _ in expected], rel=2e-6)
+  assert segments['hits_N'] == pytest.approx([n * hits for _, n, _, hits in expected])
+  assert segments['segment_N'].tolist() == [key[2] for key, *_ in expected]
+  examples = [batch.example_B2 for batch in Loader(True).batches]
+  rows = [examples[number][row].tolist() for (number, row, _), *_ in expected]
+  assert np.stack([segments['source_N'], segments['row_N']], 1).tolist() == rows
+
+
 def test_each_kind_of_slice_divides_all_hidden_tokens():
   scores = found()
   for kind, rows in scores['slices'].items():
@@ -229,7 +250,7 @@ def test_a_policy_that_hides_nothing_has_no_slice_by_action():
   for batch in empty.batches:
     batch.tokens_BL[:], batch.starts_BS[:] = toys.PAD, -1
   params = toys.start(model)
-  scores = slices.score(
+  scores, segments = slices.score(
     masked.Objective(model, toys.PAD, 8),
     params,
     policies,
@@ -245,3 +266,4 @@ def test_a_policy_that_hides_nothing_has_no_slice_by_action():
     'bits_per_character': None,
   }
   assert not any(scores['slices'].values())
+  assert {len(array_N) for array_N in segments.values()} == {0}

@@ -9,11 +9,13 @@ import numpy as np
 import safetensors.numpy
 
 from mlm_jax import config as config_lib
+from mlm_jax import downstream
 from mlm_jax import objectives
 from mlm_jax.core import rng
 from mlm_jax.data import store
 from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.huggingface import imported_tokenizers
+from mlm_jax.models import text_embedding
 from mlm_jax.training import checkpoint
 from mlm_jax.training import workdir as workdir_lib
 from tests import toys
@@ -91,33 +93,72 @@ def write_run(workdir, names=NAMES, step=3, **settings):
     step: of the checkpoint.
     **settings: see toys.config.
   """
+  tokenizer, config = _tokenizer(workdir, names), toys.config(**settings)
+  objective = objectives.make(
+    config, tokenizer.size, tokenizer.pad_id, tokenizer.sep_id, head_rows=1
+  )
+  _write_run(workdir, tokenizer, config, objective, step)
+  (workdir / 'evaluations.jsonl').write_text(
+    json.dumps({'step': step, 'reference_loss': 2.5}) + '\n'
+  )
+  return config
+
+
+def write_classifier(workdir, labels, names=NAMES, step=3, task=None, **settings):
+  """Writes a run that classifies texts, see write_tuned; `labels` are their names."""
+  facts = {'labels': list(labels), 'multilabel': (task or {}).get('multilabel', False)}
+  return write_tuned(workdir, facts, names, step, task, **settings)
+
+
+def write_tuned(workdir, facts, names=NAMES, step=3, task=None, **settings):
+  """Writes a run as fine-tuning leaves it, whose parameters are all random; returns its config.
+
+  Args:
+    workdir, names, step: as of write_run.
+    facts: what the training examples have decided, see mlm_jax/downstream.
+    task: {setting of the group `task`: value}.
+    **settings: of the model, see toys.config.
+  """
+  tokenizer, config = _tokenizer(workdir, names), config_lib.finetuning()
+  with config.unlocked():
+    config.model = toys.config(**settings).model
+    for name, value in (task or {}).items():
+      group, last = config_lib.find(config.task, name)
+      group[last] = value
+    config.data.update(row_length=config.model.max_positions, max_segments=4, tokenizer='')
+    config.evaluation.batch_size = 4
+  _write_run(workdir, tokenizer, config, downstream.objective(config, tokenizer, facts), step)
+  (workdir / 'facts.json').write_text(json.dumps(facts))
+  if way := downstream.embedding(config):
+    text_embedding.write(workdir, way)
+  return config
+
+
+def _tokenizer(workdir, names):
+  """Makes the folder of a run and writes its tokenizer, which is returned."""
   workdir.mkdir(parents=True)
   write_vocabulary(workdir, names)
   model = imported_tokenizers.from_folder(workdir)
   (workdir / 'vocab.txt').unlink()
-  tokenizer = tokenizer_lib.make(model)
-  config = toys.config(**settings)
-  objective = objectives.make(
-    config, tokenizer.size, tokenizer.pad_id, tokenizer.sep_id, head_rows=1
-  )
+  (workdir / store.TOKENIZER).parent.mkdir()
+  (workdir / store.TOKENIZER).write_bytes(model)
+  return tokenizer_lib.make(model)
+
+
+def _write_run(workdir, tokenizer, config, objective, step):
+  """Writes random parameters, the config and the environment."""
   random = np.random.default_rng(1)
   # Biases and norms are random too: a mix-up of two that start at 0 or 1 would not show.
   draw = lambda path, x: ((path[-1].key == 'scale') + random.normal(0, 0.1, x.shape)).astype(
     np.float32
   )
   params = jax.tree_util.tree_map_with_path(draw, jax.eval_shape(objective.init, rng.root_key(0)))
-  (workdir / store.TOKENIZER).parent.mkdir()
-  (workdir / store.TOKENIZER).write_bytes(model)
   fingerprints = {'tokenizer': tokenizer.sha256, 'data_fingerprint': 40 * 'f'}
   workdir_lib.record_environment(workdir, fingerprints)
   workdir_lib.write_config(workdir, config)
-  (workdir / 'evaluations.jsonl').write_text(
-    json.dumps({'step': step, 'reference_loss': 2.5}) + '\n'
-  )
   saved = checkpoint.Checkpoints(workdir / 'checkpoints', config.checkpoint)
   saved.save(step, {'params': jax.tree.map(jnp.asarray, params)})
   saved.wait()
-  return config
 
 
 def texts(random, number=8, words=5):
@@ -147,7 +188,7 @@ def further(run, corpus, *settings):
       ('batch_size', '4'),
       ('evaluation.batch_size', '4'),
       ('evaluation.rows', '8'),
-      ('log.tensorboard', 'false'),
+      ('log.trackers', ''),
       *settings,
     ],
   )

@@ -295,6 +295,9 @@ def test_an_imported_run_fills_embeds_and_is_pretrained_further_wherever_it_is_m
   [predictions] = run.fill('ab [MASK] cd', top_k=3)
   assert len(predictions) == 3 and run.step == 0
   assert len(run.masked(['ab cd'])[0]) == 6
+  with pytest.raises(config_lib.UserError, match='was not trained there: start from it in another'):
+    mlm_jax.train(None, moved)
+  assert not (moved / 'data').exists()
   corpus = toys.write_corpus(tmp_path / 'corpus.txt')
   config = builders.further(moved, corpus)
   with shared_runs.without_scores():

@@ -82,7 +82,7 @@ def test_another_tokenizer_at_the_same_place_is_not_taken_for_it(theirs, corpus,
   path.write_text(json.dumps(document))
   config = toys.training_config(corpus, data__tokenizer=str(path), total_steps=2)
   assert pretrain(config, tmp_path / 'more')
-  path.write_text(json.dumps(document | {'version': '2.0'}))
+  path.write_text(json.dumps(document | {'post_processor': None}))
   own = config_lib.load(tmp_path / 'more' / 'config.json')
   assert own.data.tokenizer == str(tmp_path / 'more' / store.TOKENIZER)
   (tmp_path / 'more' / 'finished.json').unlink()

@@ -252,7 +252,7 @@ def _replace_vocabulary(folder, was, now):
     ),
     (
       lambda folder: _make_folder(folder, 'model.safetensors'),
-      'model.safetensors is missing, damaged or cut short',
+      'model.safetensors: Is a directory',
     ),
     (
       lambda folder: (folder / 'config.json').write_text('[]'),

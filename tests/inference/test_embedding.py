@@ -201,6 +201,6 @@ def test_what_a_run_keeps_of_its_own_way_is_read_as_it_was_written(tmp_path):
   for name in ('embedding.json', 'modules.npz'):
     content = (tmp_path / 'embedding' / name).read_bytes()
     (tmp_path / 'embedding' / name).write_bytes(content[:-9])
-    with pytest.raises(config_lib.UserError, match='embedding is damaged'):
+    with pytest.raises(config_lib.UserError, match='embedding.* is damaged'):
       text_embedding.read(tmp_path)
     (tmp_path / 'embedding' / name).write_bytes(content)

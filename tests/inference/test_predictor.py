@@ -1,5 +1,7 @@
 """A run opened for use: against the model called by hand, and with bad input."""
 
+import json
+import math
 import shutil
 
 import jax
@@ -7,8 +9,10 @@ import numpy as np
 import pytest
 
 import mlm_jax
+from mlm_jax import __main__
 from mlm_jax import config as config_lib
 from mlm_jax import masking
+from mlm_jax.evaluation import heldout
 from mlm_jax.inference import evaluate
 from mlm_jax.inference import predictor
 from mlm_jax.tasks import pretraining
@@ -145,6 +149,7 @@ def test_masked_shows_what_a_policy_does(run, text):
     run.masked(['a ' * 200], policy)
   many = run.masked([text] * 70, policy)
   assert len(many) == 70 and many[:20] == shown and run.masked([]) == []
+  assert many._repr_html_().count('<p dir=') == 70  # as a notebook shows it
 
 
 def test_only_fill_takes_brackets_for_a_mask(run):
@@ -236,4 +241,34 @@ def test_evaluate_refuses_rows_beyond_the_positions_and_losses_that_are_not_numb
   opened.trained = jax.tree.map(lambda x: x * np.nan, opened.trained)
   monkeypatch.setattr(predictor, 'open_run', lambda *rest: opened)
   with pytest.raises(config_lib.UserError, match='the reference loss of step 6 is not a number'):
+    evaluate.evaluate(workdir)
+
+
+def test_a_loss_of_nothing_is_absent_and_not_refused(tmp_path_factory, capsys):
+  """At the end of this schedule nothing is hidden, so there is no loss under the run's policy."""
+  run = shared_runs.trained(
+    tmp_path_factory,
+    'ends_at_0',
+    masking__rate=0.5,
+    masking__final_rate=0.0,
+    masking__schedule='linear',
+  )
+  last = logs.read_log(run, 'evaluations')[-1]
+  assert 'policy_loss' not in last and 'policy_perplexity' not in last and None not in last.values()
+  __main__.main(['evaluate', f'--workdir={run}', '--baselines'])
+  found = json.loads(capsys.readouterr().out)
+  assert found['policy_loss'] is None
+  named = {name: value for name, value in found.items() if name != 'policy_loss'}
+  assert all(map(math.isfinite, named.values()))
+  assert {name: named[name] for name in last} == pytest.approx(last, rel=1e-5)
+  # In the middle of the training there is one.
+  assert evaluate.evaluate(run, step=4)['policy_loss'] > 0
+
+
+def test_a_score_beside_the_loss_that_is_no_number_is_refused(workdir, monkeypatch):
+  found = lambda self, *rest: {'loss': 1.0, 'rtd_loss': math.nan}
+  monkeypatch.setattr(heldout.Evaluator, '__call__', found)
+  with pytest.raises(
+    config_lib.UserError, match='the reference rtd_loss of step 6 is not a number'
+  ):
     evaluate.evaluate(workdir)

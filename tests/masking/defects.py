@@ -214,6 +214,30 @@ def in_windows_from_the_left_until_full(policy, batch, masked, words_BL):
   return boundaries.spread(first_BL, masked.units_BL)
 
 
+def systematically(order_BL, policy, masked, words_BL):
+  """Madow's systematic sampling: where a sum of probabilities, in an order, passes an integer."""
+  lengths_BL = np.asarray(boundaries.lengths(masked.units_BL))
+  pi_BL = np.take_along_axis(np.where(lengths_BL > 0, float(policy.rate), 0.0), order_BL, axis=1)
+  sum_BL = np.cumsum(pi_BL, axis=1) + np.asarray(words_BL)[:, :1] / 2.0**32
+  first_BL = np.zeros(lengths_BL.shape, bool)
+  passed_BL = np.floor(sum_BL) > np.floor(sum_BL - pi_BL)
+  np.put_along_axis(first_BL, order_BL, passed_BL, axis=1)
+  return boundaries.spread(first_BL, masked.units_BL)
+
+
+def systematically_by_length(policy, batch, masked, words_BL):
+  """Every unit at its rate and rows within their budget, but hardly two long ones together."""
+  lengths_BL = np.asarray(boundaries.lengths(masked.units_BL))
+  order_BL = np.lexsort((np.asarray(words_BL)[:, ::-1], lengths_BL), axis=1)
+  return systematically(order_BL, policy, masked, words_BL)
+
+
+def systematically_from_the_left(policy, batch, masked, words_BL):
+  """Every unit at its rate and rows within their budget, but no two neighbours together."""
+  order_BL = np.broadcast_to(np.arange(LENGTH), words_BL.shape)
+  return systematically(order_BL, policy, masked, words_BL)
+
+
 def sub_words_are_chosen_apart(policy, batch, masked, words_BL):
   return sampling.independent_tokens(np.full(len(words_BL), policy.rate), masked.units_BL, words_BL)
 

@@ -258,27 +258,6 @@ def test_the_stated_weights_are_those_of_the_device(table, batch, preferred):
     np.testing.assert_allclose(ours_BL[inside_BL], np.asarray(theirs_BL)[inside_BL], rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-  'length_U', ([2] * 9, [1, 2, 2, 3, 3, 7], [1, 2, 3, 5, 9], [1, 1, 4, 4, 6]), ids=str
-)
-@pytest.mark.parametrize('certain', (0, 2))
-def test_the_variance_of_an_exact_budget_is_that_over_all_offsets(table, length_U, certain):
-  """Systematic sampling in order of length, at 20,000 offsets; units are anywhere in the row."""
-  pi_U = np.random.default_rng(0).random(len(length_U))
-  pi_U[:certain] = 1
-  steps_U = np.where(pi_U < 1, pi_U, 0)
-  offset_N1 = (np.arange(20_000)[:, None] + 0.5) / 20_000
-  steps_NU = np.broadcast_to(steps_U, (20_000, len(steps_U)))
-  sums_NU = np.cumsum(np.concatenate([offset_N1, steps_NU], axis=1), axis=1)
-  tokens_N = (np.diff(np.floor(sums_NU), axis=1) * length_U).sum(axis=1)
-  where_U = np.random.default_rng(1).permutation(30)[: len(length_U)]
-  length_1L, pi_1L = np.zeros((1, 30), int), np.zeros((1, 30))
-  length_1L[0, where_U], pi_1L[0, where_U] = length_U, pi_U
-  assert np.mean(tokens_N) == pytest.approx(np.sum(steps_U * length_U), rel=1e-3)
-  found_1 = expected_lib.variance(masking.make(table, unit='word'), length_1L, pi_1L)
-  assert found_1 == pytest.approx(np.var(tokens_N), rel=2e-3)
-
-
 def inclusion_by_bisection(rate, weight, length):
   """min(1, c weight) of each unit: the definition, for one row."""
   budget = rate * length.sum()

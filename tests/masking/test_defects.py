@@ -88,6 +88,16 @@ DEFECTS = (
     'rate of each unit length',
   ),
   (
+    WORD | EXACT,
+    defects.choosing(defects.systematically_by_length, by_unit=True),
+    'pairs of units by length',
+  ),
+  (
+    WORD | EXACT,
+    defects.choosing(defects.systematically_from_the_left, by_unit=True),
+    'pairs of units by distance at rate 0.05',
+  ),
+  (
     TOKEN | FREE,
     defects.choosing(defects.later_tokens_are_spared),
     'rate in each tenth of the row',
@@ -146,6 +156,20 @@ DEFECTS = (
 )
 # Kinds of which there is another case above, or that take seconds to compile.
 OTHERS = (
+  *(
+    (
+      dict(unit=unit) | EXACT,
+      defects.choosing(defects.systematically_by_length, by_unit=True),
+      f'pairs of units by length{rate}',
+    )
+    for unit, rate in (
+      ('word', ' at rate 0.05'),
+      ('word', ' at rate 0.4'),
+      ('span', ''),
+      ('collocation', ''),
+      ('sentence', ' at rate 0.4'),
+    )
+  ),
   (WORD | ROW, defects.altering(defects.visits_share_a_stream), 'independent of other visits'),
   (
     TOKEN | EXACT,

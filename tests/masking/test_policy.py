@@ -10,6 +10,7 @@ import pytest
 
 from mlm_jax import config
 from mlm_jax import masking
+from mlm_jax.core import batches
 from mlm_jax.core import rng
 from mlm_jax.core import vocabulary
 from mlm_jax.masking import policy as policy_lib
@@ -241,3 +242,52 @@ def test_numbers_are_leaves_and_structure_is_static(table):
   assert jax.tree.structure(a) == jax.tree.structure(b)
   assert jax.tree.structure(a) != jax.tree.structure(masking.make(table, unit='word'))
   assert isinstance(policy_lib.make(table).max_rate, float)
+
+
+_TABLE = vocabulary.table(20, 3, (0, 1, 2, 3))
+_BATCH = batches.from_rows(np.full((2, 8), 5))
+_ARGUMENTS = {
+  'policy': masking.make(_TABLE),
+  'root_key': rng.root_key(0),
+  'batch': _BATCH,
+  'progress': 0.5,
+}
+
+
+@pytest.mark.parametrize(
+  'name, other',
+  [
+    ('policy', None),
+    ('policy', _TABLE),
+    ('root_key', 0),
+    ('root_key', np.zeros(2, np.uint32)),
+    ('root_key', jax.random.split(rng.root_key(0))),
+    ('batch', np.full((2, 8), 5)),
+    ('batch', dataclasses.replace(_BATCH, tokens_BL=[[1, 2]])),
+    ('batch', dataclasses.replace(_BATCH, tokens_BL=np.zeros((2, 8)))),
+    ('batch', dataclasses.replace(_BATCH, starts_BS=np.zeros((3, 1), int))),
+    ('batch', dataclasses.replace(_BATCH, example_B2=np.zeros((2, 3), int))),
+    ('batch', dataclasses.replace(_BATCH, visit_B=np.zeros((2, 1), int))),
+    ('progress', 'half'),
+    ('progress', 1.5),
+    ('progress', float('nan')),
+    ('progress', np.zeros(2)),
+  ],
+)
+def test_an_argument_of_another_type_or_shape_is_named_in_one_line(name, other):
+  masking.mask_batch(**_ARGUMENTS)
+  with pytest.raises(config.UserError, match=f'^{name}') as error:
+    masking.mask_batch(**_ARGUMENTS | {name: other})
+  assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+  'name, other',
+  [
+    ('policy', 'bert'), ('seed', -1), ('seed', True), ('seed', None), ('rows', 0),
+    ('rows', 10**9), ('rows', 4096.0), ('length', 8), ('length', 1 << 14), ('length', '128'),
+  ],
+)  # fmt: skip
+def test_what_cannot_be_checked_is_refused(name, other):
+  with pytest.raises(config.UserError, match=name):
+    masking.check(**{'policy': _ARGUMENTS['policy'], 'rows': 4096} | {name: other})

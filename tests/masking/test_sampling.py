@@ -8,16 +8,18 @@ import pytest
 
 from mlm_jax.masking import boundaries
 from mlm_jax.masking import sampling
+from mlm_jax.masking import weighted_sampling
 
 # Each one program: it compiles faster than each of its operations.
-exact_tokens, exact_units, independent_tokens, independent_units, inclusion = map(
+exact_tokens, window_units, independent_tokens, independent_units, inclusion, pivotal_units = map(
   jax.jit,
   (
     sampling.exact_tokens,
-    sampling.exact_units,
+    sampling.window_units,
     sampling.independent_tokens,
     sampling.independent_units,
-    sampling.inclusion,
+    weighted_sampling.inclusion,
+    weighted_sampling.pivotal_units,
   ),
 )
 RATES = (0.05, 0.15, 0.4, 0.8, 0.999)
@@ -62,49 +64,100 @@ def test_exact_tokens_are_the_smallest_words_of_a_row(rate, length):
     assert sorted(np.flatnonzero(chosen_BL[b])) == sorted(i for _, i in sorted(score)[:count])
 
 
-def systematic_by_loop(pi, units_L, offset, select_L, random_bits):
-  """The definition, with rational numbers; the order is by the highest random bits."""
+def in_random_order(units_L, select_L, dropped_bits):
+  """Returns [(first token, number of tokens), ...] by the words without their lowest bits."""
   firsts = [i for i in range(len(units_L)) if units_L[i] == i]
-  order = sorted(
-    firsts, key=lambda i: (np.sum(units_L == i), int(select_L[i]) >> (32 - random_bits), i)
-  )
-  total, chosen = fractions.Fraction(int(offset), 2**32), []
-  for i in order:
-    before, total = (
-      math.floor(total),
-      total + fractions.Fraction(math.floor(float(pi[i]) * 2**32), 2**32),
-    )
-    if math.floor(total) > before:
+  order = sorted(firsts, key=lambda i: (int(select_L[i]) >> dropped_bits, i))
+  return [(i, int(np.sum(units_L == i))) for i in order]
+
+
+def window_by_loop(rate, units_L, offset, select_L):
+  """The definition, with rational numbers."""
+  low_bits = (len(units_L) - 1).bit_length()
+  units = in_random_order(units_L, select_L, 1 + low_bits)
+  n, start, chosen = int(np.sum(units_L >= 0)), 0, []
+  begin = fractions.Fraction(n * int(offset), 2**32)
+  size = n * fractions.Fraction(float(rate))
+  for i, tokens in units:
+    if (start - begin) % n < size:
       chosen.append(i)
+    start += tokens
   return np.isin(units_L, chosen)
 
 
-@pytest.mark.parametrize('length', (7, 64, 2048))
-def test_exact_units_are_systematic_sampling_of_any_probabilities(length):
-  rows = 3 if length > 1000 else 20
+@pytest.mark.parametrize('length', (1, 7, 64, 1024))
+@pytest.mark.parametrize('rate', (*RATES, 1.0))
+def test_window_units_start_in_a_window_of_a_circle(rate, length):
+  rows = 3 if length > 1000 else 40
   units_BL, select_BL, offset_B = (
     random_units(rows, length),
     random_words((rows, length)),
     random_words(rows, 2),
   )
-  pi_BL = np.random.default_rng(3).random((rows, length)).astype(np.float32)
-  chosen_BL = np.asarray(exact_units(pi_BL, units_BL, offset_B, select_BL))
-  # Short rows are ordered by fewer random bits: their positions are sorted along in the word.
-  random_bits = 32 - length.bit_length() - (length - 1).bit_length() * (length < 2048)
+  offset_B[:2] = 0, 2**32 - 1  # the window begins at a whole token, and as late as it can
+  chosen_BL = np.asarray(
+    window_units(np.full(rows, rate, np.float32), units_BL, offset_B, select_BL)
+  )
   for b in range(rows):
-    expected = systematic_by_loop(pi_BL[b], units_BL[b], offset_B[b], select_BL[b], random_bits)
+    expected = window_by_loop(np.float32(rate), units_BL[b], offset_B[b], select_BL[b])
+    assert np.array_equal(chosen_BL[b], expected)
+
+
+def pivotal_by_loop(pi_L, units_L, offset, select_L, decide_L):
+  """The definition, unit by unit: a list of what each holds, of which two are changed at a time."""
+  length = len(units_L)
+  bits = 31 - length.bit_length()
+  units = in_random_order(units_L, select_L, (length - 1).bit_length())
+  # The word of a play is that of the place in the row's order, units and other tokens alike.
+  places = sorted(range(length), key=lambda i: (int(select_L[i]) >> (length - 1).bit_length(), i))
+  holds = {i: tokens * int(float(pi_L[i]) * 2**bits) for i, tokens in units}
+  whole = {i: tokens << bits for i, tokens in units}
+  undecided = lambda i: 0 < holds[i] < whole[i]
+  pivot = None
+  for i, _ in units:
+    if pivot is None or not undecided(pivot):
+      pivot = i
+      continue
+    if not undecided(i):
+      continue
+    gain = min(whole[pivot] - holds[pivot], holds[i])
+    loss = min(holds[pivot], whole[i] - holds[i])
+    word = int(decide_L[places.index(i)])
+    change = gain if word * (gain + loss) < loss << 32 else -loss
+    holds[pivot] += change
+    holds[i] -= change
+    pivot = pivot if undecided(pivot) else i
+  if pivot is not None and undecided(pivot):
+    holds[pivot] = whole[pivot] * (whole[pivot] * int(offset) < holds[pivot] << 32)
+  return np.isin(units_L, [i for i, _ in units if holds[i]])
+
+
+@pytest.mark.parametrize('length', (1, 7, 64, 300))
+def test_pivotal_units_are_played_for_in_pairs(length):
+  rows = 3 if length > 100 else 40
+  units_BL, offset_B = random_units(rows, length), random_words(rows, 2)
+  select_BL, decide_BL = random_words((rows, length)), random_words((rows, length), 4)
+  pi_BL = np.random.default_rng(3).random((rows, length)).astype(np.float32)
+  pi_BL[:, ::5], pi_BL[:, 1::7] = 1, 0
+  chosen_BL = np.asarray(pivotal_units(pi_BL, units_BL, offset_B, select_BL, decide_BL))
+  for b in range(rows):
+    expected = pivotal_by_loop(pi_BL[b], units_BL[b], offset_B[b], select_BL[b], decide_BL[b])
     assert np.array_equal(chosen_BL[b], expected)
 
 
 @pytest.mark.parametrize('rate', RATES)
-def test_exact_units_stay_within_the_longest_unit_of_the_budget(rate):
-  units_BL = random_units(300, 64)
-  pi_BL = np.full(units_BL.shape, rate, np.float32)
-  chosen_BL = np.asarray(
-    exact_units(pi_BL, units_BL, random_words(300), random_words((300, 64), 1))
-  )
+def test_fixed_counts_stay_within_the_longest_unit_of_the_budget(rate):
+  units_BL, words_B = random_units(300, 64), random_words(300)
+  select_BL, decide_BL = random_words((300, 64), 1), random_words((300, 64), 2)
+  longest_B = lengths(units_BL).max(axis=1)
+  rate_B = np.full(300, rate, np.float32)
+  chosen_BL = np.asarray(window_units(rate_B, units_BL, words_B, select_BL))
   error_B = chosen_BL.sum(axis=1) - float(np.float32(rate)) * (units_BL >= 0).sum(axis=1)
-  assert (np.abs(error_B) < lengths(units_BL).max(axis=1)).all()
+  assert (np.abs(error_B) < longest_B).all()
+  pi_BL = np.random.default_rng(3).random(units_BL.shape).astype(np.float32) * np.float32(rate)
+  chosen_BL = np.asarray(pivotal_units(pi_BL, units_BL, words_B, select_BL, decide_BL))
+  error_B = chosen_BL.sum(axis=1) - (pi_BL * lengths(units_BL)).sum(axis=1)
+  assert (np.abs(error_B) < longest_B).all()
 
 
 @pytest.mark.parametrize('kind', ('fixed_count', 'bernoulli'))
@@ -118,7 +171,7 @@ def test_every_unit_is_chosen_at_its_rate_whatever_its_length_and_place(rate, ki
   pi_BL = np.full(units_BL.shape, rate, np.float32)
   select_BL = random_words(units_BL.shape, 1)
   if kind == 'fixed_count':
-    chosen_BL = exact_units(pi_BL, units_BL, random_words(times), select_BL)
+    chosen_BL = window_units(pi_BL[:, 0], units_BL, random_words(times), select_BL)
   else:
     chosen_BL = independent_units(pi_BL, units_BL, select_BL)
   firsts = np.flatnonzero(units_BL[0] == np.arange(length))
@@ -134,7 +187,8 @@ def test_certain_units_are_always_chosen_and_impossible_ones_never():
   )
   expected = (units_BL >= 0) & (units_BL % 2 == 0)
   words = random_words((50, 64))
-  assert np.array_equal(exact_units(pi_BL, units_BL, random_words(50), words), expected)
+  chosen_BL = pivotal_units(pi_BL, units_BL, random_words(50), words, random_words((50, 64), 1))
+  assert np.array_equal(chosen_BL, expected)
   assert np.array_equal(independent_units(pi_BL, units_BL, words), expected)
 
 
@@ -154,7 +208,8 @@ def test_a_unit_is_chosen_at_all_its_tokens():
   units_BL = random_units(50, 64)
   pi_BL = np.full(units_BL.shape, 0.4, np.float32)
   for chosen_BL in (
-    exact_units(pi_BL, units_BL, random_words(50), random_words((50, 64))),
+    window_units(pi_BL[:, 0], units_BL, random_words(50), random_words((50, 64))),
+    pivotal_units(pi_BL, units_BL, random_words(50), *random_words((2, 50, 64))),
     independent_units(pi_BL, units_BL, random_words((50, 64))),
   ):
     at_first_BL = np.take_along_axis(np.asarray(chosen_BL), np.maximum(units_BL, 0), axis=1)
@@ -223,17 +278,28 @@ def test_inclusion_is_the_same_at_any_scale_and_beside_any_row():
   assert np.array_equal(alone_BL, pi_BL[part])
 
 
-def test_weighted_systematic_samples_hold_each_units_probability():
+def test_weighted_samples_hold_each_units_probability():
   """One row drawn 20,000 times; false-alarm rate below 1e-7: |z| < 6 for each of some 15 units."""
   times, length = 20_000, 64
   one_1L, weight_1L = random_units(1, length, seed=5), heavy_weights((1, length), 'heavy')
   pi_L = np.asarray(inclusion(np.full(1, 0.3, np.float32), weight_1L, one_1L))[0]
   repeat = lambda x_1L: np.repeat(x_1L, times, axis=0)
-  chosen_BL = exact_units(
-    repeat(pi_L[None]), repeat(one_1L), random_words(times), random_words((times, length), 1)
-  )
+  words_2BL = random_words((2, times, length), 1)
+  chosen_BL = pivotal_units(repeat(pi_L[None]), repeat(one_1L), random_words(times), *words_2BL)
   firsts = np.flatnonzero(one_1L[0] == np.arange(length))
   seen, pi = np.asarray(chosen_BL)[:, firsts].mean(axis=0), pi_L[firsts].astype(np.float64)
   assert (
     np.abs(seen - pi) <= 6 * np.sqrt(pi * (1 - pi) / times)
   ).all() and 0.01 < pi.min() < 0.3 < pi.max()
+
+
+def test_a_row_of_few_sentences_is_masked_in_many_ways():
+  """Six sentences of unequal lengths, drawn 60 times: the sampler before this one, systematic over
+  units sorted by length, gave seven.
+  """
+  size_U = np.array([9, 14, 20, 23, 27, 33])
+  units_L = np.repeat(np.cumsum(size_U) - size_U, size_U).astype(np.int32)
+  units_BL = np.repeat(units_L[None], 60, axis=0)
+  rate_B = np.full(60, 0.3, np.float32)
+  chosen_BL = window_units(rate_B, units_BL, random_words(60), random_words(units_BL.shape, 1))
+  assert len(np.unique(np.asarray(chosen_BL), axis=0)) >= 12

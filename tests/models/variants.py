@@ -216,17 +216,18 @@ def precision(dtype):
   return jax.enable_x64(True) if dtype == 'float64' else contextlib.nullcontext()
 
 
-def gradient_errors(ours, theirs):
+def gradient_errors(ours, theirs, unseen=()):
   """Returns {name: largest difference / largest number of theirs}, of {name: gradient} of ours and
   of theirs.
 
   Biases of keys have no gradient where the softmax does not see them, what all keys have in
-  common; what rounding leaves of it is measured against the largest of all parameters.
+  common; what rounding leaves of it is measured against the largest of all parameters. So is that
+  of other parameters whose names end as one of `unseen` does.
   """
   assert ours.keys() == theirs.keys()
   largest = {name: np.abs(x).max() for name, x in theirs.items()}
   for name in theirs:
-    if name.endswith(('self.key.bias', 'pos_key_proj.bias', 'k_lin.bias')):
+    if name.endswith(('self.key.bias', 'pos_key_proj.bias', 'k_lin.bias', *unseen)):
       largest[name] = max(largest.values())
   # An error that is not a number is the largest.
   return {

@@ -1,7 +1,9 @@
 """Notebooks: kept without outputs, short, of one kind; they run on a tiny run and a tiny sweep."""
 
 import ast
+import contextlib
 import pathlib
+import shutil
 from typing import Any
 
 import nbclient
@@ -9,8 +11,10 @@ import nbformat
 import pytest
 
 from mlm_jax import sweeps
+from mlm_jax import tasks
 from mlm_jax.sweeps import vectorized_runner
 from tests import toys
+from tests.tasks import test_finetuning
 
 FOLDER = pathlib.Path(__file__).parents[2] / 'notebooks'
 NOTEBOOKS = sorted(path.name for path in FOLDER.glob('*.ipynb'))
@@ -29,7 +33,7 @@ def code(name):
 
 
 def test_there_are_notebooks():
-  assert [name[:2] for name in NOTEBOOKS] == ['01', '02', '03', '04']
+  assert [name[:2] for name in NOTEBOOKS] == ['01', '02', '03', '04', '05']
 
 
 @pytest.mark.parametrize('name', NOTEBOOKS)
@@ -86,17 +90,92 @@ def sweep(tmp_path_factory):
   return folder / 'sweep'
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('name', NOTEBOOKS)
-def test_a_notebook_runs_without_a_warning(name, sweep, monkeypatch):
-  monkeypatch.setenv('MLM_JAX_SWEEP', str(sweep))
-  monkeypatch.setenv('MLM_JAX_RUN', str(sweep / 'runs' / 'rate=0.15_seed=0'))
+@pytest.fixture(scope='module')
+def classifier(sweep):
+  """The folder of a run that was fine-tuned."""
+  corpus, folder = sweep.parent / 'corpus.txt', sweep.parent / 'labelled'
+  train, test = (
+    test_finetuning.write_examples(sweep.parent / f'{name}.csv', corpus, number, seed)
+    for seed, (name, number) in enumerate((('train', 60), ('test', 40)))
+  )
+  start = sweep / 'runs' / 'rate=0.15_seed=0'
+  config = test_finetuning.config(start, train, **{'task.test': test, 'data.row_length': 64})
+  assert tasks.of(config).run(config, folder, lambda line: None)
+  return folder
+
+
+@pytest.fixture
+def execute(monkeypatch):
+  """(name, folder of a sweep or a run) -> the outputs of a notebook, until an error ends it."""
   monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', str(FOLDER.parent / '.cache' / 'jax'))
   monkeypatch.setenv('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
-  notebook = read(name)
-  nbclient.NotebookClient(
-    notebook, timeout=600, resources={'metadata': {'path': str(FOLDER)}}
-  ).execute()
-  outputs = [output for cell in notebook.cells for output in cell.get('outputs', ())]
+
+  def execute(name, folder):
+    for variable in ('MLM_JAX_SWEEP', 'MLM_JAX_RUN'):
+      monkeypatch.setenv(variable, str(folder))
+    notebook = read(name)
+    client = nbclient.NotebookClient(
+      notebook, timeout=600, resources={'metadata': {'path': str(FOLDER)}}
+    )
+    with contextlib.suppress(nbclient.exceptions.CellExecutionError):  # seen in the outputs
+      client.execute()
+    return [output for cell in notebook.cells for output in cell.get('outputs', ())]
+
+  return execute
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', NOTEBOOKS)
+def test_a_notebook_runs_without_a_warning(name, sweep, classifier, execute):
+  own = {'03': sweep, '05': classifier}
+  folder = own.get(name[:2], sweep / 'runs' / 'rate=0.15_seed=0')
+  outputs = execute(name, folder)
+  assert not [output for output in outputs if output.output_type == 'error']
   assert not [output.text for output in outputs if output.get('name') == 'stderr']
   assert sum('image/png' in output.get('data', {}) for output in outputs) >= 3
+
+
+def stopped(sweep, folder, *absent):
+  """Returns a copy of a run of the sweep as one that was stopped is, without some of its files."""
+  shutil.copytree(sweep / 'runs' / 'rate=0.15_seed=0', folder)
+  for name in ('finished.json', 'slices.json', 'scores.json', *absent):
+    path = folder / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+  return folder
+
+
+def said(outputs):
+  return ''.join(output.text for output in outputs if output.get('name') == 'stdout')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ('02_a_run.ipynb', '04_inside_a_model.ipynb'))
+def test_a_notebook_runs_on_a_run_that_was_stopped(name, sweep, execute, tmp_path):
+  run = stopped(sweep, tmp_path / 'run', 'evaluations.jsonl')
+  outputs = execute(name, run)
+  assert not [output for output in outputs if output.output_type == 'error']
+  assert not [output.text for output in outputs if output.get('name') == 'stderr']
+  if name.startswith('02'):
+    assert 'The run is not finished' in said(outputs) and 'not been evaluated yet' in said(outputs)
+  assert sum('image/png' in output.get('data', {}) for output in outputs) >= 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', [name for name in NOTEBOOKS if name[:2] != '01'])
+def test_a_notebook_says_in_a_sentence_what_is_not_there(name, sweep, execute, tmp_path):
+  folder = stopped(sweep, tmp_path / 'run', 'evaluations.jsonl', 'checkpoints')
+  if name.startswith('03'):  # a sweep of which no run has been evaluated
+    folder = tmp_path / 'sweep'
+    shutil.copytree(sweep, folder)
+    shutil.rmtree(folder / 'runs')
+  outputs = execute(name, folder)
+  errors = [output for output in outputs if output.output_type == 'error']
+  # What can be shown without a model is; a notebook about the model ends, in one line.
+  assert len(errors) == (not name.startswith('02'))
+  for error in errors:
+    assert len(error.traceback) == 1 and error.traceback[0].startswith('UserError: ')
+    says = ('no intact checkpoint', 'been evaluated yet', 'no finished run of classification')
+    assert any(each in error.traceback[0] for each in says)
+  if not errors:
+    assert 'It has no checkpoint yet' in said(outputs)
+    assert sum('image/png' in output.get('data', {}) for output in outputs) == 2

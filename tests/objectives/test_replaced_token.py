@@ -58,31 +58,41 @@ def corrupted(objective, params, inputs):
   encoded = objective.generator.encode(generator, inputs.masked)
   logits_PV = objective.generator.predict(generator, encoded, inputs.masked)
   return replaced_token.replace(
-    replaced_token.sample(logits_PV, inputs.uniform_GP.reshape(-1)), inputs
+    replaced_token.sample(
+      logits_PV, inputs.uniform_GP.reshape(-1), inputs.drawable(logits_PV.shape[1])
+    ),
+    inputs,
   )
 
 
 @pytest.mark.parametrize('scale', (0.3, 3.0, 12.0))
-def test_draws_have_the_distribution_of_the_softmax(scale):
-  """Chi-square against the closed form, over two blocks of the vocabulary and one that is dead but
-  for 44 columns.
+@pytest.mark.parametrize('barred', ((), (0, 3, 130, 299)))
+def test_draws_have_the_distribution_of_the_softmax(scale, barred):
+  """Chi-square against the closed form over what may be drawn: two blocks of the vocabulary and one
+  that is dead but for 44 columns, without a few tokens that the generator thinks certain.
   """
   V, n = 300, 100_000
   logits_V = np.full(384, -np.inf, np.float32)
   logits_V[:V] = scale * np.random.default_rng(0).normal(size=V)
+  drawable_V = np.arange(384) < V
+  for i in barred:  # far beyond what a float32 can hold beside the others
+    logits_V[i], drawable_V[i] = 200, False
   uniform_P = jax.random.uniform(rng.root_key(3), (n,))
   draw = jax.jit(
     lambda u: jax.lax.map(
-      lambda part_P: replaced_token.sample(jnp.broadcast_to(logits_V, (len(part_P), 384)), part_P),
+      lambda part_P: replaced_token.sample(
+        jnp.broadcast_to(logits_V, (len(part_P), 384)), part_P, drawable_V
+      ),
       u.reshape(100, -1),
     )
   )
   counts_V = np.bincount(np.asarray(draw(uniform_P)).ravel(), minlength=384)
-  assert counts_V[V:].sum() == 0
-  share_V = np.exp(logits_V[:V].astype(np.float64) - logits_V[:V].max())
+  assert counts_V[~drawable_V].sum() == 0
+  counts_V, logits_V = counts_V[drawable_V], logits_V[drawable_V].astype(np.float64)
+  share_V = np.exp(logits_V - logits_V.max())
   expected_V = n * share_V / share_V.sum()
   likely_V = expected_V >= 5  # the rest together
-  found = [*counts_V[:V][likely_V], counts_V[:V][~likely_V].sum()]
+  found = [*counts_V[likely_V], counts_V[~likely_V].sum()]
   expected = [*expected_V[likely_V], expected_V[~likely_V].sum() + 1e-9]
   assert stats.chisquare(found, expected, sum_check=False).pvalue > FALSE_ALARM
 
@@ -96,9 +106,33 @@ def test_a_draw_never_meets_a_token_without_a_share(uniform):
     logits_V[random.permutation(384)[3:]] = -np.inf  # at most three are left, or none of the 300
     logits_V[random.integers(300)] = 40 * random.normal()
   tokens_P = np.asarray(
-    jax.jit(replaced_token.sample)(logits_PV, jnp.full(4000, uniform, jnp.float32))
+    jax.jit(replaced_token.sample)(
+      logits_PV, jnp.full(4000, uniform, jnp.float32), np.ones(384, bool)
+    )
   )
   assert np.isfinite(logits_PV[np.arange(4000), tokens_P]).all()
+
+
+class Special(masked.Objective):
+  """Thinks that every token is special, or an id that no piece of the tokenizer has."""
+
+  def predict(self, params, encoded, inputs):
+    columns_V = jnp.arange(self.model.architecture.padded_vocab_size)
+    wrong_V = jnp.isin(columns_V, jnp.array(toys.SPECIAL)) | (columns_V >= toys.VOCAB)
+    return jnp.broadcast_to(100.0 * wrong_V, (inputs.index_GP.size, len(columns_V)))
+
+
+@pytest.mark.parametrize('vocab_size', (0, 100))
+def test_a_draw_is_no_special_token_and_no_id_beyond_the_tokenizer(vocab_size):
+  """Of an imported model with a larger table than its tokenizer has pieces, too."""
+  objective = make(model__vocab_size=vocab_size)[1]
+  inputs = toys.prepare(objective, policy(0.5), toys.batch(), rng.root_key(1))
+  special = dataclasses.replace(objective, generator=Special(**vars(objective.generator)))
+  tokens_BL = np.asarray(corrupted(special, toys.start(objective), inputs))
+  chosen_BL = np.asarray(toys.mask(policy(0.5), rng.root_key(1), toys.batch(), 0.0).chosen_BL)
+  drawn_P = tokens_BL[chosen_BL]
+  assert drawn_P.min() >= len(toys.SPECIAL) and drawn_P.max() < toys.VOCAB
+  assert len(set(drawn_P.tolist())) > 15  # uniform over the others
 
 
 def test_a_draw_depends_on_visit_example_and_position_alone():

@@ -20,7 +20,16 @@ from mlm_jax.models import rotary
 torch.set_num_threads(1)
 
 
-def make(config, pad_id, params, architecture, kind='MaskedLM', rules=None, dtype=torch.float32):
+def make(
+  config,
+  pad_id,
+  params,
+  architecture,
+  kind='MaskedLM',
+  rules=None,
+  dtype=torch.float32,
+  **said,
+):
   """Returns the PyTorch model, without dropout; attention is written out there, not fused.
 
   Args:
@@ -28,11 +37,12 @@ def make(config, pad_id, params, architecture, kind='MaskedLM', rules=None, dtyp
     pad_id: the padding token.
     params: of ours.
     architecture: of ours.
-    kind: of its class: MaskedLM or PreTraining.
+    kind: of its class: MaskedLM, PreTraining or SequenceClassification.
     rules: of its parameters' names; None for the encoder's with the masked head.
     dtype: of its weights.
+    **said: more that its config says.
   """
-  theirs = settings.to_theirs(config, pad_id)
+  theirs = settings.to_theirs(config, pad_id) | said
   for name in (
     'cls',
     'sep',

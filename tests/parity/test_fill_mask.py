@@ -23,7 +23,7 @@ from tests.data.tokenizers.test_tokenizer_json import NAMES
 from tests.data.tokenizers.test_tokenizer_json import OURS
 from tests.data.tokenizers.test_tokenizer_json import SPECIAL
 from tests.data.tokenizers.test_tokenizer_json import TEXTS
-from tests.parity.test_interop import QUIET
+from tests.parity.interop import QUIET
 
 pytestmark = pytest.mark.parity
 

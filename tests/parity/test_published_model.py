@@ -12,11 +12,11 @@ import transformers
 import mlm_jax
 from mlm_jax.huggingface import exporting
 from mlm_jax.huggingface import importing
-from tests.parity.test_interop import QUIET
-from tests.parity.test_interop import assert_back
-from tests.parity.test_interop import loaded
-from tests.parity.test_interop import our_outputs
-from tests.parity.test_interop import their_outputs
+from tests.parity.interop import QUIET
+from tests.parity.interop import assert_back
+from tests.parity.interop import loaded
+from tests.parity.interop import our_outputs
+from tests.parity.interop import their_outputs
 
 pytestmark = pytest.mark.parity
 

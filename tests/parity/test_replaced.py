@@ -53,7 +53,7 @@ def start():
 
 @pytest.fixture(autouse=True)
 def fixed_samples(monkeypatch):
-  monkeypatch.setattr(replaced_token, 'sample', lambda logits_PV, uniform_P: sample(uniform_P))
+  monkeypatch.setattr(replaced_token, 'sample', lambda logits_PV, uniform_P, _: sample(uniform_P))
 
 
 def sample(uniform):

@@ -13,9 +13,9 @@ from mlm_jax.huggingface import importing
 from mlm_jax.inference import predictor
 from tests import toys
 from tests.huggingface import builders
-from tests.parity.test_interop import QUIET
-from tests.parity.test_interop import their_model
-from tests.parity.test_interop import write
+from tests.parity.interop import QUIET
+from tests.parity.interop import their_model
+from tests.parity.interop import write
 
 sentence_transformers = pytest.importorskip('sentence_transformers')
 models = pytest.importorskip('sentence_transformers.models')
@@ -48,7 +48,7 @@ def saved(folder, *modules, case='bert_encoder', transformer=(), **settings):
   Args:
     folder: path, made here.
     *modules: what follows the model.
-    case: of test_interop.CASES.
+    case: of interop.CASES.
     transformer: {name: value} of its Transformer.
     **settings: of the SentenceTransformer.
   """

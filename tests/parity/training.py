@@ -95,7 +95,7 @@ def our_steps(objective, config, params, batch, steps=STEPS, optimizer=None):
   kept = []
   for step in range(steps):
     state, metrics = train_step(state, policy(), batch(step), rng.root_key(0))
-    assert metrics['overflow'][0] == 0
+    assert metrics.get('overflow', (0,))[0] == 0
     kept.append(
       {name: float(total / weight) for name, (total, weight) in metrics.items() if weight}
     )
@@ -112,13 +112,14 @@ def our_gradient(objective, config, params, batch):
   return metrics, jax.device_get(state.opt_state)
 
 
-def their_losses(parameters, loss, config):
+def their_losses(parameters, loss, config, steps=STEPS):
   """Returns the losses of PyTorch's own AdamW, its clipping and its schedule.
 
   Args:
     parameters: {name: parameter}, which are changed.
     loss: (step) -> what is differentiated, and what is kept of the step.
     config: the group `optim`.
+    steps: how many are taken, of a schedule for STEPS.
   """
   parameters = {name: p for name, p in parameters.items() if p.requires_grad}
   spared = {name for name in parameters if name.endswith('bias') or 'norm' in name.lower()}
@@ -139,7 +140,7 @@ def their_losses(parameters, loss, config):
     adamw, lambda step: min((step + 1) / warmup, (STEPS - step) / (STEPS - warmup))
   )
   losses = []
-  for step in range(STEPS):
+  for step in range(steps):
     whole, kept = loss(step)
     whole.backward()
     torch.nn.utils.clip_grad_norm_(parameters.values(), config.clip_norm)

@@ -1,8 +1,13 @@
 """A sweep's folder with invented logs."""
 
 import json
+import types
+
+import numpy as np
 
 from mlm_jax import config as config_lib
+from mlm_jax.core import files
+from mlm_jax.evaluation import segment_scores
 from mlm_jax.report import findings as findings_lib
 from mlm_jax.report import sweep_results
 from mlm_jax.training import workdir as workdir_lib
@@ -121,6 +126,23 @@ def run(folder, final, rate, until=STEPS, **settings):
     finished(folder, final, rate)
 
 
+def of_sources(folder, sources=('wiki', 'news'), until=STEPS, **settings):
+  """Writes the folder of a run of several sources, each with its own held-out loss."""
+  run(folder, 4.0, 0.15, until=until, **settings)
+  log = folder / 'evaluations.jsonl'
+  each = {source: 0.1 * (n + 1) for n, source in enumerate(sources)}
+  evaluations = [json.loads(line) for line in log.read_text().splitlines()]
+  lines(
+    log,
+    [
+      line
+      | {f'reference_loss_on_{name}': line['reference_loss'] + n for name, n in each.items()}
+      | {f'policy_loss_on_{name}': line['policy_loss'] + n for name, n in each.items()}
+      for line in evaluations
+    ],
+  )
+
+
 def finished(folder, final, rate):
   """Writes what a finished run has besides its logs."""
   write(folder / 'checkpoints' / str(STEPS) / 'sha256.json', {'loss': final, 'files': {}})
@@ -153,6 +175,32 @@ def finished(folder, final, rate):
       },
     },
   )
+
+
+# Of the segments that every run is scored on: the masked tokens, and what each adds to the loss of
+# a token there, in every run alike.
+TOKENS = np.array([3, 1, 4, 2, 6, 5, 4, 3, 2, 2] * 4)
+HARD = np.linspace(-1, 1, 40)
+
+
+def by_segment(folder, final, tilt=0.0, step=STEPS, tokens_N=TOKENS):
+  """Writes a run's scores by segment, whose mean is a final loss.
+
+  With a tilt the run is better on some segments and worse on others.
+  """
+  loss_N = tokens_N * (1 + tilt) * HARD
+  loss_N += tokens_N * (final - loss_N.sum() / tokens_N.sum())
+  number_N = np.arange(len(tokens_N))
+  arrays = {
+    'source_N': 0 * number_N,
+    'row_N': number_N // 2,
+    'segment_N': 1 + number_N % 2,
+    'tokens_N': tokens_N,
+    'loss_N': loss_N,
+    'hits_N': tokens_N // 3,
+  }
+  holder = types.SimpleNamespace(step=np.int64(step), **arrays)
+  files.write_arrays(folder / segment_scores.FILE, holder)
 
 
 def write(path, content):

@@ -1,10 +1,11 @@
-"""report.html in a real browser, opened as a file."""
+"""The pages of a sweep and of a run in a real browser, opened as files."""
 
 import json
 import shutil
 
 import pytest
 
+from mlm_jax.report import run_report
 from mlm_jax.report import sweep_report
 from tests.report import fake
 
@@ -52,9 +53,24 @@ def address(tmp_path_factory):
   return (folder / 'report.html').as_uri()
 
 
+@pytest.fixture(scope='module')
+def run_address(tmp_path_factory):
+  run = tmp_path_factory.mktemp('report') / ('a_run_' + 'with_a_very_long_name' * 8)
+  fake.of_sources(run, data__source='text:' + 'a_very_long_name' * 8)
+  run_report.write([run], run / 'report.html')
+  return (run / 'report.html').as_uri()
+
+
+@pytest.fixture(params=('sweep', 'run'))
+def either(request, browser, address, run_address):
+  """Gives the page of a sweep, then that of a run."""
+  browser.get(address if request.param == 'sweep' else run_address)
+  return browser
+
+
 @pytest.fixture
 def page(browser, address):
-  """Gives the page in a window of 1200 by 900, with logs of nothing else."""
+  """Gives the page of a sweep in a window of 1200 by 900, with logs of nothing else."""
   resize(browser, 1200)
   for log in ('performance', 'browser'):
     browser.get_log(log)
@@ -78,33 +94,121 @@ def visible(browser, selector):
   )
 
 
-@pytest.mark.parametrize('width', (1200, 390))
+@pytest.mark.parametrize('width', (1280, 360))
 @pytest.mark.parametrize('scheme', ('light', 'dark'))
-def test_the_page_shows_its_figures_and_does_not_scroll_sideways(page, width, scheme):
-  resize(page, width)
-  page.execute_cdp_cmd(
+def test_the_page_shows_its_figures_and_does_not_scroll_sideways(either, width, scheme):
+  resize(either, width)
+  either.execute_cdp_cmd(
     'Emulation.setEmulatedMedia', {'features': [{'name': 'prefers-color-scheme', 'value': scheme}]}
   )
-  lines = visible(page, 'svg.chart .arm .line')
-  assert len(lines) == 3 and all(wide > 150 and high > 100 for wide, high in lines)
-  charts = visible(page, 'svg.chart')
+  # All that can be opened or read is there: values, settings.
+  either.execute_script(
+    "document.querySelectorAll('details').forEach(each => each.open = true);"
+    "[...document.querySelectorAll('svg.chart')].find(each => each.clientWidth).focus()"
+  )
+  lines = visible(either, 'svg.chart .arm .line')
+  assert len(lines) >= 3 and all(wide > 150 and high > 30 for wide, high in lines)
+  charts = visible(either, 'svg.chart')
   assert charts and all(wide > 0.7 * min(width, 1000) and high > 150 for wide, high in charts)
-  assert page.execute_script('return document.documentElement.scrollWidth') <= width
-  colors = page.execute_script(
+  assert either.execute_script('return document.documentElement.scrollWidth') <= width
+  assert either.execute_script('return document.documentElement.clientWidth') > width - 20
+  colors = either.execute_script(
     'const style = getComputedStyle(document.body); return [style.color, style.backgroundColor]'
   )
   ink, paper = (sum(map(int, color[4:-1].split(','))) for color in colors)
   assert (ink < paper) == (scheme == 'light') and abs(ink - paper) > 400
 
 
-def test_small_text_can_be_read_on_a_phone(page):
-  resize(page, 390)
-  sizes = page.execute_script(
+def test_small_text_can_be_read_on_a_phone(either):
+  resize(either, 360)
+  sizes = either.execute_script(
     'return [...document.querySelectorAll("svg text")].filter(each => '
     'each.getBoundingClientRect().height)'
     '.map(each => each.getBoundingClientRect().height)'
   )
   assert sizes and min(sizes) > 11
+
+
+def reading(browser):
+  """Returns what is read of the first figure that is seen: [step, a name and a value, ...]."""
+  return browser.execute_script(
+    "const output = document.querySelector('output');"
+    'return [...output.children].map(each => each.textContent)'
+  )
+
+
+@pytest.mark.parametrize('width', (1280, 360))
+def test_values_are_read_by_the_arrow_keys_and_under_the_pointer(browser, run_address, width):
+  resize(browser, width)
+  browser.get(run_address)
+  assert reading(browser) == []  # a hint, until something is read
+  values = lambda step: [
+    f'step {step}',
+    f'held out, reference masks {4 + (6 - step) * 0.2:.4f}',
+    f'held out, wiki {4.1 + (6 - step) * 0.2:.4f}',
+    f'held out, news {4.2 + (6 - step) * 0.2:.4f}',
+    'held out, own masks 3.9000',
+    'training, own masks 4.1000',
+  ]
+  charts = browser.find_elements('css selector', 'svg.chart')
+  chart = next(each for each in charts if each.is_displayed())
+  browser.execute_script('arguments[0].focus()', chart)
+  assert reading(browser) == values(6)
+  for key, step in (
+    ('\ue012', 4),
+    ('\ue011', 2),
+    ('\ue014', 4),
+    ('\ue010', 6),
+  ):  # left home right end
+    browser.switch_to.active_element.send_keys(key)
+    assert reading(browser) == values(step)
+  browser.execute_script('arguments[0].blur()', chart)
+  assert reading(browser) == []
+  dot = chart.find_element('css selector', 'circle[data-x="step 4"]')
+  box = dot.rect
+  event = {'type': 'mouseMoved', 'x': box['x'] + 8, 'y': box['y'] + 30}
+  browser.execute_script('window.scrollTo(0, 0)')
+  browser.execute_cdp_cmd('Input.dispatchMouseEvent', event)
+  assert reading(browser) == values(4)
+  legend = browser.find_element('css selector', '.legend button[data-arm="1"]')
+  browser.execute_script('arguments[0].click(); arguments[1].focus()', legend, chart)
+  assert len(reading(browser)) == 5  # what is hidden is not read
+
+
+def test_a_table_that_is_wider_than_the_window_can_be_scrolled_by_keys_and_shows_that(page):
+  resize(page, 360)
+  wide = page.execute_script(
+    "return [...document.querySelectorAll('.scroll')].filter(each => each.scrollWidth > "
+    'each.clientWidth).map(each => [each.tabIndex, each.getAttribute("role"), '
+    'each.getAttribute("aria-label"), getComputedStyle(each).backgroundImage])'
+  )
+  assert len(wide) >= 3
+  for index, role, label, background in wide:
+    assert (index, role) == (0, 'region') and 'scrolls sideways' in label
+    assert background.count('linear-gradient') == 4  # two shadows, and what covers them
+  page.execute_script(
+    'window.wide = [...document.querySelectorAll(".scroll")].find(each => each.scrollWidth > '
+    'each.clientWidth); window.wide.focus()'
+  )
+  page.switch_to.active_element.send_keys('\ue014')
+  assert page.execute_async_script(
+    'const done = arguments[0]; const look = n => window.wide.scrollLeft || !n ? '
+    'done(window.wide.scrollLeft) : setTimeout(look, 50, n - 1); look(40)'
+  )
+
+
+def test_without_scripts_the_page_is_a_picture_with_its_values(browser, run_address):
+  browser.execute_cdp_cmd('Emulation.setScriptExecutionDisabled', {'value': True})
+  try:
+    resize(browser, 1280)
+    browser.get(run_address)
+    lines = browser.find_elements('css selector', 'svg.chart .line')
+    assert sum(each.is_displayed() for each in lines) == 5
+    assert not [each for each in browser.find_elements('css selector', 'output') if each.text]
+    title = browser.find_element('css selector', 'svg.chart .arm circle title')
+    assert ', step ' in title.get_attribute('textContent')
+  finally:
+    browser.execute_cdp_cmd('Emulation.setScriptExecutionDisabled', {'value': False})
 
 
 _CELLS = """

@@ -19,15 +19,15 @@ def folder(tmp_path):
 def test_the_answer_names_what_is_better_worse_and_undecided(folder):
   fake.alike(folder)
   assert fake.find(folder).answer == [
-    'Better than rate=0.15: rate=0.3 (-0.099) nats of held-out loss.',
-    'Worse: rate=0.8 (+0.600).',
-    'The negative control holds: rate=0.8 is worse, as it must be.',
+    'Better than rate=0.15: rate=0.3 (-0.099 [-0.106, -0.093]) nats of held-out loss.',
+    'The negative control holds: rate=0.8 is worse, as it must be (+0.600 [+0.591, +0.610], tested '
+    'on its own).',
   ]
   for seed, run in enumerate(fake.of_arm(folder, 'rate=0.3')):
     fake.run(run, fake.loss('rate=0.15', seed) + (-0.1, 0.1, 0.02)[seed], 0.15)
   answer = fake.find(folder).answer
   assert answer[0] == 'No arm is shown to be better than rate=0.15.'
-  assert 'Undecided: rate=0.3 (+0.007); their intervals include 0.' in answer
+  assert 'Undecided: rate=0.3 (+0.007 [-0.243, +0.257]); their intervals include 0.' in answer
 
 
 def test_a_negative_control_that_is_not_worse_is_reported_first(folder):
@@ -191,7 +191,7 @@ def test_a_budget_that_cannot_be_checked_is_reported(folder):
 @pytest.mark.parametrize('state', ('failed', 'diverged'))
 @pytest.mark.parametrize(
   'arm, of, untested',
-  (('rate=0.3', '', ['rate=0.3']), ('rate=0.15', ' of the baseline', ['rate=0.3', 'rate=0.8'])),
+  (('rate=0.3', '', ['rate=0.3']), ('rate=0.15', ' of rate=0.15', ['rate=0.3', 'rate=0.8'])),
 )
 def test_a_run_that_never_ended_takes_the_claim_from_its_arm(tmp_path, state, arm, of, untested):
   folder = fake.sweep(tmp_path / 'sweep', seeds=4)
@@ -222,3 +222,30 @@ def test_one_seed_is_reported_without_a_claim(tmp_path):
   assert found.answer == [
     'No claim about rate=0.3 and rate=0.8: 1 of the 3 seeds that a claim needs.'
   ]
+
+
+def test_a_run_that_was_trained_on_by_hand_is_not_compared(folder):
+  place = folder / 'runs' / 'rate=0.3_seed=1' / 'config.json'
+  config = json.loads(place.read_text())
+  place.write_text(json.dumps(config | {'total_steps': 12}))
+  (run,) = [each for each in sweep_results.read(folder).runs if each.state != 'done']
+  assert (run.state, run.error) == ('failed', 'it has 12 steps, 6 were planned')
+
+
+def test_a_policy_that_hides_nothing_at_the_end_is_named_and_takes_no_share_of_the_error(folder):
+  """There is no loss under it: absent, not lost, not missing, and not one of the comparisons."""
+  every = fake.find(folder)
+  for run in (run for arm in fake.RATES for run in fake.of_arm(folder, arm)):
+    scores = json.loads((run / 'scores.json').read_text())
+    for entry in scores['under']:
+      if entry['masking']['rate'] == 0.3:
+        del entry['loss'], entry['accuracy']
+    fake.write(run / 'scores.json', scores)
+  found = fake.find(folder)
+  assert list(found.cross) == [policy for policy in every.cross if policy != 'rate=0.3']
+  assert found.warnings == [
+    'Nothing is hidden under the masks of rate=0.3 at the end of the training, so no run has a '
+    'loss under them.'
+  ]
+  width = lambda each: each.estimate.high - each.estimate.low
+  assert width(found.cross['']['rate=0.3']) < width(every.cross['']['rate=0.3'])

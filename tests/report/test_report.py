@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 import shutil
+import types
 import urllib.parse
 import xml.etree.ElementTree
 
@@ -13,6 +14,7 @@ import pytest
 from mlm_jax import config as config_lib
 from mlm_jax.report import figures
 from mlm_jax.report import markup
+from mlm_jax.report import page as page_lib
 from mlm_jax.report import sweep_report
 from mlm_jax.report import sweep_results
 from mlm_jax.report import tables
@@ -65,10 +67,11 @@ def test_the_page_says_what_was_found(folder):
   text = page(folder).text
   for said in (
     'Which rate?',
-    'better under the reference masks (-0.099)',
+    'better under the reference masks (-0.099 [',
     'Trained with, scored under',
     'the masks of rate=0.3',
-    'The 8 intervals hold together',
+    'The 4 intervals hold together',
+    'The negative control is tested on its own',
     'The negative control holds',
     'masking.rate',
     '9 runs, 3 arms with 3 seeds',
@@ -106,6 +109,17 @@ def test_each_run_is_linked_also_from_another_folder(tmp_path, name):
       pathlib.Path(urllib.parse.unquote(urllib.parse.urlsplit(each).path)) for each in addresses
     ]
     assert len(places) == 9 and all((each / 'config.json').is_file() for each in places)
+
+
+def test_a_link_is_left_out_where_it_would_be_the_whole_path():
+  run = types.SimpleNamespace(folder=pathlib.Path('/srv/me/sweep/runs/a'))
+  for out, link in (
+    ('/srv/me/sweep', 'runs/a/'),
+    ('/srv/reports', '../me/sweep/runs/a/'),
+    ('/tmp/reports', None),
+    ('/', None),
+  ):
+    assert page_lib._link(run, pathlib.Path(out)) == link
 
 
 def test_what_the_user_wrote_is_text_and_nothing_else(folder):

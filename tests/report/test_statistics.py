@@ -9,8 +9,15 @@ import pytest
 import scipy.stats
 
 from mlm_jax.report import statistics
+from mlm_jax.report.comparisons import Comparison
 
 BASE = {0: 4.0, 1: 4.3, 2: 3.9, 3: 4.1}
+
+
+def differences(values, baseline):
+  """Returns {arm: Difference to the baseline} of all arms, tested together."""
+  family = [Comparison(arm, baseline) for arm in values if arm != baseline]
+  return {each.arm: found for each, found in statistics.together({'': values}, family).items()}
 
 
 def shifted(*deltas):
@@ -40,7 +47,7 @@ def test_an_estimate_says_only_what_is_known(values, expected):
 
 def test_differences_are_paired_by_seed_and_tested_as_written_out():
   deltas = np.array([0.10, 0.14, 0.12, 0.16])
-  found = statistics.differences({'base': BASE, 'one': shifted(*deltas)}, 'base')['one']
+  found = differences({'base': BASE, 'one': shifted(*deltas)}, 'base')['one']
   error = deltas.std(ddof=1) / 2
   p = 2 * scipy.stats.t.sf(deltas.mean() / error, 3)
   half = scipy.stats.t.ppf(0.975, 3) * error
@@ -55,7 +62,7 @@ def test_pairing_is_by_seed_not_by_place():
   ours = {seed: BASE[seed] + delta for seed, delta in ((3, -0.11), (0, -0.10), (2, -0.12))} | {
     7: 9.0
   }
-  found = statistics.differences({'base': BASE, 'one': ours}, 'base')['one']
+  found = differences({'base': BASE, 'one': ours}, 'base')['one']
   assert found.values == pytest.approx({3: -0.11, 0: -0.10, 2: -0.12}) and found.verdict == 'lower'
 
 
@@ -67,7 +74,7 @@ def test_p_is_adjusted_after_holm_and_intervals_after_bonferroni():
     'c': shifted(0.01, -0.03, 0.02, 0.01),
     'd': {},
   }
-  found = statistics.differences(arms, 'base')
+  found = differences(arms, 'base')
   b, a, c = (found[name].p for name in 'bac')
   assert b < a < c
   # Four comparisons are planned, of which one has no run yet.
@@ -87,7 +94,7 @@ def test_nothing_is_claimed_whose_simultaneous_interval_includes_zero():
     'weak': shifted(0.01, 0.03, 0.02, 0.01),
     'strong': shifted(0.5, 0.51, 0.5, 0.49),
   }
-  found = statistics.differences(arms, 'base')
+  found = differences(arms, 'base')
   assert found['weak'].adjusted_p < 0.05 and found['weak'].estimate.low < 0
   assert found['weak'].verdict == 'undecided' and found['strong'].verdict == 'higher'
 
@@ -107,21 +114,19 @@ def test_nothing_is_claimed_whose_simultaneous_interval_includes_zero():
   ),
 )
 def test_what_cannot_be_tested_is_shown_without_a_claim(ours, reason):
-  found = statistics.differences({'base': BASE, 'one': ours}, 'base')['one']
+  found = differences({'base': BASE, 'one': ours}, 'base')['one']
   assert found.verdict == 'untested' and reason in found.reason
   assert found.p is None and found.adjusted_p is None
 
 
 def test_a_baseline_that_diverged_leaves_nothing_to_claim():
-  found = statistics.differences(
-    {'base': {**BASE, 3: math.nan}, 'one': shifted(1, 1.1, 1.2)}, 'base'
-  )['one']
+  found = differences({'base': {**BASE, 3: math.nan}, 'one': shifted(1, 1.1, 1.2)}, 'base')['one']
   assert found.verdict == 'untested' and found.estimate.n == 3
-  assert found.reason == '1 of 4 runs of the baseline failed'
+  assert found.reason == '1 of 4 runs of base failed'
 
 
 def test_a_sweep_of_one_arm_has_no_differences():
-  assert statistics.differences({'base': BASE}, 'base') == {}
+  assert differences({'base': BASE}, 'base') == {}
 
 
 def test_false_claims_are_as_rare_as_stated():
@@ -133,7 +138,7 @@ def test_false_claims_are_as_rare_as_stated():
   for _ in range(sweeps):
     seed_S = random.normal(0, 1, 5)
     arms = {arm: dict(enumerate(seed_S + random.normal(0, 0.1, 5))) for arm in range(5)}
-    found = statistics.differences(arms, 0)
+    found = differences(arms, 0)
     verdicts = [each.verdict in ('lower', 'higher') for each in found.values()]
     assert all(found[arm].adjusted_p < 0.05 for arm, claim in zip(found, verdicts) if claim)
     claimed += any(verdicts)
@@ -149,5 +154,5 @@ def test_a_difference_of_three_deviations_is_found_with_five_seeds():
     arms = {
       arm: dict(enumerate(seed_S + random.normal(-0.4 * (arm == 1), 0.1, 5))) for arm in range(5)
     }
-    found += statistics.differences(arms, 0)[1].verdict == 'lower'
+    found += differences(arms, 0)[1].verdict == 'lower'
   assert found > 120

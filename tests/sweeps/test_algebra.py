@@ -73,6 +73,11 @@ def test_seeds_may_be_counted_or_listed_by_numpy():
     (lambda: sweeps.param('masking.rate', 0.3), 'needs a list'),
     (lambda: sweeps.param(3, [1]), 'the key must be text'),
     (lambda: sweeps.seeds(0), 'seeds(range(0, 0)): needs a list'),
+    (lambda: sweeps.param('seed', itertools.count()), 'at most 100,000 values'),
+    (lambda: sweeps.product(*[sweeps.seeds(9)] * 60), 'runs; at most 100,000'),
+    (lambda: sweeps.product(3), 'product: 3: must be a list of one dict'),
+    (lambda: sweeps.zip(RATES, [3]), 'zip: [3]: must be a list of one dict'),
+    (lambda: sweeps.chain({'seed': [1]}), 'chain: {'),
   ),
 )
 def test_a_mistake_is_one_line(make, says):

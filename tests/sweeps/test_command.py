@@ -57,9 +57,9 @@ def call(capsys, *argv):
       (),
       'run base_seed=0: ',
     ),
-    (_BODY.format(seeds=2), ('--jobs=0',), '--jobs=0: must be at least 1'),
+    (_BODY.format(seeds=2), ('--jobs=0',), '--jobs=0: must be between 1'),
     (_BODY.format(seeds=2), ('--launcher=slurm',), "argument --launcher: invalid choice: 'slurm'"),
-    (_BODY.format(seeds=2), ('--cpus-per-run=0',), '--cpus-per-run=0: must be at least 1'),
+    (_BODY.format(seeds=2), ('--cpus-per-run=0',), '--cpus-per-run=0: must be between 1'),
     (_BODY.format(seeds=2), ('--config.seed=3',), 'unknown argument --config.seed=3'),
   ),
 )

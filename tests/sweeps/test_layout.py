@@ -38,6 +38,8 @@ def test_the_folder_says_what_was_swept(tmp_path):
       'rate=0.15_corruption_probs=1.0-0.0-0.0': masking(masking__corruption_probs=(1.0, 0.0, 0.0)),
       'base': masking(),
     },
+    'contrasts': [],
+    'contrasts_before_results': [],
   }
   assert runs[3] == {
     'name': 'batch_size=4_seed=1',

@@ -45,6 +45,15 @@ def test_a_sweep_names_its_metric_which_says_its_direction(settings, metric, dir
       {'metric': 'policy_loss', 'runs': _UNITS},
       "under its own masks, which differ between the arms; take 'reference_loss'",
     ),
+    (
+      {
+        'metric': 'policy_loss',
+        'runs': sweeps.param('optim.learning_rate', [1e-3, 2e-3]),
+        'base': toys.config(masking__schedule='linear'),  # from .15 to 0
+      },
+      "metric = 'policy_loss': run learning_rate=0.001_seed=0 hides nothing at the end of its "
+      "training, so it has no such score there; take 'reference_loss'",
+    ),
   ),
 )
 def test_a_metric_that_cannot_decide_is_one_line(settings, says):

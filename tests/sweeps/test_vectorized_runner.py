@@ -144,7 +144,7 @@ def test_what_cannot_be_a_population_is_refused_before_anything_starts(made, tmp
   'flags, status, says',
   (
     (('--population',), 0, '4 of 4 runs are done'),
-    (('--population=-1',), 2, '--population=-1: must be at least 0'),
+    (('--population=-1',), 2, '--population=-1: must be between 0'),
     (
       ('--population', '--jobs=2'),
       2,

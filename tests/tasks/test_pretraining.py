@@ -17,6 +17,7 @@ import pytest
 from mlm_jax import config as config_lib
 from mlm_jax import models
 from mlm_jax.data import store
+from mlm_jax.evaluation import segment_scores
 from mlm_jax.models import flops
 from mlm_jax.tasks import pretraining
 from mlm_jax.training import checkpoint
@@ -57,7 +58,7 @@ def whole_run(tmp_path_factory, corpus, prepared):
   """(the folder of a run of the plain config, what it said)"""
   folder, lines = tmp_path_factory.mktemp('whole') / 'run', []
   c = toys.training_config(
-    corpus, data__prepared=str(prepared), model__layers=1, log__tensorboard=True
+    corpus, data__prepared=str(prepared), model__layers=1, log__trackers='tensorboard'
   )
   assert pretraining.run(c, folder, lines.append)
   return folder, lines
@@ -66,6 +67,18 @@ def whole_run(tmp_path_factory, corpus, prepared):
 def train_until(config, workdir, step, monkeypatch, log=toy.silent):
   with toy.stopped_at(step, monkeypatch):
     assert not pretraining.run(config, workdir, log)
+
+
+def test_its_scores_by_segment_add_up_to_its_loss(whole_run):
+  run, _ = whole_run
+  last = logs.read_log(run, 'evaluations')[-1]
+  found = segment_scores.read(run, last['step'])
+  assert found is not None and len(found.tokens_N) > 10
+  tokens = found.tokens_N.sum()
+  assert found.loss_N.sum() / tokens == pytest.approx(last['reference_loss'], rel=1e-5)
+  assert found.hits_N.sum() / tokens == pytest.approx(last['reference_accuracy'], rel=1e-5)
+  keys = list(zip(found.source_N.tolist(), found.row_N.tolist(), found.segment_N.tolist()))
+  assert len(set(keys)) == len(keys)
 
 
 def test_a_run_leaves_what_it_says(config, whole_run):
@@ -78,6 +91,7 @@ def test_a_run_leaves_what_it_says(config, whole_run):
     'finished.json',
     'lock',
     'metrics.jsonl',
+    'segment_scores.npz',
     'slices.json',
     'spikes.jsonl',
     'statistics.npz',

@@ -185,3 +185,22 @@ def test_a_restored_checkpoint_takes_the_sharding_it_is_asked_for(saved):
   )
   _, tree = checkpoints.restore_newest(abstract)
   assert tree['params']['w'].sharding == whole
+
+
+@pytest.mark.parametrize(
+  'changes',
+  [
+    {'files': []},
+    {'logs': {'metrics.jsonl': 3}},
+    {'logs': {'metrics.jsonl': [3, None]}},
+    {'logs': []},
+    {'score': 'low'},
+  ],
+)
+def test_a_manifest_of_another_form_is_damaged(saved, changes):
+  _, folder, _ = saved
+  path = folder / '3' / checkpoint.MANIFEST
+  assert checkpoint.verify(path.parent) == ''
+  path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+  assert checkpoint.verify(path.parent) == 'has a damaged sha256.json'
+  assert checkpoint.logged(path.parent) == {}

@@ -1,14 +1,19 @@
 """A disk that fills up, turns read-only or goes away: one line, and the run goes on afterwards."""
 
+import concurrent.futures
 import contextlib
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import threading
 import time
+import types
 
 import pytest
 
+from mlm_jax import __main__
 from mlm_jax import config as config_lib
 from mlm_jax.core import files
 from mlm_jax.training import checkpoint
@@ -20,15 +25,17 @@ from tests.training import toy
 _ROOT = pathlib.Path(__file__).parents[2]
 # The toy as a command: what a user sees of an error is what main prints, and what threads print.
 _CHILD = """
-import sys, time
+import sys
 from mlm_jax import __main__
 from mlm_jax.tasks import pretraining
 from tests.training import toy
-c = toy.config(total_steps=40, log__every=1, log__tensorboard=True, checkpoint__keep_latest=99)
+logged = dict(log__every=1, log__trackers='tensorboard')
+c = toy.config(total_steps=40, checkpoint__keep_latest=99, **logged)
 def run(config, workdir, **unused):
   def say(line):
     print(line, flush=True)
-    time.sleep(.05)  # the test has the time to do something in the middle
+    if line.startswith('step 4/'):
+      sys.stdin.read()  # until the test has done something in the middle
   return toy.train(c, toy.checkpoint.pathlib.Path(workdir), say)
 pretraining.run = run
 __main__.main(['train', '--workdir=' + sys.argv[1]])
@@ -40,6 +47,7 @@ def child(workdir, **settings):
     [sys.executable, '-c', _CHILD, str(workdir)],
     cwd=_ROOT,
     text=True,
+    stdin=subprocess.PIPE,
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
     env={**os.environ, 'JAX_COMPILATION_CACHE_DIR': shared_runs.compilation_cache()},
@@ -152,6 +160,65 @@ def test_a_folder_that_goes_away_between_two_saves_is_one_line(tmp_path):
   (tmp_path / 'moved').rename(run)
   assert toy.train(config, run) and toy.train(config, tmp_path / 'whole')
   toy.assert_equal_runs(tmp_path / 'whole', run)
+
+
+def test_a_save_that_never_ends_in_a_folder_that_is_gone_ends_in_one_line(tmp_path, monkeypatch):
+  """As Orbax has once been seen to wait; what it leaves behind must not keep the process."""
+  never = threading.Event()
+  response = types.SimpleNamespace(result=never.wait)
+  monkeypatch.setattr(checkpoint.ocp, 'save_checkpointables_async', lambda *unused: response)
+  monkeypatch.setattr(checkpoint, '_LOOK', 0.05)
+  folder = tmp_path / 'run' / 'checkpoints'
+  folder.parent.mkdir()
+  saved = checkpoint.Checkpoints(folder, toy.config().checkpoint)
+  saved.save(2, {})
+  with pytest.raises(concurrent.futures.TimeoutError):  # while its folder is there it may be slow
+    concurrent.futures.ThreadPoolExecutor(1).submit(saved.wait).result(0.5)
+  saved.save(4, {})
+  shutil.rmtree(folder.parent)
+  with pytest.raises(
+    config_lib.Fatal, match=f'could not save step 4: cannot write to {folder}: No'
+  ):
+    saved.wait()
+  saved.wait()  # said once
+  never.set()
+
+
+def test_after_a_save_that_failed_the_process_ends_at_once(monkeypatch, capsys):
+  """Threads of Orbax that are left would speak while Python ends, or never end."""
+  statuses = []
+  monkeypatch.setattr(os, '_exit', statuses.append)
+  for error in (config_lib.UserError('why'), config_lib.Fatal('why')):
+    with pytest.raises(SystemExit):
+      __main__._exit(2, 'train', error)
+  assert statuses == [2] and capsys.readouterr().err == 'mlm-jax train: why\n' * 2
+
+
+_LATE = """
+import asyncio, sys
+from mlm_jax.training import checkpoint
+
+loop = asyncio.new_event_loop()
+loop.close()
+# As TensorStore's threads do: the outermost frame is that of asyncio.
+try:
+  loop.call_soon_threadsafe(print)
+except RuntimeError as error:
+  late = error.with_traceback(error.__traceback__.tb_next)
+  sys.excepthook(RuntimeError, late, late.__traceback__)
+  sys.unraisablehook(type('Raised', (), dict(
+    exc_type=RuntimeError, exc_value=late, exc_traceback=late.__traceback__, err_msg='', object=None
+  )))
+print('nothing was said', file=sys.stderr)
+loop.call_soon_threadsafe(print)
+"""
+
+
+def test_a_write_that_ends_after_its_event_loop_says_nothing():
+  process = subprocess.run([sys.executable, '-c', _LATE], cwd=_ROOT, text=True, capture_output=True)
+  # Of the same error where some Python called, all is said.
+  first, *others = process.stderr.splitlines()
+  assert first == 'nothing was said' and others[-1] == 'RuntimeError: Event loop is closed'
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """The logs of a run that resumes are whole: what was cut below a checkpoint is written again."""
 
+import shutil
+
 import pytest
 
 from mlm_jax import config as config_lib
 from mlm_jax.training import checkpoint
 from mlm_jax.training import logs
+from mlm_jax.training import workdir as workdir_lib
 from tests.training import toy
 
 
@@ -58,3 +61,28 @@ def test_a_run_without_a_log_is_refused_and_nothing_is_moved(tmp_path, monkeypat
   with pytest.raises(config_lib.UserError, match=says):
     toy.train(config(), run)
   assert checkpoint.steps(run / 'checkpoints') == [2, 4]
+
+
+@pytest.mark.parametrize('name', ('metrics', 'evaluations'))
+def test_a_finished_run_whose_logs_were_cut_is_not_finished_and_says_so(tmp_path, whole, name):
+  """It goes on from where its logs are whole, and ends as it had ended."""
+  run = shutil.copytree(whole, tmp_path / 'run')
+  log = run / f'{name}.jsonl'
+  log.write_text(''.join(log.read_text().splitlines(keepends=True)[:5]))
+  assert workdir_lib.finished(whole) and not workdir_lib.finished(run)
+  lines = []
+  assert toy.train(config(), run, lines.append)
+  assert f'{run}/checkpoints/6 has a {name}.jsonl that was cut' in lines[0]
+  assert 'resumes at step 4' in lines and workdir_lib.finished(run)
+  toy.assert_equal_runs(whole, run)
+
+
+def test_a_damaged_line_is_refused_before_anything_is_written(tmp_path, whole):
+  run = shutil.copytree(whole, tmp_path / 'run')
+  (run / 'finished.json').unlink()
+  with (run / 'timing.jsonl').open('a') as file:
+    file.write('{"step": "x"}\n')
+  before = {path: path.read_bytes() for path in run.rglob('*') if path.is_file()}
+  with pytest.raises(config_lib.UserError, match=r"timing.jsonl line \d+ is damaged .*step is 'x'"):
+    toy.train(config(), run)
+  assert {path: path.read_bytes() for path in run.rglob('*') if path.is_file()} == before

@@ -1,6 +1,7 @@
 """The loop, on a problem without text: exact resume, best, early stop, signals, devices."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from mlm_jax.training import compiled
 from mlm_jax.training import logs
 from mlm_jax.training import loop
 from mlm_jax.training import problem as problem_lib
+from mlm_jax.training import stopping
 from mlm_jax.training import workdir as workdir_lib
 from tests.training import toy
 
@@ -200,6 +202,17 @@ def test_a_run_that_no_longer_improves_ends_early_is_saved_and_says_why(tmp_path
   assert lines == [f'{tmp_path / "run"} is finished: 10 steps, {WHY}']
 
 
+def test_an_evaluation_without_a_score_says_nothing_of_improvement():
+  """Absent is not worse: nothing was predicted. Null is: it was not finite."""
+  rule = stopping.patience(problem_lib.Ranking('fit', 'error', patience=2))
+  lines = [{'step': 1, 'fit_error': 1.0}, {'step': 2}, {'step': 3, 'fit_error': 1.5}, {'step': 4}]
+  assert rule(lines) == '' and rule([{'step': n} for n in range(9)]) == ''
+  assert (
+    rule([*lines, {'step': 5, 'fit_error': 1.1}]) == 'fit_error has not improved in 2 evaluations'
+  )
+  assert rule([*lines, {'step': 5, 'fit_error': None}]).startswith('fit_error has not improved')
+
+
 @pytest.mark.parametrize('step', (8, 9))
 def test_a_stopped_run_ends_early_where_one_never_stopped_does(tmp_path, monkeypatch, step):
   config, changes = early()
@@ -272,3 +285,37 @@ def test_a_profile_is_written_when_it_is_asked_for(tmp_path):
   toy.train(toy.config(total_steps=2), tmp_path / 'short', lines.append, profile=True)
   assert not (tmp_path / 'short' / 'profile').exists()
   assert 'profile: none, since the run ended before step 6' in lines
+
+
+def test_a_run_is_evaluated_before_its_first_step_where_that_is_asked(tmp_path, monkeypatch, whole):
+  lines = []
+  config = toy.config(evaluation__at_start=True)
+  assert toy.train(config, tmp_path / 'run', lines.append)
+  evaluations = logs.read_log(tmp_path / 'run', 'evaluations')
+  assert [line['step'] for line in evaluations] == [0, 3, 6]
+  assert lines[0].startswith('step 0  held out: fit error ')
+  # It changes nothing else.
+  assert evaluations[1:] == logs.read_log(whole, 'evaluations')
+  assert (tmp_path / 'run' / 'metrics.jsonl').read_text() == (whole / 'metrics.jsonl').read_text()
+
+
+@pytest.mark.parametrize('killed', ('before it is saved', 'after it is saved'))
+@pytest.mark.parametrize('log_spaced', (False, True))
+def test_a_run_killed_after_its_evaluation_at_step_0_begins_again(tmp_path, killed, log_spaced):
+  # The start is the best that there is, so its checkpoint is to stay.
+  score = {'score': lambda params, progress: progress}
+  config = toy.config(evaluation__at_start=True, checkpoint__log_spaced=log_spaced)
+  assert toy.train(config, tmp_path / 'whole', **score)
+  assert steps_saved(tmp_path / 'whole')[0] == 0
+  shutil.copytree(tmp_path / 'whole', tmp_path / 'killed')
+  for path in (tmp_path / 'killed' / 'checkpoints').iterdir():
+    if path.name != '0' or killed == 'before it is saved':
+      shutil.rmtree(path)
+  (tmp_path / 'killed' / 'finished.json').unlink()
+  for path in (tmp_path / 'killed').glob('*.jsonl'):
+    path.write_text(''.join(line + '\n' for line in path.read_text().splitlines()[:1]))
+  for name in ('metrics', 'timing', 'spikes'):
+    (tmp_path / 'killed' / f'{name}.jsonl').write_text('')
+  assert toy.train(config, tmp_path / 'killed', **score)
+  toy.assert_equal_runs(tmp_path / 'whole', tmp_path / 'killed')
+  assert steps_saved(tmp_path / 'whole') == steps_saved(tmp_path / 'killed')

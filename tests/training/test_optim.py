@@ -289,6 +289,20 @@ def test_sharded_parameters_get_the_same_update(name):
   assert_close(unstack(sharded), unstack(train(config, params)), rtol=1e-6)
 
 
+@pytest.mark.parametrize('name', OPTIMIZERS)
+def test_what_is_frozen_stays_and_the_optimizer_holds_nothing_of_it(name):
+  """The rest is updated as if it were alone."""
+  config, params, grads = settings(name=name), model_params(), model_grads(model_params(), 0)
+  grads['layers'] = jax.tree.map(jnp.zeros_like, grads['layers'])
+  optimizer = optim.make(config, 10, ('layers/.*',))
+  state = optimizer.init(params)
+  updates, state = jax.jit(optimizer.update)(grads, state, params, step=0)
+  assert not any('layers' in path for path in trees.paths(state))
+  assert all((np.asarray(each) == 0).all() for each in jax.tree.leaves(updates.pop('layers')))
+  del params['layers'], grads['layers']
+  assert_close(unstack(updates), one_update(config, params, grads))
+
+
 def test_every_parameter_is_matched_or_it_is_an_error():
   tree = {'a': {'kernel': 1, 'bias': 2}, 'norm': {'scale': 3}}
   rules = toys.config().optim.decay_rules

@@ -32,7 +32,7 @@ def config(**settings):
   c.optim.update(warmup_steps=2, learning_rate=1e-1)
   c.evaluation.update(every=3)
   c.checkpoint.every = 2
-  c.log.update(every=2, tensorboard=False)
+  c.log.update(every=2, trackers='')
   for key, value in settings.items():
     *groups, name = key.split('__')
     functools.reduce(lambda group, each: group[each], groups, c)[name] = value
@@ -117,7 +117,7 @@ def problem(config, mesh, objective=None, score=None, **changes):
       'ranking': problem_lib.Ranking('fit', 'error'),
       'fingerprints': {'data_fingerprint': 'toy'},
       'aux': {'examples': np.float32(0), 'steps': np.int32(0)},
-      'final_reports': {'weights.json': lambda params, aux: {'examples': float(aux['examples'])}},
+      'final_reports': lambda params, aux: {'weights.json': {'examples': float(aux['examples'])}},
       'work': lambda sums: {'examples': float(sums['error'][1])},
       'shown': ('error',),
       'spike_metric': 'error',
@@ -157,5 +157,10 @@ def assert_equal_runs(a, b):
   """Bit for bit, in all that is deterministic."""
   for name in ('metrics.jsonl', 'evaluations.jsonl', 'spikes.jsonl'):
     assert (a / name).read_text() == (b / name).read_text()
+  assert_equal_models(a, b)
+
+
+def assert_equal_models(a, b):
+  """Bit for bit, at their newest checkpoints."""
   models = [checkpoint.read_model(each / 'checkpoints') for each in (a, b)]
   jax.tree.map(np.testing.assert_array_equal, *models)

@@ -13,7 +13,6 @@ collocation and separates what is before it from what follows, as the end of a s
 import dataclasses
 import os
 from typing import NamedTuple
-import zipfile
 
 import numpy as np
 
@@ -88,12 +87,11 @@ def load(path: str | os.PathLike, tokenizer: tokenizers.Tokenizer) -> 'Collocati
   Raises:
     UserError: it cannot be read, or is damaged.
   """
-  try:
-    with open(path, 'rb') as file:
-      return Collocations(tokenizer, read(file.read()))
-  except FileNotFoundError:
+  if not os.path.lexists(path):
     return None
-  except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+  try:
+    return Collocations(tokenizer, read(config.read_bytes(path)))
+  except (KeyError, ValueError) as error:
     raise config.UserError(
       f'{path} is damaged or cannot be read ({type(error).__name__}); copy it again '
       'from the prepared data'

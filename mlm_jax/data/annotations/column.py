@@ -71,6 +71,14 @@ class Stored:
     self.column, self._array_RK = column, array_RK
     self.shape = len(array_RK), width
 
+  @property
+  def dtype(self) -> np.dtype:
+    return np.dtype(self.column.dtype)
+
+  @property
+  def fill(self) -> int:
+    return self.column.fill
+
   def __getitem__(self, rows: Any) -> np.ndarray:
     values_BK = self._array_RK[rows]
     if self.column.dtype is not bool:

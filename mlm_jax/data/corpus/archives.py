@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 import contextlib
+import errno
 import re
+import shutil
 import struct
 import tarfile
 import tempfile
@@ -83,15 +85,33 @@ def is_tar(head: bytes) -> bool:
 
 # pyrefly: ignore[missing-attribute] -- that tarfile has them is tested
 _DAMAGED_HEADER = (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError)
+# pyrefly: ignore[missing-attribute]
+_ZEROS, _NOTHING = tarfile.EOFHeaderError, tarfile.EmptyHeaderError
+_NO_END = (
+  'its end, two blocks of zeros, is missing: it may lack members; where it does not, add it by '
+  'head -c 1024 /dev/zero >>'
+)
 
 
 class _Header(tarfile.TarInfo):
-  """A header; Python's own reader takes one that is damaged or cut for the end of the archive."""
+  """A header; Python's own reader takes one that is damaged or cut for the end of the archive.
+
+  It takes an archive that was cut between two members for whole, too, as GNU tar does. Some
+  programs leave out the end of what they write, but that is rare, and half a corpus is no corpus.
+  """
 
   @classmethod
   def fromtarfile(cls, archive):  # pyrefly: ignore[bad-override-param-name]
+    was_ended, archive.ended = getattr(archive, 'ended', True), False
     try:
       return super().fromtarfile(archive)
+    except _ZEROS:
+      archive.ended = True
+      raise
+    except _NOTHING:
+      if not was_ended:
+        raise tarfile.ReadError(_NO_END) from None
+      raise
     except _DAMAGED_HEADER as error:
       raise tarfile.ReadError(str(error)) from None
     except (ValueError, LookupError) as error:  # numbers and names in it
@@ -168,9 +188,22 @@ def _opened(file):
 
 @contextlib.contextmanager
 def spooled(chunks: Iterator[bytes]) -> Iterator[Any]:
-  """Gives a temporary file with these chunks."""
+  """Gives a temporary file with these chunks.
+
+  Raises:
+    OSError: it would take more than half of the disk that is free.
+  """
+  folder = tempfile.gettempdir()
+  left = shutil.disk_usage(folder).free // 2
   with tempfile.NamedTemporaryFile() as file:
     for chunk in chunks:
+      left -= len(chunk)
+      if left < 0:
+        raise OSError(
+          errno.ENOSPC,
+          f'it unpacks to more than half of the disk that is free in {folder}; unpack it by hand, '
+          'or name a larger disk by TMPDIR',
+        )
       file.write(chunk)
     file.seek(0)
     yield file

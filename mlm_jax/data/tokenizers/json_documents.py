@@ -69,15 +69,18 @@ def document(
   ).encode()
 
 
-def around(cls: tuple[str, int], sep: tuple[str, int]) -> dict:
-  """Returns the post-processor that puts [CLS] and [SEP], each (name, id), around texts."""
+def around(cls: tuple[str, int], sep: tuple[str, int], seps: int = 1) -> dict:
+  """Returns the post-processor that puts [CLS] and [SEP], each (name, id), around texts.
+
+  Between the texts of a pair are `seps` [SEP], the first of them of the first text's type.
+  """
   token = lambda each, kind: {'SpecialToken': {'id': each[0], 'type_id': kind}}
   text = lambda letter, kind: {'Sequence': {'id': letter, 'type_id': kind}}
   first = [token(cls, 0), text('A', 0), token(sep, 0)]
   return {
     'type': 'TemplateProcessing',
     'single': first,
-    'pair': [*first, text('B', 1), token(sep, 1)],
+    'pair': [*first, *[token(sep, 1)] * (seps - 1), text('B', 1), token(sep, 1)],
     'special_tokens': {name: {'id': name, 'ids': [i], 'tokens': [name]} for name, i in (cls, sep)},
   }
 

@@ -6,6 +6,7 @@ from mlm_jax.huggingface import names
 from mlm_jax.huggingface.kind import ABSOLUTE
 from mlm_jax.huggingface.kind import POST_NORM
 from mlm_jax.huggingface.kind import Kind
+from mlm_jax.huggingface.kind import SequenceHead
 
 HEAD = ('cls.predictions.transform.dense', 'cls.predictions.transform.LayerNorm')
 DECODER, BIAS = 'cls.predictions.decoder', 'cls.predictions.bias'
@@ -22,6 +23,14 @@ def rules(a: Any) -> list[names.Rule]:
 
 KINDS = {
   'bert': Kind(
-    ('bert',), 'bert', 'BertForMaskedLM', DECODER, POST_NORM, ABSOLUTE, rules, has_pooler=True
+    ('bert',),
+    'bert',
+    'BertForMaskedLM',
+    DECODER,
+    POST_NORM,
+    ABSOLUTE,
+    rules,
+    SequenceHead('bert.pooler.dense', 'classifier'),
+    has_pooler=True,
   )
 }

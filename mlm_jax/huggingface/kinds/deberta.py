@@ -8,6 +8,7 @@ from mlm_jax.huggingface import names
 from mlm_jax.huggingface import values
 from mlm_jax.huggingface.kind import POST_NORM
 from mlm_jax.huggingface.kind import Kind
+from mlm_jax.huggingface.kind import SequenceHead
 from mlm_jax.huggingface.kinds import bert
 
 NUMBERS = POST_NORM | {
@@ -19,6 +20,12 @@ NEEDS = {
   'position_biased_input': (False,),
   'talking_head': (None, False),
 }
+SEQUENCE_HEAD = SequenceHead(
+  'pooler.dense',
+  'classifier',
+  dropout='cls_dropout',
+  needs={'pooler_hidden_act': (None, 'gelu'), 'pooler_dropout': (None, 0)},
+)
 _SPAN = values.whole('max_relative_positions', -1, 1 << 20, -1)
 
 
@@ -82,6 +89,7 @@ KINDS = {
     NUMBERS,
     NEEDS,
     _rules,
+    SEQUENCE_HEAD,
     read=read,
     write=write,
   )

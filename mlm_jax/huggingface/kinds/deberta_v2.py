@@ -86,6 +86,7 @@ KINDS = {
     deberta.NUMBERS,
     deberta.NEEDS | {'conv_groups': (None, 1)},
     _rules,
+    deberta.SEQUENCE_HEAD,
     read=_read,
     write=_write,
   )

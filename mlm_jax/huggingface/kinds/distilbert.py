@@ -6,6 +6,7 @@ from mlm_jax.huggingface import names
 from mlm_jax.huggingface import values
 from mlm_jax.huggingface.kind import COMMON
 from mlm_jax.huggingface.kind import Kind
+from mlm_jax.huggingface.kind import SequenceHead
 from mlm_jax.huggingface.kind import dropout
 
 _DECODER = 'vocab_projector'
@@ -52,6 +53,8 @@ KINDS = {
     _NUMBERS,
     {},
     _rules,
+    SequenceHead('pre_classifier', 'classifier', dropout='seq_classif_dropout'),
+    answer_settings={'qa_dropout': 0.0},  # none here, see models.heads.SpanHead
     activation='activation',
     head_activation='activation',
     read=lambda theirs: {'norm_epsilon': _EPSILON, 'types': 0},

@@ -7,6 +7,7 @@ from mlm_jax.huggingface.kind import ABSOLUTE
 from mlm_jax.huggingface.kind import MOST_WIDE
 from mlm_jax.huggingface.kind import POST_NORM
 from mlm_jax.huggingface.kind import Kind
+from mlm_jax.huggingface.kind import SequenceHead
 from mlm_jax.huggingface.values import whole
 
 _INSIDE, _DECODER = 'generator_predictions', 'generator_lm_head'
@@ -32,6 +33,7 @@ KINDS = {
     POST_NORM | {'embedding_width': whole('embedding_size', 1, MOST_WIDE, 128)},
     ABSOLUTE,
     _rules,
+    SequenceHead('classifier.dense', 'classifier.out_proj'),
     head_activation='',
   )
 }

@@ -10,6 +10,7 @@ from mlm_jax.huggingface import names
 from mlm_jax.huggingface import values
 from mlm_jax.huggingface.kind import COMMON
 from mlm_jax.huggingface.kind import Kind
+from mlm_jax.huggingface.kind import SequenceHead
 from mlm_jax.huggingface.kind import dropout
 from mlm_jax.huggingface.values import real
 from mlm_jax.huggingface.values import whole
@@ -135,6 +136,7 @@ KINDS = {
     _NUMBERS,
     _NEEDS,
     _rules,
+    SequenceHead('head.dense', 'classifier', norm='head.norm', pooling='classifier_pooling'),
     activation='hidden_activation',
     head_activation='classifier_activation',
     read=_read,

@@ -8,6 +8,7 @@ from mlm_jax.huggingface import values
 from mlm_jax.huggingface.kind import ABSOLUTE
 from mlm_jax.huggingface.kind import POST_NORM
 from mlm_jax.huggingface.kind import Kind
+from mlm_jax.huggingface.kind import SequenceHead
 
 _DECODER, _LEAST_POSITIONS = 'lm_head.decoder', 8
 _PAD = values.whole('pad_token_id', 0, 1 << 24, 1)
@@ -40,6 +41,7 @@ _kind = functools.partial(
   numbers=POST_NORM,
   needs=ABSOLUTE,
   rules=_rules,
+  sequence_head=SequenceHead('classifier.dense', 'classifier.out_proj'),
   head_activation='',
   counts_from_padding=True,
   has_pooler=True,

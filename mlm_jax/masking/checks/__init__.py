@@ -4,9 +4,10 @@
 (see `expected`, `expected_units`, `expected_weights`). Of the rate itself the tokens are
 counted; elsewhere the units, since the tokens of one are chosen together. A unit is chosen
 where it is corrupted, be it predicted or not. Where an exact budget makes counts of units vary
-less than independent draws would, those tests err on the quiet side; the tokens are compared
-with what systematic sampling makes them vary. All together raise a false alarm with
-probability below 1e-6.
+less than independent draws would, those tests err on the quiet side; how much the tokens of rows
+vary is seen from the rows. Pairs of units are compared with draws by the definition of the
+sampling, also at the rates .05, .15 and .4 where the rate is constant. All together raise a false
+alarm with probability below 1e-6.
 
 What the default, 4,096 rows of 128 tokens, finds all but surely: a rate that is off by so many
 percent of itself,
@@ -27,6 +28,7 @@ times the rows find what is half as large.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -39,6 +41,7 @@ from mlm_jax.masking import schedules
 from mlm_jax.masking.checks import corruption
 from mlm_jax.masking.checks import expected
 from mlm_jax.masking.checks import independence
+from mlm_jax.masking.checks import pairs
 from mlm_jax.masking.checks import rates
 from mlm_jax.masking.checks import results
 from mlm_jax.masking.checks import span_lengths
@@ -46,7 +49,12 @@ from mlm_jax.masking.checks import trial as trial_lib
 from mlm_jax.masking.checks import whole_units
 from mlm_jax.masking.checks.results import Result
 
+_RATES = (0.05, 0.15, 0.4)  # that pairs of units are tested at, beside the policy's own
 _PROGRESS = (0.5, 0.0, 1.0)  # of the training; all tests at the first that leaves something to draw
+
+# Of the synthetic batch: rows of three documents, of whose tokens many statistics are taken; and as
+# many tokens as fill some gigabytes with what is seen of each.
+_LEAST_ROWS, _LEAST_LENGTH, _MOST = 64, 16, 1 << 24
 
 _mask_batch = jax.jit(policy_lib.mask_batch)
 
@@ -67,17 +75,30 @@ def check(
     mask_batch: what masks, on the contract of masking.mask_batch; faster under jit.
 
   Raises:
-    UserError: a seed out of range.
+    UserError: no policy, or a number out of range.
   """
-  if not 0 <= seed < 2**32:
-    raise config.UserError(f'seed = {seed}: must be from 0 to 2**32 - 1')
+  if not isinstance(policy, policy_lib.Policy):
+    raise config.UserError(
+      f'policy is of type {type(policy).__name__}: give what masking.make or masking.preset returns'
+    )
+  for name, value, least, most in (
+    ('seed', seed, 0, 2**32 - 1),
+    ('rows', rows, _LEAST_ROWS, _MOST),
+    ('length', length, _LEAST_LENGTH, _MOST),
+    ('rows x length', rows * length if type(rows) is type(length) is int else 0, 0, _MOST),
+  ):
+    if type(value) is not int or not least <= value <= most:
+      shown = config.one_line(repr(value))
+      raise config.UserError(f'{name} = {shown}: must be from {least:,} to {most:,}')
   # At a rate of 0 or 1 nothing is drawn, so that there is little to test.
   stated = [expected.rate(policy, progress) for progress in _PROGRESS]
   whole = next(
     (p for p, rate in zip(_PROGRESS, stated) if rate is None or 0 < rate < 1), _PROGRESS[0]
   )
 
-  def mask(batch: batches.Batch, seed: int = seed, progress: float = whole) -> policy_lib.Masked:
+  def mask(
+    batch: batches.Batch, seed: int = seed, progress: float = whole, policy: Any = policy
+  ) -> policy_lib.Masked:
     return jax.tree.map(np.asarray, mask_batch(policy, rng.root_key(seed), batch, progress))
 
   def attempt(batch: batches.Batch, seed: int = seed, progress: float = whole) -> trial_lib.Trial:
@@ -89,12 +110,18 @@ def check(
     *whole_units.units(trial),
     *rates.rates(trial),
     *rates.budget(trial),
+    *pairs.pairs(trial),
     *corruption.action_shares(trial),
     *corruption.predicted(trial),
     *corruption.replacements(trial),
     *independence.independence(trial, attempt, mask),
     *independence.determinism(trial, mask),
   ]
+  if isinstance(policy.schedule, schedules.Constant):
+    for other in (policy.with_rate(np.float32(rate)) for rate in _RATES if rate != stated[0]):
+      masked = mask(trial.batch, policy=other)
+      at_rate = trial_lib.with_policy(trial, other, masked, whole)
+      found += pairs.pairs(at_rate, f' at rate {other.rate:g}')
   if policy.unit.draws_lengths:
     found += span_lengths.check(trial)
   if policy.schedule.per_row:

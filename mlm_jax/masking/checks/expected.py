@@ -122,28 +122,6 @@ def _heaviest(weight_BL: np.ndarray, units_BL: np.ndarray) -> np.ndarray:
   return heaviest_BL
 
 
-def variance(policy: policy_lib.Policy, length_BL: np.ndarray, pi_BL: np.ndarray) -> np.ndarray:
-  """Returns float64 variance_B of the number of tokens that are chosen in a row."""
-  if policy.sampling == 'bernoulli':
-    return (length_BL**2 * pi_BL * (1 - pi_BL)).sum(axis=1)
-  # Systematic sampling with an offset u has chosen floor(S + u) = S + u - frac(S + u) units at the
-  # point of its order up to which probabilities sum to S. By parts, a row's tokens are their mean
-  # plus the sum of frac(S + u) times how much longer units become at that point, of which terms
-  # the covariance is that of two sawtooths, 1/12 - d (1 - d) / 2 with d = frac(S - T).
-  order_BL = np.argsort(length_BL, axis=1, kind='stable')
-  longer_BN = np.diff(np.take_along_axis(length_BL, order_BL, axis=1), axis=1, prepend=0, append=0)
-  drawn_BL = np.take_along_axis(np.where(pi_BL < 1, pi_BL, 0), order_BL, axis=1)
-  sum_BN = np.concatenate([np.zeros((len(pi_BL), 1)), np.cumsum(drawn_BL, axis=1)], axis=1)
-  # Units become longer in few places; the others are left out.
-  places = max((longer_BN != 0).sum(axis=1).max(), 1)
-  where_BP = np.argsort(longer_BN == 0, axis=1, kind='stable')[:, :places]
-  longer_BP, sum_BP = (np.take_along_axis(x_BN, where_BP, axis=1) for x_BN in (longer_BN, sum_BN))
-  apart_BPP = (sum_BP[:, :, None] - sum_BP[:, None]) % 1
-  # The 1/12 cancel: what units gain in length they lose at the end.
-  variance_B = -np.einsum('bp,bpq,bq->b', longer_BP, apart_BPP * (1 - apart_BPP), longer_BP) / 2
-  return np.maximum(variance_B, 0)
-
-
 def unit_lengths(unit: Any) -> np.ndarray:
   """Returns float64 probabilities of the lengths 1, 2, ... of a unit that draws_lengths."""
   return np.diff([0, *np.asarray(unit.below_K) / 2.0**32, 1])

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from mlm_jax.masking.checks import expected
 from mlm_jax.masking.checks import expected_weights
 from mlm_jax.masking.checks import results
 from mlm_jax.masking.checks import trial as trial_lib
@@ -17,12 +16,16 @@ def rate(name: str, trial: trial_lib.Trial) -> results.Result:
   """Returns the Result of how many tokens are chosen in all."""
   total = max(trial.length_BL.sum(), 1)
   seen, stated = trial.corrupted_BL.sum(), (trial.pi_BL * trial.length_BL).sum()
-  # Tokens of one unit, and under an exact budget the units of a row, depend on each other; rows
-  # do not, so their variances add up.
-  variance_B = expected.variance(trial.policy, trial.length_BL, trial.pi_BL)
+  excess_B = (trial.excess_BL * trial.length_BL).sum(axis=1)
+  if trial.policy.sampling == 'bernoulli':
+    variance_B = (trial.length_BL**2 * trial.variance_BL).sum(axis=1)
+  else:
+    # Under a fixed count the units of a row depend on each other, in a way that has no closed form;
+    # rows do not, so what they are off by shows how much their sum may be.
+    variance_B = excess_B**2
   return results.normal(
     name,
-    seen - stated,
+    excess_B.sum(),
     variance_B.sum(),
     f'{seen / total:.5f} of the tokens, expected {stated / total:.5f}',
   )

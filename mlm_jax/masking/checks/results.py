@@ -7,7 +7,7 @@ import numpy as np
 from scipy import special
 
 FALSE_ALARM = 1e-6  # of a whole battery
-TESTS = 32  # of a battery at most, of which each may use an equal part
+TESTS = 40  # of a battery at most, of which each may use an equal part
 EXPECTED = 20  # variance of a count at least, for chi-squared to hold
 CELLS = 256  # of a chi-squared at most
 
@@ -50,6 +50,11 @@ def normal(name: str, difference: Any, variance: Any, detail: str) -> Result:
     return exact(name, difference != 0, detail)
   z = difference / np.sqrt(variance)
   return _statistical(name, z, special.erfc(abs(z) / np.sqrt(2)), f'{detail}, z = {z:.2f}')
+
+
+def corrected(name: str, z: float, p_value: float, detail: str) -> Result:
+  """Tests a z of which the p-value is already that of all that it was picked from."""
+  return _statistical(name, z, p_value, f'{detail}, z = {z:.2f}')
 
 
 def chi_squared(name: str, difference_C: np.ndarray, variance_C: np.ndarray) -> Result:

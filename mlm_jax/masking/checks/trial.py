@@ -74,21 +74,41 @@ def trial(
   progress: float,
 ) -> Trial:
   """Returns the Trial of a batch that was masked."""
-  rate_B = expected.rates(policy, seed, batch, progress)
-  demand_BL = expected.demand(policy, batch, masked.units_BL, rate_B)
-  text_BL = expected_units.units(policy.unit, policy.table, batch)
-  # The device's probabilities are exact to some 1e-5: none that close to 1 is asked to be certain.
   return Trial(
     policy,
     batch,
     masked,
     seed,
-    text_BL,
-    rate_B,
-    expected.lengths(masked.units_BL),
-    pi_BL=np.minimum(demand_BL, 1),
-    certain_BL=demand_BL > 1.001,
+    text_BL=expected_units.units(policy.unit, policy.table, batch),
+    length_BL=expected.lengths(masked.units_BL),
+    **_stated(policy, batch, masked, seed, progress),
   )
+
+
+def with_policy(
+  trial: Trial, policy: policy_lib.Policy, masked: policy_lib.Masked, progress: float
+) -> Trial:
+  """Returns the Trial of the same rows under a policy with the same units, as `masked` has them."""
+  stated = _stated(policy, trial.batch, masked, trial.seed, progress)
+  return dataclasses.replace(trial, policy=policy, masked=masked, **stated)
+
+
+def _stated(
+  policy: policy_lib.Policy,
+  batch: batches.Batch,
+  masked: policy_lib.Masked,
+  seed: int,
+  progress: float,
+) -> dict[str, Any]:
+  """Returns the fields of a Trial that say how probable units are."""
+  rate_B = expected.rates(policy, seed, batch, progress)
+  demand_BL = expected.demand(policy, batch, masked.units_BL, rate_B)
+  # The device's probabilities are exact to some 1e-5: none that close to 1 is asked to be certain.
+  return {
+    'rate_B': rate_B,
+    'pi_BL': np.minimum(demand_BL, 1),
+    'certain_BL': demand_BL > 1.001,
+  }
 
 
 def synthetic_batch(table: vocabulary.Table, rows: int, length: int, seed: int) -> batches.Batch:

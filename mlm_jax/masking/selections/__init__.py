@@ -1,7 +1,7 @@
 """Which units are preferred: a weight for each token.
 
 A unit weighs as its heaviest token, and is chosen with probability min(1, c weight), c such
-that the expected number of tokens is the row's budget (see `sampling.inclusion`).
+that the expected number of tokens is the row's budget (see `weighted_sampling.inclusion`).
 
 Each file of this folder holds one class that derives from `Selection`; its name in small
 letters is a value of config.masking.selection. A new file is a new choice, and nothing else

@@ -21,11 +21,17 @@ class Family(Protocol):
     DEFAULTS: {setting: value} of what the family decides where the config leaves it open; settings
       of a group inside `model` are dotted, as in 'deberta.buckets'.
     GROUP: the group inside config.model that belongs to it, '' for none.
+    SEQUENCE_HEAD: the settings of heads.SequenceHead that classifies texts.
+    TOKEN_HEAD: what scores tokens: 'plain', heads.TokenHead, or 'as_sequence', the head of texts.
+    PAIR_SEPS: how many [SEP] are between the texts of a pair.
   """
 
   SIZES: dict[str, dict[str, int]]
   DEFAULTS: dict[str, Any]
   GROUP: str
+  SEQUENCE_HEAD: dict[str, Any]
+  TOKEN_HEAD: str
+  PAIR_SEPS: int
 
   def module(self, config: Any, vocab_size: int) -> Encoder:
     """Returns the Encoder; config is the resolved group `model`."""

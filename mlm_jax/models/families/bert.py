@@ -24,6 +24,9 @@ SIZES = {
 }
 DEFAULTS = dict(types=2, position_offset=0, norm_epsilon=1e-12)
 GROUP = ''
+SEQUENCE_HEAD = dict(activation='tanh')
+TOKEN_HEAD = 'plain'
+PAIR_SEPS = 1
 
 
 def module(config: Any, vocab_size: int) -> encoder.Encoder:

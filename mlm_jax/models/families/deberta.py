@@ -37,6 +37,9 @@ DEFAULTS: dict[str, Any] = {
   'deberta.convolution': 0,
 }
 GROUP = 'deberta'
+SEQUENCE_HEAD = dict(activation='gelu')
+TOKEN_HEAD = 'plain'
+PAIR_SEPS = 1
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,6 +25,9 @@ DEFAULTS = deberta.DEFAULTS | {
   'deberta.convolution': 3,
 }
 GROUP = 'deberta'
+SEQUENCE_HEAD = dict(activation='gelu')
+TOKEN_HEAD = 'plain'
+PAIR_SEPS = 1
 
 
 def module(config: Any, vocab_size: int) -> deberta.Deberta:

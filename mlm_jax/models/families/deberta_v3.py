@@ -13,4 +13,7 @@ SIZES = {
 }
 DEFAULTS = deberta_v2.DEFAULTS | {'deberta.convolution': 0}
 GROUP = 'deberta'
+SEQUENCE_HEAD = dict(activation='gelu')
+TOKEN_HEAD = 'plain'
+PAIR_SEPS = 1
 module = deberta_v2.module

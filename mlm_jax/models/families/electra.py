@@ -10,4 +10,7 @@ SIZES = {
 # Its generator's head has a GELU whatever the layers have.
 DEFAULTS = bert.DEFAULTS | dict(head_activation='gelu')
 GROUP = ''
+SEQUENCE_HEAD = dict(activation='gelu', drops_input=True)
+TOKEN_HEAD = 'plain'
+PAIR_SEPS = 1
 module = bert.module

@@ -29,6 +29,9 @@ SIZES = {
 }
 DEFAULTS = dict(types=0, position_offset=0, norm_epsilon=1e-5, attention_dropout=0.0)
 GROUP = 'modernbert'
+SEQUENCE_HEAD = dict(activation='', has_norm=True)
+TOKEN_HEAD = 'as_sequence'
+PAIR_SEPS = 1
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,4 +7,7 @@ SIZES = bert.SIZES
 # Its head has a GELU whatever the layers have.
 DEFAULTS = dict(types=0, position_offset=2, norm_epsilon=1e-5, head_activation='gelu')
 GROUP = ''
+SEQUENCE_HEAD = dict(activation='tanh', drops_input=True)
+TOKEN_HEAD = 'plain'
+PAIR_SEPS = 2
 module = bert.module

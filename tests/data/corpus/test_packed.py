@@ -8,13 +8,16 @@ import os
 import random
 import struct
 import tarfile
+import tempfile
 import tracemalloc
+import types
 import zipfile
 
 import pytest
 import zstandard
 
 from mlm_jax import config
+from mlm_jax.data.corpus import archives
 from mlm_jax.data.corpus import sources
 from mlm_jax.data.corpus import streams
 from mlm_jax.data.corpus import unpacking
@@ -308,3 +311,38 @@ def test_damage_anywhere_is_one_line_or_does_no_harm(tmp_path, seed):
         read(tmp_path / 'a')
       except config.UserError as error:
         assert '\n' not in str(error)
+
+
+def test_a_tar_without_its_end_is_cut_between_two_members(tmp_path):
+  """No member is cut, and nothing else tells; `cat` of whole ones has zeros in between."""
+  whole = tar([('x', b'one'), ('y', b'two'), ('z', b'three')])
+  for number in (1, 2, 3):
+    cut = whole[: number * 1024]  # a header and a block each
+    for name, data in (('a.tar', cut), ('b', cut), ('c.tgz', gzip.compress(cut))):
+      (tmp_path / name).write_bytes(data)
+      with pytest.raises(
+        config.UserError, match='cut short .its end, two blocks of zeros,'
+      ) as error:
+        texts(tmp_path / name)
+      assert '\n' not in str(error.value)
+    (tmp_path / 'a.tar').write_bytes(whole + cut)
+    with pytest.raises(config.UserError, match='two blocks of zeros'):
+      texts(tmp_path / 'a.tar')
+  (tmp_path / 'a.tar').write_bytes(whole[:3072] + bytes(1024))  # as the message says
+  assert texts(tmp_path / 'a.tar') == [b'one', b'two', b'three']
+
+
+def test_what_must_go_to_the_disk_leaves_half_of_what_is_free(tmp_path, monkeypatch):
+  """A zip in a stream, and Parquet in an archive: of a bomb no disk is filled."""
+  inner = zip_([('x', b'one' * 100_000)], zipfile.ZIP_STORED)
+  (tmp_path / 'a').write_bytes(gzip.compress(inner))
+  free = lambda folder: types.SimpleNamespace(free=3 * len(inner))
+  monkeypatch.setattr(archives.shutil, 'disk_usage', free)
+  assert texts(tmp_path / 'a') == [b'one' * 100_000]
+  monkeypatch.setattr(
+    archives.shutil, 'disk_usage', lambda folder: types.SimpleNamespace(free=9999)
+  )
+  before = set(os.listdir(tempfile.gettempdir()))
+  with pytest.raises(config.UserError, match='a: it unpacks to more than half of the .* TMPDIR'):
+    texts(tmp_path / 'a')
+  assert set(os.listdir(tempfile.gettempdir())) == before

@@ -8,6 +8,7 @@ file without one is a document. A splitting rule does not apply.
 Source: universaldependencies.org/format.html.
 """
 
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import dataclasses
@@ -112,14 +113,23 @@ def _documents(lines, name):
     elif line.strip():
       sentence.append((where, line))
     else:
-      words += _sentence(sentence)
+      words += sentence_words(sentence)
       sentence = []
   if words:
     yield words
 
 
-def _sentence(lines):
-  """Returns the Words of a sentence, given as (where it is, line)."""
+def sentence_words(lines: Iterable[tuple[str, str]], tags: str = 'upos') -> list[Word]:
+  """Returns the Words of a sentence.
+
+  Args:
+    lines: (where it is, line) of each, comments left out.
+    tags: `upos`, or `xpos` for the language's own parts of speech.
+
+  Raises:
+    UserError: a line is not CoNLL-U, or its universal part of speech is not one of the 17.
+  """
+  lines = list(lines)
   words = []
   last, node = 0, 0  # numbers of the last word, and of the last empty node after it
   # Of words written as one: the number of the last, and (form, gap) until the first is met.
@@ -149,7 +159,12 @@ def _sentence(lines):
       # Of words written as one, the first takes all the letters and the others give no Word.
       if written or first > covered:
         form, gap = written or here
-        words.append(Word(form, _tag(columns[3], where), gap))
+        tag = (
+          _tag(columns[3], where)
+          if tags == 'upos'
+          else columns[4].removeprefix('_' if columns[4] == '_' else '')
+        )
+        words.append(Word(form, tag, gap))
       last, node, written = first, 0, None
   if last < covered:
     raise _none(lines[-1][0], f'word {last + 1} of its sentence is missing')

@@ -1,4 +1,4 @@
-"""Data set folders of Hugging Face on disk: what `save_to_disk` writes, or a cloned repository.
+"""Data sets of Hugging Face: what `save_to_disk` writes, a cloned repository, or one on the hub.
 
 Which files of a repository are of which split, its README, its folders and the names of its files
 say together, by rules that only the `datasets` library has whole: it is asked. It is imported when
@@ -7,7 +7,7 @@ a repository is read, since it takes a while.
 
 from collections.abc import Iterator
 import dataclasses
-import json
+import functools
 import logging
 import os
 import pathlib
@@ -19,6 +19,7 @@ from mlm_jax import config
 from mlm_jax.data.corpus import clean
 from mlm_jax.data.corpus import files
 from mlm_jax.data.corpus import records
+from mlm_jax.data.corpus.formats import hub
 
 # Which of how many parts: train-00000-of-00002.parquet
 _PART = re.compile(r'(.*-)\d{5}-of-(\d{5})\b.*')
@@ -29,14 +30,16 @@ _LINES = re.compile(r'\.(jsonl|ndjson)(\.\w+)?$')
 
 @dataclasses.dataclass(frozen=True)
 class HuggingFace:
-  """hf:FOLDER[@CONFIG][:SPLIT[:FIELD]]; the path of the folder has no colon.
+  """hf:FOLDER[@CONFIG][:SPLIT[:FIELD]] or hf:NAME[#REVISION][@CONFIG][:SPLIT[:FIELD]].
 
-  The folder is one of
+  The path of the folder has no colon. The folder is one of
     a saved Dataset: it is read whole, and SPLIT may only be the one it was cut from;
     a saved DatasetDict: one folder a split;
     a repository: its files are those of `datasets.load_dataset(FOLDER, CONFIG, split=SPLIT)`.
-  Without SPLIT it is `train`, without FIELD `config.data.field`; CONFIG is for repositories that
-  have several and no default.
+  Where there is no such folder, NAME is that of a repository on the hub, at a branch, tag or
+  commit. What is prepared knows the commit, and is not used for another one. Only the split is
+  fetched. Without SPLIT it is `train`, without FIELD `config.data.field`; CONFIG is for
+  repositories that have several and no default.
   """
 
   spec: str
@@ -45,34 +48,40 @@ class HuggingFace:
   config_name: str
   split: str
   field: str
+  on_hub: str = ''  # its name there, '' for a folder
+  revision: str = ''
 
   def inputs(self) -> list[tuple]:
-    """Returns [(path, bytes, digest)] of the split's files, see `files.described`."""
-    return [files.described(path) for path in self._files()]
+    """Returns [(path, bytes, digest)] of the split's files, see `files.described`.
+
+    A file on the hub has its commit in its name, and is not fetched to describe it.
+    """
+    return [(path, 0, '') if hub.is_file(path) else files.described(path) for path in self._files()]
 
   def documents(self, data: Any, counts: clean.Counts, skipped: Any) -> Iterator[str]:
     """Yields each document's text; arguments as for `records.documents`."""
     field = self.field or data.field
     paths = self._saved_files()
     if not paths:
-      builder = self._builder()
+      builder = self._builder
       paths = self._paths(builder)
       # Others are lists of objects, tables in text and so on, of which it gives the rows.
       if builder.name not in _OWN and not all(_LINES.search(path) for path in paths):
         yield from records.cut(self._rows(builder, field), data, counts, skipped)
         return
     for path in paths:
-      yield from records.documents(path, field, data, counts, skipped)
+      yield from records.documents(hub.fetched(path), field, data, counts, skipped)
 
   def _files(self) -> list[str]:
     """Returns the paths of the split's files, in the order of their rows."""
-    return self._saved_files() or self._paths(self._builder())
+    return self._saved_files() or self._paths(self._builder)
 
   def _saved_files(self) -> list[str]:
     """Returns the paths of the files that `save_to_disk` wrote, [] for a repository."""
+    if self.on_hub:
+      return []
     if not os.path.isdir(self.folder):  # False too for a name that no folder can have
-      shown = config.one_line(self.folder)
-      raise config.UserError(f'hf: there is no folder {shown} (seen from {pathlib.Path.cwd()})')
+      raise config.UserError(f'hf: {self._no_folder}')
     # `save_to_disk` writes state.json for a Dataset, dataset_dict.json for a DatasetDict.
     if (self.folder / 'state.json').exists():
       return _saved(self.folder, self.split)
@@ -81,24 +90,36 @@ class HuggingFace:
       return _saved(self.folder / self._chosen(splits))
     return []
 
+  @property
+  def _no_folder(self) -> str:
+    shown = config.one_line(self.folder)
+    return f'there is no folder {shown} (seen from {pathlib.Path.cwd()})'
+
+  @functools.cached_property
   def _builder(self) -> Any:
-    """Returns the datasets.DatasetBuilder of a repository, which knows its files."""
+    """The datasets.DatasetBuilder of a repository, which knows its files.
+
+    Asked for once: what is read must be of the commit that `inputs` names.
+    """
     import datasets
 
-    _check_readable(self.folder)
+    if not self.on_hub:
+      _check_readable(self.folder)
     # Of a repository without a README, or without settings there, it would warn each time.
     logging.getLogger('huggingface_hub.repocard').setLevel(logging.ERROR)
     try:
       # What it keeps for a later call is of no use here.
       with tempfile.TemporaryDirectory(prefix='mlm_jax-') as cache:
         # Absolute, or a folder called csv would be taken for the format of that name.
-        place = str(self.folder.absolute())
-        builder = datasets.load_dataset_builder(place, self.config_name or None, cache_dir=cache)
+        place = self.on_hub or str(self.folder.absolute())
+        builder = datasets.load_dataset_builder(
+          place, self.config_name or None, cache_dir=cache, revision=self.revision or None
+        )
     # It raises those of several libraries: README may hold anything.
     except Exception as error:
       raise config.UserError(f'{self.spec}: {self._why(error)}') from None
     if not builder.config.data_files:
-      raise config.UserError(f'{self.spec}: {self.folder} has no data files')
+      raise config.UserError(f'{self.spec}: {place} has no data files')
     return builder
 
   def _paths(self, builder: Any) -> list[str]:
@@ -121,12 +142,15 @@ class HuggingFace:
 
   def _why(self, error: Exception) -> str:
     """Returns what the library's error says, in one line; it names configs in lists."""
+    if self.on_hub and (why := hub.why(error, self.on_hub)):
+      return f'{self._no_folder}, and {why}'
     text = str(error)
     there = re.search(r'(?:available configs|Available): \[(.*?)\]', text)
     if there:
       names = ', '.join(re.findall(r"'([^']*)'", there[1]))
       return f'write hf:{self.folder}@CONFIG with one of: {names}'
-    folders = sorted(p.name for p in self.folder.iterdir() if p.is_dir() and p.name[0] != '.')
+    below = [] if self.on_hub else self.folder.iterdir()
+    folders = sorted(p.name for p in below if p.is_dir() and p.name[0] != '.')
     more = f'; name one of its folders: {", ".join(folders)}' if folders else ''
     # The library's own words say where it looked, at length.
     said = config.one_line(text.partition('\n')[0])
@@ -161,15 +185,18 @@ class HuggingFace:
 
 
 def make(spec: str, argument: str) -> HuggingFace:
-  """Returns the HuggingFace of an argument FOLDER[@CONFIG][:SPLIT[:FIELD]]."""
+  """Returns the HuggingFace of an argument, see there."""
   # Padded with empty texts, so that there are three parts whatever was left out.
   place, split, field = (argument.split(':', 2) + ['', ''])[:3]
   folder, config_name = pathlib.Path(place).expanduser(), ''
   if '@' in place and not folder.exists():  # a folder's name may have it too
     before, _, config_name = place.rpartition('@')
     folder = pathlib.Path(before).expanduser()
-  name = re.sub(r'[^\w-]+', '_', folder.name) or 'hf'
-  return HuggingFace(spec, name, folder, config_name, split, field)
+  on_hub, _, revision = ('' if os.path.isdir(folder) else str(folder)).partition('#')
+  if not hub.is_name(on_hub):
+    on_hub = revision = ''
+  name = re.sub(r'[^\w-]+', '_', pathlib.Path(on_hub or folder).name) or 'hf'
+  return HuggingFace(spec, name, folder, config_name, split, field, on_hub, revision)
 
 
 def _check_readable(folder):
@@ -201,10 +228,8 @@ def _saved(folder, split=''):
 def _read(path, take):
   """Returns what a function takes out of a small JSON file."""
   try:
-    return take(json.loads(path.read_text()))
-  except OSError as error:
-    raise config.UserError(f'cannot read {path}: {error.strerror}') from None
-  except (ValueError, KeyError, TypeError, RecursionError) as error:
+    return take(config.parse_json(config.read_bytes(path)))
+  except (ValueError, KeyError, TypeError) as error:
     raise config.UserError(
       f'{path} is damaged ({type(error).__name__}: {error}); save the data again'
     ) from None

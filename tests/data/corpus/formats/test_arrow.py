@@ -1,9 +1,14 @@
+import itertools
+import random
+import tracemalloc
+
 import pyarrow as pa
 from pyarrow import parquet
 import pytest
 
 from mlm_jax import config
 from mlm_jax.data.corpus.formats import arrow
+from mlm_jax.data.corpus.formats import parquet_pages
 from tests.data import invented
 from tests.data.invented import sentences
 
@@ -163,3 +168,79 @@ def test_a_column_is_read_without_holding_the_file(tmp_path):
     for _ in arrow.parquet(str(tmp_path / 'a.parquet'), 'text', 'a')
   )
   assert most < 30e6  # of 60 MB of text, in one group of rows
+
+
+@pytest.mark.parametrize('is_dictionary', (True, False))
+def test_a_long_text_that_is_there_many_times_is_held_once(tmp_path, monkeypatch, is_dictionary):
+  """A dictionary of one text, which 512 rows name: 4 kB of Parquet, a gigabyte of text."""
+  text = 'a' * (1 << 21)
+  monkeypatch.setattr(arrow, '_BATCH', 4 * len(text))
+  column = pa.DictionaryArray.from_arrays(pa.array([0] * 512, pa.int32()), pa.array([text]))
+  if not is_dictionary:  # to its reader; in the file it is
+    column = column.dictionary_decode()
+  parquet.write_table(pa.table({'text': column}), tmp_path / 'a.parquet', compression='zstd')
+  assert (tmp_path / 'a.parquet').stat().st_size < 10_000
+  before = pa.total_allocated_bytes()
+  tracemalloc.start()
+  number = most = 0
+  for _, value in arrow.parquet(str(tmp_path / 'a.parquet'), 'text'):
+    number += value == text.encode()
+    most = max(most, pa.total_allocated_bytes() - before)
+  peak = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  assert number == 512 and peak < 10 * len(text) and most < 10 * len(text)
+
+
+def test_a_row_group_that_is_nearly_all_air_is_refused_in_one_line(tmp_path, monkeypatch):
+  """Its pages may be as large as it is, and are unpacked as a whole."""
+  monkeypatch.setattr(arrow, '_LARGE', 1 << 20)
+  write = lambda texts: parquet.write_table(
+    pa.table({'text': texts}), tmp_path / 'a.parquet', compression='zstd', use_dictionary=False
+  )
+  write(['a' * (1 << 21)])
+  with pytest.raises(config.UserError, match='row group 1 of .*a.parquet holds .* in') as error:
+    list(arrow.parquet(str(tmp_path / 'a.parquet'), 'text'))
+  assert '\n' not in str(error.value)
+  write([random.Random(0).randbytes(1 << 20).hex()])
+  assert len(list(arrow.parquet(str(tmp_path / 'a.parquet'), 'text'))) == 1
+
+
+@pytest.mark.parametrize('version', ['1.0', '2.0'])
+@pytest.mark.parametrize('dictionary', [False, True])
+@pytest.mark.parametrize('compression', ['none', 'zstd'])
+def test_the_headers_of_pages_say_what_the_chunk_holds(version, dictionary, compression, tmp_path):
+  """By the sum that the file's index has of them, headers included."""
+  g = random.Random(0)
+  texts = [g.randbytes(g.randrange(900)).hex() for _ in range(5_000)] * 2
+  form = {'data_page_version': version, 'compression': compression}
+  settings = {'use_dictionary': dictionary, 'data_page_size': 100_000, 'write_batch_size': 50}
+  table = pa.table({'number': range(10_000), 'text': texts})
+  path = tmp_path / 'a.parquet'
+  parquet.write_table(table, path, row_group_size=6_000, **form, **settings)
+  metadata = parquet.ParquetFile(path).metadata
+  with open(path, 'rb') as file:
+    for group, column in itertools.product(range(2), range(2)):
+      chunk = metadata.row_group(group).column(column)
+      found = list(parquet_pages.sizes(file, chunk))
+      kinds = [kind for kind, _ in found]
+      assert kinds.count(parquet_pages.DICTIONARY) == dictionary
+      headers = chunk.total_uncompressed_size - sum(size for _, size in found)
+      assert 10 * len(found) < headers < 4_000 * len(found)
+      assert column == 0 or len(found) > 20
+
+
+def test_a_page_that_is_too_large_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+  monkeypatch.setattr(arrow, '_PAGE', 1 << 20)
+  path = str(tmp_path / 'a.parquet')
+  texts = [random.Random(n).randbytes(1 << 17).hex() for n in range(10)]
+  write = lambda rows: parquet.write_table(
+    pa.table({'text': texts}), path, use_dictionary=False, row_group_size=rows
+  )
+  write(10)
+  with pytest.raises(
+    config.UserError, match='row group 1 of .*a.parquet has a page of 2,'
+  ) as error:
+    next(arrow.parquet(path, 'text'))
+  assert '\n' not in str(error.value)
+  write(2)
+  assert len(list(arrow.parquet(path, 'text'))) == 10

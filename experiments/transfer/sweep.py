@@ -1,0 +1,72 @@
+"""Nine tasks: does pretraining help? A small model of novels, the same one untrained, and MiniLM.
+
+  python experiments/transfer/data.py --source=DOWNLOADED --out=runs/tasks
+  mlm-jax train --config=novels_small --config.data.source='text:novels/*.txt' --workdir=runs/novels
+  mlm-jax import --from=MINILM --workdir=runs/minilm
+  mlm-jax sweep experiments/transfer --workdir=runs/transfer
+
+Of each task a sweep of its own, by the task's first metric on its test examples.
+"""
+
+from typing import Any
+
+from mlm_jax import config
+from mlm_jax import sweeps
+
+DATA, NOVELS, MINILM = 'runs/tasks', 'runs/novels', 'runs/minilm'
+SEEDS = 3
+BASELINE = 'init_from=runs-novels_from_scratch=true'
+# The name of a recipe, and what differs from it. Where the text of an example is long, rows are
+# few: more passes over them are as many steps.
+TASKS: dict[str, tuple[str, dict[str, Any]]] = {
+  'sst2': ('classification', {'epochs': 20.0}),
+  'ag_news': ('classification', {}),
+  'banking77': ('classification', {'epochs': 20.0}),
+  'rte': ('classification', {'task.second_text': 'second_text'}),
+  'wnut17': ('token_labelling', {'epochs': 20.0}),
+  'crossner_ai': ('token_labelling', {'epochs': 40.0}),
+  'squadshifts': (
+    'question_answering',
+    {
+      'epochs': 4.0,
+      'data.max_segments': 4,
+      'task.question_answering.stride': 32,
+      'task.question_answering.max_question_pieces': 40,
+    },
+  ),
+  'stsb': ('similarity', {'epochs': 20.0}),
+  'cranfield': ('retrieval', {}),
+}
+FILES = {'token_labelling': '.conll', 'question_answering': '.json'}
+
+
+def get_sweep() -> dict[str, sweeps.Sweep]:
+  return {name: _of(name, *each) for name, each in TASKS.items()}
+
+
+def _of(name: str, recipe: str, settings: dict[str, Any]) -> sweeps.Sweep:
+  """Returns the sweep of a task."""
+  path = lambda part: f'{DATA}/{name}_{part}{FILES.get(recipe, ".jsonl")}'
+  files = {'task.train': path('train'), 'task.test': path('test')}
+  if recipe == 'retrieval':  # queries of one collection, parted
+    files = dict.fromkeys(files, f'{DATA}/{name}')
+  own = {'epochs': 10.0, 'batch_size': 8, 'data.row_length': 128, 'evaluation.patience': 5}
+  if recipe in ('classification', 'similarity'):
+    # The heads of NOVELS were set on neighbours, so [CLS] has hardly seen the text.
+    own |= {'task.pooling': 'mean'}
+  if recipe == 'retrieval':
+    own |= {'batch_size': 32}
+  base = config.overlay(config.load(f'finetune/{recipe}'), own | files | settings)
+  # A model of two layers of 128 takes a larger rate than one of six of 384.
+  arms = sweeps.chain(
+    [
+      {'init_from': NOVELS, 'task.from_scratch': scratch, 'optim.learning_rate': 5e-4}
+      for scratch in (True, False)
+    ],
+    [{'init_from': MINILM, 'task.from_scratch': False, 'optim.learning_rate': 5e-5}],
+  )
+  return sweeps.Sweep(
+    question=f'Does pretraining help on {name}?',
+    base=base,
+    runs=sweeps.product(arms, sweeps.seeds(SEEDS)),
+  )
