@@ -17,6 +17,7 @@ import argparse
 import pathlib
 import sys
 
+from mlm_jax import config as config_lib
 from mlm_jax.cli import _config
 
 
@@ -45,9 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-  own = pathlib.Path(args.workdir) / 'config.json'
-  if args.config is None and own.is_file():
-    args.config = own
+  if args.config is None:
+    args.config = pathlib.Path(args.workdir) / 'config.json'
+    # A mistyped folder would otherwise begin a run that nobody described.
+    if not args.config.is_file():
+      raise config_lib.UserError(
+        f'--workdir={args.workdir}: no run there to resume; a new one needs --config=RECIPE'
+      )
   config = _config.read(args)
   # What imports JAX takes seconds: only now that the config is known to be right.
   if args.dry_run:

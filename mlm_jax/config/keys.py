@@ -100,7 +100,7 @@ def is_config(value: object) -> TypeGuard[Config]:
 def check_folder(name: str, path: Any) -> None:
   """Raises UserError where the argument `name` is no path, an empty one, or one that cannot be."""
   text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
-  if not isinstance(text, str) or not text or '\0' in text:
+  if not isinstance(text, str) or not text.strip() or '\0' in text:
     raise UserError(f'{name} = {one_line(repr(path))}: must be a path')
   # Of these two `pathlib` says nothing or raises, by what is asked of it; all else is looked for.
   try:

@@ -57,6 +57,7 @@ def test_an_empty_flag_and_a_size_of_nothing_are_refused_in_one_line(
     (lambda: mlm_jax.train({'seed': 1}, 'x'), 'config is of type dict'),
     (lambda: mlm_jax.train(None, 'x'), 'no such config file: x/config.json'),
     (lambda: mlm_jax.train(_config(), ''), "workdir = '': must be a path"),
+    (lambda: mlm_jax.train(_config(), ' '), "workdir = ' ': must be a path"),
     (lambda: mlm_jax.train(_config(), None), 'workdir = None: must be a path'),
     (lambda: mlm_jax.open_run(3), 'workdir = 3: must be a path'),
     (lambda: mlm_jax.open_run('x', 'newest'), "step = 'newest': must be a number"),

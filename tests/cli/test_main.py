@@ -42,9 +42,9 @@ def test_help_shows_an_example(capsys, command):
   'argv, says',
   (
     (('train', '--config=absent.py', '--workdir=x'), 'no such config file: absent.py'),
-    (('train', '--config.masking.rat=1', '--workdir=x'), 'did you mean config.masking.rate?'),
+    (('mask', '--config.masking.rat=1', '--text=x'), 'did you mean config.masking.rate?'),
     (('train', '--confg.seed=1', '--workdir=x'), 'unknown argument --confg.seed=1'),
-    (('train', '--config.data.source=text:absent/*.txt', '--workdir={tmp}'), 'absent/*.txt'),
+    (('prepare', '--config.data.source=text:absent/*.txt', '--workdir={tmp}'), 'absent/*.txt'),
     (('fill', '--workdir=absent', 'a [MASK]'), 'no run in absent'),
     (('evaluate', '--workdir=absent'), 'no run in absent'),
     (('demo', '--minutes=0'), '--minutes=0.0: must be above 0'),
@@ -120,16 +120,17 @@ def test_a_report_that_cannot_be_made_says_why(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-  'command, function', (('train', 'tasks.pretraining.run'), ('demo', 'demo.run'))
+  'command, flags, function',
+  (('train', ['--config=bert_base'], 'tasks.pretraining.run'), ('demo', [], 'demo.run')),
 )
 def test_a_run_that_diverges_is_one_line_and_status_3(
-  capsys, monkeypatch, tmp_path, command, function
+  capsys, monkeypatch, tmp_path, command, flags, function
 ):
   def diverge(*unused, **settings):
     raise loop.Diverged('step 3: not finite')
 
   monkeypatch.setattr(f'mlm_jax.{function}', diverge)
-  status, _, err = call(capsys, command, f'--workdir={tmp_path}/run')
+  status, _, err = call(capsys, command, *flags, f'--workdir={tmp_path}/run')
   assert (status, err) == (3, f'mlm-jax {command}: step 3: not finite\n')
 
 
@@ -144,6 +145,16 @@ def test_a_run_goes_on_from_its_folder_alone(capsys, tmp_path, tmp_path_factory)
   # Nothing of this has changed it.
   assert (run / 'config.json').read_bytes() == before and not (run / 'changes.jsonl').exists()
   assert mlm_jax.train(None, run, log=shared_runs.QUIET)
+
+
+@pytest.mark.parametrize('flags', ((), ('--dry-run',), ('--config.total_steps=9',)))
+def test_a_folder_without_a_run_is_not_trained_in_without_a_recipe(capsys, tmp_path, flags):
+  status, _, err = call(capsys, 'train', f'--workdir={tmp_path}/novls', *flags)
+  assert status == 2 and err == (
+    f'mlm-jax train: --workdir={tmp_path}/novls: no run there to resume; a new one needs '
+    '--config=RECIPE\n'
+  )
+  assert not list(tmp_path.iterdir())
 
 
 def test_a_redirected_log_is_written_line_by_line(monkeypatch):

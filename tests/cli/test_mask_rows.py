@@ -331,10 +331,15 @@ def test_run_masked_asks_the_function_for_the_classes_of_texts(workdir, prepared
 def test_no_run_begins_with_a_selection_that_fails_at_its_rows(capsys, prepared, tmp_path):
   settings = prepared.manifest['settings']
   flags = [f'--config.data.{key}={value}' for key, value in settings.items() if value != '']
+  recipe = tmp_path / 'recipe.py'
+  recipe.write_text(
+    'from mlm_jax import config\n\n\ndef get_config(variant=None):\n  return config.base()\n'
+  )
   for name in ('Eight', 'EightNumbers'):
     status, _, err = call(
       capsys,
       'train',
+      f'--config={recipe}',
       f'--workdir={tmp_path}/run',
       f'--config.data.prepared={prepared.directory}',
       f'--config.masking.selection=tests.masking.own:{name}',

@@ -38,7 +38,7 @@ def run(config, workdir, **unused):
       sys.stdin.read()  # until the test has done something in the middle
   return toy.train(c, toy.checkpoint.pathlib.Path(workdir), say)
 pretraining.run = run
-__main__.main(['train', '--workdir=' + sys.argv[1]])
+__main__.main(['train', '--config=bert_base', '--workdir=' + sys.argv[1]])
 """
 
 

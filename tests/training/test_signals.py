@@ -32,7 +32,9 @@ def test_a_parent_that_is_not_ones_own_is_refused(capsys, tmp_path):
   with pytest.raises(config_lib.UserError, match=f'--stop-with={stranger}: must be the id of the'):
     signals.stop_with(stranger)
   with pytest.raises(SystemExit) as exit:
-    __main__.main(['train', f'--workdir={tmp_path / "run"}', f'--stop-with={stranger}'])
+    __main__.main(
+      ['train', '--config=bert_base', f'--workdir={tmp_path / "run"}', f'--stop-with={stranger}']
+    )
   assert exit.value.code == 2 and f'--stop-with={stranger}' in capsys.readouterr().err
   assert not (tmp_path / 'run').exists()
 
