@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import csv
 import json
 import pathlib
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -29,14 +30,14 @@ def read(path: pathlib.Path) -> list[dict[str, str]]:
   return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
 
 
-def features(train: Sequence[dict], test: Sequence[dict]) -> list[scipy.sparse.csr_matrix]:
-  """Returns those of training and of test examples; words are those of the training texts."""
+def features(train: Sequence[dict], test: Sequence[dict]) -> list[Any]:
+  """Returns sparse [examples, features] of training and of test; the words are of training."""
   columns = [name for name in ('text', 'second_text') if name in train[0]]
   words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
   words.fit([row[name] for row in train for name in columns])
   found = []
   for rows in (train, test):
-    each = [words.transform([row[name] for row in rows]) for name in columns]
+    each: list[Any] = [words.transform([row[name] for row in rows]) for name in columns]
     if len(each) == 2:
       both = each[0].multiply(each[1])
       each += [both, scipy.sparse.csr_matrix(both.sum(1))]
