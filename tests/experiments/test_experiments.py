@@ -28,6 +28,7 @@ PROGRAMS = {
   'pair_probabilities/pairs.py',
   'transfer/bag_of_words.py',
   'transfer/data.py',
+  'transfer/vectors.py',
 }
 ASKED = ('masking.', 'objective.', 'model.family', 'model.size')  # what a tiny sweep keeps
 TREEBANK = (('badi', 'NOUN'), ('koma', 'VERB'), ('fen', 'DET'), ('.', 'PUNCT'))
