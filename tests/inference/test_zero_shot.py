@@ -213,28 +213,15 @@ def test_likelihood_is_that_of_the_run(run, tmp_path):
   assert error == pytest.approx(spread) and result['bits_per_character']['n'] == 3
 
 
-def conll(path, words):
-  """Writes sentences of four words; its first letter decides a word's tag."""
-  lines = [f'{word}\t{"A" if word[0] in "abc" else "O"}' + '\n' * (n % 4 == 3)
-           for n, word in enumerate(words)]  # fmt: skip
-  path.write_text('\n'.join(lines) + '\n')
-
-
-def test_probes_read_what_a_word_says_and_not_what_it_is_given_at_random(run, tmp_path):
-  random = np.random.default_rng(0)
-  vocabulary = [''.join(random.choice(list('abcdef'), 3)) for _ in range(60)]
-  words = random.choice(vocabulary, 400)
-  conll(tmp_path / 'train.conll', words)
-  conll(tmp_path / 'dev.conll', [''.join(random.choice(list('abcdef'), 3)) for _ in range(200)])
-  result = run.evaluate(f'probes:{tmp_path}')
-  assert {each['subset'] for each in result['scores']} == {'layer 0', 'layer 1', 'layer 2'}
-  for layer in range(3):
-    scores = found(result, f'layer {layer}')
-    # New words: the letters tell the tag, and nothing tells what is drawn for each word.
-    assert scores['accuracy']['score'] > 0.75 > 0.65 > scores['control_accuracy']['score']
-    difference = scores['accuracy']['score'] - scores['control_accuracy']['score']
-    assert scores['selectivity']['score'] == pytest.approx(difference)
-    assert scores['accuracy']['n'] == 200
+def test_the_state_of_a_word_is_that_of_its_first_piece(run):
+  sentences = [['cab', 'ponmlkj', 'fed'], ['hi'], ['abcdefgh'] * 30]
+  states_KND, sentence_N, word_N = zero_shot.Scorer(run).word_states(sentences)
+  tokens = run.embed([' '.join(each) for each in sentences[:2]], layers=[0, 1, 2], tokens=True)
+  before = [1 + len(run.tokenizer.encode(text)) for text in ('cab', 'cab ponmlkj')]
+  expected = np.concatenate([tokens[0][:, [1, *before]], tokens[1][:, [1]]], axis=1)
+  np.testing.assert_allclose(states_KND[:, :4], expected, rtol=1e-4, atol=1e-5)
+  assert sentence_N[:5].tolist() == [0, 0, 0, 1, 2] and word_N[:5].tolist() == [0, 1, 2, 0, 0]
+  assert 0 < (sentence_N == 2).sum() < 30  # the others have no room in a row
 
 
 @pytest.fixture(scope='module')
