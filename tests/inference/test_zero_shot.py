@@ -11,6 +11,7 @@ from mlm_jax import config as config_lib
 from mlm_jax.inference import zero_shot
 from tests import shared_runs
 from tests import toys
+from tests.inference.test_likelihood import louder
 from tests.inference.test_predictor import by_hand
 
 
@@ -21,7 +22,7 @@ def workdir(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def run(workdir):
-  return mlm_jax.open_run(workdir)
+  return louder(mlm_jax.open_run(workdir))
 
 
 def write(path, *records):
