@@ -39,7 +39,7 @@ class EncoderRun:
     self.model, self.params = objective.encoder, objective.encoder_params(model.params)
     self.embedding = text_embedding.read(model.workdir) or text_embedding.TextEmbedding()
     length = self._last.data.row_length
-    self._rows = rows_lib.Maker(tokenizer, self._last.data, length, log)
+    self.rows = rows_lib.Maker(tokenizer, self._last.data, length, log)
     self._name = f'{model.workdir} at step {model.step}'
 
   def embed(
@@ -73,10 +73,10 @@ class EncoderRun:
     Raises:
       UserError: no list of texts, one that is refused, or none of these choices.
     """
-    length = min(self.embedding.max_tokens or self._rows.length, self._rows.length)
+    length = min(self.embedding.max_tokens or self.rows.length, self.rows.length)
     embedder = embedding.Embedder(
-      self._reader(self.model, self.params),
-      dataclasses.replace(self._rows, length=length),
+      self.reader(self.model, self.params),
+      dataclasses.replace(self.rows, length=length),
       self.embedding,
     )
     modes, modules = self.embedding.modes, self.embedding.modules
@@ -93,7 +93,7 @@ class EncoderRun:
     vectors_KND = embedder(texts, modes, modules, chosen, before, too_long)
     return vectors_KND[0] if is_single else vectors_KND.swapaxes(0, 1)
 
-  def _reader(self, model: Any, params: Any) -> encoding.Reader:
+  def reader(self, model: Any, params: Any) -> encoding.Reader:
     return encoding.Reader(
       model, params, self.tokenizer.pad_id, self._last.data.row_length, self._name
     )

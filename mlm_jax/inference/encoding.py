@@ -58,7 +58,7 @@ class Reader:
         (self.model, self.pad_id), self.params, tokens_BL, starts_BS, places_B
       )
       # Without the rows that fill a batch up, and the columns that pad the vocabulary.
-      yield self._numbers(np.asarray(log_BV)[: len(batch), :size])
+      yield self.numbers(np.asarray(log_BV)[: len(batch), :size])
 
   def hidden(self, rows: Iterable[np.ndarray], layers: tuple[int, ...]) -> Iterator[np.ndarray]:
     """Yields float32 [layers, tokens, D] of each row; `layers` as for `_states`."""
@@ -66,7 +66,7 @@ class Reader:
       tokens_BL, starts_BS, _ = self._arrays(batch)
       static = self.model, self.pad_id
       hidden_KBLD = np.asarray(_hidden(static, layers, self.params, tokens_BL, starts_BS))
-      yield from (self._numbers(hidden_KBLD[:, b, : len(ids)]) for b, ids in enumerate(batch))
+      yield from (self.numbers(hidden_KBLD[:, b, : len(ids)]) for b, ids in enumerate(batch))
 
   def pooled(
     self,
@@ -94,7 +94,7 @@ class Reader:
         (self.model, self.pad_id, layers, modes),
         *(self.params, tokens_BL, starts_BS, lengths_B, first_B),
       )
-      parts.append(self._numbers(np.asarray(pooled_KBD)[:, : len(batch)]))
+      parts.append(self.numbers(np.asarray(pooled_KBD)[:, : len(batch)]))
     # The zeros give no rows a result of the right width too.
     width = len(modes) * self.model.architecture.width
     pooled_KND = np.concatenate([np.zeros((len(layers), 0, width), np.float32), *parts], axis=1)
@@ -111,7 +111,7 @@ class Reader:
       tokens_BL[b, : len(row)] = row
     return tokens_BL, np.zeros((ROWS, 1), np.int32), lengths_B  # one text a row, from its beginning
 
-  def _numbers(self, found: np.ndarray) -> np.ndarray:
+  def numbers(self, found: np.ndarray) -> np.ndarray:
     """Returns what was computed; UserError where it is not numbers."""
     if not np.isfinite(found).all():
       leaves = trees.paths(self.params).items()
@@ -127,7 +127,7 @@ def _batched(rows: Iterable[Any]) -> Iterator[list[Any]]:
     yield batch
 
 
-def _encode(
+def encode(
   static: Any, params: Any, tokens_BL: jax.Array, starts_BS: jax.Array, details: bool = False
 ) -> Encoded:
   """Returns the Encoded rows; static is (model, pad_id), what a program is compiled for."""
@@ -146,7 +146,7 @@ def _states(
   included.
   """
   N = static[0].architecture.layers
-  encoded: Any = _encode(static, params, tokens_BL, starts_BS, details=set(layers) != {N})
+  encoded: Any = encode(static, params, tokens_BL, starts_BS, details=set(layers) != {N})
   inner = {layer: encoded.layers_NBLD[layer - 1] for layer in layers if 0 < layer < N}
   states = {**inner, 0: encoded.embedded_BLD, N: encoded.hidden_BLD}
   return jnp.stack([states[layer] for layer in layers]).astype(jnp.float32)
@@ -174,6 +174,6 @@ def _log_probabilities(
   static: Any, params: Any, tokens_BL: jax.Array, starts_BS: jax.Array, places_B: jax.Array
 ) -> jax.Array:
   # One position a row, taken before the head: [B, L, V] would not fit.
-  decoded_BLD = _encode(static, params, tokens_BL, starts_BS).decoded_BLD
+  decoded_BLD = encode(static, params, tokens_BL, starts_BS).decoded_BLD
   decoded_BD = jnp.take_along_axis(decoded_BLD, places_B[:, None, None], axis=1)[:, 0]
   return jax.nn.log_softmax(static[0].head(params, decoded_BD), axis=1)

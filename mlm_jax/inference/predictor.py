@@ -15,14 +15,17 @@ import numpy as np
 from mlm_jax import config as config_lib
 from mlm_jax import masking
 from mlm_jax.core import vocabulary
+from mlm_jax.data import pack
 from mlm_jax.data import statistics
 from mlm_jax.data import store
 from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.data.annotations import collocations
 from mlm_jax.inference import encoder_run
 from mlm_jax.inference import encoding
+from mlm_jax.inference import hidden_copies
 from mlm_jax.inference import mask_html
 from mlm_jax.inference import mask_preview
+from mlm_jax.inference import packed_copies
 from mlm_jax.inference import rows as rows_lib
 from mlm_jax.objectives import restored
 from mlm_jax.training import saved
@@ -144,17 +147,17 @@ class Run(encoder_run.EncoderRun):
     if not isinstance(top_k, int | np.integer) or not 1 <= top_k <= self.tokenizer.size:
       raise config_lib.UserError(f'top_k = {top_k}: must be between 1 and {self.tokenizer.size}')
     marked = text.replace(self.tokenizer.piece(self.tokenizer.mask_id), tokenizer_lib.MASK)
-    contents = self._rows.contents(marked, has_masks=True)
+    contents = self.rows.contents(marked, has_masks=True)
     if not len(contents):
       raise config_lib.UserError('the text is empty')
-    [contents] = self._rows.fit([contents], too_long, 'each mask is seen with what is around it')
+    [contents] = self.rows.fit([contents], too_long, 'each mask is seen with what is around it')
     places = np.flatnonzero(contents == self.tokenizer.mask_id)
     if not len(places):
       was_cut = tokenizer_lib.MASK in marked
-      where = f'the first {self._rows.length} tokens of the text' if was_cut else 'the text'
+      where = f'the first {self.rows.length} tokens of the text' if was_cut else 'the text'
       raise config_lib.UserError(f'no [MASK] in {where}: {text[:60]!r}')
     # The row once for each of its masks: all the other masks stay hidden while one is filled.
-    rows = (self._rows.around(contents, int(place)) for place in places)
+    rows = (self.rows.around(contents, int(place)) for place in places)
     return [
       [self._prediction(int(i), log_V[i]) for i in np.argsort(-log_V, kind='stable')[:top_k]]
       for log_NV in self._log_probabilities(rows)
@@ -165,42 +168,91 @@ class Run(encoder_run.EncoderRun):
     text = self.tokenizer.text_of(i)
     return Prediction(self.tokenizer.piece(i), float(np.exp(log_probability)), text, i)
 
-  def pseudo_log_likelihood(self, texts: Iterable[str], too_long: str = 'window') -> np.ndarray:
+  def pseudo_log_likelihood(
+    self,
+    texts: Iterable[str],
+    too_long: str = 'window',
+    *,
+    within_word: bool = False,
+    masked_together: int = 1,
+  ) -> np.ndarray:
     """Returns float64 [n]: the sum over a text's pieces of log p(piece | the others).
 
-    Source: arXiv:1910.14659. Special tokens are not counted.
+    Sources: arXiv:1910.14659; within words arXiv:2305.10588. Special tokens are not counted.
 
     Args:
       texts: none of them empty.
       too_long: where a text is longer than a row, each piece is seen with the pieces around it, as
         many as a row holds ('window'), only the beginning is read ('truncate'), or it is refused
         ('error').
+      within_word: whether the later pieces of its word are hidden with a piece, so that a word of
+        several pieces does not give itself away.
+      masked_together: pieces of one word that are hidden and scored together, at most.
 
     Raises:
-      UserError: no list of texts, an empty one, or one that is refused.
+      UserError: no list of texts, an empty one, or one that is refused, or a wrong number.
     """
-    contents = self._contents(texts)
-    done = 'each piece is seen with those around it'
-    contents = self._rows.fit(contents, too_long, done)
-    # One copy of its row a piece, in which that piece alone is hidden; not [CLS] and [SEP].
-    log_probabilities = self._log_probabilities(
-      self._hidden(each, place) for each in contents for place in range(len(each))
-    )
-    answers, at = np.concatenate([*contents, np.zeros(0, np.int32)]), 0
-    terms = np.zeros(len(answers), np.float64)
-    for log_NV in log_probabilities:
-      n = len(log_NV)
-      terms[at : at + n] = log_NV[np.arange(n), answers[at : at + n]]
-      at += n
+    terms = self.piece_log_probabilities(texts, too_long, within_word, masked_together)
     # Summed in float64: a long text has hundreds of terms.
-    owner = np.repeat(np.arange(len(contents)), [len(each) for each in contents])
-    return np.bincount(owner, terms, len(contents)).astype(np.float64)
+    return np.array([each.sum() for each in terms], np.float64)
 
-  def _hidden(self, contents: np.ndarray, place: int) -> tuple[np.ndarray, int]:
-    """Returns (the row around a place of a text, which is hidden, its place in the row)."""
-    row, place = self._rows.around(contents, place)
-    row[place] = self.tokenizer.mask_id
-    return row, place
+  def pseudo_perplexity(
+    self,
+    texts: Iterable[str],
+    too_long: str = 'window',
+    *,
+    within_word: bool = False,
+    masked_together: int = 1,
+  ) -> float:
+    """Returns exp(- mean log p) over the pieces of all texts; see `pseudo_log_likelihood`.
+
+    Raises:
+      UserError: there is no text, or see `pseudo_log_likelihood`.
+    """
+    terms = self.piece_log_probabilities(texts, too_long, within_word, masked_together)
+    if not terms:
+      raise config_lib.UserError('texts must hold a text at least')
+    return float(np.exp(-np.concatenate(terms).mean()))
+
+  def piece_log_probabilities(
+    self,
+    texts: Iterable[str],
+    too_long: str = 'window',
+    within_word: bool = False,
+    masked_together: int = 1,
+    reader: encoding.Reader | None = None,
+  ) -> list[np.ndarray]:
+    """Returns float64 [pieces] of each text: the terms of `pseudo_log_likelihood`.
+
+    Args:
+      texts, too_long, within_word, masked_together: as there.
+      reader: of the model that is asked; None for that of the run.
+    """
+    if type(masked_together) is not int or masked_together < 1:
+      raise config_lib.UserError(f'masked_together = {masked_together!r}: must be 1 or more')
+    contents = self.rows.fit(
+      self.contents(texts), too_long, 'each piece is seen with those around it'
+    )
+    copies = lambda ids_T: self._copies(ids_T, within_word, masked_together)
+    reader = reader or self.reader(self.mlm, self.mlm_params)
+    return packed_copies.by_text(
+      contents, copies, packed_copies.log_probabilities, reader, self.ids
+    )
+
+  @property
+  def ids(self) -> tuple[int, int]:
+    """The ids of [CLS] and [SEP]."""
+    return self.tokenizer.cls_id, self.tokenizer.sep_id
+
+  def _copies(
+    self, ids_T: np.ndarray, within_word: bool, masked_together: int
+  ) -> Iterator[hidden_copies.Copies]:
+    tokenizer = self.tokenizer
+    starts_T = hidden_copies.starts_of_words(ids_T, tokenizer.starts_V, tokenizer.ends_V)
+    room = self.rows.length - pack.OVERHEAD
+    return hidden_copies.of_text(
+      ids_T, starts_T, tokenizer.mask_id, room, within_word, masked_together
+    )
 
   def masked(
     self, texts: Iterable[str], policy: masking.Policy | None = None, seed: int = 0
@@ -238,8 +290,8 @@ class Run(encoder_run.EncoderRun):
         "masking.unit = 'collocation': the run's data was prepared without collocations"
       )
     texts, classes = rows_lib.checked(texts), None
-    contents = self._rows.fit(self._contents(texts), 'error', '')
-    rows = [self._rows.row(each) for each in contents]
+    contents = self.rows.fit(self.contents(texts), 'error', '')
+    rows = [self.rows.row(each) for each in contents]
     if 'classes' in policy.needs:
       self._check_allowed('data.classes')
       classes = [
@@ -261,18 +313,32 @@ class Run(encoder_run.EncoderRun):
       )
     )
 
-  def _contents(self, texts: Iterable[str]) -> list[np.ndarray]:
+  def contents(self, texts: Iterable[str]) -> list[np.ndarray]:
     """Returns the ids of each text; UserError for an empty one."""
-    contents = [self._rows.contents(text) for text in rows_lib.checked(texts)]
+    contents = [self.rows.contents(text) for text in rows_lib.checked(texts)]
     for number, each in enumerate(contents):
       if not len(each):
         raise config_lib.UserError(f'{rows_lib.named(contents, number)} is empty')
     return contents
+
+  def evaluate(self, suites: str) -> dict[str, Any]:
+    """Returns {'step': ..., 'scores': [{'task', 'subset', 'metric', 'score', ...}, ...]}.
+
+    Args:
+      suites: 'NAME:PATH', or several with commas: zero-shot suites and their data, see
+        evaluation/zero_shot.
+
+    Raises:
+      UserError: no such suite, data that are none, or what a suite refuses.
+    """
+    from mlm_jax.inference import zero_shot  # it opens runs itself
+
+    return zero_shot.evaluate(self, suites)
 
   def _check_allowed(self, setting: str) -> None:
     config_lib.check_allowed(self.config, self._allow_code, self._workdir, (setting,))
 
   def _log_probabilities(self, rows: Iterable[tuple[np.ndarray, int]]) -> Iterator[np.ndarray]:
     """Yields float32 [n, V], batch after batch: log p at a place of each of the rows."""
-    reader = self._reader(self.mlm, self.mlm_params)
+    reader = self.reader(self.mlm, self.mlm_params)
     return reader.log_probabilities(rows, self.tokenizer.size)

@@ -46,7 +46,7 @@ FLAGS = (
   'config', 'workdir', 'data', 'step', 'text', 'policy', 'row', 'visits', 'from', 'to', 'part',
   'out', 'jobs', 'plan', 'verify', 'top-k', 'seed', 'baselines', 'nonsense', 'launcher',
   'input', 'output', 'second-text', 'pooling',
-  'prompt', 'too-long',
+  'prompt', 'too-long', 'suite', 'every',
 )  # fmt: skip
 KEYS = sorted(config_lib.flatten(config_lib.base()))
 TASK_KEYS = sorted(config_lib.flatten(config_lib.finetuning()))

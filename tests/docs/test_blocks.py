@@ -86,6 +86,10 @@ def furnish(folder):
     lines = ''.join(f'text {n} of ours,text {n % 3} of ours,{n % 5}\n' for n in range(40))
     (folder / 'MY' / f'{name}.csv').write_text('text,second_text,score\n' + lines)
   _write_collection(folder / 'MY')
+  pair = {'sentence_good': 'a cab', 'sentence_bad': 'a bad'}
+  (folder / 'MY' / 'pairs.jsonl').write_text(json.dumps(pair))
+  choice = {'sentence': 'a _ b', 'option1': 'cab', 'option2': 'bad', 'answer': '1'}
+  (folder / 'MY' / 'choices.jsonl').write_text(json.dumps(choice))
   for name in ('train', 'test'):
     (folder / 'MY' / f'{name}.conll').write_text('Ada B-person\nwrote O\nit O\n\n' * 40)
   line = '{}\t{}\t_\t{}\t_\t_\t_\t_\t_\t_\n'.format
