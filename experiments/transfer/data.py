@@ -3,7 +3,7 @@
   python experiments/transfer/data.py --source=DOWNLOADED --out=runs/tasks
 
 DOWNLOADED holds folders sst2, ag_news, banking77, wnut17, crossner/ai, squadshifts, stsb, rte and
-cranfield, each as its authors publish it (see NOTES.md). Of each at most 2,000 training examples
+cranfield, each as its authors publish it (see NOTES.md). Of each at most 1,000 training examples
 are drawn, the same ones each time. Test examples are the published development part, or where
 there is none, questions of other articles (squadshifts) or other rows (banking77). Nothing of a
 test file is in its training file.
@@ -19,7 +19,7 @@ import shutil
 
 import numpy as np
 
-TRAINING, TEST = 2000, 1000  # examples at most
+TRAINING, TEST = 1000, 500  # examples at most
 Row = dict[str, str]
 
 

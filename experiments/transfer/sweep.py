@@ -19,7 +19,7 @@ BASELINE = 'init_from=runs-novels_from_scratch=true'
 # The name of a recipe, and what differs from it. Where the text of an example is long, rows are
 # few: more passes over them are as many steps.
 TASKS: dict[str, tuple[str, dict[str, Any]]] = {
-  'sst2': ('classification', {'epochs': 20.0}),
+  'sst2': ('classification', {}),
   'ag_news': ('classification', {}),
   'banking77': ('classification', {'epochs': 20.0}),
   'rte': ('classification', {'task.second_text': 'second_text'}),
@@ -28,7 +28,7 @@ TASKS: dict[str, tuple[str, dict[str, Any]]] = {
   'squadshifts': (
     'question_answering',
     {
-      'epochs': 4.0,
+      'epochs': 3.0,
       'data.max_segments': 4,
       'task.question_answering.stride': 32,
       'task.question_answering.max_question_pieces': 40,
@@ -50,20 +50,20 @@ def _of(name: str, recipe: str, settings: dict[str, Any]) -> sweeps.Sweep:
   files = {'task.train': path('train'), 'task.test': path('test')}
   if recipe == 'retrieval':  # queries of one collection, parted
     files = dict.fromkeys(files, f'{DATA}/{name}')
-  own = {'epochs': 10.0, 'batch_size': 8, 'data.row_length': 128, 'evaluation.patience': 5}
+  own = {'epochs': 10.0, 'batch_size': 8, 'data.row_length': 128, 'evaluation.patience': 3}
   if recipe in ('classification', 'similarity'):
     # The heads of NOVELS were set on neighbours, so [CLS] has hardly seen the text.
     own |= {'task.pooling': 'mean'}
   if recipe == 'retrieval':
     own |= {'batch_size': 32}
   base = config.overlay(config.load(f'finetune/{recipe}'), own | files | settings)
-  # A model of two layers of 128 takes a larger rate than one of six of 384.
+  # Chosen by the validation examples of sst2: the small models, untrained or not, by 5e-4 and 2e-3.
   arms = sweeps.chain(
     [
-      {'init_from': NOVELS, 'task.from_scratch': scratch, 'optim.learning_rate': 5e-4}
+      {'init_from': NOVELS, 'task.from_scratch': scratch, 'optim.learning_rate': 2e-3}
       for scratch in (True, False)
     ],
-    [{'init_from': MINILM, 'task.from_scratch': False, 'optim.learning_rate': 5e-5}],
+    [{'init_from': MINILM, 'task.from_scratch': False, 'optim.learning_rate': 1e-4}],
   )
   return sweeps.Sweep(
     question=f'Does pretraining help on {name}?',

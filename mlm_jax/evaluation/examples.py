@@ -11,6 +11,7 @@ from mlm_jax.core import metrics as metrics_lib
 from mlm_jax.data import loader as loader_lib
 from mlm_jax.data.examples import store
 
+VALIDATION = 'validation'  # the split that chooses the checkpoint
 TEST, PREDICTIONS = 'test.json', 'predictions.jsonl'  # in the folder of a run that has ended
 
 

@@ -18,6 +18,7 @@ from mlm_jax.models import flops
 from mlm_jax.sweeps import budgets
 from mlm_jax.sweeps import names
 from mlm_jax.tasks import finetuning
+from mlm_jax.tasks import finetuning_data
 
 BUDGETS, LENGTHS = ('epochs', 'steps'), ('total_steps', 'epochs')
 _TEST, _VALIDATION = 'test_', 'validation_'  # scores of test.json, and of evaluations.jsonl
@@ -32,7 +33,7 @@ def resolve(config: config_lib.Config) -> config_lib.Config:
 def data_folder(config: config_lib.Config, base: config_lib.Config) -> str:
   # What the base leaves open, such as the tokenizer, is known of each run alone.
   tokenizer = tokenizers.load(config.data.tokenizer).sha256
-  return f'data_{names.digest([finetuning.data_settings(config), tokenizer])}'
+  return f'data_{names.digest([finetuning_data.data_settings(config), tokenizer])}'
 
 
 def data_key(config: config_lib.Config) -> Any:
@@ -40,7 +41,7 @@ def data_key(config: config_lib.Config) -> Any:
 
 
 def prepare(config: config_lib.Config, log: Callable[[str], None]) -> store.Prepared:
-  return finetuning.prepare(config, '', tokenizers.load(config.data.tokenizer), log)
+  return finetuning_data.prepare(config, '', tokenizers.load(config.data.tokenizer), log)
 
 
 def needs_data(budget: str) -> bool:

@@ -1,13 +1,12 @@
 """Fine-tuning: from a config with a group `task` to a Problem, and the run of it.
 
-What differs between tasks is in mlm_jax/downstream. What they share is here: the splits, the
-encoder of the run in config.init_from, the steps that the epochs take, and the scores.
+What differs between tasks is in mlm_jax/downstream. What they share is here: the encoder of the run
+in config.init_from and the steps that the epochs take; the splits are in finetuning_data.py, the
+scores in finetuning_scores.py.
 """
 
 from collections.abc import Callable
 import functools
-import hashlib
-import json
 import math
 import pathlib
 from typing import Any
@@ -23,13 +22,15 @@ from mlm_jax.core import trees
 from mlm_jax.data import distinct
 from mlm_jax.data import loader as loader_lib
 from mlm_jax.data import tokenizers
-from mlm_jax.data.examples import held_out as held_out_lib
 from mlm_jax.data.examples import store
 from mlm_jax.evaluation import examples as examples_lib
+from mlm_jax.evaluation.examples import VALIDATION
 from mlm_jax.models import flops
 from mlm_jax.models import low_rank
 from mlm_jax.models import text_embedding
 from mlm_jax.objectives import finetuning
+from mlm_jax.tasks import finetuning_data
+from mlm_jax.tasks import finetuning_scores
 from mlm_jax.tasks import init_from
 from mlm_jax.training import checkpoint
 from mlm_jax.training import distributed
@@ -40,7 +41,6 @@ from mlm_jax.training import sharding
 
 Config = Any
 Log = Callable[[str], None]
-VALIDATION = 'validation'
 
 
 def run(
@@ -57,7 +57,7 @@ def run(
   config = resolve(config)
   check(config)
   tokenizer = tokenizers.load(config.data.tokenizer)
-  make = lambda: prepare(config, workdir, tokenizer, log)
+  make = lambda: finetuning_data.prepare(config, workdir, tokenizer, log)
   prepared = distributed.on_first(make) or make()
   config = with_steps(config, prepared)
   make_problem = functools.partial(problem, config, prepared, workdir)
@@ -108,78 +108,6 @@ def check_task(config: Config) -> None:
     raise config_lib.UserError("config.task.train = '': must be the file of training examples")
 
 
-def data_settings(config: Config) -> dict[str, Any]:
-  """Returns {dotted key: value} of what decides about the prepared examples, but the tokenizer."""
-  ignored = (
-    *('data.prepared', 'data.tokenizer', 'data.tokenizer_threads', 'task.from_scratch'),
-    *downstream.of_training(downstream.load(config.task.name)),
-  )
-  flat = config_lib.flatten({name: config[name].to_dict() for name in ('task', 'data')})
-  learned = ('task.freeze', 'task.lora.')
-  return {
-    key: value for key, value in flat.items() if key not in ignored and not key.startswith(learned)
-  }
-
-
-def prepare(
-  config: Config, workdir: str | pathlib.Path, tokenizer: tokenizers.Tokenizer, log: Log = print
-) -> store.Prepared:
-  """Returns the prepared examples of a run, made where they are missing.
-
-  Raises:
-    UserError: whatever is wrong with the files, or a folder that cannot be used.
-  """
-  folder = pathlib.Path(config.data.prepared or pathlib.Path(workdir) / 'data')
-  kind = downstream.load(config.task.name)
-  named = [config.task[name] for name in ('train', VALIDATION, 'test') if config.task[name]]
-  files = [each for path in dict.fromkeys(named) for each in downstream.files(kind, path)]
-  make = lambda: _encode(config, tokenizer, log)
-  return store.prepare(folder, data_settings(config), files, tokenizer, make, log)
-
-
-def _encode(
-  config: Config, tokenizer: tokenizers.Tokenizer, log: Log
-) -> tuple[dict, dict[str, store.Encoded]]:
-  """Returns (facts, {split: Encoded}) of the files that the config names."""
-  kind = downstream.load(config.task.name)
-  splits = splits_of(config)
-  facts = kind.facts(config.task, splits['train'])
-  _warn_of_shared(kind, splits, log)
-  return facts, {
-    name: kind.encode(examples, config, tokenizer, facts) for name, examples in splits.items()
-  }
-
-
-def splits_of(config: Config) -> dict[str, list[Any]]:
-  """Returns {split: its examples}: train, validation and, where the config names one, test."""
-  task, kind = config.task, downstream.load(config.task.name)
-  if (own := downstream.splits(kind, task)) is not None:
-    return own
-  training = kind.read(task.train, task)
-  if task.validation:
-    splits = {'train': training, VALIDATION: kind.read(task.validation, task)}
-  else:
-    groups = [downstream.group_of(kind, n, each) for n, each in enumerate(training)]
-    held_out = held_out_lib.held_out(groups, task.validation_fraction, task.train, VALIDATION)
-    splits = {
-      'train': [each for n, each in enumerate(training) if n not in held_out],
-      VALIDATION: [each for n, each in enumerate(training) if n in held_out],
-    }
-  return splits | ({'test': kind.read(task.test, task)} if task.test else {})
-
-
-def _warn_of_shared(task: downstream.Task, splits: dict[str, list[Any]], log: Log) -> None:
-  """Says how many examples of validation and test are in training too."""
-  seen = {task.key(each) for each in splits['train']}
-  for name, examples in splits.items():
-    shared = sum(task.key(each) in seen for each in examples) if name != 'train' else 0
-    if shared:
-      log(
-        f'warning: {shared:,} of the {len(examples):,} {name} examples are training examples too: '
-        'their scores say little of others'
-      )
-
-
 def with_steps(config: Config, prepared: store.Prepared) -> Config:
   """Returns the config with its steps written out: those that its epochs take."""
   rows = len(prepared.splits['train'])
@@ -214,23 +142,25 @@ def problem(
   loader = _loader(kind, prepared, config, sharding.local_rows(mesh, config.batch_size))
   placement = sharding.Placement(mesh, config.evaluation.batch_size)
   step = examples_lib.make_step(objective, placement.whole)
-  split = lambda name: examples_lib.Split(step, prepared, name, placement)
+  scored = [name for name in prepared.splits if name != 'train']
+  splits = {name: examples_lib.Split(step, prepared, name, placement) for name in scored}
+  scorer = finetuning_scores.Scorer(kind, splits, prepared.facts)
   (ranks, mode), *_ = kind.metrics(config.task).items()
   is_begun = bool(checkpoint.steps(pathlib.Path(workdir) / 'checkpoints'))
   return problem_lib.Problem(
     stages=(problem_lib.Stage(0, config, objective, {}, loader.batch, loader.examples),),
     init=objective.init,
-    evaluators={VALIDATION: functools.partial(_evaluate, kind, split(VALIDATION))},
+    evaluators={VALIDATION: scorer.validation},
     ranking=problem_lib.Ranking(
       VALIDATION, ranks, mode, config.evaluation.patience, config.evaluation.min_delta
     ),
     fingerprints={
       'tokenizer': tokenizer.sha256,
       'data_fingerprint': prepared.fingerprint,
-      **{f'{name}_examples': digest(prepared, name) for name in prepared.splits if name != 'train'},
+      **{f'{name}_examples': finetuning_scores.digest(prepared, name) for name in scored},
     },
     init_params=None if is_begun else init_from.encoder(config, objective, tokenizer, log),
-    final_reports=functools.partial(_final_reports, kind, split, 'test' in prepared.splits),
+    final_reports=scorer.final_reports,
     keeps='best',
     work=functools.partial(_work, objective),
     shown=tuple(dict.fromkeys(('loss', 'accuracy', ranks))),
@@ -267,62 +197,6 @@ def _trained(objective: finetuning.Objective, params: Any) -> str:
   is_frozen = trees.match([*((each, True) for each in objective.freeze), ('.*', False)], params)
   sizes = jax.tree.map(lambda leaf, frozen: 0 if frozen else leaf.size, params, is_frozen)
   return f'trains {sum(jax.tree.leaves(sizes)):,} of {trees.count(params):,} parameters'
-
-
-def digest(prepared: store.Prepared, split: str) -> str:
-  """Returns the sha256 of a split's examples, whatever file and rows they are in."""
-  content = [
-    {name: value for name, value in each.items() if name != 'where'}
-    for each in prepared.examples(split)
-  ]
-  return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
-
-
-def _evaluate(
-  task: downstream.Task, split: examples_lib.Split, params: Any, aux: Any, progress: float
-) -> dict[str, float]:
-  """Returns {metric: value} of a split: see problem.Problem."""
-  means, outputs = split.outputs(params)
-  examples, facts = _examples(task, split), split.prepared.facts
-  facts = facts | downstream.calibrated(task, facts, lambda: (outputs, examples))
-  return _scores(task, means, outputs, examples, facts)
-
-
-def _scores(
-  task: downstream.Task, means: dict, outputs: list[dict], examples: list[Any], facts: dict
-) -> dict[str, float]:
-  """Returns {metric: value}, the loss among them where examples alone have one."""
-  loss = {name: value for name, value in means.items() if name == 'loss'}
-  return loss | task.score(outputs, examples, facts)
-
-
-def _examples(task: downstream.Task, split: examples_lib.Split) -> list[Any]:
-  """Returns the examples of a split."""
-  return [task.Example(**fields) for fields in split.prepared.examples(split.name)]
-
-
-def _final_reports(
-  task: downstream.Task, split: Callable, has_test: bool, params: Any, aux: Any
-) -> dict[str, Any]:
-  """Returns {file: content} of a run that has ended: scores and predictions of the test examples.
-
-  Without test examples those of validation are written, and their file says so. What the examples
-  of validation decide of the model is a file of its own, see downstream.calibrated.
-  """
-  of, validation = split('test' if has_test else VALIDATION), split(VALIDATION)
-  outputs_of = lambda each: (each.outputs(params)[1], _examples(task, each))
-  calibrated = downstream.calibrated(task, of.prepared.facts, lambda: outputs_of(validation))
-  means, outputs = of.outputs(params)
-  examples, facts = _examples(task, of), of.prepared.facts | calibrated
-  lines = task.predictions(outputs, examples, facts)
-  report = {
-    'split': of.name,
-    'examples': len(lines),
-    'scores': _scores(task, means, outputs, examples, facts),
-    'errors': task.errors(lines, facts),
-  }
-  files = {examples_lib.TEST: report, examples_lib.PREDICTIONS: lines}
-  return files | ({store.CALIBRATION: {'facts': calibrated}} if calibrated else {})
 
 
 def _work(objective: finetuning.Objective, sums: problem_lib.Sums) -> dict[str, float]:

@@ -26,6 +26,7 @@ PROGRAMS = {
   'families/speed.py',
   'known_truth/gap.py',
   'pair_probabilities/pairs.py',
+  'transfer/bag_of_words.py',
   'transfer/data.py',
 }
 ASKED = ('masking.', 'objective.', 'model.family', 'model.size')  # what a tiny sweep keeps
@@ -184,6 +185,26 @@ def test_the_data_of_transfer_is_cut_and_parted(tmp_path):
   ]
   assert articles[0] and articles[1] and not articles[0] & articles[1]
   assert (tmp_path / 'out' / 'cranfield' / 'cran.qry').is_file()
+
+
+@pytest.mark.slow
+def test_bags_of_words_find_the_words_that_decide(tmp_path):
+  def write(name, rows):
+    for part, some in (('train', rows[:40]), ('test', rows[40:])):
+      content = ''.join(json.dumps(row) + '\n' for row in some)
+      (tmp_path / f'{name}_{part}.jsonl').write_text(content)
+
+  for name in ('sst2', 'ag_news', 'banking77'):  # the label is the first word
+    rows = [{'text': f'word{n % 2} other{n % 7}', 'label': str(n % 2)} for n in range(60)]
+    write(name, rows)
+  # Whether both texts are one, and how many words they share.
+  pairs = [(f'a{n % 5} b{n % 3}', f'a{n % 5} b{(n % 3 + n % 2) % 3}', n % 2) for n in range(60)]
+  named = [dict(zip(('text', 'second_text', 'label'), map(str, each))) for each in pairs]
+  write('rte', named)
+  write('stsb', [row | {'score': str(1 - int(row['label']))} for row in named])
+  main_of('transfer/bag_of_words.py')([f'--tasks={tmp_path}', f'--out={tmp_path}'])
+  scores = {row['task']: float(row['score']) for row in read(tmp_path / 'bag_of_words.csv')}
+  assert scores.pop('stsb') > 0.8 and scores == dict.fromkeys(scores, 1.0) and len(scores) == 4
 
 
 def test_a_sweep_is_planned_by_its_command(tmp_path, monkeypatch, capsys):

@@ -161,6 +161,38 @@ def test_masking_rate_at_equal_flops():
   said.done(settings='.15 0 95')
 
 
+def test_rate_schedule():
+  said = notes.Notes('experiments/rate_schedule/NOTES.md')
+  sweep = notes.Sweep(said)
+  constant = 'schedule=constant_rate=0.3'
+  fixed = {constant: 'constant .3', 'schedule=constant_rate=0.8': 'constant .8'}
+  moving = {
+    f'schedule={shape}_rate=0{a}_final_rate=0{b}': f'{shape}, {a} to {b}'
+    for shape in ('linear', 'cosine')
+    for a, b in (('.45', '.15'), ('.15', '.45'))
+  }
+  for arm, name in (fixed | moving).items():
+    scores = sweep.loss(arm), sweep.accuracy(arm), sweep.difference(arm, constant)
+    said.shows([[name, sweep.steps(arm), *scores]])
+  control = sweep.against['schedule=constant_rate=0.8', constant, 'reference']
+  assert (control['tested'], control['verdict']) == ('alone', 'higher')
+  said.says(f'a constant .8 is {notes.interval(control)} against .3, tested on its own')
+  assert {name: {*arms} for name, arms in sweep.verdicts(constant).items()} == {
+    'undecided': {*moving}
+  }
+  falling, rising = [*moving][::2], [*moving][1::2]
+  linear, cosine = (sweep.against[*pair, 'reference'] for pair in zip(falling, rising))
+  assert linear['verdict'] == cosine['verdict'] == 'undecided'
+  said.says(
+    f'linear {notes.interval(linear)} and cosine {notes.interval(cosine)}',
+    "every interval but the control's includes 0",
+  )
+  predictions = [count for arm in sweep.arms for count in sweep.column(arm, 'predictions')]
+  assert max(predictions) / min(predictions) < 1.001
+  said.says(f'All runs made {sweep.thousands(constant, "predictions")} predictions, to .1 %')
+  said.done(settings='.3 95')
+
+
 POLICIES = {
   'unit=token': 'token',
   'unit=word': 'word',

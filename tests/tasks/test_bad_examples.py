@@ -1,4 +1,4 @@
-"""Examples that cannot be right, by kind of task: the command says so in a line and writes nothing."""
+"""Examples that cannot be right, by kind of task: the command says so and writes nothing."""
 
 import json
 

@@ -12,6 +12,7 @@ import mlm_jax
 from mlm_jax import config as config_lib
 from mlm_jax.evaluation import squad
 from mlm_jax.tasks import finetuning
+from mlm_jax.tasks import finetuning_data
 from tests import shared_runs
 from tests.training import toy
 
@@ -170,7 +171,7 @@ def test_questions_on_one_context_are_on_one_side(start, files, tmp_path):
     (qa,) = paragraph['qas']
     paragraph['qas'] = [qa | {'id': f'{qa["id"]}-{i}'} for i in range(3)]
   (tmp_path / 'a.json').write_text(json.dumps(whole))
-  splits = finetuning.splits_of(config(start, str(tmp_path / 'a.json')))
+  splits = finetuning_data.splits_of(config(start, str(tmp_path / 'a.json')))
   contexts = {name: {each.context for each in of} for name, of in splits.items()}
   assert len(splits['validation']) == 60 and len(splits['train']) == 540
   assert not contexts['train'] & contexts['validation']
