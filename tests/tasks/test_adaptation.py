@@ -93,7 +93,7 @@ def test_on_few_documents_it_ends_by_patience_at_the_least_domain_loss(parent, t
   config = load(
     parent, text, adapt__allowance=100.0, total_steps=300, optim__learning_rate=0.01,
     evaluation__every=5, evaluation__patience=3, evaluation__rows=0,
-    data__validation_fraction=0.5,
+    data__validation_fraction=0.5, log__every=5,
   )  # fmt: skip
   run = tmp_path / 'run'
   _, evaluations, finished = adapted(config, run)
