@@ -34,7 +34,7 @@ def show(key: str | None, config: config_lib.Config) -> None:
     UserError: there is no such key.
   """
   flat, unchanged = config_lib.flatten(config), config_lib.flatten(config_lib.default_of(config))
-  known = meanings.meanings('task' in config)
+  known = meanings.meanings(config_lib.kind_of(config))
   if key is not None and key not in known:
     if key in shipped.names():
       raise config_lib.UserError(f'{key} is a recipe: show it with --config={key}')
@@ -55,7 +55,7 @@ def show(key: str | None, config: config_lib.Config) -> None:
 def show_config(config: config_lib.Config) -> None:
   """Prints every setting of a config; a star marks those that differ from the defaults."""
   flat, unchanged = config_lib.flatten(config), config_lib.flatten(config_lib.default_of(config))
-  for key in meanings.meanings('task' in config):
+  for key in meanings.meanings(config_lib.kind_of(config)):
     if key in flat:
       _print(*_setting(key, flat[key], unchanged[key], mark='* ', no_mark='  '))
     else:

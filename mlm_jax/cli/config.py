@@ -30,12 +30,10 @@ def run(args: argparse.Namespace) -> None:
   if args.list:
     _settings.show_recipes()
   elif args.config is None and not args.overrides:
-    # Settings that pretraining has not are shown as fine-tuning has them.
-    own = args.key is not None and args.key in meanings.meanings(finetuning=True)
-    is_shared = args.key is None or args.key in meanings.meanings()
-    _settings.show(
-      args.key, config_lib.finetuning() if own and not is_shared else config_lib.base()
-    )
+    # Settings that pretraining has not are shown as another kind of training has them.
+    kinds = (config_lib.base, config_lib.finetuning, config_lib.adaptation)
+    has = lambda make: args.key is None or args.key in meanings.meanings(make)
+    _settings.show(args.key, next(filter(has, kinds), config_lib.base)())
   else:
     config = _config.read(args)
     if not config_lib.is_open(config):

@@ -43,8 +43,10 @@ from mlm_jax.config.custom import error_text
 from mlm_jax.config.custom import imported
 from mlm_jax.config.custom import own_code
 from mlm_jax.config.custom import source
+from mlm_jax.config.defaults import adaptation
 from mlm_jax.config.defaults import base
 from mlm_jax.config.defaults import finetuning
+from mlm_jax.config.defaults import kind as kind_of
 from mlm_jax.config.defaults import of as default_of
 from mlm_jax.config.initial import check as check_initial
 from mlm_jax.config.initial import is_open
@@ -106,10 +108,12 @@ __all__ = [
   'conflicts',
   'data_needs',
   'default_of',
+  'kind_of',
   'differences',
   'error_text',
   'final_stage',
   'find',
+  'adaptation',
   'finetuning',
   'flatten',
   'from_json',

@@ -27,6 +27,8 @@ def check(config: Config) -> None:
   if 'task' in config:
     _check_finetuning(config)
     return
+  if 'adapt' in config:
+    _check_adaptation(keys.flatten(config))
   _check_stage(config)
   staging.check_stages(config, _check_stage)
   # Of the stages together: one of them may replace tokens at random and another not.
@@ -56,6 +58,18 @@ def _check_stage(config: Config) -> None:
   _check_optim(flat)
   _check_trackers(flat)
   _check_read(flat)
+
+
+def _check_adaptation(flat: _Flat) -> None:
+  """Refuses what leaves an adaptation without a start to compare with, or without a best."""
+  wanted = (
+    ('stages', lambda value: value == (), '() in an adaptation, which has one part'),
+    ('evaluation.at_start', bool, 'True in an adaptation: the rise is counted from there'),
+    ('checkpoint.keep_best', bool, 'at least 1 in an adaptation, whose best checkpoint is kept'),
+  )
+  for key, fits, allowed in wanted:
+    if key in flat and not fits(flat[key]):
+      _refuse(flat, key, allowed)
 
 
 def _check_finetuning(config: Config) -> None:

@@ -1,5 +1,6 @@
-"""The default configs, of pretraining and of fine-tuning, made of the groups in config/settings."""
+"""The default configs of each kind of training, made of the groups in config/settings."""
 
+from collections.abc import Callable
 from collections.abc import Mapping
 import functools
 import types
@@ -7,6 +8,7 @@ from typing import Any
 
 from mlm_jax.config.keys import Config
 from mlm_jax.config.keys import flatten
+from mlm_jax.config.settings import adapt
 from mlm_jax.config.settings import data
 from mlm_jax.config.settings import masking
 from mlm_jax.config.settings import model
@@ -60,22 +62,38 @@ def finetuning() -> Config:
   return c
 
 
+def adaptation() -> Config:
+  """Returns the default config of adaptation: that of pretraining with a group `adapt`."""
+  c = base()
+  c.unlock()
+  c.adapt = adapt.adapt()
+  c.evaluation.update(at_start=True)  # what is forgotten is counted from there
+  c.lock()
+  return c
+
+
 def of(config: Config) -> Config:
   """Returns the default config of a config's kind."""
-  return finetuning() if 'task' in config else base()
+  return kind(config)()
 
 
-@functools.cache
+def kind(config: Config | Mapping[str, Any]) -> Callable[[], Config]:
+  """Returns what makes the default config of the kind of a config, nested or flat."""
+  if 'task' in config or 'task.name' in config:
+    return finetuning
+  return adaptation if 'adapt' in config or 'adapt.general' in config else base
+
+
 def flat() -> Mapping[str, Any]:
   """Returns {dotted key: default value} of pretraining, made once: many checks compare with it."""
-  return types.MappingProxyType(flatten(base()))
+  return _flat(base)
 
 
 @functools.cache
-def _flat_finetuning() -> Mapping[str, Any]:
-  return types.MappingProxyType(flatten(finetuning()))
+def _flat(make: Callable[[], Config]) -> Mapping[str, Any]:
+  return types.MappingProxyType(flatten(make()))
 
 
 def flat_of(config: Config | Mapping[str, Any]) -> Mapping[str, Any]:
   """Returns {dotted key: default value} of the kind of a config, nested or flat."""
-  return _flat_finetuning() if 'task' in config or 'task.name' in config else flat()
+  return _flat(kind(config))

@@ -113,6 +113,7 @@ AT_LEAST: dict[str, float] = {
   'evaluation.patience': 0,
   'evaluation.min_delta': 0,
   'checkpoint.every': 0,
+  'adapt.allowance': 0,
   'checkpoint.keep_latest': 1,
   'checkpoint.keep_best': 0,
   'log.every': 1,
@@ -199,6 +200,7 @@ AT_MOST: dict[str, float] = {
   'objective.generator_width': 100,
   **dict.fromkeys(
     (
+      'adapt.allowance',
       'evaluation.min_delta',
       'log.spike',
       'objective.masked_weight',
@@ -239,6 +241,7 @@ ABOVE_0 = (
 )
 # Fractions that must not be 1: nothing would be left to train on, or to average over.
 BELOW_1 = (
+  'adapt.replay',
   'data.validation_fraction',
   'optim.beta1',
   'optim.beta2',

@@ -4,6 +4,7 @@ The meanings are the comments of config/settings, and are read from their text: 
 """
 
 import ast
+from collections.abc import Callable
 import functools
 import inspect
 import types
@@ -17,11 +18,11 @@ from mlm_jax.config import registered
 
 
 @functools.cache
-def meanings(finetuning: bool = False) -> dict[str, str]:
+def meanings(make: Callable[[], Any] = defaults.base) -> dict[str, str]:
   """Returns {dotted key of a setting or a group: what it means}, in the order of config/settings.
 
   Args:
-    finetuning: whether those of fine-tuning are wanted, else those of pretraining.
+    make: what makes the default config of a kind, see defaults.kind.
   """
   found = {}
 
@@ -42,7 +43,7 @@ def meanings(finetuning: bool = False) -> dict[str, str]:
       elif key:
         found[key] = _comment_above(text.splitlines(), node.lineno - 1)
 
-  read(defaults.finetuning if finetuning else defaults.base, '')
+  read(make, '')
   return found
 
 

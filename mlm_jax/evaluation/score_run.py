@@ -86,24 +86,30 @@ def held_out(config: Any, prepared: store.Prepared, objective: Any, placement: A
     objective: see HeldOut.
     placement: training.sharding.Placement of batches of config.evaluation.batch_size.
   """
-  size, several = config.evaluation.batch_size, len(prepared.sources) > 1
-  # A loader a source gives each its own loss; one source needs no division of its rows.
-  loaders = {
-    name: loader_lib.EvaluationLoader(
-      prepared, size, config.evaluation.rows, number if several else None, placement.local_rows
-    )
-    for number, name in enumerate(prepared.sources)
-  }
   own = masking.make(prepared.table, length=prepared.row_length, **config.masking.to_dict())
   policies = {REFERENCE: heldout.reference_policy(prepared.table), OWN: own}
   return HeldOut(
     objective,
     prepared,
     {name: jax.device_put(policy, placement.whole) for name, policy in policies.items()},
-    loaders,
+    loaders(config, prepared, placement),
     placement.put,
     placement.whole,
   )
+
+
+def loaders(
+  config: Any, prepared: store.Prepared, placement: Any
+) -> dict[str, loader_lib.EvaluationLoader]:
+  """Returns {source: loader of its held-out rows}; see `held_out` for the arguments."""
+  size, several = config.evaluation.batch_size, len(prepared.sources) > 1
+  # A loader a source gives each its own loss; one source needs no division of its rows.
+  return {
+    name: loader_lib.EvaluationLoader(
+      prepared, size, config.evaluation.rows, number if several else None, placement.local_rows
+    )
+    for number, name in enumerate(prepared.sources)
+  }
 
 
 def check(

@@ -19,6 +19,8 @@ _STYLES: dict[str, dict[str, Any]] = {
   'training': {'alpha': 0.35, 'linewidth': 1},
   'reference': {'marker': '.'},
   'source': {'linestyle': '--', 'linewidth': 1},
+  'general': {'linestyle': '-.', 'marker': '.'},
+  'allowance': {'linestyle': ':', 'linewidth': 1},
 }
 
 
@@ -26,6 +28,7 @@ def render(workdirs: Sequence[str | os.PathLike[str]], kind: str) -> bytes:
   """Returns a picture of the losses over the steps of each run; `kind` is one of picture.KINDS.
 
   Solid: held-out loss under the reference masks. Dashed, of a single run: that of each source.
+  Dash-dotted, of an adaptation: that of general text, and dotted how far it may rise.
   Pale: training loss under the run's own policy. Of fine-tuned runs: the losses, and beside them
   the validation metric that chooses the checkpoint.
 

@@ -6,8 +6,10 @@ import os
 
 from mlm_jax.report import run_logs
 from mlm_jax.training import logs
+from mlm_jax.training import workdir as workdir_lib
 
 _ON = 'reference_loss_on_'
+GENERAL = 'general_loss'  # of an adaptation, see tasks/adaptation.py
 _MOST = 200  # points of a curve of the training, more than a figure can show apart
 
 
@@ -18,7 +20,8 @@ class Curve:
   Attributes:
     name: for a legend.
     kind: 'reference', held out under the reference masks, or of the validation examples; 'source',
-      of one source; 'policy', held out under the run's own policy; 'training'.
+      of one source; 'general', of general text, and 'allowance', up to which it may rise; 'policy',
+      held out under the run's own policy; 'training'.
     points: [(step, loss in nats a token, or a score)], finite ones only.
   """
 
@@ -46,11 +49,26 @@ def losses(workdir: str | os.PathLike[str]) -> list[Curve]:
       ('validation', 'reference', 'evaluations', 'validation_loss'),
       ('training', 'training', 'metrics', 'loss'),
     ]
+  if GENERAL in {name for line in logs.read_log(workdir, 'evaluations') for name in line}:
+    fields.insert(1, ('held out, general text', 'general', 'evaluations', GENERAL))
   curves = [
     Curve(name, kind, _finite(run_logs.values(workdir, log, field)))
     for name, kind, log, field in fields
   ]
-  return [curve for curve in curves if curve.points]
+  curves = [curve for curve in curves if curve.points]
+  return [each for curve in curves for each in (curve, *_allowed(workdir, curve))]
+
+
+def _allowed(workdir: str | os.PathLike[str], curve: Curve) -> list[Curve]:
+  """Returns the Curve of how far a curve of general text may rise, [] for any other."""
+  if curve.kind != 'general':
+    return []
+  config = workdir_lib.read_config(workdir)
+  if 'adapt' not in config:
+    return []
+  limit = curve.points[0][1] + config.adapt.allowance
+  ends = [(step, limit) for step, _ in (curve.points[0], curve.points[-1])]
+  return [Curve('allowance of general text', 'allowance', ends)]
 
 
 def validation(workdir: str | os.PathLike[str], metric: str) -> list[Curve]:

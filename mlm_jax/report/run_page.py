@@ -50,6 +50,7 @@ def render(workdir: str | os.PathLike[str]) -> str:
     tag('h1', name),
     _answer(workdir, config),
     curves('Learning curves', losses, 'loss (nats per token)', _CURVES_NOTE),
+    _adaptation(workdir, config),
     _sources(workdir),
     _slices(workdir),
     protocol(workdir, config, {'Data': config.data.source}),
@@ -79,6 +80,37 @@ def _answer(workdir: str | os.PathLike[str], config: config_lib.Config) -> Marku
     [
       tag('div', tag('p', said), class_='answer') if said else '',
       *(tag('p', each, class_='warning', role='note') for each in run_logs.lacking(workdir)),
+    ]
+  )
+
+
+def _adaptation(workdir: str | os.PathLike[str], config: config_lib.Config) -> Markup | str:
+  """Returns what an adaptation gained and lost, and why it ended; '' of other runs."""
+  points = run_logs.values(workdir, 'evaluations', 'reference_loss', run_curves.GENERAL)
+  if 'adapt' not in config or not points:
+    return ''
+  ended = workdir_lib.finished(workdir)
+  model = (ended or {}).get('model', points[-1][0])
+  named = {'start': points[0][0], 'the model' if ended else 'newest': model, 'last': points[-1][0]}
+  rows = []
+  for name, at in named.items():
+    for step, *losses in points:
+      if step == at:
+        rises = [loss - first for loss, first in zip(losses, points[0][1:])]
+        cells = (document.cell(f'{each:.3f}', each) for each in losses)
+        changed = (document.cell(f'{each:+.3f}', each) for each in rises)
+        rows.append([document.cell(name), document.cell(f'{step:,}', step), *cells, *changed])
+  said = f'General text may lose {config.adapt.allowance:g} nats. '
+  said += (
+    f'It ended at step {ended["step"]:,}: {ended["reason"]}.' if ended else 'It has not ended.'
+  )
+  head = ['', 'step', 'domain', 'general', 'change of domain', 'change of general']
+  return join(
+    [
+      tag('h2', 'Adaptation'),
+      tag('p', said),
+      tag('p', 'Held-out loss in nats per token, under the reference masks.', class_='note'),
+      document.table(head, rows),
     ]
   )
 

@@ -11,6 +11,10 @@ def of(config: Any) -> types.ModuleType:
     from mlm_jax.tasks import finetuning
 
     return finetuning
+  if 'adapt' in config:
+    from mlm_jax.tasks import adaptation
+
+    return adaptation
   from mlm_jax.tasks import pretraining
 
   return pretraining

@@ -318,11 +318,18 @@ def _held_out(
   config: Config, prepared: store.Prepared, mesh: jax.sharding.Mesh
 ) -> score_run.HeldOut:
   """Returns the held-out rows and what scores them: over the chosen positions alone."""
-  # Not predict_all, which would mix in tokens that the model sees: the loss could not be compared.
   placement = sharding.Placement(mesh, config.evaluation.batch_size)
-  rows = config.evaluation.batch_size // placement.parts
-  objective = _objective(config, prepared.tokenizer, rows, predict_all=False)
+  objective = heldout_objective(config, prepared, placement)
   return score_run.held_out(config, prepared, objective, placement)
+
+
+def heldout_objective(
+  config: Config, prepared: store.Prepared, placement: sharding.Placement
+) -> objectives.Objective:
+  """Returns what scores held-out rows: over the chosen positions alone."""
+  # Not predict_all, which would mix in tokens that the model sees: the loss could not be compared.
+  rows = config.evaluation.batch_size // placement.parts
+  return _objective(config, prepared.tokenizer, rows, predict_all=False)
 
 
 def _work(objective: objectives.Objective, sums: problem_lib.Sums) -> dict[str, float]:

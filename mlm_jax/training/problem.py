@@ -104,6 +104,9 @@ class Ranking:
     mode: 'min' where less is better, else 'max'.
     patience: evaluations without an improvement after which training ends; 0 = never.
     min_delta: an improvement is larger than this.
+    guard: a field of evaluations.jsonl that may rise by `allowance` above its first value; beyond
+      it a checkpoint is not the best, and training ends. '' for none.
+    allowance: as said.
   """
 
   evaluator: str
@@ -111,6 +114,8 @@ class Ranking:
   mode: str = 'min'
   patience: int = 0
   min_delta: float = 0.0
+  guard: str = ''
+  allowance: float = 0.0
 
   @property
   def field(self) -> str:

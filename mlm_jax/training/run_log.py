@@ -130,7 +130,8 @@ class Recorder:
       # Its own lines decide, so that a resumed run stops where an unbroken one does.
       self._evaluations = [line for line in self._logs.read('evaluations') if line['step'] <= first]
       # A run that begins again at step 0 is evaluated there again, as if it never had been.
-      scores = [self._ranked(line) for line in self._evaluations] if first else []
+      ends = range(1, len(self._evaluations) + 1) if first else ()
+      scores = [self._ranked(self._evaluations[:end]) for end in ends]
       self._best = min((score for score in scores if score is not None), default=math.inf)
       self._metrics = [line for line in self._logs.read('metrics') if line['step'] <= first][-2:]
       # Saved after the evaluation that ends it, but the process died before it noted the end.
@@ -146,10 +147,12 @@ class Recorder:
     """The step of the last line of metrics.jsonl, 0 where there is none."""
     return self._metrics[-1]['step'] if self._metrics else 0
 
-  def _ranked(self, line: dict) -> float | None:
-    """Returns an evaluation's score, less being better; None where it has none."""
-    score = line.get(self._problem.ranking.field)
+  def _ranked(self, evaluations: list[dict]) -> float | None:
+    """Returns the last evaluation's score, less being better; None where it cannot be the best."""
+    score = evaluations[-1].get(self._problem.ranking.field)
     if score is None or not math.isfinite(score):
+      return None
+    if stopping.beyond(self._problem.ranking, evaluations):
       return None
     return stopping.best_first(self._problem.ranking, score)
 
@@ -209,7 +212,7 @@ class Recorder:
       self._evaluations.append(self._write('evaluations', step, line))
     self._progress.evaluated(step, results, self._name)
     self.why_stopped = stopping.reason(self._problem, self._evaluations)
-    score = self._ranked(line)
+    score = self._ranked(self._evaluations)
     if score is None:
       return False
     self._score = step, line[self._problem.ranking.field]

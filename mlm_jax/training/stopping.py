@@ -13,7 +13,27 @@ def reason(problem: problem_lib.Problem, evaluations: list[dict]) -> str:
     problem: whose ranking's patience and stop rule decide.
     evaluations: the lines of evaluations.jsonl so far.
   """
-  return patience(problem.ranking)(evaluations) or problem.stop_rule(evaluations)
+  return (
+    beyond(problem.ranking, evaluations)
+    or patience(problem.ranking)(evaluations)
+    or problem.stop_rule(evaluations)
+  )
+
+
+def beyond(ranking: problem_lib.Ranking, evaluations: list[dict]) -> str:
+  """Returns why the last evaluation is outside of the ranking's allowance, '' where it is not."""
+  guarded = [line for line in evaluations if ranking.guard in line]
+  if not guarded or guarded[-1] is not evaluations[-1]:
+    return ''
+  # A NaN is beyond too.
+  first, last = (line[ranking.guard] for line in (guarded[0], guarded[-1]))
+  rise = math.nan if first is None or last is None else last - first
+  if rise <= ranking.allowance:
+    return ''
+  return (
+    f'{ranking.guard} has risen by {rise:.4f} since step {guarded[0]["step"]}, more than the '
+    f'{ranking.allowance:g} allowed'
+  )
 
 
 def best_first(ranking: problem_lib.Ranking, score: float) -> float:

@@ -31,6 +31,7 @@ COMMANDS = (
   'config',
   'prepare',
   'train',
+  'adapt',
   'finetune',
   'predict',
   'embed',

@@ -6,6 +6,7 @@ import pathlib
 import pytest
 
 from mlm_jax import config as config_lib
+from mlm_jax import tasks
 from mlm_jax.config import shipped
 from mlm_jax.tasks import pretraining
 from mlm_jax.training import logs
@@ -14,7 +15,7 @@ from tests import toys
 
 RECIPES = sorted((pathlib.Path(__file__).parents[2] / 'configs').glob('*.py'))
 # Recipes for a model that is trained already: they cannot start without a run.
-CONTINUING = ('continued_pretraining',)
+CONTINUING = ('continued_pretraining', 'adaptation')
 
 
 def what_it_needs(recipe, tmp_path_factory):
@@ -54,7 +55,7 @@ def test_the_smoke_variant_of_a_recipe_learns(recipe, tmp_path, tmp_path_factory
       *what_it_needs(recipe, tmp_path_factory),
     ],
   )
-  assert pretraining.run(config, tmp_path / 'run', lambda line: None)
+  assert tasks.of(config).run(config, tmp_path / 'run', lambda line: None)
   losses = [line['loss'] for line in logs.read_log(tmp_path / 'run', 'metrics')]
   assert losses[-1] < losses[0] - 0.3 and math.isfinite(losses[-1])
 

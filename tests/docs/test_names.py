@@ -18,7 +18,8 @@ from tests.docs import blocks
 PAGES = pytest.mark.parametrize(
   'page', [*blocks.PAGES, *blocks.NOTES], ids=lambda page: f'{page.parent.name}/{page.stem}'
 )
-SETTINGS = config_lib.flatten(config_lib.finetuning()) | config_lib.flatten(config_lib.base())
+KINDS = config_lib.finetuning(), config_lib.adaptation(), config_lib.base()
+SETTINGS = {key: value for made in KINDS for key, value in config_lib.flatten(made).items()}
 GROUPS = {key.split('.')[0] for key in SETTINGS if '.' in key}
 NODES = {'.'.join(key.split('.')[:n]) for key in SETTINGS for n in range(1, 4)}
 # Modules that a reader imports by these names.

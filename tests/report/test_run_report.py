@@ -200,3 +200,32 @@ def test_what_cannot_be_written_is_one_line(run, tmp_path):
   ):
     with pytest.raises(config_lib.UserError, match=says):
       run_report.write(runs, tmp_path / out)
+
+
+def test_the_page_of_an_adaptation_shows_both_losses_the_allowance_and_why_it_ended(run):
+  log = run / 'evaluations.jsonl'
+  lines = [json.loads(line) for line in log.read_text().splitlines()]
+  for line, loss in zip(lines, (3.0, 3.1, 3.35)):
+    line['general_loss'] = loss
+  log.write_text(''.join(json.dumps(line) + '\n' for line in lines))
+  config = json.loads((run / 'config.json').read_text())
+  config['adapt'] = {'general': '', 'allowance': 0.25, 'replay': 0.0}
+  config['evaluation']['at_start'] = True
+  (run / 'config.json').write_text(json.dumps(config))
+  why = 'general_loss has risen by 0.3500 since step 2, more than the 0.25 allowed'
+  steps = [line['step'] for line in lines]
+  fake.write(
+    run / 'checkpoints' / str(steps[-1]) / 'sha256.json', {'score': None, 'logs': {}, 'files': {}}
+  )
+  workdir_lib.finish(run, steps[-1], why, steps[1])
+  curves = {each.name: each.points for each in run_curves.losses(run)}
+  assert [loss for _, loss in curves['held out, general text']] == [3.0, 3.1, 3.35]
+  assert curves['allowance of general text'] == [(steps[0], 3.25), (steps[-1], 3.25)]
+  text = Page(written(run).decode()).text
+  assert f'It ended at step {steps[-1]:,}: {why}.' in text
+  assert 'the model' in text and '+0.100' in text and '+0.350' in text
+  assert written(run, 'svg')
+
+
+def test_the_page_of_another_run_says_nothing_of_adaptation(run):
+  assert 'Adaptation' not in Page(written(run).decode()).text

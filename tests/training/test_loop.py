@@ -230,6 +230,45 @@ def test_a_task_may_have_a_stop_rule_of_its_own(tmp_path):
   assert workdir_lib.finished(tmp_path / 'run') == {'step': 4, 'reason': 'enough'}
 
 
+def guarded():
+  """Returns (config, changes) of a run whose guard rises beyond its allowance at step 8."""
+  fits, others = (5.0, 4.0, 3.0, 3.5, 1.0, 0.5, 0.5), (2.0, 1.0, 2.5, 2.4, 2.6, 2.0, 2.0)
+  at = lambda values: lambda params, aux, progress: {'error': values[round(12 * progress) // 2]}
+  config = toy.config(
+    total_steps=12, evaluation__every=2, evaluation__at_start=True, checkpoint__every=5
+  )
+  return config, {
+    'evaluators': {'fit': at(fits), 'other': at(others)},
+    'ranking': problem_lib.Ranking('fit', 'error', guard='other_error', allowance=0.5),
+    'keeps': 'best',
+  }
+
+
+def test_a_run_ends_beyond_its_allowance_with_the_best_within(tmp_path, monkeypatch):
+  """Step 8 has the least error of all, and step 4 of those that are within, its edge included."""
+  config, changes = guarded()
+  assert toy.train(config, tmp_path / 'whole', **changes)
+  why = 'other_error has risen by 0.6000 since step 0, more than the 0.5 allowed'
+  wanted = {'step': 8, 'reason': why, 'model': 4}
+  assert workdir_lib.finished(tmp_path / 'whole') == wanted
+  assert json.loads((tmp_path / 'whole' / 'weights.json').read_text())['step'] == 4
+  for step in (5, 8):
+    run = tmp_path / f'run{step}'
+    with toy.stopped_at(step, monkeypatch):
+      toy.train(config, run, **changes)
+    assert toy.train(config, run, **changes)
+    toy.assert_equal_runs(tmp_path / 'whole', run)
+    assert workdir_lib.finished(run) == wanted
+
+
+def test_a_guard_that_is_not_a_number_is_beyond_and_one_that_is_absent_says_nothing():
+  ranking = problem_lib.Ranking('fit', 'error', guard='other_error', allowance=9.0)
+  first = {'step': 0, 'other_error': 1.0}
+  assert stopping.beyond(ranking, [first, {'step': 1}]) == stopping.beyond(ranking, []) == ''
+  assert stopping.beyond(ranking, [first, {'step': 1, 'other_error': None}])
+  assert not stopping.beyond(ranking, [first, {'step': 1, 'other_error': 10.0}])
+
+
 def test_a_spike_is_written_with_its_examples_and_survives_a_restart(tmp_path, monkeypatch):
   """Learning rates that jump make the loss jump; the log says where, the same after a restart."""
   config = toy.config(

@@ -1,0 +1,18 @@
+"""Settings of adaptation: a trained model goes on with the text of a domain."""
+
+import ml_collections
+
+from mlm_jax.config.keys import Config
+
+
+def adapt() -> Config:
+  """What is followed of general text while a model learns a domain, and what may be lost of it."""
+  adapt = ml_collections.ConfigDict()
+  # general text, as in data.source; '' = the rows of the run in init_from, which its folder keeps
+  adapt.general = ''
+  # nats by which the held-out loss of general text may rise above that of step 0: a checkpoint
+  # beyond is not the best one, and training ends there
+  adapt.allowance = 0.2
+  # share of the training rows that are general text
+  adapt.replay = 0.0
+  return adapt
