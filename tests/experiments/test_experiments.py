@@ -208,6 +208,23 @@ def test_bags_of_words_find_the_words_that_decide(tmp_path):
   assert scores.pop('stsb') > 0.8 and scores == dict.fromkeys(scores, 1.0) and len(scores) == 4
 
 
+@pytest.mark.slow
+def test_vectors_are_asked_for_labels(families, tmp_path):
+  # The label is the first word, so every kind of vector that is not blind to words has it.
+  for name in ('sst2', 'ag_news', 'banking77'):
+    for part, number in (('train', 40), ('test', 20)):
+      rows = [
+        {'text': f'{"abcd efgh".split()[n % 2]} x', 'label': str(n % 2)} for n in range(number)
+      ]
+      content = ''.join(json.dumps(row) + '\n' for row in rows)
+      (tmp_path / f'{name}_{part}.jsonl').write_text(content)
+  main_of('transfer/vectors.py')(
+    [f'--run={families[0]}', f'--tasks={tmp_path}', f'--out={tmp_path}']
+  )
+  rows = read(tmp_path / 'vectors.csv')
+  assert len(rows) == 12 and {row['accuracy'] for row in rows} == {'1.0000'}
+
+
 def test_a_sweep_is_planned_by_its_command(tmp_path, monkeypatch, capsys):
   monkeypatch.chdir(ROOT)
   program.main(['sweep', 'experiments/masking_rate', f'--workdir={tmp_path / "sweep"}', '--plan'])
