@@ -8,7 +8,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / 'mlm_jax'
 # From the top down. Rooms of one layer do not import each other.
 LAYERS = (
   ('cli',),
-  ('sweeps', 'demo', 'benchmarks'),
+  ('sweeps', 'demo', 'benchmarks', 'planning'),
   ('tasks', 'inference', 'huggingface', 'report'),
   ('training', 'downstream'),
   ('objectives', 'evaluation'),

@@ -289,9 +289,7 @@ def _stage(
     begin=begin,
     local=sharding.local_rows(mesh, config.batch_size),
   )
-  # By default all rows that a device has of a micro-batch share one prediction buffer.
-  rows = config.batch_size // (sharding.row_parts(mesh) * config.grad_accumulation_steps)
-  objective = _objective(config, prepared.tokenizer, config.model.head_rows or rows, policy.counted)
+  objective = _objective(config, prepared.tokenizer, head_rows(config, mesh), policy.counted)
   return problem_lib.Stage(
     first,
     config,
@@ -300,6 +298,13 @@ def _stage(
     lambda step: loader.batch(step - first),
     lambda step: loader.examples(step - first),
   )
+
+
+def head_rows(config: Config, mesh: jax.sharding.Mesh) -> int:
+  """Returns how many rows of a training step share one prediction buffer."""
+  # By default all rows that a device has of a micro-batch.
+  rows = config.batch_size // (sharding.row_parts(mesh) * config.grad_accumulation_steps)
+  return config.model.head_rows or rows
 
 
 def _objective(

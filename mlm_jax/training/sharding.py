@@ -11,6 +11,7 @@ import dataclasses
 from typing import Any
 
 import jax
+from jax.experimental import mesh_utils
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
 import numpy as np
@@ -37,13 +38,17 @@ _RULES = (
 )
 
 
-def make_mesh(config: Any) -> jax.sharding.Mesh:
+def make_mesh(config: Any, devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:
   """Returns the mesh of the config's group `mesh`.
 
+  Args:
+    config: the group.
+    devices: those that there are; None for all that JAX sees.
+
   Raises:
-    UserError: the axes do not make up the devices.
+    UserError: the axes do not make up the devices, or several slices do not divide them.
   """
-  devices = jax.devices()
+  devices = jax.devices() if devices is None else devices
   count = config.devices or len(devices)
   there = f'there are {len(devices)} devices ({devices[0].platform})'
   if count > len(devices):
@@ -82,7 +87,19 @@ def largest_mesh(batch_size: int, most: int = 0) -> jax.sharding.Mesh:
 
 def _mesh(devices: Sequence[jax.Device], shape: tuple[int, ...]) -> jax.sharding.Mesh:
   # Auto: the compiler divides what lies between; the code says only where arrays begin and end.
-  return jax.make_mesh(shape, AXES, (jax.sharding.AxisType.Auto,) * 3, devices=devices)
+  types = (jax.sharding.AxisType.Auto,) * 3
+  slices = len({getattr(each, 'slice_index', None) for each in devices})
+  if slices == 1:
+    return jax.make_mesh(shape, AXES, types, devices=devices)
+  # Between slices of TPUs the network is slow, and the gradient is the least that can cross it.
+  if shape[0] % slices:
+    raise config_lib.UserError(
+      f'config.mesh.data = {shape[0]}: must be a multiple of the {slices} slices, which share the '
+      'rows and not the model'
+    )
+  inner, outer = (shape[0] // slices, *shape[1:]), (slices, 1, 1)
+  placed = mesh_utils.create_hybrid_device_mesh(inner, outer, devices)
+  return jax.sharding.Mesh(placed, AXES, axis_types=types)
 
 
 def row_parts(mesh: jax.sharding.Mesh) -> int:

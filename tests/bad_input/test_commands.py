@@ -42,12 +42,13 @@ COMMANDS = (
   'export',
   'report',
   'sweep',
+  'plan',
 )
 FLAGS = (
   'config', 'workdir', 'data', 'step', 'text', 'policy', 'row', 'visits', 'from', 'to', 'part',
   'out', 'jobs', 'plan', 'verify', 'top-k', 'seed', 'baselines', 'nonsense', 'launcher',
   'input', 'output', 'second-text', 'pooling',
-  'prompt', 'too-long', 'suite', 'every',
+  'prompt', 'too-long', 'suite', 'every', 'topology', 'documents', 'price',
 )  # fmt: skip
 KEYS = sorted(config_lib.flatten(config_lib.base()))
 TASK_KEYS = sorted(config_lib.flatten(config_lib.finetuning()))
