@@ -122,8 +122,8 @@ def _of_the_run(plan: plan_lib.Plan, price: float | None) -> Iterator[str]:
   if not config.evaluation.rows:
     yield '  evaluations are not counted: config.evaluation.rows = 0, and how many is not known'
   yield (
-    f'  rows are taken to be full, of {plan.documents:g} documents each (--documents), and the rates '
-    'that makers publish to be reached: only a device says how far they are'
+    f'  rows are taken to be full, of {plan.documents:g} documents each (--documents), and the '
+    'published rates to be reached: how far they are only a device can say'
   )
 
 
