@@ -218,3 +218,13 @@ def test_fine_tuning_is_refused(capsys):
 def test_what_the_library_cannot_describe_is_refused():
   with pytest.raises(config_lib.UserError, match='v5e:3x5.*cannot describe it'):
     topologies.find('tpu:v5e:3x5')
+
+
+@pytest.mark.skipif(not LIBTPU, reason='needs the extra tpu (libtpu)')
+def test_slices_share_out_the_rows_and_not_the_model():
+  topology = topologies.find('tpu:v5e:2x2:2')
+  mesh = sharding.make_mesh(toys.config(mesh__fsdp=4).mesh, topology.devices)
+  assert mesh.devices.shape == (2, 4, 1)
+  assert [{each.slice_index for each in row.flat} for row in mesh.devices] == [{0}, {1}]
+  with pytest.raises(config_lib.UserError, match='data = 1: must be a multiple of the 2 slices'):
+    sharding.make_mesh(toys.config(mesh__fsdp=8).mesh, topology.devices)
