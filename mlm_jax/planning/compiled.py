@@ -105,7 +105,9 @@ def of(program: programs.Program, mesh: jax.sharding.Mesh, groups: int, memory: 
     raise _does_not_fit(program, made.jaxpr, mesh, memory, sum(held.values()))
   costs = executable.cost_analysis() or {}
   text = executable.as_text() or ''
-  found = program_text.collectives(text, mesh.devices.size)
+  found = program_text.collectives(
+    text, mesh.devices.size, groups if mesh.devices.flat[0].platform == 'tpu' else 1
+  )
   counted, has_loops = costs.get('flops'), program_text.has_loops(text)
   repeated = max(1.0, asked / mesh.devices.size / counted) if counted and has_loops else 1.0
   # Where nothing is said: arguments are read, results written, temporaries both.
@@ -196,7 +198,7 @@ def _sent(
   found: list[program_text.Collective], mesh: jax.sharding.Mesh, groups: int
 ) -> tuple[Sent, ...]:
   """Returns collectives by kind and axes, those that send most first."""
-  named = _axes(mesh)
+  named = _axes(mesh, groups)
   inside = mesh.devices.size // groups
   of_kind: dict[tuple, list[program_text.Collective]] = {}
   for each in found:
@@ -221,16 +223,19 @@ def _sent(
   return tuple(sorted(made, key=lambda each: -each.sent))
 
 
-def _axes(mesh: jax.sharding.Mesh) -> dict[frozenset, tuple[str, ...]]:
-  """Returns {groups of devices: the axes along which they lie}."""
-  numbers = np.arange(mesh.devices.size).reshape(mesh.devices.shape)
-  large = [n for n, size in enumerate(mesh.devices.shape) if size > 1]
+def _axes(mesh: jax.sharding.Mesh, groups: int) -> dict[frozenset, tuple[str, ...]]:
+  """Returns {groups of devices: the axes along which they lie}, also where a slice has a part."""
+  data, *inner = mesh.devices.shape
+  outer = groups if data % groups == 0 else 1
+  shape, names = (outer, data // outer, *inner), (mesh.axis_names[0], *mesh.axis_names)
+  numbers = np.arange(mesh.devices.size).reshape(shape)
+  large = [n for n, size in enumerate(shape) if size > 1]
   found = {}
   for count in range(1, len(large) + 1):
     for inside in itertools.combinations(large, count):
       outside = [n for n in range(numbers.ndim) if n not in inside]
-      size = int(np.prod([numbers.shape[n] for n in inside]))
+      size = int(np.prod([shape[n] for n in inside]))
       rows = numbers.transpose([*outside, *inside]).reshape(-1, size)
-      groups = frozenset(frozenset(map(int, row)) for row in rows)
-      found[groups] = tuple(mesh.axis_names[n] for n in inside)
+      those = frozenset(frozenset(map(int, row)) for row in rows)
+      found[those] = tuple(dict.fromkeys(names[n] for n in inside))
   return found

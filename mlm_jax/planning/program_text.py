@@ -6,6 +6,9 @@ an instruction whose groups of devices are written in one of three forms:
   {{0,1},{2,3}}                                         the groups
   [2,2]<=[4]  or  [2,2]<=[2,2]T(1,0)                    0, 1, ... in a shape, transposed, reshaped
   mesh['a'=2,'b'=2], device_ids=([2,2]T(1,0)) {'a'}     a mesh of them, and the axes of a group
+
+The program of several slices of TPUs is that of one of them: its groups are those of a slice, and
+what it exchanges with the others is a `send` that says what for.
 """
 
 from collections.abc import Iterator
@@ -30,6 +33,9 @@ _BITS = {'pred': 8, 's4': 4, 'u4': 4, 'bf16': 16, 'token': 0}
 _COMPUTATION = re.compile(r'^(ENTRY )?%?([^ ]+) \(.*\) -> .* \{$')
 # Of an asynchronous pair the start counts; its end says the same again.
 _COLLECTIVE = re.compile(rf'^\s+(?:ROOT )?%?\S+ = (.*?) ({"|".join(_KINDS)})(-start)?\((.*)$')
+_SLICES = re.compile(
+  r'^\s+%\S+ = \((.*), u32\[\], token\[\]\) send\(.*_megascale_transfer_type="(\w+)"'
+)
 _WHILE = re.compile(r' while\(.*condition=%?([^ ,]+), body=%?([^ ,]+)')
 _CALLS = re.compile(r'(?:calls|to_apply|branch_computations|called_computations)=\{?(%[^ },)]+)')
 _ARRAY = re.compile(r'\b([a-z]+\d*)\[([\d,]*)\]')
@@ -66,15 +72,26 @@ class Collective:
     return twice * (n - 1) / n * self.bytes * self.times
 
 
-def collectives(text: str, devices: int) -> list[Collective]:
+def collectives(text: str, devices: int, slices: int = 1) -> list[Collective]:
   """Returns the collectives of a program for so many devices, in the order of its text."""
+  inside = devices // slices
+  across = tuple(tuple(range(n, devices, inside)) for n in range(inside))
   found: dict[tuple, Collective] = {}
   computations = dict(_computations(text))
   times = _times(text, computations)
   for name, lines in computations.items():
     for line in lines:
-      if match := _COLLECTIVE.match(line):
-        made = _collective(match, name, line, times.get(name, 1), devices)
+      if match := _SLICES.match(line):
+        arrays = _ARRAY.findall(match[1])
+        kind, bytes = match[2].lower().replace('_', '-'), sum(_bytes(*each) for each in arrays)
+        names = tuple(f'{dtype}[{shape}]' for dtype, shape in arrays)
+        found[name, line] = Collective(kind, across, bytes, times.get(name, 1), names, '')
+      elif match := _COLLECTIVE.match(line):
+        made = _collective(match, name, line, times.get(name, 1), inside)
+        # Each slice has the same groups, of its own devices.
+        offsets = range(0, devices, inside)
+        groups = tuple(tuple(n + at for n in group) for at in offsets for group in made.groups)
+        made = dataclasses.replace(made, groups=groups)
         # A TPU's program has the start, the steps and the end of one as computations of their own,
         # which share its channel.
         channel = re.search(r'channel_id=(\d+)', line)

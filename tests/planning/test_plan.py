@@ -130,12 +130,19 @@ def test_what_crosses_slices_is_sent_by_the_slow_network():
 
 def test_axes_are_told_by_the_groups():
   mesh = jax.sharding.Mesh(np.array(jax.devices() * 4).reshape(2, 2, 2), sharding.AXES)
-  named = compiled_lib._axes(mesh)
+  named = compiled_lib._axes(mesh, 1)
   groups = lambda *those: frozenset(frozenset(each) for each in those)
   assert named[groups((0, 4), (1, 5), (2, 6), (3, 7))] == ('data',)
   assert named[groups((0, 2), (1, 3), (4, 6), (5, 7))] == ('fsdp',)
   assert named[groups((0, 2, 4, 6), (1, 3, 5, 7))] == ('data', 'fsdp')
   assert named[groups(range(8))] == ('data', 'fsdp', 'tensor')
+  # Of two slices with two parts of the rows each: within them, between them, and over all.
+  mesh = jax.sharding.Mesh(np.array(jax.devices() * 4).reshape(4, 2, 1), sharding.AXES)
+  named = compiled_lib._axes(mesh, 2)
+  assert named[groups((0, 2), (1, 3), (4, 6), (5, 7))] == ('data',)
+  assert named[groups((0, 4), (1, 5), (2, 6), (3, 7))] == ('data',)
+  assert named[groups((0, 2, 4, 6), (1, 3, 5, 7))] == ('data',)
+  assert named[groups((0, 1, 2, 3), (4, 5, 6, 7))] == ('data', 'fsdp')
 
 
 @pytest.mark.slow

@@ -98,6 +98,19 @@ def test_a_sum_that_is_fused_with_a_cut_is_a_scatter():
   assert (each.kind, each.bytes, each.sent) == ('reduce-scatter', 32, 16)
 
 
+def test_what_slices_exchange_is_in_their_sends():
+  handler = '_xla_megascale_target="{1,2}x{0:3}",_xla_megascale_transfer_type="ALL_REDUCE"'
+  text = program(
+    '%g = f32[8]{0} all-gather(%p), channel_id=1, replica_groups={{0,1}}, dimensions={0}',
+    f'%s = (bf16[4,8]{{1,0}}, u32[], token[]) send(%g, %t), channel_id=2, x={{{handler}}}',
+    f'%r = (bf16[4,8]{{1,0}}, u32[], token[]) recv(%t), channel_id=3, x={{{handler}}}',
+  )
+  inside, between = program_text.collectives(text, 4, slices=2)
+  assert (inside.kind, inside.groups) == ('all-gather', ((0, 1), (2, 3)))
+  assert (between.kind, between.groups) == ('all-reduce', ((0, 2), (1, 3)))
+  assert between.bytes == between.sent == 64
+
+
 def test_groups_of_one_device_send_nothing():
   text = program('%a = f32[4]{0} all-reduce(%p), channel_id=1, replica_groups={{0},{1}}')
   assert program_text.collectives(text, 2) == []
