@@ -13,7 +13,7 @@ from jax.experimental import topologies
 from mlm_jax import config as config_lib
 from mlm_jax.planning import devices as devices_lib
 
-_FORM = re.compile(r'((?:tpu|gpu):\w+):(\d+(?:x\d+)*)(?::(\d+))?')
+_FORM = re.compile(r'((?:tpu|gpu):\w+):([0-9]{1,5}(?:x[0-9]{1,5}){0,2})(?::([0-9]{1,5}))?')
 _MOST_GPUS = 8  # of a node
 
 # What the library asks of its surroundings where there is no TPU; two processes may use it.

@@ -188,6 +188,7 @@ def test_what_does_not_fit_is_told_in_one_line():
     (('--topology=tpu:v9:2x2',), 'there is none; there are tpu:v5e'),
     (('--topology=gpu:h100:9',), 'must say 1 to 8 devices of a node'),
     (('--topology=tpu:v5e:0x4',), 'has 0 devices'),
+    ((f'--topology=tpu:v5e:{"9" * 5000}',), 'there is none; there are'),
     (('--topology=gpu:h100:8',), "is not installed: pip install 'mlm_jax[cuda]'"),
     (('--topology=tpu:v5e:2x2',), "is not installed: pip install 'mlm_jax[tpu]'"),
     (('--topology=tpu:v5e:2x2', '--price=-1'), '--price=-1.0: must be at least 0'),

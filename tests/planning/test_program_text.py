@@ -98,6 +98,22 @@ def test_a_sum_that_is_fused_with_a_cut_is_a_scatter():
   assert (each.kind, each.bytes, each.sent) == ('reduce-scatter', 32, 16)
 
 
+def test_a_loop_turns_up_to_the_constant_of_its_condition():
+  # As a TPU's text has it, which does not say how often.
+  before = """
+    %condition (c: (s32[])) -> pred[] {
+      %constant.2 = s32[]{:T(128)} constant(12)
+      ROOT %lt = pred[]{:T(512)} compare(%i, %constant.2), direction=LT
+    }
+    %body (b: (s32[])) -> (s32[]) {
+      %a = f32[4]{0} all-reduce(%p), channel_id=1, replica_groups={{0,1}}, to_apply=%add
+    }
+  """
+  text = program('%w = (s32[]) while(%p), condition=%condition, body=%body', before=before)
+  (each,) = program_text.collectives(text, 2)
+  assert (each.times, each.bytes, each.sent) == (12, 16, 12 * 16)
+
+
 def test_what_slices_exchange_is_in_their_sends():
   handler = '_xla_megascale_target="{1,2}x{0:3}",_xla_megascale_transfer_type="ALL_REDUCE"'
   text = program(
