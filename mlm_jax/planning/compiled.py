@@ -1,12 +1,15 @@
 """What the compiler says of a step: whether it fits, its memory, FLOPs, bytes and collectives."""
 
+from collections.abc import Iterator
 from collections.abc import Mapping
+import contextlib
 import dataclasses
 import itertools
 import re
 from typing import Any
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 import numpy as np
 
 from mlm_jax import config as config_lib
@@ -94,7 +97,8 @@ def of(program: programs.Program, mesh: jax.sharding.Mesh, groups: int, memory: 
   made = program.step.trace(*program.arguments)
   asked = traced.flops(made.jaxpr)
   try:
-    executable = made.lower().compile()
+    with _without_cache():
+      executable = made.lower().compile()
   except jax.errors.JaxRuntimeError as error:
     # Nothing else tells this from other failures.
     if 'RESOURCE_EXHAUSTED' not in str(error):
@@ -123,6 +127,20 @@ def of(program: programs.Program, mesh: jax.sharding.Mesh, groups: int, memory: 
     _sent(found, mesh, groups),
     tuple(found),
   )
+
+
+@contextlib.contextmanager
+def _without_cache() -> Iterator[None]:
+  """Keeps no programs: one for devices that are not here cannot be read back."""
+  name = 'jax_enable_compilation_cache'
+  was = getattr(jax.config, name)
+  jax.config.update(name, False)
+  compilation_cache.reset_cache()  # which else remembers that it was in use
+  try:
+    yield
+  finally:
+    jax.config.update(name, was)
+    compilation_cache.reset_cache()
 
 
 def _memory(program: programs.Program, analysis: Any) -> dict[str, int]:
