@@ -2,6 +2,7 @@
 before any run is trained."""
 
 import json
+import pathlib
 import shutil
 
 import pytest
@@ -149,6 +150,7 @@ def test_what_is_judged_is_not_judged_again_and_a_killed_sweep_goes_on(
     return score(run, suites)
 
   monkeypatch.setattr(of_runs, 'evaluate', killed)
+  monkeypatch.setattr(judge_of_suites.predictor, 'open_run', lambda *unused: None)
   with pytest.raises(KeyboardInterrupt):
     judging.judge(planned, folder, experiments.QUIET)
   text = ' '.join(plan_text.lines(planned, folder))
@@ -184,7 +186,7 @@ def test_a_stopped_fine_tuning_ends_the_judging_and_is_not_taken_for_a_score(
   assert stopped and place == run / 'judges' / 'task' and found(folder, planned, 'task', 0) is None
   # All is as the recipe says, but the run that it starts from and the seed.
   assert (config.init_from, config.seed) == (str(run), planned.runs[0].seed)
-  assert config.total_steps == 2 and config.data.tokenizer == str(run / 'tokenizer')
+  assert config.total_steps == 2 and config.data.tokenizer.startswith(f'{run}/tokenizer')
 
 
 @pytest.mark.slow
@@ -254,7 +256,7 @@ def _refused(data):
   }
 
 
-@pytest.mark.parametrize('what', _refused(''))
+@pytest.mark.parametrize('what', _refused(pathlib.Path()))
 def test_what_cannot_judge_is_refused_before_any_run(tmp_path, base, data, what):
   judges, says = _refused(data)[what]
   with pytest.raises(config_lib.UserError) as error:
@@ -264,7 +266,7 @@ def test_what_cannot_judge_is_refused_before_any_run(tmp_path, base, data, what)
 
 
 def test_a_suite_that_an_arm_cannot_do_is_refused_before_any_run(tmp_path, base, data):
-  runs = [{'objective.name': name, 'seed': seed} for name in ('mlm', 'rtd') for seed in (0, 1)]
+  runs = [{'objective.name': name, 'seed': seed} for name in ('masked', 'rtd') for seed in (0, 1)]
   facts = sweeps.ZeroShot(f'cloze_facts:{data / "facts"}', 'precision_at_1')
   with pytest.raises(
     config_lib.UserError, match='judge facts: suite cloze_facts needs a model that'
