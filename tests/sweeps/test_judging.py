@@ -180,12 +180,13 @@ def test_a_stopped_fine_tuning_ends_the_judging_and_is_not_taken_for_a_score(
     return False
 
   monkeypatch.setattr(finetuning, 'run', stop)
+  shutil.rmtree(layout.run_folder(folder, planned.runs[0]))  # whose seed is that of every recipe
   assert not judging.judge(planned, folder, experiments.QUIET, stopped.append)
   ((config, place),) = begun
-  run = layout.run_folder(folder, planned.runs[0])
-  assert stopped and place == run / 'judges' / 'task' and found(folder, planned, 'task', 0) is None
+  run = layout.run_folder(folder, planned.runs[1])
+  assert stopped and place == run / 'judges' / 'task' and found(folder, planned, 'task', 1) is None
   # All is as the recipe says, but the run that it starts from and the seed.
-  assert (config.init_from, config.seed) == (str(run), planned.runs[0].seed)
+  assert (config.init_from, config.seed) == (str(run), 1)
   assert config.total_steps == 2 and config.data.tokenizer.startswith(f'{run}/tokenizer')
 
 
