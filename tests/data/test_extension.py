@@ -12,6 +12,7 @@ from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.data.tokenizers import extending
 from mlm_jax.huggingface import exported_tokenizers
 from tests.data.invented import sentences
+from tests.data.invented import settings
 from tests.huggingface.test_exported_tokenizers import CLEANED
 from tests.huggingface.test_exported_tokenizers import train
 
@@ -98,6 +99,39 @@ def test_the_words_are_those_that_save_most_tokens(pair):
 def test_neither_the_order_of_the_texts_nor_a_chance_decides(pair):
   before, words, _ = pair
   assert extension.chosen(before, reversed(domain_texts()), 8) == words
+
+
+class Documents:
+  """In place of a reading.Reading."""
+
+  def __init__(self, **texts):
+    self.texts = texts.__getitem__
+
+
+def test_held_out_text_is_measured_and_decides_nothing(tmp_path):
+  before, train_texts = base('wordpiece'), domain_texts()
+  held_out = ['malinorosi ' * 400, 'of metabolismus']  # a word that would save most of all
+  documents = Documents(train=train_texts, validation=held_out)
+  data, lines = settings(tokenizer='wordpiece'), []
+  after = extension.make(before, data, [documents], 8, tmp_path, lines.append)
+  words = extension.chosen(before, train_texts, 8)
+  found = extension.read(tmp_path)
+  assert found is not None and (found.extends, found.first_id) == (before.sha256, before.size)
+  assert list(zip(found.pieces, found.parts, found.saves)) == words
+  assert len(before.encode('malinorosi')) == len(after.encode('malinorosi')) > 1
+  for split, texts in (('train', train_texts), ('validation', held_out)):
+    count = sum(len(text.split(' ')) for text in map(str.strip, texts))
+    tokens = [sum(len(each.encode(text)) for text in texts) for each in (before, after)]
+    assert found.tokens_per_word[split] == pytest.approx([each / count for each in tokens])
+  assert len(lines) == 1 and f'{found.tokens_per_word["train"][1]:.3f}' in lines[0]
+
+
+def test_a_damaged_file_of_an_extension_is_an_error_of_one_line(tmp_path):
+  assert extension.read(tmp_path) is None
+  for text in ('{', '[]', '{"pieces": []}'):
+    (tmp_path / extension.FILE).write_text(text)
+    with pytest.raises(config_lib.UserError, match='extension.json'):
+      extension.read(tmp_path)
 
 
 @pytest.mark.parametrize('kind, says', (('bpe', 'BPE'), ('word', 'word'), ('byte_bpe', 'BPE')))
