@@ -1,7 +1,7 @@
-"""What the vectors of a run say of the labels of transfer's tasks, beside those that say nothing.
+"""What the vectors of runs say of the labels of transfer's tasks, beside those that say nothing.
 
-  python experiments/transfer/vectors.py --run=runs/novels --tasks=runs/tasks \
-    --out=experiments/transfer
+  python experiments/transfer/vectors.py --runs=runs/novels,runs/novels_801010 \
+    --tasks=runs/tasks --out=experiments/transfer
 
 A logistic regression learns the labels of a task from one vector a text: the counts of its pieces,
 the mean of random vectors of its pieces (as wide as the model: what a table does that has learned
@@ -38,42 +38,64 @@ def accuracy(train_ND: np.ndarray, test_ND: np.ndarray, labels: Sequence[list[st
   return float(np.mean(found.predict(test_ND) == np.array(labels[1])))
 
 
-def vectors(run: predictor.Run, texts: Sequence[str]) -> dict[str, np.ndarray]:
-  """Returns {kind of vectors: float [texts, numbers]}."""
-  table_VD = np.asarray(run.params['embeddings']['token']['embedding'], np.float32)
-  counts_NV = np.zeros((len(texts), len(table_VD)), np.float32)
+def pieces(run: predictor.Run, texts: Sequence[str]) -> np.ndarray:
+  """Returns float32 [texts, V]: how often each piece is in a text."""
+  counts_NV = np.zeros((len(texts), run.tokenizer.size), np.float32)
   for n, text in enumerate(texts):
     np.add.at(counts_NV[n], run.tokenizer.encode(text), 1)
-  share_NV = counts_NV / counts_NV.sum(1, keepdims=True)
-  random_VD = np.random.default_rng(0).normal(size=table_VD.shape).astype(np.float32)
+  return counts_NV
+
+
+def shared_vectors(run: predictor.Run, texts: Sequence[str]) -> dict[str, np.ndarray]:
+  """Returns {kind of vectors: float [texts, numbers]} of what needs a tokenizer alone."""
+  counts_NV = pieces(run, texts)
+  size = run.tokenizer.size, run.config.model.width
+  random_VD = np.random.default_rng(0).normal(size=size).astype(np.float32)
   return {
     'counts of pieces': np.log1p(counts_NV),
-    'random vectors of pieces, mean': share_NV @ random_VD,
-    "the model's vectors of pieces, mean": share_NV @ table_VD,
-    "the encoder's output, mean": run.embed(texts, pooling='mean'),
+    'random vectors of pieces, mean': mean(counts_NV, random_VD),
   }
+
+
+def own_vectors(run: predictor.Run, texts: Sequence[str]) -> dict[str, np.ndarray]:
+  """Returns {kind of vectors: float [texts, D]} of what a run has learned."""
+  table_VD = np.asarray(run.params['embeddings']['token']['embedding'], np.float32)
+  return {
+    'table of pieces, mean': mean(pieces(run, texts), table_VD[: run.tokenizer.size]),
+    "encoder's output, mean": run.embed(texts, pooling='mean'),
+  }
+
+
+def mean(counts_NV: np.ndarray, table_VD: np.ndarray) -> np.ndarray:
+  """Returns [texts, D]: the mean over a text's pieces."""
+  return counts_NV @ table_VD / counts_NV.sum(1, keepdims=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('--run', required=True)
+  parser.add_argument('--runs', required=True, help='with one tokenizer, parted by commas')
   parser.add_argument('--tasks', type=pathlib.Path, required=True, help='what data.py wrote')
   parser.add_argument('--out', type=pathlib.Path, required=True)
   args = parser.parse_args(arguments)
-  run, rows = mlm_jax.open_run(args.run), []
+  runs = {name: mlm_jax.open_run(name) for name in args.runs.split(',')}
+  first, rows = next(iter(runs.values())), []
   for task in TASKS:
     parts = [
       [json.loads(line) for line in (args.tasks / f'{task}_{part}.jsonl').read_text().splitlines()]
       for part in ('train', 'test')
     ]
     labels = [[row['label'] for row in part] for part in parts]
-    train, test = (vectors(run, [row['text'] for row in part]) for part in parts)
-    for kind in train:
-      score = accuracy(train[kind], test[kind], labels)
-      rows.append({'task': task, 'vectors': kind, 'accuracy': f'{score:.4f}'})
-      print(*rows[-1].values(), flush=True)
+    texts = [[row['text'] for row in part] for part in parts]
+    asked = [('', shared_vectors, first)]
+    asked += [(pathlib.Path(name).name, own_vectors, run) for name, run in runs.items()]
+    for name, vectors, run in asked:
+      train, test = (vectors(run, part) for part in texts)
+      for kind in train:
+        score = accuracy(train[kind], test[kind], labels)
+        rows.append({'task': task, 'run': name, 'vectors': kind, 'accuracy': f'{score:.4f}'})
+        print(*rows[-1].values(), flush=True)
   with (args.out / 'vectors.csv').open('w', newline='', encoding='utf-8') as file:
     writer = csv.DictWriter(file, rows[0], lineterminator='\n')
     writer.writeheader()

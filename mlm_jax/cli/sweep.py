@@ -19,6 +19,9 @@ is that of the paired differences, given by --sd, or found in a finished sweep b
 Where the arms hide different things (config.masking), each run is scored under the policies of all
 when no run trains any more: --plan says what that costs. What is scored is not scored again.
 
+Where the sweep names judges (zero-shot suites, fine-tunings), each finished run is then judged by
+all of them.
+
 Where get_sweep() returns {NAME: sweep} of several, such as a task each, they are made in turn, each
 in DIR/NAME.
 

@@ -1,7 +1,7 @@
 """From sources to prepared data, as a stream.
 
   read -> clean -> drop duplicates -> split -> scratch files
-  scratch files -> drop near duplicates -> sample -> tokenizer
+  scratch files -> drop near duplicates -> sample -> tokenizer, which words may extend
   scratch files -> pieces -> plan -> rows, one window of documents after another
   pieces -> pairs of sentences (see `sentence_pairs`) -> plan, where they are asked for
   rows -> collocations (see `pmi`) -> the column of the tokens that they join
@@ -28,6 +28,7 @@ import numpy as np
 from mlm_jax import config
 from mlm_jax.core import files
 from mlm_jax.data import annotations
+from mlm_jax.data import extension
 from mlm_jax.data import rows as rows_lib
 from mlm_jax.data import statistics
 from mlm_jax.data import store
@@ -37,6 +38,7 @@ from mlm_jax.data.corpus import duplicates
 from mlm_jax.data.corpus import near_duplicates
 from mlm_jax.data.corpus import reading as reading_lib
 from mlm_jax.data.corpus import sources as sources_lib
+from mlm_jax.data.tokenizers import extending
 
 _NOT_COMPARED = ('prepared', 'weights', 'sampling_alpha')  # they do not change what is prepared
 
@@ -46,6 +48,7 @@ def prepare(
   directory: str | os.PathLike,
   log: Callable[[str], Any] = print,
   model: bytes | None = None,
+  new_pieces: int = 0,
 ) -> store.Prepared:
   """Prepares the data that a config asks for, or opens it where that is done.
 
@@ -59,6 +62,7 @@ def prepare(
     directory: the folder of the prepared data.
     log: takes lines of text.
     model: the bytes of the tokenizer's model where the config does not decide it.
+    new_pieces: by how many words of the text the tokenizer is extended, see `extension`.
 
   Returns:
     store.Prepared.
@@ -69,7 +73,7 @@ def prepare(
   """
   sources = sources_lib.parse(data)
   if store.finished(directory):
-    _check_reuse(data, sources, directory, model)
+    _check_reuse(data, sources, directory, model, new_pieces)
     prepared = store.open_prepared(directory)
     log(f'data: reusing {directory} ({prepared.fingerprint[:12]})')
     if warning := word_classes.changed(prepared.manifest, directory):
@@ -81,8 +85,10 @@ def prepare(
   given = model or (
     None if data.tokenizer in tokenizers.TRAINED else tokenizers.load(data.tokenizer).model
   )
+  if given and new_pieces:
+    extending.check(tokenizers.make(given, str(data.tokenizer)), str(data.tokenizer))
   with store.building(directory) as folder:
-    _build(data, sources, inputs, makers, given, folder, log)
+    _build(data, sources, inputs, makers, given, new_pieces, folder, log)
   prepared = store.open_prepared(directory)
   log(f'data: written to {directory} ({prepared.fingerprint[:12]})')
   return prepared
@@ -94,7 +100,7 @@ def settings(data: Any) -> dict:
   return json.loads(json.dumps(flat))  # as they are when read back: tuples are lists
 
 
-def _check_reuse(data, sources, directory, model):
+def _check_reuse(data, sources, directory, model, new_pieces):
   """Raises UserError where a finished preparation is of other settings, inputs or tokenizer."""
   manifest = store.read_manifest(directory)
   ours, theirs = settings(data), manifest['settings']
@@ -112,6 +118,12 @@ def _check_reuse(data, sources, directory, model):
       f'{directory} was prepared with other settings: {what}; '
       'set them back, or give another config.data.prepared'
     )
+  before = manifest['tokenizer'].get('new_pieces', 0)
+  if before != new_pieces:
+    raise config.UserError(
+      f'{directory} was prepared with config.adapt.new_pieces = {before}, now {new_pieces}; set it '
+      'back, or give another config.data.prepared'
+    )
   # A later stage must have the ids of the first one, whose model the config does not name.
   if model and hashlib.sha256(model).hexdigest() != manifest['tokenizer']['sha256']:
     raise config.UserError(
@@ -122,7 +134,9 @@ def _check_reuse(data, sources, directory, model):
   with contextlib.suppress(OSError):
     if (
       data.tokenizer not in tokenizers.TRAINED
-      and files.sha256(data.tokenizer) != manifest['tokenizer']['sha256']
+      # What was extended, or the outcome, which a run keeps.
+      and files.sha256(data.tokenizer)
+      not in (manifest['tokenizer'].get('extends'), manifest['tokenizer']['sha256'])
     ):
       raise config.UserError(
         f'{directory} was prepared with another model than config.data.tokenizer = '
@@ -147,7 +161,7 @@ def _digest(inputs):
   return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 
-def _build(data, sources, inputs, makers, given, folder, log):
+def _build(data, sources, inputs, makers, given, new_pieces, folder, log):
   """Writes everything into a folder; `given` is the tokenizer's model, or None to train it."""
   scratch = folder / '.scratch'  # no source is named so
   scratch.mkdir()
@@ -155,8 +169,11 @@ def _build(data, sources, inputs, makers, given, folder, log):
   model = given or _train_tokenizer(readings, data, log)
   path = folder / store.TOKENIZER
   path.parent.mkdir()
-  path.write_bytes(model)
   tokenizer = tokenizers.make(model, str(data.tokenizer), data.tokenizer_threads)
+  extended = {'extends': tokenizer.sha256, 'new_pieces': new_pieces} if new_pieces else {}
+  if new_pieces:
+    tokenizer = extension.make(tokenizer, data, readings, new_pieces, path.parent, log)
+  path.write_bytes(tokenizer.model)
 
   splits = _write_rows(readings, data, tokenizer, makers, folder, log)
   # After all rows are written: collocations are counted over all of the training rows.
@@ -166,7 +183,7 @@ def _build(data, sources, inputs, makers, given, folder, log):
   manifest: dict[str, Any] = {
     'settings': settings(data),
     'inputs': [_digest(each) for each in inputs],
-    'tokenizer': {'sha256': tokenizer.sha256, 'size': tokenizer.size},
+    'tokenizer': {'sha256': tokenizer.sha256, 'size': tokenizer.size, **extended},
   }
   for maker in makers.values():
     manifest |= maker.described()

@@ -17,6 +17,9 @@ statistics     means over seeds, paired differences between arms
 findings       how the arms differ
 text_interval  intervals over seeds and held-out text
 answer         the answer in words
+judges         what the judges of a sweep have found of its runs
+judged         all arms by all judges, tested together
+judge_table    the table of that
 cross_table    arms, as trained, by the policies that they are scored under
 tables         results.csv, table.tex and lines for a terminal
 tidy           curves.csv and slices.csv, a row a number

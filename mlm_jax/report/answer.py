@@ -6,6 +6,7 @@ a sentence says under which masks an arm is better and under which it is worse, 
 
 from collections.abc import Iterable
 from collections.abc import Mapping
+from collections.abc import Sequence
 
 from mlm_jax.report import comparisons
 from mlm_jax.report import statistics
@@ -25,15 +26,19 @@ def sentences(
   family: _Differences,
   control: _Differences,
   later: _Differences,
+  judged: Sequence[str] = (),
 ) -> list[str]:
-  """Returns the sentences that answer the question, from what findings.Findings calls so."""
+  """Returns the sentences that answer the question, from what findings.Findings calls so.
+
+  `judged` is what the judges say: what the arms are for comes first.
+  """
   if not family and not control:
     found = [f'Nothing can be compared with {sweep.baseline}.']
   elif sweep.hides_differently or sweep.contrasts.before:
     found = _one_by_one(sweep, family)
   else:
     found = _plain(sweep, {each.arm: difference for each, difference in family.items()})
-  found += _other_text(sweep, family)
+  found = [*judged, *found, *_other_text(sweep, family)]
   of_control = _control(sweep, next(iter(control.values()), None))
   if of_control:  # first where it fails, since all else is then doubtful
     found.insert(0 if of_control.startswith(_FAILS) else len(found), of_control)

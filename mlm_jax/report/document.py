@@ -123,6 +123,8 @@ def table(
   )
 
 
-def cell(content: object, sort: Any = None, class_: str | None = None) -> Markup:
+def cell(
+  content: object, sort: Any = None, class_: str | None = None, style: str | None = None
+) -> Markup:
   """Returns a cell; `sort` is the value that its row is sorted by, the content if not given."""
-  return tag('td', content, data_sort=content if sort is None else sort, class_=class_)
+  return tag('td', content, data_sort=content if sort is None else sort, class_=class_, style=style)

@@ -13,6 +13,7 @@ import math
 from mlm_jax.report import answer as answer_lib
 from mlm_jax.report import comparable
 from mlm_jax.report import comparisons
+from mlm_jax.report import judged as judged_lib
 from mlm_jax.report import statistics
 from mlm_jax.report import sweep_results
 from mlm_jax.report import task_sweep
@@ -41,6 +42,7 @@ class Findings:
     answer: sentences that answer the sweep's question.
     warnings: sentences that a reader must see before trusting the answer.
     missing: a sentence that names the runs that are not done, or ''.
+    judged: what the judges of the sweep say.
   """
 
   family: dict[Comparison, statistics.Difference]
@@ -51,6 +53,7 @@ class Findings:
   answer: list[str]
   warnings: list[str]
   missing: str
+  judged: judged_lib.Judged
 
   @property
   def compared(self) -> dict[Comparison, statistics.Difference]:
@@ -75,7 +78,8 @@ def find(sweep: Sweep) -> Findings:
     if policy not in empty
   }
   family, control, later = _tested(sweep, tables)
-  answer = answer_lib.sentences(sweep, family, control, later)
+  judged = judged_lib.find(sweep, refused)
+  answer = answer_lib.sentences(sweep, family, control, later, judged.answer)
   warnings = comparable.sentences(sweep, refused) + _generators(sweep, refused) + _changed(sweep)
   return Findings(
     family,
@@ -84,8 +88,15 @@ def find(sweep: Sweep) -> Findings:
     _cross(sweep, tables, family | control),
     refused,
     answer,
-    warnings + _unscored(sweep, arms) + _hiding_nothing(sweep, empty) + _unmatched(sweep),
+    [
+      *warnings,
+      *_unscored(sweep, arms),
+      *_hiding_nothing(sweep, empty),
+      *_unmatched(sweep),
+      *judged.warnings,
+    ],
     _missing(sweep),
+    judged,
   )
 
 

@@ -13,6 +13,7 @@ from mlm_jax.report import difference_table
 from mlm_jax.report import document
 from mlm_jax.report import figures
 from mlm_jax.report import findings as findings_lib
+from mlm_jax.report import judge_table
 from mlm_jax.report import sections
 from mlm_jax.report import slice_tables
 from mlm_jax.report import tables
@@ -31,6 +32,7 @@ def render(sweep: Sweep, findings: findings_lib.Findings, folder: pathlib.Path) 
     _colors(sweep),
     _title(sweep),
     _answer(findings),
+    judge_table.section(sweep, findings),
     _curves(sweep, findings),
     _response(sweep, findings),
     difference_table.section(sweep, findings),

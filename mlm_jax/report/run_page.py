@@ -2,10 +2,12 @@
 
 import math
 import os
+import pathlib
 from typing import Any
 
 from mlm_jax import config as config_lib
 from mlm_jax.core import places
+from mlm_jax.data import extension as extension_lib
 from mlm_jax.report import document
 from mlm_jax.report import figures
 from mlm_jax.report import run_curves
@@ -104,6 +106,8 @@ def _adaptation(workdir: str | os.PathLike[str], config: config_lib.Config) -> M
   said += (
     f'It ended at step {ended["step"]:,}: {ended["reason"]}.' if ended else 'It has not ended.'
   )
+  if extension := extension_lib.read(pathlib.Path(workdir) / 'tokenizer'):
+    said += f' Its tokenizer has {extension.said()}.'
   head = ['', 'step', 'domain', 'general', 'change of domain', 'change of general']
   return join(
     [

@@ -7,6 +7,7 @@ from mlm_jax import config as config_lib
 from mlm_jax.core import files as files_lib
 from mlm_jax.report import cross_table
 from mlm_jax.report import findings as findings_lib
+from mlm_jax.report import judge_table
 from mlm_jax.report import page
 from mlm_jax.report import picture
 from mlm_jax.report import run_logs
@@ -55,7 +56,8 @@ def write(folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = N
     raise config_lib.UserError(
       f'cannot write to {out}: {error.strerror or error}; give another folder with --out'
     ) from None
-  lines = tables.lines(sweep, found) + cross_table.lines(sweep, found)
+  lines = tables.lines(sweep, found) + judge_table.lines(sweep, found)
+  lines += cross_table.lines(sweep, found)
   # One line a module would be said of each run again.
   changed = [line for run in sweep.runs for line in run_logs.changed_code(run.folder)][:1]
   written = [f'{path.stem}: {path}' for path in files]
@@ -79,5 +81,7 @@ def _files(
     page.render(sweep, found, out),
   )
   files = {out / name: text.encode() for name, text in zip(_TEXTS, texts)}
+  if sweep.judges:
+    files[out / 'judges.csv'] = judge_table.csv(sweep, found).encode()
   drawn = picture.render(sweep, arms)
   return files | {out / f'figure.{kind}': content for kind, content in drawn.items()}

@@ -12,6 +12,7 @@ from mlm_jax.evaluation import cross_scores
 from mlm_jax.evaluation import segment_scores
 from mlm_jax.report import comparisons
 from mlm_jax.report import costs
+from mlm_jax.report import judges as judges_lib
 from mlm_jax.report import run_logs
 from mlm_jax.report import task_scores
 from mlm_jax.training import logs
@@ -41,6 +42,7 @@ class Run:
     curve: [(step, held-out reference loss)], or of fine-tuning the score on validation examples.
     slices: what slices.json holds, {} where there is none.
     segments: when done, its scores by segment; None where there are none.
+    judged: {judge: score}, when done, of the judges that have judged it.
   """
 
   name: str
@@ -58,6 +60,7 @@ class Run:
   curve: list[tuple[int, float]]
   slices: dict[str, Any]
   segments: segment_scores.SegmentScores | None = None
+  judged: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +79,7 @@ class Sweep:
     contrasts: comparisons.Named.
     runs: tuple of Run.
     base: {dotted key: value} of the config that the settings of runs differ from.
+    judges: tuple of judges.Judge.
   """
 
   folder: pathlib.Path
@@ -91,6 +95,7 @@ class Sweep:
   contrasts: comparisons.Named
   runs: tuple[Run, ...]
   base: dict[str, Any]
+  judges: tuple[judges_lib.Judge, ...] = ()
 
   @property
   def arms(self) -> list[str]:
@@ -166,9 +171,9 @@ def read(folder: str | os.PathLike[str]) -> Sweep:
     named = {str(name): dict(each) for name, each in plan.get('policies', {}).items()}
     policies = cross_scores.beside_reference(named)
     # A sweep of an earlier version names none.
-    metric = str(plan.get('metric', 'reference_loss'))
+    metric, judges = str(plan.get('metric', 'reference_loss')), judges_lib.read(plan)
     runs = tuple(
-      _run(folder, entry, states.get(entry['name']) or {}, policies, metric)
+      _run(folder, entry, states.get(entry['name']) or {}, policies, metric, judges)
       for entry in plan['runs']
     )
     sweep = Sweep(
@@ -185,6 +190,7 @@ def read(folder: str | os.PathLike[str]) -> Sweep:
       contrasts=comparisons.read(plan),
       runs=runs,
       base=config_lib.flatten(base),
+      judges=judges,
     )
   except (KeyError, TypeError, AttributeError, ValueError) as error:
     raise config_lib.UserError(
@@ -225,6 +231,7 @@ def _run(
   status: Mapping[str, Any],
   policies: Mapping[str, dict[str, Any]],
   metric: str,
+  judges: tuple[judges_lib.Judge, ...],
 ) -> Run:
   """Returns the Run of an entry of the plan; its logs may be missing."""
   place = folder / 'runs' / entry['name']
@@ -278,6 +285,7 @@ def _run(
     _curve(evaluations, place, _curve_field(metric)),
     slices,
     segment_scores.read(place, outcome['step']) if done and outcome else None,
+    judges_lib.values(place, outcome['step'], judges) if done and outcome else {},
   )
 
 

@@ -76,7 +76,8 @@ def results(sweep: sweep_results.Sweep) -> str:
   under = [f'{metric}_under_{policy}' for policy, metric in scores]
   numbers = columns(sweep)
   prints = _TASK_FINGERPRINTS if sweep.fine_tunes else _FINGERPRINTS
-  header = ['run', 'arm', 'seed', *keys, 'state', *numbers, *under, *prints]
+  by = [f'judged_by_{judge.name}' for judge in sweep.judges]
+  header = ['run', 'arm', 'seed', *keys, 'state', *numbers, *under, *by, *prints]
   rows = [
     [
       run.name,
@@ -86,6 +87,7 @@ def results(sweep: sweep_results.Sweep) -> str:
       run.state,
       *(run.values.get(column) for column in numbers),
       *(run.scores.get(policy, {}).get(metric) for policy, metric in scores),
+      *(run.judged.get(judge.name) for judge in sweep.judges),
       *(tidy.exact(run.fingerprints.get(name))[:16] for name in prints.values()),
     ]
     for run in sweep.runs

@@ -6,6 +6,7 @@
   contrasts          which arms are to be compared, where the sweep says so
   kinds              what differs between pretraining (pretrained) and fine-tuning (finetuned)
   metrics            what arms may be compared by
+  judges             what the arms are for: held-out text, zero-shot suites, fine-tunings
   policies           what the arms hide: the policies that every run is scored under
   budgets            what runs cost, and how long each arm trains to spend what the baseline spends
   power              which differences the seeds find, and how many seeds one takes
@@ -16,6 +17,7 @@
   seed_runs          one config of fine-tuning with several seeds
   vectorized_runner  trains them as replicas of one step
   scoring            scores the finished runs under the policies of all arms
+  judging            judges the finished runs
   launchers          where they are trained: processes here, or tasks of a Ray cluster
   progress           what a person sees meanwhile
 
@@ -37,9 +39,25 @@ from mlm_jax.sweeps.algebra import param
 from mlm_jax.sweeps.algebra import product
 from mlm_jax.sweeps.algebra import seeds
 from mlm_jax.sweeps.algebra import zip
+from mlm_jax.sweeps.judges.fine_tuned import FineTuned
+from mlm_jax.sweeps.judges.held_out import HeldOut
+from mlm_jax.sweeps.judges.zero_shot import ZeroShot
 from mlm_jax.sweeps.planning import Sweep
 from mlm_jax.sweeps.planning import load
 from mlm_jax.sweeps.planning import plan
 from mlm_jax.sweeps.runner import run
 
-__all__ = ['Sweep', 'chain', 'load', 'param', 'plan', 'product', 'run', 'seeds', 'zip']
+__all__ = [
+  'FineTuned',
+  'HeldOut',
+  'Sweep',
+  'ZeroShot',
+  'chain',
+  'load',
+  'param',
+  'plan',
+  'product',
+  'run',
+  'seeds',
+  'zip',
+]

@@ -1,15 +1,19 @@
 """A sweep's work directory.
 
 sweep.json    the question, each run's arm, seed, settings and steps, the policies that every run
-              is scored under, the contrasts, and those that were named before there were results
+              is scored under, the contrasts, and those that were named before there were results,
+              the judges
 base.json     the config that the settings are laid over
 status.json   the state of each run; whether one is done is decided by its own folder
 data*/        prepared data, shared by the runs with the same data settings
-runs/NAME/    an ordinary run's folder, with what it printed in output.log, and scores.json
+runs/NAME/    an ordinary run's folder, with what it printed in output.log, scores.json,
+              judges.json, and what was fine-tuned from it in judges/
 """
 
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+import contextlib
 import dataclasses
 import fcntl
 import json
@@ -21,6 +25,7 @@ from mlm_jax import config as config_lib
 from mlm_jax.core import files
 from mlm_jax.sweeps import planning
 from mlm_jax.sweeps import policies
+from mlm_jax.sweeps.judges import record
 from mlm_jax.training import checkpoint
 from mlm_jax.training import logs
 from mlm_jax.training import workdir as workdir_lib
@@ -115,6 +120,8 @@ def check(plan: planning.Plan, workdir: _Path) -> None:
       raise config_lib.UserError(
         f'{workdir} holds another sweep: in run {run.name} {keys}; choose another --workdir'
       )
+  with _naming(workdir / 'sweep.json'):
+    record.check(plan.judges, record.before(workdir, _read(workdir / 'sweep.json')))
 
 
 def others(plan: planning.Plan, workdir: _Path) -> list[str]:
@@ -144,6 +151,15 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
     raise _damaged(path, error) from None
 
 
+@contextlib.contextmanager
+def _naming(path: pathlib.Path) -> Iterator[None]:
+  """Names a file in the errors of one that is damaged."""
+  try:
+    yield
+  except (KeyError, TypeError, ValueError) as error:
+    raise _damaged(path, error) from None
+
+
 def _damaged(path: pathlib.Path, error: BaseException) -> config_lib.UserError:
   return config_lib.UserError(f'{path} is damaged ({error!r}); remove it, the runs are kept')
 
@@ -165,7 +181,7 @@ def _has_result(run_folder: pathlib.Path) -> bool:
 def write(plan: planning.Plan, workdir: _Path) -> None:
   """Writes sweep.json and base.json, and the config of each run that is not done."""
   workdir = pathlib.Path(workdir)
-  sweep = plan.sweep
+  sweep, before = plan.sweep, _read(workdir / 'sweep.json')
   described = {
     'question': sweep.question,
     'experiment': plan.experiment,
@@ -177,6 +193,7 @@ def write(plan: planning.Plan, workdir: _Path) -> None:
     'policies': policies.differing(plan.runs),
     'contrasts': sweep.contrasts,
     'contrasts_before_results': contrasts_before_results(plan, workdir),
+    'judges': record.described(plan.judges, record.before(workdir, before)),
     'runs': [
       {
         'name': run.name,

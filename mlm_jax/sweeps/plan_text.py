@@ -7,9 +7,11 @@ import os
 
 from mlm_jax.evaluation import cross_scores
 from mlm_jax.report import comparisons
+from mlm_jax.report import judged
 from mlm_jax.report.comparisons import CHANGED
 from mlm_jax.report.comparisons import Comparison
 from mlm_jax.sweeps import budgets
+from mlm_jax.sweeps import judging
 from mlm_jax.sweeps import kinds
 from mlm_jax.sweeps import layout
 from mlm_jax.sweeps import planning
@@ -60,7 +62,7 @@ def lines(
   text.append('')
   if len(plan.arms) > 1:  # otherwise there is nothing to find
     text += power.lines(*_tests(plan, workdir), sd, source, difference)
-  text += _scoring(plan, workdir, costs)
+  text += _scoring(plan, workdir, costs) + _judging(plan, workdir, costs)
   text.append('Costs are estimates for one run; padding counts as tokens.')
   text.append(_time(plan, workdir, costs))
   left = layout.others(plan, workdir)
@@ -132,6 +134,36 @@ def _scoring(
     'The arms hide different things (config.masking), so each run is scored under the policies of '
     f'all when it is done: {", ".join(policies)}{cost if flops else ""}; '
     f'{scored} of {len(plan.runs)} are'
+  ]
+
+
+def _judging(
+  plan: planning.Plan,
+  workdir: str | os.PathLike[str],
+  costs: Mapping[str, Mapping[str, float]],
+) -> list[str]:
+  """Returns the lines on the judges, [] where there are none."""
+  if not plan.judges:
+    return []
+  run = plan.runs[0]  # stands for all
+  cost, text = costs[run.arm], []
+  for name, judge in plan.judges.items():
+    # A pass forward is one of the three of a training step.
+    flops = judge.tokens(run) * judge.passes / 3 * cost['flops'] / cost['tokens']
+    more = f', about {flops:.2g} FLOPs a run ({flops / cost["flops"]:.2%} of its training)'
+    text.append(f'judge {name}: {judge.what}{more if flops else ""}')
+  made = sum(each.is_made for each in judging.of(plan, workdir))
+  total = len(plan.judges) * len(plan.runs)
+  cells = judged.cells(
+    plan.arms,
+    plan.sweep.baseline,
+    plan.sweep.negative_control,
+    [Comparison(*each) for each in layout.contrasts_before_results(plan, workdir)],
+    plan.judges,
+  )
+  return text + [
+    f'Each run is judged when none trains any more: {made} of {total} judgements are made; '
+    f'{len(cells)} differences, those of each arm by each judge, are tested together'
   ]
 
 

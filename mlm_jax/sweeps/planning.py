@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
 import dataclasses
@@ -12,6 +13,7 @@ import pathlib
 from mlm_jax import config as config_lib
 from mlm_jax.sweeps import algebra
 from mlm_jax.sweeps import contrasts
+from mlm_jax.sweeps import judges as judges_lib
 from mlm_jax.sweeps import kinds
 from mlm_jax.sweeps import metrics
 from mlm_jax.sweeps import names
@@ -42,6 +44,8 @@ class Sweep:
     contrasts: (arm, other) of each comparison that is to be tested, in place of all arms with the
       baseline; under the masks of a policy where its name is the third. Named before there are
       results: of those named later nothing is claimed.
+    judges: {name: HeldOut, ZeroShot or FineTuned}: what the arms are for. Every finished run is
+      judged by each, and the report compares the arms by all of them together.
   """
 
   base: config_lib.Config
@@ -53,6 +57,7 @@ class Sweep:
   metric: str | None = None
   direction: str | None = None
   contrasts: Sequence[Sequence[str]] = ()
+  judges: Mapping[str, judges_lib.Judge] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,11 +87,13 @@ class Plan:
     sweep: Sweep, with what it leaves open filled in, its contrasts as comparisons.
     experiment: the experiment's folder, as text.
     runs: tuple of Run, in the sweep's order.
+    judges: {name: the judge, checked}.
   """
 
   sweep: Sweep
   experiment: str
   runs: tuple[Run, ...]
+  judges: dict[str, judges_lib.Ready] = dataclasses.field(default_factory=dict)
 
   @property
   def arms(self) -> dict[str, tuple[Run, ...]]:
@@ -194,8 +201,8 @@ def plan(
 
   Raises:
     UserError: settings that do not exist or cannot work, equal runs, arms with other seeds than
-      the first, a metric, arm or policy that does not exist, an arm that cannot spend the budget;
-      anything that is wrong with the data.
+      the first, a metric, arm or policy that does not exist, a judge that cannot judge, an arm that
+      cannot spend the budget; anything that is wrong with the data.
   """
   _check_form(sweep)
   config_lib.check_folder('experiment', experiment)
@@ -223,9 +230,10 @@ def plan(
     raise config_lib.UserError(
       f'negative_control = {sweep.negative_control!r}: must be another arm than the baseline'
     )
+  judges = judges_lib.ready(sweep.judges, runs)
   if kinds.of(sweep.base).needs_data(budget):
     prepare_data(runs, log)
-  return Plan(sweep, str(experiment), _budgeted(runs, sweep))
+  return Plan(sweep, str(experiment), _budgeted(runs, sweep), judges)
 
 
 def _drafts(sweep: Sweep, workdir: pathlib.Path) -> Iterator[Run]:

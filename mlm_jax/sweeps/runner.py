@@ -18,6 +18,7 @@ import typing
 from typing import Any
 
 from mlm_jax import config as config_lib
+from mlm_jax.sweeps import judging
 from mlm_jax.sweeps import launchers
 from mlm_jax.sweeps import layout
 from mlm_jax.sweeps import planning
@@ -37,7 +38,7 @@ def run(
   log: Callable[[str], None] = print,
   stopped: Callable[[str], Any] | None = None,
 ) -> bool:
-  """Trains the runs that are not done and scores those that are; returns whether all are.
+  """Trains the runs that are not done, scores and judges those that are; returns whether all are.
 
   A signal (SIGINT, SIGTERM, SIGHUP) lets the runs save and end; the same call resumes them.
 
@@ -65,7 +66,8 @@ def run(
     if runner.signal and stopped:
       stopped(runner.signal)
     scored = bool(runner.signal) or scoring.score(plan, workdir, log)
-  return _conclude(statuses, workdir, runner.signal, log) and scored
+    judged = bool(runner.signal) or judging.judge(plan, workdir, log, stopped)
+  return _conclude(statuses, workdir, runner.signal, log) and scored and judged
 
 
 def _conclude(

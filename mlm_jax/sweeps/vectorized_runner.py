@@ -11,6 +11,7 @@ import pathlib
 import time
 
 from mlm_jax import config as config_lib
+from mlm_jax.sweeps import judging
 from mlm_jax.sweeps import layout
 from mlm_jax.sweeps import planning
 from mlm_jax.sweeps import scoring
@@ -26,7 +27,8 @@ def run(
   most: int = 0,
   log: Callable[[str], None] = print,
 ) -> bool:
-  """Trains the runs that are not done, one population after another, and scores those that are.
+  """Trains the runs that are not done, one population after another, scores and judges
+  those that are.
 
   Returns whether all are.
 
@@ -64,6 +66,7 @@ def run(
         break
     else:
       scored = scoring.score(plan, workdir, log)
+      scored &= judging.judge(plan, workdir, log)
   states = [status.state for status in statuses.values()]
   log(f'{states.count(layout.DONE)} of {len(states)} runs are done')
   return set(states) == {layout.DONE} and scored

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from mlm_jax import config as config_lib
+from mlm_jax.data import extension as extension_lib
 from mlm_jax.data import folder as folder_lib
 from mlm_jax.data import loader as loader_lib
 from mlm_jax.data import prepare
@@ -60,15 +61,21 @@ def make_problem(
   Raises:
     UserError: as pretraining; general rows that are not there, or that cannot be mixed in.
   """
+  if extension_lib.asked(config) and not config.adapt.general:
+    raise config_lib.UserError(
+      f'config.adapt.new_pieces = {config.adapt.new_pieces}: the rows that {config.init_from} '
+      'keeps are of the tokenizer without them; name general text in config.adapt.general, such as '
+      'text:GENERAL/*.txt'
+    )
   # Before the domain is prepared, which may take long.
   place = None if config.adapt.general else _kept(config.init_from)
   if place is None and not store.finished(pathlib.Path(workdir) / GENERAL):
-    for source in sources_lib.parse(_data(config)):
+    for source in sources_lib.parse(_data(config, config.data.tokenizer)):
       source.inputs()
   problem = pretraining.make_problem(config, workdir, mesh, log)
   (domain,) = pretraining.prepare_data(config, workdir, lambda line: None)
   # Of several processes the first prepares, and the others open what it made.
-  make = lambda: _general(config, workdir, place, log)
+  make = lambda: _general(config, workdir, place, domain, log)
   general = distributed.on_first(make) or make()
   if general.tokenizer.sha256 != domain.tokenizer.sha256:
     raise config_lib.UserError(
@@ -103,19 +110,29 @@ def _kept(parent: str) -> pathlib.Path:
 
 
 def _general(
-  config: Config, workdir: str | pathlib.Path, place: pathlib.Path | None, log: Log
+  config: Config,
+  workdir: str | pathlib.Path,
+  place: pathlib.Path | None,
+  domain: store.Prepared,
+  log: Log,
 ) -> store.Prepared:
   """Returns the rows of general text: those in a folder, or made of config.adapt.general."""
   if place:
     return store.open_prepared(place)
   # Beside the domain's, which may lie where several runs share it.
-  return prepare.prepare(_data(config), pathlib.Path(workdir) / GENERAL, log)
+  extended = str(domain.directory / store.TOKENIZER)
+  tokenizer = extended if extension_lib.asked(config) else config.data.tokenizer
+  try:
+    return prepare.prepare(_data(config, tokenizer), pathlib.Path(workdir) / GENERAL, log)
+  except config_lib.UserError as error:
+    raise config_lib.UserError(f'config.adapt.general: {error}') from None
 
 
-def _data(config: Config) -> Config:
-  """Returns the group `data` as it is for config.adapt.general."""
+def _data(config: Config, tokenizer: str) -> Config:
+  """Returns the group `data` as it is for config.adapt.general, with a tokenizer's path."""
   data = config.data.copy_and_resolve_references()
   data.update(source=config.adapt.general, weights=(), sampling_alpha=1.0, prepared='')
+  data.tokenizer = tokenizer
   return data
 
 

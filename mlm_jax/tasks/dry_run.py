@@ -113,6 +113,8 @@ def _data(
       for stage in config.stages
     ),
   }
+  if 'adapt' in config:  # the size of the table to come is that of all pieces nevertheless
+    settings['adapt.new_pieces'] = 0
   folder = stack.enter_context(tempfile.TemporaryDirectory())
   try:
     made = config_lib.overlay(config, settings)

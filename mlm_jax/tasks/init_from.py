@@ -10,10 +10,12 @@ from mlm_jax import config as config_lib
 from mlm_jax import objectives
 from mlm_jax.core import rng
 from mlm_jax.core import trees
+from mlm_jax.data import extension as extension_lib
 from mlm_jax.data import store
 from mlm_jax.data import tokenizers as tokenizer_lib
 from mlm_jax.models import text_embedding
 from mlm_jax.objectives import restored
+from mlm_jax.tasks import new_rows
 from mlm_jax.training import divergence
 from mlm_jax.training import saved
 
@@ -31,19 +33,23 @@ def check(config: Any, objective: objectives.Objective) -> None:
   path = pathlib.Path(config.data.tokenizer)
   # The tokenizer of data that were prepared before is known when these are opened.
   if config.data.tokenizer not in tokenizer_lib.TRAINED and path.is_file():
-    _check_tokenizer(model, tokenizer_lib.load(path), config.init_from)
-    _taken(config, objective, model)
+    tokenizer = tokenizer_lib.load(path)
+    _check_tokenizer(model, tokenizer.sha256, config.init_from)
+    # Which parts the new pieces have decides no shape.
+    parts = ((0,),) * extension_lib.asked(config)
+    _taken(config, objective, model, new_rows.NewRows(tokenizer.size, parts) if parts else None)
 
 
 def params(
   config: Any,
   objective: objectives.Objective,
-  tokenizer: tokenizer_lib.Tokenizer,
+  prepared: store.Prepared,
   log: Callable[[str], None],
 ) -> dict[str, jax.Array] | None:
   """Returns {path: array} of what the run in config.init_from gives, None without one.
 
-  Of the same objective that is all; of another one it is the encoder, and the heads are new.
+  Of the same objective that is all; of another one it is the encoder, and the heads are new. Where
+  the tokenizer was extended, each new piece starts from the mean of its parts.
 
   Raises:
     UserError: no run there, or one with another tokenizer, another encoder, or a parameter that is
@@ -53,8 +59,11 @@ def params(
   if not place:
     return None
   model = _open(place)
-  _check_tokenizer(model, tokenizer, place)
-  taken, new = _taken(config, objective, model)
+  added = None
+  if extension := extension_lib.read((prepared.directory / store.TOKENIZER).parent):
+    added = new_rows.NewRows(extension.first_id, extension.parts)
+  _check_tokenizer(model, extension.extends if extension else prepared.tokenizer.sha256, place)
+  taken, new = _taken(config, objective, model, added)
   tops = lambda paths: ', '.join(dict.fromkeys(path.split('/')[0] for path in paths))
   log(
     f'starts from {place} at step {model.step}: takes {tops(taken)}; new: {tops(new) or "nothing"}'
@@ -76,7 +85,7 @@ def encoder(
     log('starts from scratch: every parameter is new')
     return None
   model = _open(config.init_from)
-  _check_tokenizer(model, tokenizer, config.init_from)
+  _check_tokenizer(model, tokenizer.sha256, config.init_from)
   given = restored.encoder_params(model, tokenizer)
   made = jax.eval_shape(objective.init, rng.root_key(0))
   ours = jax.eval_shape(objective.encoder_params, made)
@@ -108,11 +117,9 @@ def _open(place: str) -> saved.SavedModel:
   return model
 
 
-def _check_tokenizer(
-  model: saved.SavedModel, tokenizer: tokenizer_lib.Tokenizer, place: str
-) -> None:
+def _check_tokenizer(model: saved.SavedModel, sha256: str, place: str) -> None:
   # With other ids the embeddings would be those of other pieces, and no shape would tell.
-  if model.fingerprints.get('tokenizer') != tokenizer.sha256:
+  if model.fingerprints.get('tokenizer') != sha256:
     raise config_lib.UserError(
       f'config.init_from = {place} has another tokenizer than the data; prepare them with '
       f'config.data.tokenizer={pathlib.Path(place) / store.TOKENIZER}'
@@ -120,11 +127,14 @@ def _check_tokenizer(
 
 
 def _taken(
-  config: Any, objective: objectives.Objective, model: saved.SavedModel
+  config: Any,
+  objective: objectives.Objective,
+  model: saved.SavedModel,
+  added: new_rows.NewRows | None = None,
 ) -> tuple[dict[str, jax.Array], Any]:
   """Returns ({path: array} of what fits, paths that are new)."""
   ours = jax.eval_shape(objective.init, rng.root_key(0))
-  given = model.params
+  given = added.put(model, config.model.vocab_size) if added else model.params
   # With the same structure everything is taken. Else the encoder is; and of another objective not
   # the head, which may predict something else under the same name.
   if trees.paths(ours).keys() != trees.paths(given).keys():

@@ -14,6 +14,7 @@ from mlm_jax import objectives
 from mlm_jax.core import metrics
 from mlm_jax.core import rng
 from mlm_jax.core import vocabulary
+from mlm_jax.data import extension as extension_lib
 from mlm_jax.data import folder as folder_lib
 from mlm_jax.data import loader as loader_lib
 from mlm_jax.data import prepare
@@ -76,6 +77,9 @@ def resolve(config: Config) -> Config:
   config_lib.check_initial(config)
   config = config.copy_and_resolve_references()  # the caller's own is left as it is
   models.resolve(config.model)
+  # The table of the run in init_from, where it is imported, may have no rows for new pieces.
+  if extension_lib.asked(config) and config.model.vocab_size < pieces(config):
+    config.model.vocab_size = 0
   config_lib.check(config)
   if config.model.width % config.model.heads:
     raise config_lib.UserError(
@@ -117,7 +121,7 @@ def prepare_data(
     what = folder, stage.data.row_length, stage.data.max_segments
     if what not in made:
       model = prepared[0].tokenizer.model if prepared else None
-      made[what] = prepare.prepare(stage.data, folder, log, model)
+      made[what] = prepare.prepare(stage.data, folder, log, model, extension_lib.asked(config))
     prepared.append(made[what])
   return prepared
 
@@ -171,7 +175,7 @@ def pieces(config: Config) -> int:
     return config.data.vocab_size
   # Where its file is gone, the data may be there nevertheless.
   if pathlib.Path(tokenizer).is_file():
-    return tokenizer_lib.load(tokenizer).size
+    return tokenizer_lib.load(tokenizer).size + extension_lib.asked(config)
   return config.model.vocab_size or config.data.vocab_size
 
 
@@ -220,7 +224,7 @@ def problem(
   objective: Any = made[0].objective  # by its type, a Stage has any task's objective
   last = stages[-1][1]
   held_out = _held_out(last, prepared[-1], mesh)
-  given = None if is_begun else init_from.params(config, objective, prepared[0].tokenizer, log)
+  given = None if is_begun else init_from.params(config, objective, prepared[0], log)
   return problem_lib.Problem(
     stages=made,
     init=_init(config.model, objective),

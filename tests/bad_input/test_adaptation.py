@@ -52,10 +52,46 @@ def test_general_text_that_is_not_there(capsys, parent, tmp_path):
   assert 'absent' in err
 
 
+def test_new_pieces_need_general_text_of_the_extended_tokenizer(capsys, parent, tmp_path):
+  err = refused(capsys, parent, tmp_path, 'adapt.new_pieces=9')
+  assert f'config.adapt.new_pieces = 9: the rows that {parent} keeps are of the tokenizer w' in err
+
+
+def test_more_new_pieces_than_the_domain_has_words(capsys, parent, tmp_path):
+  source = f'adapt.general=text:{tmp_path}/domain.txt'
+  split = 'data.validation_fraction=0.2'
+  err = refused(capsys, parent, tmp_path, 'adapt.new_pieces=5000', source, split)
+  assert 'config.adapt.new_pieces = 5000: the training text has ' in err
+
+
+def test_a_tokenizer_that_cannot_be_extended(capsys, tmp_path_factory, tmp_path):
+  parent = shared_runs.trained(tmp_path_factory, 'of_bpe', data__tokenizer='bpe')
+  source = f'adapt.general=text:{tmp_path}/domain.txt'
+  err = refused(capsys, parent, tmp_path, 'adapt.new_pieces=9', source)
+  assert 'a BPE tokenizer cannot be extended; a WordPiece and a unigram one can, others ar' in err
+
+
+def test_general_text_without_a_held_out_document_leaves_nothing_half_made(
+  capsys, parent, tmp_path
+):
+  (tmp_path / 'general.txt').write_text('one two\nthree four\nfive six')
+  text = toys.write_corpus(tmp_path / 'domain.txt', 200, seed=5)
+  flags = [f'--config.{each}' for each in (*SMALL, 'data.document=lines')]
+  sources = (f'--config.data.source=text:{text}', '--config.data.validation_fraction=0.1')
+  general, run = f'--config.adapt.general=text:{tmp_path}/general.txt', tmp_path / 'run'
+  for _ in range(2):  # again on the domain that is prepared
+    status, _, err = call(
+      capsys, 'adapt', f'--from={parent}', *sources, general, f'--workdir={run}', *flags
+    )
+    assert status == 2 and err.count('\n') == 1 and 'general: no held-out document' in err
+    assert sorted(each.name for each in run.iterdir() if each.name != 'lock') == ['data']
+
+
 @pytest.mark.parametrize(
   'setting, says',
   (
     ('adapt.allowance=-1', 'config.adapt.allowance = -1.0: must be at least 0'),
+    ('adapt.new_pieces=-1', 'config.adapt.new_pieces = -1: must be at least 0'),
     ('adapt.replay=1', 'config.adapt.replay = 1.0: must be below 1'),
     ('evaluation.at_start=false', 'config.evaluation.at_start = False: must be True in an adapt'),
     ('checkpoint.keep_best=0', 'config.checkpoint.keep_best = 0: must be at least 1 in an adapt'),

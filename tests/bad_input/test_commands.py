@@ -51,6 +51,7 @@ FLAGS = (
   'prompt', 'too-long', 'suite', 'every', 'topology', 'documents', 'price',
 )  # fmt: skip
 KEYS = sorted(config_lib.flatten(config_lib.base()))
+ADAPT_KEYS = sorted(key for key in config_lib.flatten(config_lib.adaptation()) if key not in KEYS)
 TASK_KEYS = sorted(config_lib.flatten(config_lib.finetuning()))
 
 
@@ -112,6 +113,20 @@ def test_settings_of_fine_tuning(place, settings):
   status = hostile.call(
     ['finetune', '--config=finetune/classification', f'--workdir={workdir}', *given_settings]
   )
+  assert status == 2 and not workdir.exists()
+
+
+@hostile.drill(50)
+@given(
+  settings=st.lists(
+    st.tuples(st.sampled_from(ADAPT_KEYS), hostile.odd_texts), min_size=1, max_size=2
+  )
+)
+def test_settings_of_adaptation(place, settings):
+  """As they are read; without a run to start from nothing is trained."""
+  given_settings = [f'--config.{key}={value}' for key, value in settings]
+  workdir = place / 'adapted'
+  status = hostile.call(['adapt', f'--workdir={workdir}', *given_settings])
   assert status == 2 and not workdir.exists()
 
 

@@ -225,7 +225,7 @@ def test_vectors_are_asked_for_labels(families, tmp_path):
       content = ''.join(json.dumps(row) + '\n' for row in rows)
       (tmp_path / f'{name}_{part}.jsonl').write_text(content)
   main_of('transfer/vectors.py')(
-    [f'--run={families[0]}', f'--tasks={tmp_path}', f'--out={tmp_path}']
+    [f'--runs={families[0]}', f'--tasks={tmp_path}', f'--out={tmp_path}']
   )
   rows = read(tmp_path / 'vectors.csv')
   assert len(rows) == 12 and {row['accuracy'] for row in rows} == {'1.0000'}

@@ -80,6 +80,31 @@ def test_differences_under_all_masks_hold_together(folder):
   assert row.split()[4] == '4.314' and '+0.101 [' in row and row.endswith(' higher')
 
 
+def test_a_cell_is_as_dark_as_its_arm_is_behind_the_best_under_its_masks(folder):
+  read = sweep_results.read(folder)
+  text = cross_table.section(read, fake.find(folder))
+  shown = [float(each) for each in re.findall(r'var\(--accent\) (\d+)%', text)]
+  by_policy = {
+    policy: {
+      arm: np.mean(
+        [
+          fake.loss_under(policy, fake.loss(arm, seed), arm.split('=')[1])
+          if policy
+          else fake.loss(arm, seed)
+          for seed in range(3)
+        ]
+      )
+      for arm in fake.RATES
+    }
+    for policy in ('', *fake.RATES)
+  }
+  behind = [
+    [of[arm] - min(of.values()) for of in by_policy.values()] for arm in fake.RATES
+  ]  # as the rows of the table
+  assert shown == np.round(32 * np.array(behind) / np.max(behind)).ravel().tolist()
+  assert max(shown) == 32 and shown.count(0) >= 4
+
+
 def test_a_sweep_that_is_not_scored_claims_nothing_but_the_reference_masks(folder):
   (fake.of_arm(folder, 'rate=0.3')[1] / 'scores.json').unlink()
   (warning,) = fake.find(folder).warnings

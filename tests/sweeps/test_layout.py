@@ -40,6 +40,7 @@ def test_the_folder_says_what_was_swept(tmp_path):
     },
     'contrasts': [],
     'contrasts_before_results': [],
+    'judges': [],
   }
   assert runs[3] == {
     'name': 'batch_size=4_seed=1',

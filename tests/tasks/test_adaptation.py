@@ -2,12 +2,18 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
+import tokenizers as library
 
 from mlm_jax import config as config_lib
+from mlm_jax.core import trees
 from mlm_jax.data import store
+from mlm_jax.data import tokenizers
+from mlm_jax.huggingface import exporting
 from mlm_jax.inference import evaluate
+from mlm_jax.report import run_page
 from mlm_jax.tasks import adaptation
 from mlm_jax.training import logs
 from mlm_jax.training import saved
@@ -117,3 +123,68 @@ def test_of_replayed_rows_the_share_is_as_asked(parent, domain, tmp_path):
   tokens_BL = made.stages[0].batch(7).tokens_BL
   for row, tokens_L in zip(row_B[source_B == 1], tokens_BL[source_B == 1]):
     np.testing.assert_array_equal(tokens_L, general[row])
+
+
+def extended(parent, domain, general, **settings):
+  """Returns the config of an adaptation with more new pieces than the table has spare rows."""
+  more = {'adapt__new_pieces': 66, 'adapt__general': f'text:{general}', 'adapt__replay': 0.25}
+  return load(parent, domain, **more | settings)
+
+
+def test_new_pieces_start_from_the_mean_of_their_parts(parent, domain, tmp_path_factory, tmp_path):
+  config = adaptation.resolve(extended(parent, domain, shared_runs.corpus(tmp_path_factory)))
+  mesh = sharding.make_mesh(config.mesh)
+  made = adaptation.make_problem(config, tmp_path / 'run', mesh, lambda line: None)
+  before, params = saved.open_model(parent), made.init_params
+  assert params is not None
+  old, new = (tokenizers.load(each / store.TOKENIZER) for each in (parent, tmp_path / 'run/data'))
+  assert (old.size, new.size) == (320, 386)
+  ours = jax.eval_shape(made.init, jax.random.key(0))
+  assert {path: each.shape for path, each in params.items()} == {
+    path: each.shape for path, each in trees.paths(ours).items()
+  }
+  changed = set()
+  for path, table in trees.paths(before.params).items():
+    if table.shape == params[path].shape:
+      np.testing.assert_array_equal(params[path], table)
+      continue
+    changed.add(path)
+    np.testing.assert_array_equal(params[path][:320], table[:320])
+    for i in range(320, 386):
+      parts = old.encode(new.piece(i).removeprefix('▁'))
+      wanted = np.mean([np.asarray(table)[part] for part in parts], axis=0)
+      np.testing.assert_allclose(params[path][i], wanted, rtol=1e-5, atol=1e-7)
+  assert changed == {'embeddings/token/embedding', 'head/bias'}
+  # Both texts are cut by the extended tokenizer, and words of the domain are pieces there.
+  general = store.open_prepared(tmp_path / 'run/general')
+  assert general.tokenizer.sha256 == new.sha256
+  assert (store.open_prepared(tmp_path / 'run/data').counts_V[320:] > 0).mean() > 0.9
+
+
+def test_a_run_with_new_pieces_is_scored_exported_and_started_from(
+  parent, domain, tmp_path_factory, tmp_path
+):
+  config = extended(parent, domain, shared_runs.corpus(tmp_path_factory))
+  run = tmp_path / 'run'
+  lines, evaluations, finished = adapted(config, run)
+  (said,) = [line for line in lines if line.startswith('tokenizer: 66 new pieces; tokens per word')]
+  before, after = (float(each) for each in said.split('word ')[1].split(',')[0].split(' -> '))
+  assert 1 <= after < before
+  assert adaptation.run(config, run, lines.append)  # the same data and tokenizer are found
+  model = finished.get('model', finished['step'])
+  (loss,) = [each['reference_loss'] for each in evaluations if each['step'] == model]
+  assert evaluate.evaluate(run)['reference_loss'] == pytest.approx(loss, rel=1e-5)
+  assert '66 new pieces; tokens per word' in run_page.render(run)
+  exporting.run(run, tmp_path / 'there', log=lines.append)
+  theirs = library.Tokenizer.from_file(str(tmp_path / 'there/tokenizer.json'))
+  ours = tokenizers.load(run / store.TOKENIZER)
+  for text in domain.read_text().splitlines()[:50]:
+    assert theirs.encode(text).ids == ours.encode_text(text, config.data).tolist()
+  # It is a parent as any other, whose tokenizer is extended once.
+  again = adaptation.resolve(load(run, domain, adapt__general=f'text:{domain}'))
+  mesh = sharding.make_mesh(again.mesh)
+  made = adaptation.make_problem(again, tmp_path / 'again', mesh, lines.append)
+  assert made.fingerprints['tokenizer'] == ours.sha256 and made.init_params is not None
+  np.testing.assert_array_equal(
+    made.init_params['head/bias'], saved.open_model(run).params['head']['bias']
+  )

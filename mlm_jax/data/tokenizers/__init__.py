@@ -6,6 +6,7 @@ sentencepiece_json   such a model as a tokenizer.json
 tokenizer_json       the tokenizer.json of the `tokenizers` library
 json_documents       such files, written; training of them
 scripts              what the characters of a piece make of it
+extending            WordPieces and unigrams with words as further pieces
 """
 
 from collections.abc import Sequence

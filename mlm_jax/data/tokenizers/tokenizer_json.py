@@ -43,6 +43,7 @@ class Json(base.Tokenizer):
 
   Attributes:
     kind: 'wordpiece', 'byte_level' or 'metaspace'.
+    model_type: what the library calls its model, such as 'WordPiece'.
   """
 
   def __init__(self, model: bytes, name: str = 'the tokenizer', threads: int = 1):
@@ -60,7 +61,8 @@ class Json(base.Tokenizer):
           f'{name}: the added token {each["content"]} has the id {each["id"]}; ids of '
           'added tokens must follow those of the vocabulary without a gap'
         )
-    self.kind = kind = _kind(document, type(plain.model).__name__, name)
+    self.model_type = type(plain.model).__name__
+    self.kind = kind = _kind(document, self.model_type, name)
     # None for `unk` alone, which a byte-level vocabulary can do without.
     names: dict[str, Any] = {
       role: _special_name(role, document['model'], kind, ids, name) for role in NAMES

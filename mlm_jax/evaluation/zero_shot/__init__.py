@@ -120,6 +120,11 @@ def load(name: str) -> Suite:
   return cast(Suite, importlib.import_module(f'{__name__}.{name}'))
 
 
+def direction(metric: str) -> str:
+  """Returns 'min' where less of a metric is better, else 'max'."""
+  return 'min' if metric.endswith(('perplexity', 'bits_per_character')) else 'max'
+
+
 def parse(suites: str) -> list[tuple[str, str]]:
   """Returns [(suite, path of its data)] of 'NAME:PATH,NAME:PATH'.
 
