@@ -135,7 +135,9 @@ def test_each_sweep_of_transfer_is_of_one_task():
   assert len(found) == 9
   for name, sweep in found.items():
     assert name in sweep.base.task.train and name in sweep.base.task.test
-    assert len(sweep.runs) == 9 and {run['seed'] for run in sweep.runs} == {0, 1, 2}
+    arms = {(run['init_from'], run['task.from_scratch']) for run in sweep.runs}
+    assert (len(arms), len(sweep.runs)) == (4, 4 * 3)
+    assert {run['seed'] for run in sweep.runs} == {0, 1, 2}
 
 
 def write_tasks(folder):

@@ -209,7 +209,7 @@ def test_the_page_of_an_adaptation_shows_both_losses_the_allowance_and_why_it_en
     line['general_loss'] = loss
   log.write_text(''.join(json.dumps(line) + '\n' for line in lines))
   config = json.loads((run / 'config.json').read_text())
-  config['adapt'] = {'general': '', 'allowance': 0.25, 'replay': 0.0}
+  config['adapt'] = config_lib.adaptation().adapt.to_dict() | {'allowance': 0.25}
   config['evaluation']['at_start'] = True
   (run / 'config.json').write_text(json.dumps(config))
   why = 'general_loss has risen by 0.3500 since step 2, more than the 0.25 allowed'
