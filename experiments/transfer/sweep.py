@@ -30,6 +30,8 @@ TASKS: dict[str, tuple[str, dict[str, Any]]] = {
   'rte': ('classification', {'task.second_text': 'second_text'}),
   'wnut17': ('token_labelling', {'epochs': 20.0}),
   'crossner_ai': ('token_labelling', {'epochs': 40.0}),
+  'stsb': ('similarity', {'epochs': 20.0}),
+  'cranfield': ('retrieval', {}),
   'squadshifts': (
     'question_answering',
     {
@@ -39,8 +41,6 @@ TASKS: dict[str, tuple[str, dict[str, Any]]] = {
       'task.question_answering.max_question_pieces': 40,
     },
   ),
-  'stsb': ('similarity', {'epochs': 20.0}),
-  'cranfield': ('retrieval', {}),
 }
 FILES = {'token_labelling': '.conll', 'question_answering': '.json'}
 
